@@ -1,0 +1,29 @@
+# `make demo` runs the main job on the built-in local Earth Engine; `make test` passes the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check setup clean
+
+demo: setup
+	$(BIN)/geocorpus demo
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+setup: $(STAMP)
+
+# Depends on what decides the installation, so that a pull that changes it reinstalls by itself.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train]" --group dev
+	@touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build *.egg-info

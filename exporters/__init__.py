@@ -1,0 +1,1 @@
+"""Pixels from Earth Engine; the only package that imports the `ee` client."""

@@ -1,0 +1,1 @@
+"""The nouns of a corpus and its store: places, grids, modalities, manifest, shards, ledger."""

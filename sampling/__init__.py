@@ -1,0 +1,1 @@
+"""Which places on Earth: pure functions of (regions, n, seed)."""

@@ -1,0 +1,113 @@
+"""What a catalogue holds: images whose bands answer windows of their own native pixels, and feature tables.
+
+The contract between the evaluator (which knows Earth Engine's semantics) and whatever holds the data
+(the procedural planet, a folder of real rasters, a test's arrays).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+Values = NDArray[Any]
+Valid = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A CRS and the affine map from pixel (column, row) corners to its coordinates.
+
+    `transform` is Earth Engine's order: [x_scale, x_shear, x_origin, y_shear, y_scale, y_origin].
+    """
+
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of a band's native pixels; it may reach outside the band (those pixels are masked)."""
+
+    column: int
+    row: int
+    width: int
+    height: int
+
+
+class Band(Protocol):
+    """One band of a stored image. Thread-safe; the same window always gives the same pixels."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def projection(self) -> Projection: ...
+
+    def read(self, window: Window) -> tuple[Values, Valid]:
+        """Values (height, width) in `dtype`, and which of them are data; outside the band none are."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image of the catalogue; `footprint` is lon/lat (None: the whole world)."""
+
+    asset_id: str
+    bands: tuple[Band, ...]
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    footprint: BaseGeometry | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """What the evaluator could push down; a catalogue may return more than matches, never less.
+
+    `start_ms` is inclusive and `end_ms` exclusive (milliseconds since 1970, on system:time_start).
+    `property_equals` are exact matches such as ("orbitProperties_pass", "ASCENDING").
+    """
+
+    region: BaseGeometry | None = None
+    start_ms: int | None = None
+    end_ms: int | None = None
+    property_equals: tuple[tuple[str, Any], ...] = ()
+
+
+class QueryTooLarge(Exception):
+    """The catalogue would have to enumerate more images than Earth Engine would (5,000)."""
+
+
+@dataclass(frozen=True)
+class StoredFeature:
+    """A row of a stored table; geometry in lon/lat."""
+
+    feature_id: str
+    geometry: BaseGeometry | None
+    properties: Mapping[str, Any]
+
+
+class Catalog(Protocol):
+    """Holds assets under Earth Engine's ids. Every method returns None for an id that it does not hold."""
+
+    def describe(self, asset_id: str) -> dict[str, Any] | None:
+        """{"type": "IMAGE" | "IMAGE_COLLECTION" | "TABLE" | "FOLDER", "properties": {...}}."""
+        ...
+
+    def image(self, asset_id: str) -> StoredImage | None: ...
+
+    def images(self, collection_id: str, query: Query) -> Iterable[StoredImage] | None:
+        """Images in ascending order of system:index (Earth Engine's default collection order)."""
+        ...
+
+    def table(self, asset_id: str) -> list[StoredFeature] | None: ...
+
+    def children(self, asset_id: str) -> list[str] | None:
+        """Ids of the assets directly below a folder."""
+        ...
