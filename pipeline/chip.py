@@ -1,0 +1,51 @@
+"""A chip: a location, the images it is pinned to, and its exact pixels; one row of the manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.grid import Grid
+from pipeline.location import Location
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A catalogue image that a chip is pinned to: its full asset id and its sensing time (UTC)."""
+
+    asset_id: str
+    time: datetime
+
+    @classmethod
+    def at_ms(cls, asset_id: str, time_ms: float) -> Scene:
+        """From Earth Engine's `system:time_start`, milliseconds since 1970."""
+        return cls(asset_id, datetime.fromtimestamp(round(time_ms) / 1000, tz=UTC))
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """The scenes of a location: the optical anchor with its processing level, and radar scenes by orbit pass.
+
+    `level` is "l1c" or "l2a". A pass without a scene near the anchor is None.
+    """
+
+    anchor: Scene
+    level: str
+    ascending: Scene | None = None
+    descending: Scene | None = None
+
+    @property
+    def date(self) -> datetime:
+        """The anchor's sensing time (UTC); every time rule counts from it."""
+        return self.anchor.time
+
+
+@dataclass(frozen=True)
+class Chip:
+    """Everything that decides a chip's pixels. `row` is its place in the manifest, for ever; -1 before freezing."""
+
+    location: Location
+    grid: Grid
+    acquisition: Acquisition
+    split: str = "train"
+    row: int = -1

@@ -1,0 +1,326 @@
+"""The store: one Zarr v3 array per modality, written a whole shard at a time, beside its manifest and ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from xarray.backends.zarr import FillValueCoder
+from zarr.codecs import BloscCodec, BloscShuffle
+
+from pipeline import durable, statistics
+from pipeline.errors import Fatal, unknown_name
+from pipeline.ledger import Entry, Ledger
+from pipeline.manifest import Manifest
+from pipeline.modality import Modality
+from pipeline.shard import Shard
+
+STORE = "corpus.zarr"
+MANIFEST = "manifest.parquet"
+LEDGER = "ledger"
+STATISTICS = "statistics.json"
+FORMAT_VERSION = 1
+_RESERVED = ("chip", "longitude", "latitude", "time", "level", "split")
+
+
+class Corpus:
+    """A folder with `corpus.zarr`, `manifest.parquet` and `ledger/`. Make it with `create`, or `open` it."""
+
+    def __init__(self, folder: Path, manifest: Manifest, shard_rows: int) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.shard_rows = shard_rows
+        self.ledger = Ledger(folder / LEDGER)
+
+    @classmethod
+    def create(cls, folder: Path, modalities: Iterable[Modality], shard_rows: int = 512) -> Corpus:
+        """Lay out the empty store for the manifest in `folder`: metadata of every array, before any work.
+
+        Calling it again with the same arguments changes nothing; with more modalities it adds their arrays.
+        Raises `Fatal` when the store belongs to another manifest, shard size or specification.
+        """
+        manifest = Manifest.read(folder / MANIFEST)
+        corpus = cls(folder, manifest, shard_rows)
+        store = folder / STORE
+        if (store / "zarr.json").exists():
+            corpus._refuse_other(zarr.open_group(store, mode="r"))
+        else:
+            corpus._lay_out(store)
+        for modality in modalities:
+            corpus.add(modality)
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> Corpus:
+        """Open an existing corpus; raises `Fatal` when there is none or it belongs to another manifest."""
+        store = folder / STORE
+        if not (store / "zarr.json").exists():
+            raise Fatal(f"there is no corpus in {folder}; run `geocorpus export` first, or check the path.")
+        group = zarr.open_group(store, mode="r")
+        corpus = cls(folder, Manifest.read(folder / MANIFEST), int(group.attrs.get("shard_rows", 0)))
+        corpus._refuse_other(group)
+        return corpus
+
+    def _lay_out(self, store: Path) -> None:
+        """Build the group and its coordinates under another name, then give it its own: whole or absent."""
+        draft = store.with_name(f".{store.name}{durable.TEMPORARY_SUFFIX}")
+        group = zarr.open_group(draft, mode="w", attributes=self._attributes())
+        for name, values, attributes in _coordinates(self.manifest):
+            array = group.create_array(
+                name, shape=values.shape, dtype=values.dtype, chunks=(max(1, min(len(values), 65536)),),
+                dimension_names=("chip",), attributes=attributes,
+            )  # fmt: skip
+            array[:] = values
+        draft.replace(store)
+
+    def _attributes(self) -> dict[str, Any]:
+        return {
+            "Conventions": "CF-1.11",
+            "title": "geocorpus",
+            "coordinates": "longitude latitude time level split",
+            "format_version": FORMAT_VERSION,
+            "manifest_digest": self.manifest.digest,
+            "shard_rows": self.shard_rows,
+        }
+
+    def _refuse_other(self, group: zarr.Group) -> None:
+        if group.attrs.get("manifest_digest") != self.manifest.digest:
+            raise Fatal(
+                f"the store in {self.folder} belongs to another manifest; use another folder, "
+                "or put the manifest it was made from back."
+            )
+        if group.attrs.get("shard_rows") != self.shard_rows:
+            raise Fatal(
+                f"the store in {self.folder} has {group.attrs.get('shard_rows')} rows a shard, "
+                f"not {self.shard_rows}; keep corpus.shard_rows as it was."
+            )
+
+    def add(self, modality: Modality) -> None:
+        """Add the empty array of `modality`; existing arrays are not touched.
+
+        Raises `Fatal` when there is one of that name with another specification.
+        """
+        if modality.name in _RESERVED or modality.name.startswith("band_"):
+            raise Fatal(f"a modality cannot be called {modality.name!r}: the store uses that name; choose another.")
+        known = self._stored_modality(modality.name)
+        if known is None:
+            self._create_array(modality)
+        elif known != modality:
+            raise Fatal(
+                f"modality {modality.name!r} in {self.folder} was written with another specification; "
+                "give the changed one another name."
+            )
+
+    def _stored_modality(self, name: str) -> Modality | None:
+        metadata = self.folder / STORE / name / "zarr.json"
+        if not metadata.exists():
+            return None
+        return Modality.from_specification(durable.read_json(metadata)["attributes"]["geocorpus"])
+
+    def _create_array(self, modality: Modality) -> None:
+        group = zarr.open_group(self.folder / STORE, mode="r+", use_consolidated=False)
+        self._create_band_names(group, modality)
+        shape = modality.shape(self.manifest.size_px)
+        rows = len(self.manifest)
+        pixel = modality.extent == "pixel"
+        group.create_array(
+            modality.name,
+            shape=(rows, *shape),
+            chunks=(1 if pixel else self.shard_rows, *shape),
+            shards=(self.shard_rows, *shape) if pixel else None,
+            dtype=modality.dtype,
+            fill_value=modality.fill,
+            compressors=_compressor(modality.dtype),
+            dimension_names=_dimensions(modality),
+            attributes=array_attributes(modality),
+        )
+
+    def _create_band_names(self, group: zarr.Group, modality: Modality) -> None:
+        name = f"band_{modality.name}"
+        names = np.array(modality.band_names, dtype=np.dtypes.StringDType())
+        bands = group.create_array(
+            name, shape=names.shape, dtype="string", chunks=names.shape, dimension_names=(name,), overwrite=True
+        )
+        bands[:] = names
+
+    @cached_property
+    def modalities(self) -> dict[str, Modality]:
+        """The layers of the store by name, as their own attributes describe them."""
+        found = sorted(path.parent.name for path in (self.folder / STORE).glob("*/zarr.json"))
+        described = {name: self._described(name) for name in found}
+        return {name: modality for name, modality in described.items() if modality}
+
+    def _described(self, name: str) -> Modality | None:
+        attributes = durable.read_json(self.folder / STORE / name / "zarr.json")["attributes"]
+        plain = attributes.get("geocorpus")
+        return Modality.from_specification(plain) if plain else None
+
+    def modality(self, name: str) -> Modality:
+        """The layer called `name`; raises `Fatal` with the nearest known name otherwise."""
+        if name not in self.modalities:
+            raise unknown_name("modality", name, self.modalities)
+        return self.modalities[name]
+
+    @cached_property
+    def shards(self) -> tuple[Shard, ...]:
+        """All shards, by index."""
+        return self.manifest.shards(self.shard_rows)
+
+    def missing(self, names: Iterable[str] | None = None) -> dict[Shard, tuple[str, ...]]:
+        """What remains to be done: for each unfinished shard, its modalities without a ledger entry."""
+        wanted = list(self.modalities if names is None else names)
+        done = {name: self.ledger.done(name) for name in wanted}
+        work = {shard: tuple(name for name in wanted if shard.index not in done[name]) for shard in self.shards}
+        return {shard: names for shard, names in work.items() if names}
+
+    def write(self, shard: Shard, name: str, block: NDArray[Any], missing: Mapping[int, str]) -> Entry:
+        """Write the whole shard of one modality, make it durable, then mark it in the ledger.
+
+        `block` is (rows of the shard, bands[, y, x]) in the stored dtype. `missing` maps manifest rows without
+        any data to reasons. Raises `Fatal` for a block of another shape or dtype. One writer per shard.
+        """
+        modality = self.modality(name)
+        _check_block(modality, shard, block, self.manifest.size_px)
+        array = self._array(name, mode="r+")
+        array[shard.slice] = block
+        entry = Entry(
+            shard.index, name, (shard.start, shard.stop), self.manifest.digest, modality.digest,
+            self._seal(name, shard), dict(missing), self._summarise(modality, shard, block),
+        )  # fmt: skip
+        self.ledger.mark(entry)
+        return entry
+
+    def _summarise(self, modality: Modality, shard: Shard, block: NDArray[Any]) -> statistics.Summary:
+        train = self.manifest.column("split")[shard.slice] == "train"
+        column = modality.statistics_by
+        values = self.manifest.column(column)[shard.slice] if column else [statistics.EVERYTHING] * len(shard)
+        groups = [str(value) if counts else None for value, counts in zip(values, train, strict=True)]
+        return statistics.summarise(modality, block, groups)
+
+    def object_path(self, name: str, shard: Shard) -> Path:
+        """The file that holds one shard of one modality; absent when the whole shard is nodata."""
+        modality = self.modality(name)
+        rest = ["0"] * len(modality.shape(1))
+        return self.folder / STORE / name / "c" / "/".join([str(shard.index), *rest])
+
+    def _seal(self, name: str, shard: Shard) -> str:
+        path = self.object_path(name, shard)
+        if not path.exists():
+            return "absent"
+        durable.sync_file(path)
+        return file_digest(path)
+
+    def verify(self, name: str, shard: Shard) -> bool:
+        """Whether the stored object is the one that the ledger describes."""
+        path = self.object_path(name, shard)
+        found = file_digest(path) if path.exists() else "absent"
+        return found == self.ledger.read(name, shard.index).digest
+
+    def read(self, name: str, rows: slice) -> NDArray[Any]:
+        """Stored values (rows, bands[, y, x]); raises `Fatal` if a shard of these rows is not finished.
+
+        The check matters: an absent shard would read as nodata without any error.
+        """
+        touched = range(rows.start // self.shard_rows, (rows.stop - 1) // self.shard_rows + 1)
+        absent = set(touched) - self.ledger.done(name)
+        if absent:
+            raise Fatal(f"shard {min(absent)} of {name!r} in {self.folder} is not finished; run `geocorpus export`.")
+        return np.asarray(self._array(name, mode="r")[rows])
+
+    def _array(self, name: str, mode: str) -> zarr.Array[Any]:
+        self.modality(name)
+        return zarr.open_array(self.folder / STORE / name, mode=mode)  # type: ignore[arg-type]
+
+    def statistics(self, name: str) -> dict[str, list[statistics.BandStatistics]]:
+        """Statistics of the train rows of a modality, per group and band, merged from the finished shards."""
+        return statistics.merge(entry.summary for entry in self.ledger.entries(name))
+
+    def finalize(self) -> None:
+        """Publish `statistics.json` and consolidate the metadata, so that readers open the store in one read."""
+        plain = {name: statistics.to_plain(self.statistics(name)) for name in sorted(self.modalities)}
+        durable.write_json(self.folder / STATISTICS, plain)
+        with warnings.catch_warnings():
+            # Zarr 3's specification has no consolidated metadata yet; xarray and zarr-python read it all the same.
+            warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+            zarr.consolidate_metadata(str(self.folder / STORE))
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, as "sha256:..."."""
+    with path.open("rb") as stream:
+        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+
+
+def array_attributes(modality: Modality) -> dict[str, Any]:
+    """CF attributes that xarray and GDAL understand, and the full specification under "geocorpus"."""
+    attributes: dict[str, Any] = {"long_name": modality.title, "geocorpus": modality.specification()}
+    units = {band.units for band in modality.bands}
+    if len(units) == 1:
+        attributes["units"] = units.pop()
+    attributes["band_units"] = [band.units for band in modality.bands]
+    if modality.categories:
+        attributes["flag_values"] = list(modality.codes)
+        attributes["flag_meanings"] = " ".join(_one_word(category.name) for category in modality.categories)
+        attributes["flag_colours"] = [category.colour for category in modality.categories]
+    attributes["_FillValue"] = _cf_fill(modality)
+    if (modality.scale, modality.offset) != (1.0, 0.0):
+        attributes |= {"scale_factor": modality.scale, "add_offset": modality.offset}
+    return attributes
+
+
+def _cf_fill(modality: Modality) -> Any:
+    """`_FillValue` as xarray stores it; without it xarray would take nodata for data."""
+    return FillValueCoder.encode(modality.fill, np.dtype(modality.dtype))
+
+
+def _one_word(name: str) -> str:
+    return "_".join(name.replace("/", " ").replace(",", " ").split()).lower()
+
+
+def _dimensions(modality: Modality) -> tuple[str, ...]:
+    space = ("y", "x") if modality.extent == "pixel" else ()
+    return ("chip", f"band_{modality.name}", *space)
+
+
+def _compressor(dtype: str) -> BloscCodec:
+    """zstd at level 3 is the knee; bytes are shuffled unless there is one per value (reference: measured)."""
+    size = np.dtype(dtype).itemsize
+    shuffle = BloscShuffle.shuffle if size > 1 else BloscShuffle.noshuffle
+    return BloscCodec(cname="zstd", clevel=3, shuffle=shuffle, typesize=size)
+
+
+def _coordinates(manifest: Manifest) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:
+    text = np.dtypes.StringDType()
+    seconds = np.asarray(manifest.frame["anchor_time"].dt.tz_localize(None), dtype="datetime64[s]").astype(np.int64)
+    return [
+        ("chip", manifest.column("id").astype(text), {"long_name": "location id"}),
+        ("longitude", manifest.column("lon").astype(np.float64), {"units": "degrees_east"}),
+        ("latitude", manifest.column("lat").astype(np.float64), {"units": "degrees_north"}),
+        ("time", seconds, {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian",
+                           "long_name": "sensing time of the anchor scene"}),
+        ("level", manifest.column("level").astype(text), {"long_name": "processing level of the anchor scene"}),
+        ("split", manifest.column("split").astype(text), {"long_name": "train, val or test"}),
+    ]  # fmt: skip
+
+
+def _check_block(modality: Modality, shard: Shard, block: NDArray[Any], size_px: int) -> None:
+    expected = (len(shard), *modality.shape(size_px))
+    if block.shape != expected or block.dtype != np.dtype(modality.dtype):
+        raise Fatal(
+            f"shard {shard.index} of {modality.name!r} is {block.dtype} {block.shape}, "
+            f"but the store holds {modality.dtype} {expected}."
+        )
+
+
+def empty_block(modality: Modality, rows: int, size_px: int) -> NDArray[Any]:
+    """A block (rows, bands[, y, x]) in which nothing is data yet."""
+    return np.full((rows, *modality.shape(size_px)), modality.fill, dtype=modality.dtype)
+
+

@@ -1,0 +1,42 @@
+"""Errors named by what the caller must do. Every message is one sentence for a person."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GeocorpusError(Exception):
+    """Base of all errors that geocorpus raises on purpose."""
+
+
+class Fatal(GeocorpusError):
+    """Stop: the person must mend something first (input, credentials, disk). Exit code 2."""
+
+
+class Transient(GeocorpusError):
+    """Try the same again later; `retry_after_s` is what the server asked for, if it did."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Throttled(Transient):
+    """The server refuses the rate (429): slow everyone down, then try again; not a failed attempt."""
+
+
+class TooLarge(GeocorpusError):
+    """Ask for less at once: split the bands and remember the split."""
+
+
+class Missing(GeocorpusError):
+    """There is no such data: record the reason and go on."""
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> Fatal:
+    """A refusal of `name` that offers the nearest known one, or lists them all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(names)}."
+    return Fatal(f"unknown {what} {name!r}; {hint}")

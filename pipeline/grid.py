@@ -1,0 +1,107 @@
+"""Exact pixels on Earth: a CRS, an origin on the Sentinel-2 lattice, a pixel size and a shape."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import Transformer
+from shapely import Polygon
+
+LATTICE_M = 10.0  # Sentinel-2's finest pixels start at multiples of 10 m in every UTM zone.
+WGS84 = "EPSG:4326"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A north-up pixel grid. `origin_xy` is the outer corner of the upper-left pixel, in metres of `crs`."""
+
+    crs: str
+    origin_xy: tuple[float, float]
+    shape_yx: tuple[int, int] = (128, 128)
+    resolution_m: float = LATTICE_M
+
+    @classmethod
+    def around(cls, lonlat: tuple[float, float], crs: str, size_px: int = 128) -> Grid:
+        """The square grid of `size_px` 10 m pixels whose centre is nearest to `lonlat`, snapped to the lattice."""
+        x, y = to_crs(crs).transform(*lonlat)
+        half_m = size_px * LATTICE_M / 2
+        return cls(crs, (_snap(x - half_m), _snap(y + half_m)), (size_px, size_px))
+
+    @property
+    def transform(self) -> tuple[float, float, float, float, float, float]:
+        """Affine map from (column, row) to metres: x_scale, x_shear, x_origin, y_shear, y_scale, y_origin."""
+        return self.resolution_m, 0.0, self.origin_xy[0], 0.0, -self.resolution_m, self.origin_xy[1]
+
+    @property
+    def bounds_xy(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right, top in metres of the CRS."""
+        height, width = self.shape_yx
+        left, top = self.origin_xy
+        return left, top - height * self.resolution_m, left + width * self.resolution_m, top
+
+    @property
+    def centre_lonlat(self) -> tuple[float, float]:
+        """Longitude and latitude of the centre, degrees."""
+        left, bottom, right, top = self.bounds_xy
+        lon, lat = to_lonlat(self.crs).transform((left + right) / 2, (bottom + top) / 2)
+        return float(lon), float(lat)
+
+    def pixel_centres_xy(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """x of every column (width,) and y of every row (height,), metres, north first."""
+        height, width = self.shape_yx
+        x = self.origin_xy[0] + (np.arange(width) + 0.5) * self.resolution_m
+        y = self.origin_xy[1] - (np.arange(height) + 0.5) * self.resolution_m
+        return x, y
+
+    def footprint(self) -> Polygon:
+        """The outline in lon/lat, straight between corners; across the antimeridian it runs beyond 180 degrees."""
+        left, bottom, right, top = self.bounds_xy
+        lon, lat = to_lonlat(self.crs).transform([left, right, right, left], [top, top, bottom, bottom])
+        if max(lon) - min(lon) > 180:
+            lon = [value + 360 if value < 0 else value for value in lon]
+        return Polygon(zip(lon, lat, strict=True))
+
+
+def _snap(metres: float) -> float:
+    return round(metres / LATTICE_M) * LATTICE_M
+
+
+@lru_cache(maxsize=256)
+def to_crs(crs: str) -> Transformer:
+    """From lon/lat to `crs`, x before y whatever the authority says."""
+    return Transformer.from_crs(WGS84, crs, always_xy=True)
+
+
+@lru_cache(maxsize=256)
+def to_lonlat(crs: str) -> Transformer:
+    """From `crs` to lon/lat."""
+    return Transformer.from_crs(crs, WGS84, always_xy=True)
+
+
+def utm_crs(lonlat: tuple[float, float]) -> str:
+    """The EPSG code of the UTM zone of a point, with Norway's and Svalbard's exceptions; UPS beyond 84 N and 80 S."""
+    lon, lat = lonlat
+    if lat >= 84:
+        return "EPSG:32661"
+    if lat < -80:
+        return "EPSG:32761"
+    return f"EPSG:{(32600 if lat >= 0 else 32700) + _utm_zone(lon, lat)}"
+
+
+def _utm_zone(lon: float, lat: float) -> int:
+    zone = int(math.floor((lon + 180) / 6)) % 60 + 1
+    if 56 <= lat < 64 and 3 <= lon < 12:
+        return 32
+    if 72 <= lat < 84 and 0 <= lon < 42:
+        return 31 + 2 * int((lon + 3) // 12)
+    return zone
+
+
+def mgrs_crs(tile: str) -> str:
+    """The EPSG code of an MGRS tile such as "32TQM": its zone number, north from band N on."""
+    zone, band = int(tile[:-3]), tile[-3]
+    return f"EPSG:{(32600 if band >= 'N' else 32700) + zone}"

@@ -1,0 +1,145 @@
+"""Mergeable per-band statistics that know nodata: moments and histogram, or class counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.modality import Modality
+
+HISTOGRAM_BINS = 64
+EVERYTHING = "all"
+
+
+@dataclass(frozen=True)
+class BandStatistics:
+    """One band's statistics over its valid values, in stored units.
+
+    `m2` is the sum of squared differences from the mean. `histogram` counts values in `HISTOGRAM_BINS` equal bins
+    of the modality's `valid_range` (values outside fall into the end bins), or per class in the order of the
+    categories; empty where there is neither. `nodata` counts the values that were not data.
+    """
+
+    count: int = 0
+    nodata: int = 0
+    mean: float = 0.0
+    m2: float = 0.0
+    minimum: float | None = None
+    maximum: float | None = None
+    histogram: tuple[int, ...] = ()
+
+    @property
+    def std(self) -> float:
+        """Population standard deviation; 0 for no values."""
+        return float(np.sqrt(self.m2 / self.count)) if self.count else 0.0
+
+    def merge(self, other: BandStatistics) -> BandStatistics:
+        """Statistics of both sets of values (Chan, Golub and LeVeque 1979)."""
+        if not self.count or not other.count:
+            full = self if self.count else other
+            return _with_counts(full, self.nodata + other.nodata)
+        count = self.count + other.count
+        delta = other.mean - self.mean
+        return BandStatistics(
+            count,
+            self.nodata + other.nodata,
+            self.mean + delta * other.count / count,
+            self.m2 + other.m2 + delta * delta * self.count * other.count / count,
+            min(_number(self.minimum), _number(other.minimum)),
+            max(_number(self.maximum), _number(other.maximum)),
+            tuple(a + b for a, b in zip(self.histogram, other.histogram, strict=True)),
+        )
+
+
+Summary = dict[str, list[dict[str, Any]]]
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _with_counts(full: BandStatistics, nodata: int) -> BandStatistics:
+    return BandStatistics(**asdict(full) | {"nodata": nodata})
+
+
+def band_statistics(modality: Modality, stored: NDArray[Any]) -> BandStatistics:
+    """Statistics of one band's stored values (any shape), in float64."""
+    valid = modality.valid(stored)
+    values = stored[valid]
+    nodata = int(stored.size - values.size)
+    if not values.size:
+        return BandStatistics(nodata=nodata, histogram=_histogram(modality, values))
+    mean, m2 = _moments(values)
+    return BandStatistics(
+        int(values.size), nodata, mean, m2,
+        float(values.min()), float(values.max()), _histogram(modality, values),
+    )  # fmt: skip
+
+
+def _moments(values: NDArray[Any]) -> tuple[float, float]:
+    exact = values.astype(np.float64)
+    mean = float(exact.mean())
+    exact -= mean
+    return mean, float(np.dot(exact, exact))
+
+
+def _histogram(modality: Modality, values: NDArray[Any]) -> tuple[int, ...]:
+    if modality.categories:
+        return tuple(int(np.count_nonzero(values == code)) for code in modality.codes)
+    if modality.valid_range is None:
+        return ()
+    low, high = modality.valid_range
+    scaled = (values.astype(np.float64) - low) * (HISTOGRAM_BINS / (high - low))
+    bins = np.clip(scaled.astype(np.int64), 0, HISTOGRAM_BINS - 1)
+    return tuple(int(count) for count in np.bincount(bins, minlength=HISTOGRAM_BINS))
+
+
+def summarise(modality: Modality, block: NDArray[Any], groups: Sequence[str | None]) -> Summary:
+    """Statistics of a block (rows, bands, ...) per group; rows whose group is None do not count.
+
+    `groups[i]` is the group of row i: the value of the manifest column `statistics_by`, or `EVERYTHING`.
+    """
+    names = sorted({group for group in groups if group is not None})
+    chosen = {name: np.array([group == name for group in groups]) for name in names}
+    return {
+        name: [asdict(band_statistics(modality, block[rows, band])) for band in range(len(modality.bands))]
+        for name, rows in chosen.items()
+    }
+
+
+def merge(summaries: Iterable[Mapping[str, list[dict[str, Any]]]]) -> dict[str, list[BandStatistics]]:
+    """Per group and band, the statistics of all summaries, merged in the order given."""
+    gathered: dict[str, list[list[BandStatistics]]] = {}
+    for summary in summaries:
+        for group, bands in summary.items():
+            gathered.setdefault(group, []).append([_from_plain(band) for band in bands])
+    return {group: _merge_bands(parts) for group, parts in sorted(gathered.items())}
+
+
+def _merge_bands(parts: list[list[BandStatistics]]) -> list[BandStatistics]:
+    return [reduce(BandStatistics.merge, band) for band in zip(*parts, strict=True)]
+
+
+def _from_plain(plain: Mapping[str, Any]) -> BandStatistics:
+    return BandStatistics(**{**plain, "histogram": tuple(plain["histogram"])})
+
+
+def to_plain(statistics: Mapping[str, Sequence[BandStatistics]]) -> dict[str, list[dict[str, Any]]]:
+    """JSON of merged statistics, the standard deviation spelled out."""
+    return {
+        group: [asdict(band) | {"std": band.std, "histogram": list(band.histogram)} for band in bands]
+        for group, bands in statistics.items()
+    }
+
+
+def from_plain(plain: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[BandStatistics]]:
+    """What `to_plain` wrote."""
+    return {
+        group: [_from_plain({key: value for key, value in band.items() if key != "std"}) for band in bands]
+        for group, bands in plain.items()
+    }
