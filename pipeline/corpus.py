@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -64,7 +64,7 @@ class Corpus:
         if not (store / "zarr.json").exists():
             raise Fatal(f"there is no corpus in {folder}; run `geocorpus export` first, or check the path.")
         group = zarr.open_group(store, mode="r")
-        corpus = cls(folder, Manifest.read(folder / MANIFEST), int(group.attrs.get("shard_rows", 0)))
+        corpus = cls(folder, Manifest.read(folder / MANIFEST), int(str(group.attrs.get("shard_rows", 0))))
         corpus._refuse_other(group)
         return corpus
 
@@ -234,9 +234,9 @@ class Corpus:
             raise Fatal(f"shard {min(absent)} of {name!r} in {self.folder} is not finished; run `geocorpus export`.")
         return np.asarray(self._array(name, mode="r")[rows])
 
-    def _array(self, name: str, mode: str) -> zarr.Array[Any]:
+    def _array(self, name: str, mode: Literal["r", "r+"]) -> zarr.Array[Any]:
         self.modality(name)
-        return zarr.open_array(self.folder / STORE / name, mode=mode)  # type: ignore[arg-type]
+        return zarr.open_array(self.folder / STORE / name, mode=mode)
 
     def statistics(self, name: str) -> dict[str, list[statistics.BandStatistics]]:
         """Statistics of the train rows of a modality, per group and band, merged from the finished shards."""
@@ -277,7 +277,7 @@ def array_attributes(modality: Modality) -> dict[str, Any]:
 
 def _cf_fill(modality: Modality) -> Any:
     """`_FillValue` as xarray stores it; without it xarray would take nodata for data."""
-    return FillValueCoder.encode(modality.fill, np.dtype(modality.dtype))
+    return FillValueCoder.encode(modality.fill.item(), np.dtype(modality.dtype))
 
 
 def _one_word(name: str) -> str:

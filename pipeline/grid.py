@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class Grid:
         lon, lat = to_lonlat(self.crs).transform((left + right) / 2, (bottom + top) / 2)
         return float(lon), float(lat)
 
-    def pixel_centres_xy(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def pixel_centres_xy(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """x of every column (width,) and y of every row (height,), metres, north first."""
         height, width = self.shape_yx
         x = self.origin_xy[0] + (np.arange(width) + 0.5) * self.resolution_m
