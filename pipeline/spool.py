@@ -59,7 +59,7 @@ class Spool:
             with np.load(self._path(shard, row)) as kept:
                 values = {name: kept[name] for name in kept.files if name != _REASONS}
                 return Pulled(values, json.loads(kept[_REASONS].tobytes()))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             return None
 
     def clear(self, shard: Shard) -> None:

@@ -1,0 +1,71 @@
+"""Files are whole or absent, and a full or closed disk is one sentence."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import durable
+from pipeline.errors import Fatal
+from pipeline.shard import Shard
+from pipeline.spool import Pulled, Spool
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    durable.write_text(target, "old")
+
+    def fail(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        durable.publish(target, fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+    assert target.read_text() == "old"
+
+
+def test_an_unwritable_path_is_named() -> None:
+    with pytest.raises(Fatal, match="cannot write /proc/geocorpus/x.json"):
+        durable.write_json(Path("/proc/geocorpus/x.json"), {})
+
+
+def test_equal_contents_are_equal_bytes(tmp_path: Path) -> None:
+    durable.write_json(tmp_path / "a", {"x": 1, "a": [1.5, "é"]})
+    durable.write_json(tmp_path / "b", {"a": [1.5, "é"], "x": 1})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_leftovers_are_swept(tmp_path: Path) -> None:
+    leftover = tmp_path / "deep" / ".x.json.0123.tmp"
+    leftover.parent.mkdir()
+    leftover.touch()
+    durable.sweep(tmp_path)
+    assert not leftover.exists()
+
+
+def test_the_spool_gives_back_what_it_keeps(tmp_path: Path) -> None:
+    spool, shard = Spool(tmp_path), Shard(3, 24, 32)
+    pulled = Pulled({"a": np.arange(6, dtype=np.uint16).reshape(1, 2, 3)}, {"b": "no scene: é"})
+    spool.put(shard, 25, pulled)
+    kept = spool.get(shard, 25)
+    assert kept is not None and kept.missing == pulled.missing
+    np.testing.assert_array_equal(kept.values["a"], pulled.values["a"])
+    assert kept.covers(("a", "b")) and not kept.covers(("a", "c"))
+    assert spool.get(shard, 26) is None
+    spool.clear(shard)
+    assert spool.get(shard, 25) is None
+
+
+def test_a_damaged_chip_is_pulled_again(tmp_path: Path) -> None:
+    spool, shard = Spool(tmp_path), Shard(0, 0, 4)
+    spool.put(shard, 1, Pulled({"a": np.ones((200, 200))}))
+    (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    whole = path.read_bytes()
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert spool.get(shard, 1) is None, length
+    os.truncate(path, 0)

@@ -1,0 +1,71 @@
+"""Grids: on the lattice, around their point, true to the ground, in the right zone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyproj import Geod
+from shapely import Point
+
+from pipeline.grid import Grid, mgrs_crs, to_lonlat, utm_crs
+
+lonlats = st.tuples(st.floats(-180, 180), st.floats(-89.9, 89.9))
+land_lonlats = st.tuples(st.floats(-180, 180), st.floats(-79, 83))
+
+
+@given(lonlats, st.sampled_from([16, 128, 129, 448]))
+def test_a_grid_is_on_the_lattice_and_centred(lonlat: tuple[float, float], size_px: int) -> None:
+    grid = Grid.around(lonlat, utm_crs(lonlat), size_px)
+    assert all(metres % 10 == 0 for metres in grid.origin_xy)
+    _, _, distance_m = Geod(ellps="WGS84").inv(*lonlat, *grid.centre_lonlat)
+    assert distance_m < 10.2, "at most half a pixel's diagonal, and the grid's scale"
+
+
+@given(land_lonlats)
+def test_a_chip_is_1280_m_wide_on_the_ground(lonlat: tuple[float, float]) -> None:
+    grid = Grid.around(lonlat, utm_crs(lonlat))
+    left, bottom, right, top = grid.bounds_xy
+    ends = to_lonlat(grid.crs).transform([left, right], [(top + bottom) / 2] * 2)
+    _, _, width_m = Geod(ellps="WGS84").inv(ends[0][0], ends[1][0], ends[0][1], ends[1][1])
+    assert 1277 < width_m < 1283
+
+
+@given(land_lonlats)
+def test_the_footprint_contains_the_point(lonlat: tuple[float, float]) -> None:
+    footprint = Grid.around(lonlat, utm_crs(lonlat)).footprint()
+    assert footprint.is_valid
+    assert any(footprint.contains(Point(lonlat[0] + turn, lonlat[1])) for turn in (-360, 0, 360))
+
+
+@given(lonlats)
+def test_pixel_centres_match_the_affine_map(lonlat: tuple[float, float]) -> None:
+    grid = Grid.around(lonlat, utm_crs(lonlat), 16)
+    x, y = grid.pixel_centres_xy()
+    scale, _, left, _, down, top = grid.transform
+    np.testing.assert_array_equal(x, [left + scale * (column + 0.5) for column in range(16)])
+    np.testing.assert_array_equal(y, [top + down * (row + 0.5) for row in range(16)])
+
+
+@pytest.mark.parametrize(
+    ("lonlat", "crs"),
+    [
+        ((7.5, 45.5), "EPSG:32632"),
+        ((5.3, 60.4), "EPSG:32632"),  # Bergen: zone 32 reaches west
+        ((2.9, 60.4), "EPSG:32631"),
+        ((15.6, 78.2), "EPSG:32633"),  # Longyearbyen
+        ((21.5, 78.0), "EPSG:32635"),
+        ((-70.6, -33.4), "EPSG:32719"),
+        ((180.0, 0.0), "EPSG:32601"),
+        ((0.0, -85.0), "EPSG:32761"),
+        ((0.0, 85.0), "EPSG:32661"),
+    ],
+)
+def test_zones(lonlat: tuple[float, float], crs: str) -> None:
+    assert utm_crs(lonlat) == crs
+
+
+@pytest.mark.parametrize(("tile", "crs"), [("32TQM", "EPSG:32632"), ("18HXA", "EPSG:32718"), ("1CDE", "EPSG:32701")])
+def test_a_tile_names_its_crs(tile: str, crs: str) -> None:
+    assert mgrs_crs(tile) == crs

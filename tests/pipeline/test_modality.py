@@ -1,0 +1,63 @@
+"""A modality refuses nonsense, and survives the trip into a store's attributes."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.errors import Fatal
+from pipeline.modality import Band, Category, Display, Modality
+from tests.pipeline.chips import CLIMATE, MODALITIES, OPTICAL
+
+PLAIN: dict[str, Any] = {"name": "layer", "title": "Layer", "bands": (Band("b"),), "dtype": "uint8", "nodata": 255}
+TREES = (Category(10, "trees"),)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dtype": "int8"},
+        {"nodata": -1},
+        {"nodata": 0.5},
+        {"nodata": math.nan},
+        {"dtype": "float32", "nodata": 0.1},
+        {"categories": TREES, "resampling": "bilinear"},
+        {"categories": TREES, "scale": 0.1},
+        {"categories": TREES, "dtype": "float32", "nodata": -9999},
+        {"categories": (*TREES, Category(10, "again"))},
+        {"categories": (Category(300, "too large"),)},
+        {"categories": (Category(255, "also nodata"),)},
+        {"bands": ()},
+        {"bands": (Band("b"), Band("b"))},
+        {"scale": 0.0},
+        {"valid_range": (0, 255)},
+        {"display": Display("grey", ("other",))},
+        {"name": "two words"},
+    ],
+)
+def test_nonsense_is_refused(change: dict[str, Any]) -> None:
+    Modality(**PLAIN)
+    with pytest.raises(Fatal, match="modality"):
+        Modality(**{**PLAIN, **change})
+
+
+@pytest.mark.parametrize("modality", MODALITIES, ids=lambda modality: modality.name)
+def test_specification_round_trips_through_json(modality: Modality) -> None:
+    plain = json.loads(json.dumps(modality.specification(), allow_nan=False))
+    again = Modality.from_specification(plain)
+    assert again == modality
+    assert again.digest == modality.digest
+
+
+def test_source_is_no_part_of_the_specification() -> None:
+    assert Modality(**PLAIN, source=object()) == Modality(**PLAIN)
+
+
+def test_physical_values_are_scaled_and_masked() -> None:
+    stored = np.array([0, 1, 10_000], dtype=np.uint16)
+    np.testing.assert_array_equal(OPTICAL.physical(stored), [np.nan, 1e-4, 1.0])
+    assert CLIMATE.valid(np.array([np.nan, 1.0], dtype=np.float32)).tolist() == [False, True]
