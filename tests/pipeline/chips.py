@@ -43,7 +43,8 @@ def make_chip(number: int, size_px: int = 16, split: str = "train") -> Chip:
 
 def make_manifest(folder: Path, count: int, size_px: int = 16, seed: int = 0) -> Manifest:
     """A manifest of `count` chips, every fifth in val, published in `folder`."""
-    chips = [replace(make_chip(number, size_px), split="val" if number % 5 == 0 else "train") for number in range(count)]
+    splits = ["val" if number % 5 == 0 else "train" for number in range(count)]
+    chips = [replace(make_chip(number, size_px), split=split) for number, split in enumerate(splits)]
     manifest = Manifest.freeze(chips, seed)
     manifest.write(folder / "manifest.parquet")
     return manifest

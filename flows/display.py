@@ -1,0 +1,125 @@
+"""Progress as a person reads it: a bar on a terminal, a line now and then in a log, or JSON lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as RichProgress
+
+from pipeline.progress import Progress
+
+LINE_EVERY_S = 5.0
+
+
+def _figures(figures: dict[str, float | str]) -> str:
+    return "  ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in figures.items())
+
+
+def _short(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
+
+
+class Bars:
+    """A live bar per stage on a terminal. Use as a context manager."""
+
+    def __init__(self) -> None:
+        self._rich = RichProgress(
+            SpinnerColumn(), TextColumn("[bold]{task.description:<10}"), BarColumn(24), MofNCompleteColumn(),
+            TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("[dim]{task.fields[figures]}"),
+            console=Console(stderr=True),
+        )  # fmt: skip
+        self._task: TaskID | None = None
+        self._seen: dict[str, float | str] = {}
+
+    def __enter__(self) -> Bars:
+        self._rich.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rich.stop()
+
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        """Begin a new bar."""
+        self._seen = {}
+        self._task = self._rich.add_task(stage, total=total, completed=done, figures="")
+
+    def advance(self, count: int = 1) -> None:
+        """Move the current bar."""
+        if self._task is not None:
+            self._rich.advance(self._task, count)
+
+    def note(self, **figures: float | str) -> None:
+        """Show figures behind the current bar."""
+        self._seen |= figures
+        if self._task is not None:
+            self._rich.update(self._task, figures=_figures(self._seen))
+
+
+class Lines:
+    """One line every few seconds, for logs; `as_json` makes each a JSON object."""
+
+    def __init__(self, stream: TextIO | None = None, as_json: bool = False) -> None:
+        self._stream = stream or sys.stderr
+        self._format = self._json if as_json else self._text
+        self._lock = threading.Lock()
+        self._stage, self._total, self._done, self._printed = "", 0, 0, 0.0
+        self._seen: dict[str, float | str] = {}
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        """Begin a stage."""
+        with self._lock:
+            self._stage, self._total, self._done, self._seen = stage, total, done, {}
+            self._print()
+
+    def advance(self, count: int = 1) -> None:
+        """Count, and print when it is time or all is done."""
+        with self._lock:
+            self._done += count
+            if time.monotonic() - self._printed > LINE_EVERY_S or self._done == self._total:
+                self._print()
+
+    def note(self, **figures: float | str) -> None:
+        """Remember figures for the next line."""
+        with self._lock:
+            self._seen |= figures
+
+    def _print(self) -> None:
+        self._printed = time.monotonic()
+        print(self._format(), file=self._stream, flush=True)
+
+    def _text(self) -> str:
+        return f"{self._stage}: {self._done}/{self._total}  {_figures(self._seen)}".rstrip()
+
+    def _json(self) -> str:
+        return json.dumps({"stage": self._stage, "done": self._done, "total": self._total, **self._seen})
+
+
+def display(as_json: bool = False) -> Bars | Lines:
+    """What suits standard error: bars on a terminal, lines elsewhere."""
+    if as_json:
+        return Lines(as_json=True)
+    return Bars() if sys.stderr.isatty() else Lines()
+
+
+def _is_progress(shown: Bars | Lines) -> Progress:
+    return shown

@@ -1,0 +1,39 @@
+"""The built-in local Earth Engine as a process of its own, ended with whoever started it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flows.settings import SourceSettings
+from pipeline.errors import Fatal
+
+_URL = re.compile(r"http://127\.0\.0\.1:\d+")
+
+
+@contextmanager
+def running(settings: SourceSettings) -> Iterator[str]:
+    """Start `python -m sandbox` on a free port, yield its URL, end it. It also ends when this process dies."""
+    command = [
+        sys.executable, "-m", "sandbox", "--port", "0", "--with-parent",
+        "--seed", str(settings.sandbox_seed), "--latency", str(settings.sandbox_latency_s),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)  # noqa: S603
+    try:
+        yield _url(process)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        if process.stdout:
+            process.stdout.close()
+
+
+def _url(process: subprocess.Popen[str]) -> str:
+    for line in process.stdout or ():
+        found = _URL.search(line)
+        if found:
+            return found.group()
+    raise Fatal("the local Earth Engine did not start; run `geocorpus sandbox serve` to see why.")

@@ -1,0 +1,182 @@
+"""One TOML file per corpus: typed, strict, overridable as `section.key=value`, saved beside what it made."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline import durable
+from pipeline.errors import Fatal, unknown_name
+
+SANDBOX_PROJECT = "sandbox"
+SAVED_AS = "config.toml"
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CorpusSettings(Section):
+    """Where the corpus is and what it holds. No `modalities` means all that are known."""
+
+    folder: Path = Path("corpus")
+    seed: int = 0
+    size_px: int = Field(128, ge=8, le=2048)
+    shard_rows: int = Field(512, ge=1)
+    modalities: tuple[str, ...] = ()
+    modality_files: tuple[Path, ...] = ()
+
+
+class SourceSettings(Section):
+    """Which Earth Engine. `project = "sandbox"` starts the built-in local one; `url` uses one that runs already."""
+
+    project: str = SANDBOX_PROJECT
+    url: str | None = None
+    concurrency: int = Field(20, ge=1, le=1000)
+    requests_per_s: float = Field(90.0, gt=0)
+    deadline_s: float = Field(300.0, gt=0)
+    patience_s: float = Field(900.0, ge=0)
+    sandbox_seed: int = 0
+    sandbox_latency_s: float = Field(0.0, ge=0)
+
+
+class SamplingSettings(Section):
+    """How many places and where: a region table of the source, a local vector file, or a table of points."""
+
+    locations: int = Field(1000, ge=1)
+    regions: str = "RESOLVE/ECOREGIONS/2017"
+    points: Path | None = None
+    overdraw: float = Field(1.5, ge=1)
+
+
+class AnchorSettings(Section):
+    """Which scenes are usable; `orbit_window_days` bounds how far a radar scene may be from the anchor."""
+
+    years: tuple[int, ...] = (2017, 2018, 2019, 2020)
+    max_cloud_percent: float = Field(10.0, gt=0, le=100)
+    levels: tuple[str, ...] = ("l2a", "l1c")
+    orbit_window_days: int = Field(30, ge=0)
+    batch: int = Field(200, ge=1, le=1000)
+
+
+class SplitSettings(Section):
+    """Shares of the splits, given to geographic cells of `cell_km` on a side."""
+
+    train: float = Field(0.9, gt=0, le=1)
+    val: float = Field(0.05, ge=0, lt=1)
+    test: float = Field(0.05, ge=0, lt=1)
+    cell_km: float = Field(100.0, gt=0)
+
+
+class Settings(Section):
+    """The whole file. `pretrain` is handed to the trainer, which checks it."""
+
+    corpus: CorpusSettings = CorpusSettings()
+    source: SourceSettings = SourceSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    anchor: AnchorSettings = AnchorSettings()
+    split: SplitSettings = SplitSettings()
+    pretrain: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """The corpus folder."""
+        return self.corpus.folder
+
+    @property
+    def uses_sandbox(self) -> bool:
+        """Whether a local Earth Engine is to be started."""
+        return self.source.project == SANDBOX_PROJECT and self.source.url is None
+
+    def save(self) -> None:
+        """Publish the resolved settings in the corpus folder; the file can be given to any command again."""
+        plain = self.model_dump(mode="json", exclude_none=True)
+        durable.write_text(self.folder / SAVED_AS, tomli_w.dumps(plain))
+
+
+def shipped() -> dict[str, Path]:
+    """Configurations that come with the project, by name."""
+    folder = Path(str(files("flows") / "configs"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load(config: str, overrides: Iterable[str] = ()) -> Settings:
+    """Settings from a TOML file, a corpus folder or a shipped configuration's name, with `a.b=c` overrides.
+
+    Raises `Fatal` for a file that is absent or not TOML, and for unknown keys (naming the nearest known one).
+    """
+    plain = _read(_find(config))
+    for override in overrides:
+        _apply(plain, override)
+    return parse(plain)
+
+
+def _find(config: str) -> Path:
+    if config in shipped():
+        return shipped()[config]
+    path = Path(config)
+    if path.is_dir():
+        path = path / SAVED_AS
+    if not path.is_file():
+        raise Fatal(f"no configuration {config!r}: give a TOML file, a corpus folder, or one of {', '.join(shipped())}.")
+    return path
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Fatal(f"{path} cannot be read as TOML: {error}.") from error
+
+
+def _apply(plain: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or len(parts) < 2:
+        raise Fatal(f"{override!r} is no override; write it as section.key=value, such as sampling.locations=100.")
+    table = plain
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise Fatal(f"{override!r} reaches into {part!r}, which is a value, not a section.")
+    table[parts[-1]] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    """A TOML value; bare words are taken as strings, so that paths and names need no quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def parse(plain: Mapping[str, Any]) -> Settings:
+    """Checked settings from plain values."""
+    try:
+        return Settings.model_validate(dict(plain))
+    except ValidationError as error:
+        raise _explain(error) from error
+
+
+def _explain(error: ValidationError) -> Fatal:
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        return unknown_name("setting", ".".join(place), _known_beside(place))
+    return Fatal(f"setting {'.'.join(place)} = {first['input']!r} is not allowed: {first['msg'].lower()}.")
+
+
+def _known_beside(place: list[str]) -> list[str]:
+    if len(place) == 1:
+        return list(Settings.model_fields)
+    section = Settings.model_fields[place[0]].annotation
+    assert isinstance(section, type) and issubclass(section, BaseModel)
+    return [f"{place[0]}.{name}" for name in section.model_fields]
