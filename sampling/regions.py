@@ -1,0 +1,208 @@
+"""The region table that strata come from: read it, check it, repair it, and say what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+
+from pipeline import durable
+from pipeline.errors import Fatal
+from sampling import authalic
+
+COLUMNS = ("ECO_NAME", "BIOME_NUM", "BIOME_NAME", "REALM", "ECO_ID")
+BIOMES = range(1, 15)
+# RESOLVE files Rock and Ice under biome 11 (Tundra) but names that biome "N/A".
+_NO_BIOME = ("", "N/A", "NA", "NONE", "NAN", "ROCK AND ICE")
+_OUTLINE_DEG = 0.1
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Ecoregions, one row each, in order of ECO_ID.
+
+    `frame` has RESOLVE's five columns (codes as integers), `stratum`, `area_km2` on the ellipsoid, and valid
+    polygons in EPSG:4326 (a longitude may exceed 180 where a region crosses the antimeridian). `notes` says what
+    was repaired or left out, one sentence each.
+    """
+
+    frame: gpd.GeoDataFrame
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+def stratum_of(ecoregion: int) -> str:
+    """The name of the stratum of a RESOLVE ECO_ID."""
+    return f"eco-{ecoregion:03d}"
+
+
+def read_region_file(path: Path) -> Regions:
+    """Regions from any vector file that GeoPandas reads; raises `Fatal` naming the file and what it lacks."""
+    return prepare_regions(read_vector(path), str(path))
+
+
+def read_vector(path: Path) -> gpd.GeoDataFrame:
+    """A vector file as a GeoDataFrame; raises `Fatal` when it is absent, unreadable, empty or without geometry."""
+    if not path.exists():
+        raise Fatal(f"{path} does not exist; check the path.")
+    try:
+        frame = gpd.read_parquet(path) if path.suffix.lower() in (".parquet", ".pq") else gpd.read_file(path)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise Fatal(f"{path} cannot be read as a vector file ({reason}).") from error
+    if not isinstance(frame, gpd.GeoDataFrame):
+        raise Fatal(f"{path} has no geometry; give a vector file such as GeoPackage, GeoJSON, Shapefile or GeoParquet.")
+    return frame
+
+
+def prepare_regions(frame: gpd.GeoDataFrame, source: str) -> Regions:
+    """Check, reproject, repair and dissolve a table with RESOLVE's columns; `source` names it in messages.
+
+    Raises `Fatal` for missing columns, a missing CRS, an empty table or one without a usable region.
+    """
+    _check_table(frame, source)
+    notes: list[str] = []
+    kept = _with_codes(frame.to_crs("EPSG:4326"), notes)
+    kept["geometry"] = _repair(np.asarray(kept.geometry.array), notes)
+    merged = _one_row_each(kept)
+    merged["area_km2"] = authalic.areas_km2(np.asarray(merged.geometry.array))
+    solid = merged[merged["area_km2"] > 0].reset_index(drop=True)
+    if len(solid) < len(merged):
+        notes.append(f"{_counted(len(merged) - len(solid))} without an area left out.")
+    if solid.empty:
+        raise Fatal(f"{source} has no region with an area and a biome from 1 to 14; check BIOME_NUM and the geometry.")
+    return Regions(solid, tuple(notes))
+
+
+def _check_table(frame: gpd.GeoDataFrame, source: str) -> None:
+    absent = [name for name in COLUMNS if name not in frame.columns]
+    if absent:
+        raise Fatal(f"{source} lacks the columns {', '.join(absent)}; regions need RESOLVE's {', '.join(COLUMNS)}.")
+    if frame.empty:
+        raise Fatal(f"{source} has no regions; give a file with at least one polygon.")
+    if frame.crs is None:
+        raise Fatal(f"{source} has no CRS, so its coordinates mean nothing; set it, for example to EPSG:4326.")
+
+
+def _with_codes(frame: gpd.GeoDataFrame, notes: list[str]) -> gpd.GeoDataFrame:
+    codes = {name: pd.to_numeric(frame[name], errors="coerce") for name in ("BIOME_NUM", "ECO_ID")}
+    named = ~_upper(frame["BIOME_NAME"]).isin(_NO_BIOME) & ~_upper(frame["ECO_NAME"]).isin(_NO_BIOME)
+    usable = codes["BIOME_NUM"].isin(list(BIOMES)) & codes["ECO_ID"].notna() & named
+    if not usable.all():
+        names = sorted({str(name) for name in frame["ECO_NAME"][~usable]})
+        notes.append(f"{_counted(int((~usable).sum()))} without a biome left out: {_shortened(names)}.")
+    kept = gpd.GeoDataFrame(frame.loc[usable, list(COLUMNS)], geometry=frame.geometry[usable])
+    for name, values in codes.items():
+        kept[name] = values[usable].astype(np.int64)
+    for name in ("ECO_NAME", "BIOME_NAME", "REALM"):
+        kept[name] = kept[name].fillna("").astype(str)
+    return kept
+
+
+def _upper(column: pd.Series) -> pd.Series:
+    return column.fillna("").astype(str).str.strip().str.upper()
+
+
+def _counted(count: int) -> str:
+    return "1 region" if count == 1 else f"{count} regions"
+
+
+def _shortened(names: list[str], most: int = 5) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _repair(geometry: NDArray[Any], notes: list[str]) -> NDArray[Any]:
+    """Rings unwrapped at the antimeridian and made valid; only areas are kept."""
+    crossing = _crosses(geometry)
+    if crossing.any():
+        geometry = geometry.copy()
+        geometry[crossing] = [_unwrapped(one) for one in geometry[crossing]]
+        beyond = int((np.abs(shapely.bounds(geometry[crossing])[:, [0, 2]]) > 180).any(axis=1).sum())
+        notes += [f"{_counted(beyond)} jumping across the antimeridian unwrapped."] if beyond else []
+    broken = ~shapely.is_valid(geometry) & ~shapely.is_missing(geometry)
+    if broken.any():
+        geometry = geometry.copy()
+        geometry[broken] = shapely.make_valid(geometry[broken], method="structure", keep_collapsed=False)
+        notes.append(f"{_counted(int(broken.sum()))} with invalid rings repaired.")
+    return geometry
+
+
+def _crosses(geometry: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which geometries have an edge longer than 180 degrees of longitude: it means the short way round."""
+    coordinates, owner = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(geometry)), return_index=True)
+    jumps = (np.abs(np.diff(coordinates[:, 0])) > 180) & (np.diff(owner) == 0)
+    parts, of_part = shapely.get_parts(geometry, return_index=True)
+    _, of_ring = shapely.get_rings(parts, return_index=True)
+    found = np.zeros(len(geometry), dtype=bool)
+    found[of_part[of_ring[owner[:-1][jumps]]]] = True
+    return found
+
+
+def _unwrapped(geometry: shapely.Geometry) -> shapely.Geometry:
+    return shapely.union_all([_unwrapped_polygon(part) for part in shapely.get_parts(geometry)])
+
+
+def _unwrapped_polygon(polygon: shapely.Polygon) -> shapely.Polygon:
+    shell = _unwrapped_ring(polygon.exterior)
+    holes = [_moved_into(shell, _unwrapped_ring(hole)) for hole in polygon.interiors]
+    return shapely.make_valid(shapely.Polygon(shell, holes), method="structure", keep_collapsed=False)
+
+
+def _unwrapped_ring(ring: shapely.LinearRing) -> NDArray[np.float64]:
+    """Longitudes made continuous; a ring round a pole cannot be, and stays as it is."""
+    lonlat = shapely.get_coordinates(ring)
+    lon = np.unwrap(lonlat[:, 0], period=360)
+    if abs(lon[-1] - lon[0]) > 180:
+        return lonlat
+    return np.column_stack([lon, lonlat[:, 1]])
+
+
+def _moved_into(shell: NDArray[Any], hole: NDArray[Any]) -> NDArray[Any]:
+    turns = np.round((shell[:, 0].mean() - hole[:, 0].mean()) / 360)
+    return hole + np.array([360 * turns, 0])
+
+
+def _one_row_each(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """One row per ECO_ID, in their order; services deliver large regions in pieces."""
+    if frame["ECO_ID"].duplicated().any():
+        frame = frame.dissolve(by="ECO_ID", aggfunc="first").reset_index()
+    ordered = frame.sort_values("ECO_ID").reset_index(drop=True)
+    ordered["stratum"] = [stratum_of(code) for code in ordered["ECO_ID"]]
+    return ordered[[*COLUMNS, "stratum", "geometry"]]
+
+
+def lookup(regions: Regions, lonlat: NDArray[Any]) -> NDArray[np.int64]:
+    """Row of the region that holds each point (n, 2) in degrees; -1 where none does."""
+    parts, owner = shapely.get_parts(np.asarray(regions.frame.geometry.array), return_index=True)
+    tree = shapely.STRtree(parts)
+    found = np.full(len(lonlat), -1, dtype=np.int64)
+    for turn_deg in (0.0, 360.0):
+        points = shapely.points(lonlat[:, 0] + turn_deg, lonlat[:, 1])
+        which, part = tree.query(points, predicate="intersects")
+        # The first match in row order wins, so that shared borders are decided the same way every time.
+        order = np.argsort(owner[part], kind="stable")[::-1]
+        found[which[order]] = owner[part[order]]
+    return found
+
+
+def write_regions(path: Path, regions: Regions) -> None:
+    """Publish the outlines as GeoParquet, simplified for drawing (about 0.1 degrees)."""
+    frame = regions.frame.copy()
+    frame["geometry"] = frame.geometry.simplify(_OUTLINE_DEG)
+    durable.publish(path, lambda temporary: frame.to_parquet(temporary, index=False))
+
+
+def biome_names(regions: Regions) -> dict[int, str]:
+    """BIOME_NUM to BIOME_NAME, in order."""
+    pairs: Iterable[tuple[int, str]] = zip(regions.frame["BIOME_NUM"], regions.frame["BIOME_NAME"], strict=True)
+    return dict(sorted({int(number): name for number, name in pairs}.items()))

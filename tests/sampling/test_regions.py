@@ -1,0 +1,86 @@
+"""Region files are checked, reprojected and repaired, and every refusal names the file and the fault."""
+
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+from shapely import Polygon, box
+
+from pipeline.errors import Fatal
+from sampling.regions import biome_names, lookup, prepare_regions, read_region_file, write_regions
+from tests.sampling.region_tables import regions, table
+
+
+def test_any_vector_file_is_read(tmp_path: Path) -> None:
+    table([box(0, 0, 1, 1), box(2, 0, 3, 1)], [3, 1]).to_file(tmp_path / "a.gpkg")
+    assert list(read_region_file(tmp_path / "a.gpkg").frame["stratum"]) == ["eco-001", "eco-002"]
+
+
+def test_another_crs_is_reprojected() -> None:
+    there = prepare_regions(table([box(3, 40, 4, 41)]).to_crs("EPSG:3857"), "mercator")
+    here = regions([box(3, 40, 4, 41)])
+    assert there.frame.geometry[0].equals_exact(here.frame.geometry[0], 1e-9)
+
+
+def test_missing_columns_are_named(tmp_path: Path) -> None:
+    table([box(0, 0, 1, 1)]).drop(columns=["REALM", "ECO_ID"]).to_file(tmp_path / "poor.geojson")
+    with pytest.raises(Fatal, match=r"poor.geojson lacks the columns REALM, ECO_ID"):
+        read_region_file(tmp_path / "poor.geojson")
+
+
+def test_missing_crs_is_refused() -> None:
+    with pytest.raises(Fatal, match="has no CRS"):
+        prepare_regions(table([box(0, 0, 1, 1)], crs=None), "bare.shp")
+
+
+def test_empty_absent_unreadable_and_tabular_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Fatal, match="has no regions"):
+        prepare_regions(table([box(0, 0, 1, 1)]).iloc[:0], "empty.gpkg")
+    with pytest.raises(Fatal, match="absent.gpkg does not exist"):
+        read_region_file(tmp_path / "absent.gpkg")
+    (tmp_path / "broken.gpkg").write_text("no map")
+    with pytest.raises(Fatal, match="broken.gpkg cannot be read"):
+        read_region_file(tmp_path / "broken.gpkg")
+    (tmp_path / "plain.csv").write_text("ECO_NAME,BIOME_NUM\na,1\n")
+    with pytest.raises(Fatal, match="plain.csv has no geometry"):
+        read_region_file(tmp_path / "plain.csv")
+
+
+def test_rock_and_ice_is_left_out_and_said() -> None:
+    frame = table([box(column, 0, column + 1, 1) for column in range(4)], [11, 11, 99, 14])
+    frame.loc[0, "ECO_NAME"], frame.loc[0, "BIOME_NAME"] = "Rock and Ice", "N/A"
+    found = prepare_regions(frame, "a table")
+    assert list(found.frame["ECO_ID"]) == [2, 4]
+    assert found.notes == ("2 regions without a biome left out: Rock and Ice, region 3.",)
+    assert biome_names(found) == {11: "biome 11", 14: "biome 14"}
+
+
+def test_nothing_usable_is_refused() -> None:
+    with pytest.raises(Fatal, match="no region with an area and a biome"):
+        prepare_regions(table([box(0, 0, 1, 1)], [99]), "ice.gpkg")
+
+
+def test_invalid_rings_are_repaired_and_said() -> None:
+    bow_tie = Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
+    found = regions([bow_tie])
+    assert found.frame.geometry.is_valid.all() and found.notes == ("1 region with invalid rings repaired.",)
+
+
+def test_text_codes_and_pieces_of_one_region() -> None:
+    frame = table([box(0, 0, 1, 1), box(5, 0, 6, 1)])
+    frame["ECO_ID"] = ["7", "7"]
+    found = prepare_regions(frame, "a table")
+    assert list(found.frame["stratum"]) == ["eco-007"]
+    assert found.frame.geometry[0].area == pytest.approx(2)
+
+
+def test_lookup_finds_the_region_or_nothing() -> None:
+    found = lookup(regions([box(0, 0, 1, 1), box(1, 0, 2, 1)]), np.array([[0.5, 0.5], [1.5, 0.5], [9, 9], [1.0, 0.5]]))
+    assert found.tolist() == [0, 1, -1, 0]
+
+
+def test_outlines_are_published(tmp_path: Path) -> None:
+    write_regions(tmp_path / "regions.parquet", regions([box(0, 0, 9, 9)]))
+    outlines = gpd.read_parquet(tmp_path / "regions.parquet")
+    assert outlines.crs.to_epsg() == 4326 and outlines["BIOME_NAME"].tolist() == ["biome 1"]
