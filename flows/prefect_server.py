@@ -17,16 +17,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from flows.offline import START_TIMEOUT_S
 from pipeline.errors import Fatal
-
-START_TIMEOUT_S = 180
-OFFLINE = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_UI_ENABLED": "0",
-    "PREFECT_LOGGING_LEVEL": "WARNING",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(START_TIMEOUT_S),
-}
 
 
 @contextmanager
@@ -34,7 +26,7 @@ def running() -> Iterator[str]:
     """Start the server on a free port and yield its API's URL; raises `Fatal` when it does not come up."""
     port = _free_port()
     command = [sys.executable, "-m", "flows.prefect_server", str(port)]
-    process = subprocess.Popen(command, env={**os.environ, **OFFLINE}, stdin=subprocess.DEVNULL)  # noqa: S603
+    process = subprocess.Popen(command, env={**os.environ, "PREFECT_UI_ENABLED": "0"}, stdin=subprocess.DEVNULL)  # noqa: S603
     try:
         _wait(process, f"http://127.0.0.1:{port}/api/health")
         yield f"http://127.0.0.1:{port}/api"
@@ -85,9 +77,7 @@ def serve(port: int) -> None:
     import uvicorn
 
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
-    uvicorn.run(
-        "prefect.server.api.server:create_app", factory=True, host="127.0.0.1", port=port, log_level="error"
-    )
+    uvicorn.run("prefect.server.api.server:create_app", factory=True, host="127.0.0.1", port=port, log_level="error")
 
 
 if __name__ == "__main__":

@@ -68,12 +68,12 @@ class AnchorSettings(Section):
 
 
 class SplitSettings(Section):
-    """Shares of the splits, given to geographic cells of `cell_km` on a side."""
+    """Shares of the splits, given to whole geographic cells of about `cell_deg` degrees on a side."""
 
     train: float = Field(0.9, gt=0, le=1)
     val: float = Field(0.05, ge=0, lt=1)
     test: float = Field(0.05, ge=0, lt=1)
-    cell_km: float = Field(100.0, gt=0)
+    cell_deg: float = Field(1.0, gt=0, le=90)
 
 
 class Settings(Section):
@@ -95,6 +95,27 @@ class Settings(Section):
     def uses_sandbox(self) -> bool:
         """Whether a local Earth Engine is to be started."""
         return self.source.project == SANDBOX_PROJECT and self.source.url is None
+
+    def refuse_changes(self) -> None:
+        """Raise `Fatal` when the folder was begun with other settings that decide which chips it holds."""
+        saved = self.folder / SAVED_AS
+        if not saved.exists():
+            return
+        before, now = parse(_read(saved)).deciding(), self.deciding()
+        changed = sorted(key for key in now if before.get(key) != now[key])
+        if changed:
+            raise Fatal(
+                f"{self.folder} was begun with {changed[0]} = {before.get(changed[0])!r}, not {now[changed[0]]!r}; "
+                "put it back, or give another corpus.folder."
+            )
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide which chips the corpus holds, as "section.key"."""
+        plain = self.model_dump(mode="json")
+        sections = {name: plain[name] for name in ("sampling", "anchor", "split")}
+        sections["corpus"] = {key: plain["corpus"][key] for key in ("seed", "size_px", "shard_rows")}
+        sections["source"] = {key: plain["source"][key] for key in ("sandbox_seed",)}
+        return {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
 
     def save(self) -> None:
         """Publish the resolved settings in the corpus folder; the file can be given to any command again."""
@@ -126,7 +147,8 @@ def _find(config: str) -> Path:
     if path.is_dir():
         path = path / SAVED_AS
     if not path.is_file():
-        raise Fatal(f"no configuration {config!r}: give a TOML file, a corpus folder, or one of {', '.join(shipped())}.")
+        known = ", ".join(shipped())
+        raise Fatal(f"no configuration {config!r}: give a TOML file, a corpus folder, or one of {known}.")
     return path
 
 
@@ -177,6 +199,5 @@ def _explain(error: ValidationError) -> Fatal:
 def _known_beside(place: list[str]) -> list[str]:
     if len(place) == 1:
         return list(Settings.model_fields)
-    section = Settings.model_fields[place[0]].annotation
-    assert isinstance(section, type) and issubclass(section, BaseModel)
+    section = type(getattr(Settings(), place[0]))
     return [f"{place[0]}.{name}" for name in section.model_fields]

@@ -322,5 +322,3 @@ def _check_block(modality: Modality, shard: Shard, block: NDArray[Any], size_px:
 def empty_block(modality: Modality, rows: int, size_px: int) -> NDArray[Any]:
     """A block (rows, bands[, y, x]) in which nothing is data yet."""
     return np.full((rows, *modality.shape(size_px)), modality.fill, dtype=modality.dtype)
-
-

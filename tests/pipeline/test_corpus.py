@@ -25,9 +25,7 @@ def fill(corpus: Corpus, names: tuple[str, ...] | None = None) -> dict[str, np.n
             block = make_block(corpus.modality(name), len(shard), SIZE_PX, shard.index)
             corpus.write(shard, name, block, {shard.start: "because"})
     return {
-        name: np.concatenate(
-            [make_block(modality, len(shard), SIZE_PX, shard.index) for shard in corpus.shards]
-        )
+        name: np.concatenate([make_block(modality, len(shard), SIZE_PX, shard.index) for shard in corpus.shards])
         for name, modality in corpus.modalities.items()
     }
 

@@ -1,0 +1,129 @@
+"""The command line: every stage, resuming by being typed again; errors in one sentence, exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.offline import api_configured
+from flows.settings import load
+from pipeline.errors import Fatal, GeocorpusError
+
+app = typer.Typer(
+    name="geocorpus", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+    help="Rebuild the MMEarth corpus from Earth Engine into Zarr v3, add modalities, pretrain encoders.",
+)  # fmt: skip
+sandbox_app = typer.Typer(no_args_is_help=True, help="The built-in local Earth Engine.")
+app.add_typer(sandbox_app, name="sandbox")
+
+Config = Annotated[str, typer.Argument(help="A TOML file, a corpus folder, or a shipped configuration: demo, mmearth.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section.key=value.", metavar="[A.B=C]...")]
+AsFlow = Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow (at once where none is configured).")]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output, JSON lines of progress.")]
+
+
+def run_stage(name: str, config: str, overrides: list[str] | None, prefect: bool, as_json: bool) -> None:
+    """Call a stage at once, or as a Prefect flow when asked or when a Prefect API is configured."""
+    from flows import run
+
+    settings = load(config, overrides or [])
+    runner = run.as_flow if prefect or name == "build" or api_configured() else run.at_once
+    runner(name, settings, as_json)
+
+
+def _stage(name: str, help_text: str) -> Callable[..., None]:
+    def command(config: Config, overrides: Overrides = None, prefect: AsFlow = False, as_json: AsJson = False) -> None:
+        run_stage(name, config, overrides, prefect, as_json)
+
+    command.__doc__ = help_text
+    return app.command(name)(command)
+
+
+_stage("sample", "Draw candidate locations over regions: locations.parquet.")
+_stage("anchor", "Pin every location to its scenes and grid, and freeze the manifest.")
+_stage("export", "Pull pixels for everything that is missing, shard by shard.")
+_stage("finalize", "Statistics, metadata and the report.")
+_stage("build", "All of sample, anchor, export and finalize, as a Prefect flow.")
+_stage("pretrain", "Train an encoder on a finished corpus.")
+
+
+@app.command()
+def demo(
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """The whole of it on the built-in local Earth Engine: corpus, report, and a small pretrained encoder."""
+    from flows import run
+
+    run.as_flow("demo", load("demo", overrides or []), as_json)
+
+
+@app.command()
+def status(folder: Annotated[Path, typer.Argument(help="A corpus folder.")], as_json: AsJson = False) -> None:
+    """Where a corpus stands, and the next command."""
+    from flows.status import read_status, show
+
+    show(read_status(folder), as_json)
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(help="A corpus folder.")]) -> None:
+    """Compare every stored object with the ledger's digest."""
+    from flows.verify import verify as verify_corpus
+
+    typer.echo(verify_corpus(folder))
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="A corpus folder.")]) -> None:
+    """Write the report page of a corpus again."""
+    from exporters.report import write_report
+
+    typer.echo(write_report(folder))
+
+
+@sandbox_app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 8765,
+    seed: Annotated[int, typer.Option(help="Which planet.")] = 0,
+    latency: Annotated[float, typer.Option(help="Seconds that every answer is held back.")] = 0.0,
+    rasters: Annotated[Path | None, typer.Option(help="A folder of real rasters to serve.")] = None,
+    index: Annotated[Path | None, typer.Option(help="The TOML file that says which raster is which asset.")] = None,
+) -> None:
+    """Run the local Earth Engine alone, for developing against Earth Engine offline."""
+    from sandbox import main as sandbox_main
+
+    sandbox_main.serve(port=port, seed=seed, latency_s=latency, rasters=rasters, index=index)
+
+
+def main() -> None:
+    """Entry point: a person sees one sentence, never a traceback, for what geocorpus raises on purpose."""
+    try:
+        app(standalone_mode=False)
+    except Fatal as error:
+        _say(f"{error}", code=2)
+    except GeocorpusError as error:
+        _say(f"{error} Run the same command again to go on.", code=1)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except typer.Abort:
+        _say("stopped; run the same command again to go on.", code=130)
+    except KeyboardInterrupt:
+        _say("stopped; run the same command again to go on.", code=130)
+    except Exception as error:
+        if hasattr(error, "format_message"):
+            _say(error.format_message(), code=2)
+        raise
+
+
+def _say(text: str, code: int) -> None:
+    print(f"geocorpus: {text}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Prefect's settings for working alone: no telemetry, quiet logs, patience at start-up; and whether it is set up."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+START_TIMEOUT_S = 180
+OFFLINE = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(START_TIMEOUT_S),
+}
+
+
+def api_configured() -> bool:
+    """Whether a person pointed Prefect at an API, by environment or active profile; costs no import of Prefect."""
+    return bool(os.environ.get("PREFECT_API_URL")) or "PREFECT_API_URL" in _active_profile()
+
+
+def _active_profile() -> dict[str, str]:
+    home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
+    try:
+        profiles = tomllib.loads((home / "profiles.toml").read_text())
+    except (OSError, tomllib.TOMLDecodeError):
+        return {}
+    active = os.environ.get("PREFECT_PROFILE", profiles.get("active", ""))
+    return dict(profiles.get("profiles", {}).get(active, {}))

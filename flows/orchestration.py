@@ -1,0 +1,113 @@
+"""The stages as Prefect flows: one task per stage, one per shard; remove the decorators and they still work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from prefect import Task, flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from exporters.client import EarthEngine
+from flows import prefect_server, run, stages
+from flows.display import display
+from flows.offline import api_configured
+from flows.settings import Settings, parse
+from pipeline.errors import Transient
+from pipeline.progress import Progress
+
+SHARDS_AT_ONCE = 2
+
+
+@contextmanager
+def api() -> Iterator[None]:
+    """A Prefect API for as long as needed: the configured one, or a local server that ends with this process."""
+    if api_configured():
+        yield
+        return
+    with prefect_server.running() as url, temporary_settings({PREFECT_API_URL: url}):
+        yield
+
+
+def _worth_retrying(_task: Task[..., Any], _run: Any, state: Any) -> bool:
+    return isinstance(state.result(raise_on_failure=False), Transient)
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=30, retry_condition_fn=_worth_retrying)
+def step(work: Callable[[], Any]) -> Any:
+    """Any piece of work as a task run. The ledger remembers what is done, so Prefect caches nothing."""
+    return work()
+
+
+def _named(name: str) -> Any:
+    return step.with_options(name=name, task_run_name=name)
+
+
+def _export_by_shard(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
+    """One task run per unfinished shard, a bounded number at once."""
+    work = stages.open_export(settings, engine, progress)
+    for first in range(0, len(work), SHARDS_AT_ONCE):
+        window = work[first : first + SHARDS_AT_ONCE]
+        runs = [_named(f"export shard {one.shard.index}").submit(one.pull) for one in window]
+        for submitted in runs:
+            submitted.result()
+    return stages.exported(settings)
+
+
+def _build(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
+    _named("sample")(partial(stages.sample, settings, engine, progress))
+    _named("anchor")(partial(stages.anchor, settings, engine, progress))
+    _export_by_shard(settings, engine, progress)
+    return str(_named("finalize")(partial(stages.finalize, settings, progress)))
+
+
+_runner = ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE)
+
+
+@flow(name="geocorpus build", task_runner=_runner)
+def build(settings: dict[str, Any], as_json: bool = False) -> str:
+    """Sample, anchor, export and finalize."""
+    parsed = parse(settings)
+    with display(as_json) as progress, stages.earth_engine(parsed) as engine:
+        return _build(parsed, engine, progress)
+
+
+@flow(name="geocorpus demo", task_runner=_runner)
+def demo(settings: dict[str, Any], as_json: bool = False) -> str:
+    """Build a small corpus and train on it."""
+    parsed = parse(settings)
+    with display(as_json) as progress:
+        with stages.earth_engine(parsed) as engine:
+            _build(parsed, engine, progress)
+            cost = engine.figures()
+        trained = _named("pretrain")(partial(stages.pretrain, parsed, progress))
+    return stages.summary(parsed, cost.requests, trained)
+
+
+@flow(name="geocorpus export", task_runner=_runner)
+def export(settings: dict[str, Any], as_json: bool = False) -> str:
+    """Pull what the ledger lacks."""
+    parsed = parse(settings)
+    with display(as_json) as progress, stages.earth_engine(parsed) as engine:
+        return _export_by_shard(parsed, engine, progress)
+
+
+def _single(name: str) -> Callable[[dict[str, Any], bool], str]:
+    @flow(name=f"geocorpus {name}")
+    def single(settings: dict[str, Any], as_json: bool = False) -> str:
+        with display(as_json) as progress:
+            return str(_named(name)(partial(run.STAGES[name], parse(settings), progress)))
+
+    return single
+
+
+FLOWS: dict[str, Callable[[dict[str, Any], bool], str]] = {
+    "build": build,
+    "demo": demo,
+    "export": export,
+    **{name: _single(name) for name in ("sample", "anchor", "finalize", "pretrain")},
+}

@@ -1,0 +1,60 @@
+"""How a stage is run: at once in this process, or as a Prefect flow run; and what is said at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import nullcontext
+
+from flows import stages
+from flows.display import display
+from flows.settings import Settings
+from pipeline.progress import Progress
+
+
+def at_once(name: str, settings: Settings, as_json: bool) -> None:
+    """Call the stage's function in this process and print what came of it."""
+    stages.check(settings)
+    with display(as_json) as progress:
+        said = STAGES[name](settings, progress)
+    say(said, settings, as_json)
+
+
+def as_flow(name: str, settings: Settings, as_json: bool) -> None:
+    """The same as a Prefect flow run, on the configured API or on a server that lives as long as the run."""
+    stages.check(settings)
+    from flows import orchestration
+
+    with orchestration.api():
+        said = orchestration.FLOWS[name](settings.model_dump(mode="json"), as_json)
+    say(said, settings, as_json)
+
+
+def say(said: str, settings: Settings, as_json: bool) -> None:
+    """The closing lines: what is where, and what to run next."""
+    print(json.dumps({"folder": str(settings.folder), "done": said}) if as_json else said)
+
+
+def _sample(settings: Settings, progress: Progress) -> str:
+    connected = stages.earth_engine(settings) if stages.needs_engine_to_sample(settings) else nullcontext(None)
+    with connected as engine:
+        return stages.sample(settings, engine, progress)
+
+
+def _anchor(settings: Settings, progress: Progress) -> str:
+    with stages.earth_engine(settings) as engine:
+        return stages.anchor(settings, engine, progress)
+
+
+def _export(settings: Settings, progress: Progress) -> str:
+    with stages.earth_engine(settings) as engine:
+        return stages.export(settings, engine, progress)
+
+
+STAGES: dict[str, Callable[[Settings, Progress], str]] = {
+    "sample": _sample,
+    "anchor": _anchor,
+    "export": _export,
+    "finalize": stages.finalize,
+    "pretrain": stages.pretrain,
+}

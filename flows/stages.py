@@ -1,0 +1,247 @@
+"""The stages of a corpus, each a plain function that resumes by being called again; flows and commands wrap them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from exporters.anchoring import Anchored, AnchorRules
+from exporters.export import export_shard
+from exporters.regions import read_regions
+from exporters.report import write_report
+
+from exporters import anchoring, catalog
+from exporters.client import Connection, EarthEngine, connect
+from flows import sandbox_process
+from flows.settings import Settings
+from pipeline import durable
+from pipeline.chip import Chip
+from pipeline.corpus import MANIFEST, STORE, Corpus
+from pipeline.errors import Fatal
+from pipeline.location import Location, read_locations, write_locations
+from pipeline.manifest import Manifest
+from pipeline.modality import Modality
+from pipeline.progress import Progress
+from pipeline.shard import Shard
+from pipeline.spool import Spool
+from sampling.allocation import Allocation, allocate, allocate_points, read_allocation, write_allocation
+from sampling.candidates import draw
+from sampling.points import read_points
+from sampling.regions import Regions, prepare_regions, read_region_file, write_regions
+from sampling.splits import assign_splits
+
+LOCATIONS = "locations.parquet"
+ALLOCATION = "allocation.json"
+REGIONS = "regions.parquet"
+REGION_CACHE = "regions-source.parquet"
+ANCHORS = "anchors"
+REJECTED = "rejected.parquet"
+SPOOL = "spool"
+RUNS = "runs"
+REPORT = "report.html"
+
+
+@contextmanager
+def earth_engine(settings: Settings) -> Iterator[EarthEngine]:
+    """A connected client: to the project's Earth Engine, to a URL, or to a sandbox started for as long as needed."""
+    source = settings.source
+    if not settings.uses_sandbox:
+        yield connect(_connection(settings, source.url))
+        return
+    with sandbox_process.running(source) as url:
+        yield connect(_connection(settings, url))
+
+
+def _connection(settings: Settings, url: str | None) -> Connection:
+    source = settings.source
+    return Connection(
+        project=source.project,
+        url=url,
+        concurrency=source.concurrency,
+        requests_per_s=source.requests_per_s,
+        deadline_s=source.deadline_s,
+        patience_s=source.patience_s,
+    )
+
+
+def layers(settings: Settings) -> list[Modality]:
+    """The modalities that the settings ask for; raises `Fatal` for unknown names before anything is written."""
+    return catalog.modalities(settings.corpus.modalities, settings.corpus.modality_files)
+
+
+def check(settings: Settings) -> None:
+    """Refuse what can be refused before any work: unknown modalities, settings that changed under a corpus."""
+    layers(settings)
+    settings.refuse_changes()
+
+
+def needs_engine_to_sample(settings: Settings) -> bool:
+    """Whether `sample` has to ask Earth Engine for its regions."""
+    local = settings.sampling.points is not None or Path(settings.sampling.regions).suffix != ""
+    return not local and not (settings.folder / LOCATIONS).exists()
+
+
+def sample(settings: Settings, engine: EarthEngine | None, progress: Progress) -> str:
+    """Draw candidate locations per stratum: `allocation.json`, `regions.parquet`, `locations.parquet` (last)."""
+    said = f"Candidates are in {settings.folder / LOCATIONS}. Next: geocorpus anchor {settings.folder}"
+    if (settings.folder / LOCATIONS).exists():
+        return said
+    progress.start("sample", settings.sampling.locations)
+    regions = _regions(settings, engine)
+    allocation, locations = _candidates(settings, regions)
+    durable.sweep(settings.folder)
+    settings.save()
+    if regions is not None:
+        write_regions(settings.folder / REGIONS, regions)
+    write_allocation(settings.folder / ALLOCATION, allocation)
+    write_locations(settings.folder / LOCATIONS, locations)
+    progress.note(candidates=len(locations), strata=len(allocation.quotas))
+    progress.advance(allocation.total)
+    return said
+
+
+def _regions(settings: Settings, engine: EarthEngine | None) -> Regions | None:
+    source = settings.sampling.regions
+    if Path(source).suffix:
+        return read_region_file(Path(source))
+    if engine is None:
+        return None
+    cache = settings.folder / REGION_CACHE
+    return prepare_regions(read_regions(engine, source, cache), source)
+
+
+def _candidates(settings: Settings, regions: Regions | None) -> tuple[Allocation, list[Location]]:
+    sampling = settings.sampling
+    if sampling.points is not None:
+        locations = read_points(sampling.points, regions)
+        return allocate_points(locations), locations
+    if regions is None:
+        raise Fatal("sampling needs regions; set sampling.regions to a table of Earth Engine or a vector file.")
+    allocation = allocate(regions, sampling.locations)
+    return allocation, draw(regions, allocation, settings.corpus.seed, sampling.overdraw)
+
+
+def anchor(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
+    """Pin every location to its scenes and grid, and freeze the manifest (last)."""
+    folder = settings.folder
+    said = f"The manifest is frozen in {folder / MANIFEST}. Next: geocorpus export {folder}"
+    if (folder / MANIFEST).exists():
+        return said
+    locations = read_locations(folder / LOCATIONS)
+    counts = read_allocation(folder / ALLOCATION).counts
+    rules = AnchorRules(**settings.anchor.model_dump(), size_px=settings.corpus.size_px, seed=settings.corpus.seed)
+    anchored = anchoring.anchor(engine, locations, counts, rules, folder / ANCHORS, progress)
+    manifest = Manifest.freeze(_with_splits(settings, anchored.chips), settings.corpus.seed)
+    _write_rejected(folder, anchored)
+    manifest.write(folder / MANIFEST)
+    return said
+
+
+def _with_splits(settings: Settings, chips: list[Chip]) -> list[Chip]:
+    split = settings.split
+    lonlat = np.array([chip.location.lonlat for chip in chips]).reshape(-1, 2)
+    names = assign_splits(lonlat, (split.train, split.val, split.test), settings.corpus.seed, split.cell_deg)
+    return [replace(chip, split=str(name)) for chip, name in zip(chips, names, strict=True)]
+
+
+def _write_rejected(folder: Path, anchored: Anchored) -> None:
+    frame = anchored.rejected_frame()
+    durable.publish(folder / REJECTED, lambda temporary: frame.to_parquet(temporary, index=False))
+
+
+def lay_out(settings: Settings) -> Corpus:
+    """Create the store for the frozen manifest, or open it; adds arrays of modalities that it lacks."""
+    manifest = Manifest.read(settings.folder / MANIFEST)
+    bound = catalog.bind(layers(settings), manifest)
+    return Corpus.create(settings.folder, bound, settings.corpus.shard_rows)
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """One unfinished shard and the call that finishes it."""
+
+    shard: Shard
+    pull: Callable[[], object]
+
+
+def open_export(settings: Settings, engine: EarthEngine, progress: Progress) -> list[ShardWork]:
+    """Lay out the store and list the work that the ledger lacks."""
+    corpus = lay_out(settings)
+    wanted = {modality.name: modality for modality in catalog.bind(layers(settings), corpus.manifest)}
+    spool = Spool(settings.folder / SPOOL)
+    missing = corpus.missing(wanted)
+    todo = sum(len(shard) for shard in missing)
+    progress.start("export", len(corpus.manifest), done=len(corpus.manifest) - todo)
+    return [
+        ShardWork(
+            shard,
+            partial(export_shard, engine, corpus, shard, [wanted[name] for name in names], spool, progress),
+        )
+        for shard, names in missing.items()
+    ]
+
+
+def exported(settings: Settings) -> str:
+    """What is said when all shards are there."""
+    return f"All pixels are in {settings.folder / STORE}. Next: geocorpus finalize {settings.folder}"
+
+
+def export(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
+    """Pull what the ledger lacks, shard by shard."""
+    for work in open_export(settings, engine, progress):
+        work.pull()
+    return exported(settings)
+
+
+def finalize(settings: Settings, progress: Progress) -> str:
+    """Publish statistics, consolidate the metadata, write the report."""
+    corpus = Corpus.open(settings.folder)
+    unfinished = corpus.missing()
+    if unfinished:
+        raise Fatal(f"{len(unfinished)} of {len(corpus.shards)} shards are not finished; run `geocorpus export` first.")
+    progress.start("finalize", 2)
+    corpus.finalize()
+    progress.advance()
+    report = write_report(settings.folder)
+    progress.advance()
+    return f"The report is {report}. Next: geocorpus pretrain {settings.folder}"
+
+
+def pretrain(settings: Settings, progress: Progress) -> str:
+    """Train on the corpus; the run is kept in `runs/<run>` of the corpus folder."""
+    if find_spec("torch") is None:
+        raise Fatal("training needs PyTorch; install it with: pip install 'geocorpus[train]'.")
+    from training.config import PretrainConfig
+    from training.train import pretrain as train
+
+    plain = dict(settings.pretrain)
+    run = str(plain.pop("run", plain.get("preset", "pretrain")))
+    result = train(settings.folder, PretrainConfig.from_plain(plain), settings.folder / RUNS / run, progress)
+    return result.sentence()
+
+
+def summary(settings: Settings, requests: int, trained: str) -> str:
+    """The demo's closing lines: where everything is and what to run next."""
+    folder = settings.folder
+    chips = len(Corpus.open(folder).manifest)
+    return "\n".join(
+        [
+            "",
+            f"A corpus of {chips} chips for {requests} requests ({requests / chips:.2f} a chip, start-up included):",
+            f"  report    {folder / REPORT}    open it in a browser",
+            f"  store     {folder / STORE}    xarray.open_zarr reads it",
+            f"  manifest  {folder / MANIFEST}    QGIS and GeoPandas read it",
+            f"  training  {trained}",
+            "",
+            "Next:",
+            f"  geocorpus status {folder}",
+            f"  tensorboard --logdir {folder / RUNS}",
+            f"  geocorpus pretrain {folder} pretrain.preset=atto    the published encoder size",
+            "  geocorpus build mmearth source.project=YOUR-PROJECT corpus.folder=mine sampling.locations=100",
+        ]
+    )
