@@ -1,0 +1,79 @@
+"""Which layers there are: every file of exporters/modalities, and files of the user's own."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+from exporters import modalities as folder
+from exporters.sources import source_of
+from pipeline.errors import Fatal, unknown_name
+from pipeline.manifest import Manifest
+from pipeline.modality import Modality
+
+
+def modalities(names: Sequence[str] | None = None, files: Iterable[Path] = ()) -> list[Modality]:
+    """The layers called `names`, in that order; all of them, by file, for None.
+
+    A layer is a `Modality` at the top level of a module, with its `source` set. Raises `Fatal` for a name that
+    nobody defines (naming the nearest), one defined twice, or a file that cannot be read.
+    """
+    known = _by_name([*_built_in(), *(_from_file(Path(path)) for path in files)])
+    chosen = list(known) if names is None else list(names)
+    for name in chosen:
+        if name not in known:
+            raise unknown_name("modality", name, known)
+    repeated = next((name for name in chosen if chosen.count(name) > 1), None)
+    if repeated:
+        raise Fatal(f"modality {repeated!r} is asked for twice; name it once.")
+    return [known[name] for name in chosen]
+
+
+def bound(chosen: Iterable[Modality], manifest: Manifest) -> list[Modality]:
+    """The layers completed from the manifest: what `Corpus.create` and `export` are to be given."""
+    return [_keeping_source(modality, manifest) for modality in chosen]
+
+
+def _keeping_source(modality: Modality, manifest: Manifest) -> Modality:
+    return replace(source_of(modality).bind(modality, manifest), source=modality.source)
+
+
+def _by_name(modules: Iterable[ModuleType]) -> dict[str, Modality]:
+    known: dict[str, Modality] = {}
+    for module in modules:
+        for modality in _layers(module):
+            if modality.name in known and known[modality.name] is not modality:
+                raise Fatal(f"modality {modality.name!r} is defined twice, the second time in {module.__file__}.")
+            known[modality.name] = modality
+    return known
+
+
+def _layers(module: ModuleType) -> list[Modality]:
+    found = [value for value in vars(module).values() if isinstance(value, Modality)]
+    for modality in found:
+        source_of(modality)
+    return found
+
+
+def _built_in() -> list[ModuleType]:
+    names = sorted(info.name for info in pkgutil.iter_modules(folder.__path__))
+    return [importlib.import_module(f"{folder.__name__}.{name}") for name in names]
+
+
+def _from_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"user_modalities_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise Fatal(f"the modality file {path} is not a Python file that exists; correct source.modality_files.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError, NameError, AttributeError, TypeError, ValueError) as error:
+        raise Fatal(f"the modality file {path} cannot be read: {type(error).__name__}: {error}.") from error
+    if not _layers(module):
+        raise Fatal(f"the modality file {path} defines no Modality at its top level.")
+    return module

@@ -1,0 +1,207 @@
+"""Earth Engine over the real client: one connection per process, limited, retried, counted, with typed errors."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import ee
+import google.auth.exceptions
+import numpy as np
+from googleapiclient.errors import Error as GoogleClientError
+from googleapiclient.errors import HttpError
+from numpy.typing import NDArray
+
+from exporters import faults
+from exporters.limiter import Limiter
+from exporters.retry import Patience, Retry
+from exporters.transport import Figures, Transport, Unreachable
+from pipeline.errors import Fatal, GeocorpusError, Transient
+from pipeline.grid import Grid
+
+STANDARD_URL = "https://earthengine.googleapis.com"
+HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
+_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach Earth Engine.
+
+    `url` None is the public service. `credentials` None means the user's stored ones, or none at a local address;
+    they are never shown. Quotas by default: 40 requests in flight and 100 a second per project
+    (developers.google.com/earth-engine/guides/usage); half of the first leaves room for the user's other work.
+    """
+
+    project: str
+    url: str | None = None
+    credentials: Any = field(default=None, repr=False)
+    concurrency: int = 20
+    requests_per_s: float = 100.0
+    deadline_s: float = 300.0
+    patience: Patience = Patience()
+    seed: int = 0
+
+    @property
+    def base_url(self) -> str:
+        """Where the API is."""
+        return (self.url or STANDARD_URL).rstrip("/")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the address is on this machine: a sandbox, which needs no credentials."""
+        return urlsplit(self.base_url).hostname in _LOCAL_HOSTS
+
+
+class EarthEngine:
+    """Earth Engine as the rest of the exporter sees it. Every method is safe to call from many threads.
+
+    Methods raise `Transient` once the patience is spent, `TooLarge`, `Missing` or `Fatal`.
+    """
+
+    def __init__(self, connection: Connection, transport: Transport) -> None:
+        self.connection = connection
+        self._transport = transport
+        self._retry = Retry(connection.patience, connection.seed, noticed=self._count_retry)
+
+    def _count_retry(self, error: Exception) -> None:
+        self._transport.meter.add(retries=1)
+
+    def figures(self) -> Figures:
+        """Requests, bytes, retries and refusals since the connection was made."""
+        return self._transport.meter.read()
+
+    def call(self, ask: Callable[[], Result]) -> Result:
+        """Run one exchange with the client, retried as the patience allows."""
+        return self._retry.run(lambda: _translated(ask))
+
+    def pixels(self, image: ee.Image, grid: Grid) -> NDArray[Any]:
+        """Compute `image` on exactly `grid`: a structured array (height, width) with one field per band."""
+        request = {"expression": image, "fileFormat": "NPY", "grid": grid_request(grid)}
+        return self.call(lambda: decoded(ee.data.computePixels(request), grid.shape_yx))
+
+    def value(self, computed: Any) -> Any:
+        """Compute any expression to JSON."""
+        return self.call(lambda: ee.data.computeValue(computed))
+
+    def features(self, collection: ee.FeatureCollection, page_size: int = 100) -> Iterator[dict[str, Any]]:
+        """GeoJSON features of a table, in lon/lat, page by page."""
+        request = {"expression": collection, "pageSize": page_size}
+        while True:
+            page = self.call(lambda wanted=dict(request): ee.data.computeFeatures(wanted))  # type: ignore[misc]
+            yield from page.get("features", [])
+            if not page.get("nextPageToken"):
+                return
+            request["pageToken"] = page["nextPageToken"]
+
+
+def grid_request(grid: Grid) -> dict[str, Any]:
+    """`grid` as computePixels takes it."""
+    x_scale, x_shear, x_origin, y_shear, y_scale, y_origin = grid.transform
+    height, width = grid.shape_yx
+    return {
+        "dimensions": {"width": width, "height": height},
+        "affineTransform": {
+            "scaleX": x_scale, "shearX": x_shear, "translateX": x_origin,
+            "shearY": y_shear, "scaleY": y_scale, "translateY": y_origin,
+        },
+        "crsCode": grid.crs,
+    }  # fmt: skip
+
+
+def decoded(content: bytes, shape_yx: tuple[int, int]) -> NDArray[Any]:
+    """The structured array in an NPY body; a body that is cut or no NPY is `Transient`: it was fine when it left."""
+    try:
+        array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError, SyntaxError) as error:
+        raise Transient(f"the pixels arrived damaged ({len(content)} bytes).") from error
+    if array.dtype.names is None or array.shape != tuple(shape_yx):
+        raise Transient(f"the pixels arrived as {array.dtype} {array.shape} in place of bands of {shape_yx}.")
+    return array
+
+
+def _translated(ask: Callable[[], Result]) -> Result:
+    """Run `ask`; whatever the client raises becomes an error of ours, without the client's traceback of headers."""
+    try:
+        return ask()
+    except GeocorpusError:
+        raise
+    except ee.EEException as error:
+        raise faults.from_text(str(error)) from None
+    except google.auth.exceptions.TransportError as error:
+        raise Transient(f"Google's sign-in cannot be reached ({type(error).__name__}).") from None
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise Fatal(f"Google refuses the credentials ({type(error).__name__}); {faults.AUTHENTICATE}.") from None
+    except HttpError as error:
+        raise faults.from_response(error.status_code, str(error.reason)) from None
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, GoogleClientError) as error:
+        # The client parses JSON itself, so a body that is whole but garbled shows up here.
+        raise Transient(f"the answer could not be read ({type(error).__name__}).") from error
+
+
+_connecting = threading.Lock()
+
+
+def connect(connection: Connection) -> EarthEngine:
+    """Initialise the client (it holds one connection per process) and return it wrapped.
+
+    Raises `Fatal` in one sentence when there are no credentials, or nothing answers at a local address.
+    """
+    limiter = Limiter(connection.concurrency, connection.requests_per_s)
+    transport = Transport(connection.base_url, limiter, connection.deadline_s, connection.concurrency)
+    engine = EarthEngine(connection, transport)
+    credentials = _credentials(connection)
+    with _connecting:
+        if connection.is_local:
+            _initialise_locally(engine, credentials, transport)
+        else:
+            engine.call(lambda: _initialise(connection, credentials, transport))
+    return engine
+
+
+def _credentials(connection: Connection) -> Any:
+    if connection.credentials is not None or connection.is_local:
+        return connection.credentials
+    try:
+        return ee.data.get_persistent_credentials()
+    except (ee.EEException, google.auth.exceptions.GoogleAuthError):
+        raise Fatal(f"there are no Earth Engine credentials on this machine; {faults.AUTHENTICATE}.") from None
+
+
+def _initialise_locally(engine: EarthEngine, credentials: Any, transport: Transport) -> None:
+    def ask() -> None:
+        try:
+            _initialise(engine.connection, credentials, transport)
+        except Unreachable as error:
+            raise Fatal(
+                f"nothing answers at {engine.connection.base_url}; start it with `geocorpus sandbox serve`, "
+                "or correct source.url."
+            ) from error
+
+    with _without_deprecation_list():
+        engine.call(ask)
+
+
+def _initialise(connection: Connection, credentials: Any, transport: Transport) -> None:
+    ee.Reset()
+    # Zero: the client's own retries know no Retry-After and no other threads.
+    ee.data.setMaxRetries(0)
+    ee.Initialize(credentials, url=connection.base_url, project=connection.project, http_transport=transport)
+
+
+@contextlib.contextmanager
+def _without_deprecation_list() -> Iterator[None]:
+    """Keep the client from fetching its list of deprecated assets, which is always off this machine."""
+    fetch = ee.deprecation._FetchDataCatalogStac
+    ee.deprecation._FetchDataCatalogStac = dict
+    try:
+        yield
+    finally:
+        ee.deprecation._FetchDataCatalogStac = fetch

@@ -1,0 +1,118 @@
+"""Time rules as small functions: which image of an asset a chip sees. Each gives a source, or an image to go on with.
+
+Dates are end-exclusive, as in Earth Engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import ee
+
+from exporters.sources import Pixels, never
+from pipeline.chip import Chip
+
+Then = Callable[[ee.Image], ee.Image]
+ORBIT_PASSES = ("ascending", "descending")
+
+
+def same(image: ee.Image) -> ee.Image:
+    """No further arithmetic."""
+    return image
+
+
+def with_fallback(image: ee.Image, bands: Sequence[str]) -> ee.Image:
+    """`image` with exactly `bands`, in that order; those that it lacks are masked everywhere.
+
+    Costs no request, and turns an image without the band, or without any (`mode()` of nothing), into nodata
+    where `select` would be an error.
+    """
+    return nothing(bands).addBands(image, None, True).select(list(bands))
+
+
+def nothing(bands: Sequence[str]) -> ee.Image:
+    """An image with these bands and no data."""
+    return ee.Image.constant([0] * len(bands)).rename(list(bands)).updateMask(ee.Image.constant(0))
+
+
+def footprint(chip: Chip) -> ee.Geometry:
+    """The chip's outline."""
+    corners = list(chip.grid.footprint().exterior.coords)
+    return ee.Geometry.Polygon([[list(corner) for corner in corners]])
+
+
+def at_anchor(bands: Sequence[str], then: Then = same, absent: Callable[[Chip], str | None] = never) -> Pixels:
+    """Bands of the Sentinel-2 image that the chip is pinned to."""
+
+    def image(chip: Chip) -> ee.Image:
+        return then(with_fallback(ee.Image(chip.acquisition.anchor.asset_id), bands))
+
+    return Pixels(image, absent)
+
+
+def per_orbit_pass(bands: Sequence[str], then: Then = same) -> Pixels:
+    """Bands of the radar images that the chip is pinned to: first the ascending pass's, then the descending one's."""
+    return Pixels(lambda chip: then(_both_passes(chip, bands)), _no_pass)
+
+
+def _both_passes(chip: Chip, bands: Sequence[str]) -> ee.Image:
+    return ee.Image.cat([_one_pass(chip, orbit_pass, bands) for orbit_pass in ORBIT_PASSES])
+
+
+def _one_pass(chip: Chip, orbit_pass: str, bands: Sequence[str]) -> ee.Image:
+    scene = getattr(chip.acquisition, orbit_pass)
+    image = with_fallback(ee.Image(scene.asset_id), bands) if scene else nothing(bands)
+    return image.rename([f"{band}_{orbit_pass}" for band in bands])
+
+
+def _no_pass(chip: Chip) -> str | None:
+    if chip.acquisition.ascending or chip.acquisition.descending:
+        return None
+    return f"no ascending or descending scene in the window around {chip.acquisition.date:%Y-%m-%d}"
+
+
+def around_anchor(
+    collection: str, bands: Sequence[str], days: float, reduce: Callable[[ee.ImageCollection], ee.Image]
+) -> Pixels:
+    """`reduce` of a collection's images within `days` of the anchor, either way."""
+
+    def image(chip: Chip) -> ee.Image:
+        reach = timedelta(days=days)
+        date = chip.acquisition.date
+        found = between(chip, collection, date - reach, date + reach + timedelta(milliseconds=1))
+        return with_fallback(reduce(found), bands)
+
+    return Pixels(image)
+
+
+def mode_over_year(collection: str, band: str, then: Then = same) -> Pixels:
+    """Each pixel's most frequent value over the calendar year of the anchor, 1 January to 31 December inclusive."""
+
+    def image(chip: Chip) -> ee.Image:
+        year = chip.acquisition.date.year
+        found = between(chip, collection, datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
+        return then(with_fallback(found.select([band]).mode(), [band]))
+
+    return Pixels(image)
+
+
+def static(image: Callable[[], ee.Image]) -> Pixels:
+    """The same image for every chip. `image` is called late: no graph can be made before a connection is."""
+    return Pixels(lambda chip: image())
+
+
+def between(chip: Chip, collection: str, start: datetime, end: datetime) -> ee.ImageCollection:
+    """Images of a collection that touch the chip, from `start` to before `end`."""
+    images = ee.ImageCollection(collection).filterBounds(footprint(chip))
+    return images.filterDate(_milliseconds(start), _milliseconds(end))
+
+
+def month_start(date: datetime, months_later: int = 0) -> datetime:
+    """Midnight (UTC) of the first day of the month that is `months_later` after the one of `date`."""
+    index = date.year * 12 + date.month - 1 + months_later
+    return datetime(index // 12, index % 12 + 1, 1, tzinfo=UTC)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

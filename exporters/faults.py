@@ -1,0 +1,70 @@
+"""What went wrong, from what Earth Engine said: one table of its texts, mapped to what the caller must do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from pipeline.errors import Fatal, GeocorpusError, Missing, Throttled, TooLarge, Transient
+
+AUTHENTICATE = "run `earthengine authenticate`, or set the credentials of a service account"
+
+
+class TimedOut(TooLarge):
+    """Earth Engine's own time limit: depends on its load, so once more later, then less at once."""
+
+
+class AssetGone(Missing):
+    """An asset does not exist, or this account may not read it; `asset_id` is the one that was asked for."""
+
+    def __init__(self, message: str, asset_id: str) -> None:
+        super().__init__(message)
+        self.asset_id = asset_id
+
+
+def _asset_gone(message: str) -> AssetGone:
+    found = re.search(r"asset '([^']*)'", message)
+    return AssetGone(message, found[1] if found else "")
+
+
+def _unauthorised(message: str) -> Fatal:
+    return Fatal(f"Earth Engine refuses the credentials or the project ({message.rstrip('.')}); {AUTHENTICATE}.")
+
+
+# Texts as in issue threads and documentation of Earth Engine and its users (reference: earth_engine.md A4).
+_TEXTS: tuple[tuple[str, Callable[[str], GeocorpusError]], ...] = (
+    (r"too many requests|quota exceeded|rate limit|resource_exhausted", Throttled),
+    (r"too many concurrent (aggregations|requests)", Throttled),
+    (r"user memory limit exceeded", TooLarge),
+    (r"total request size|must be less than or equal to 50331648|number of bands", TooLarge),
+    (r"request entity too large|payload size exceeds", TooLarge),
+    (r"(computation|request) timed out", TimedOut),
+    (r"did not match any bands|image with no bands", Missing),
+    (r"(may not|must not|cannot) be null|no valid \(un-masked\) pixels|is required and may not", Missing),
+    (r"asset '.*' not found|does not exist or caller does not have access", _asset_gone),
+    (r"unauthenticated|invalid authentication|permission|not signed up|not registered|has not been used in project",
+     _unauthorised),
+    (r"internal error|backend error|unavailable|try again|deadline exceeded|connection reset", Transient),
+)  # fmt: skip
+
+
+def from_text(message: str) -> GeocorpusError:
+    """The error for a text that carries no HTTP status; a text that nobody has seen is `Fatal`."""
+    for pattern, make in _TEXTS:
+        if re.search(pattern, message, re.IGNORECASE):
+            return make(message)
+    return Fatal(f"Earth Engine refuses the request: {message}")
+
+
+def from_response(status: int, message: str, retry_after_s: float | None = None) -> GeocorpusError:
+    """The error for an HTTP answer of 400 or above; the status decides where it can, else the text."""
+    if status == 429:
+        return Throttled(message, retry_after_s)
+    if status in (408, 425) or status >= 500:
+        return Transient(f"{message} (HTTP {status})", retry_after_s)
+    if status == 413:
+        return TooLarge(message)
+    if status in (401, 403):
+        known = from_text(message)
+        return known if isinstance(known, Transient) else _unauthorised(message)
+    return from_text(message)

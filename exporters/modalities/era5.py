@@ -1,0 +1,50 @@
+"""ERA5-Land climate around the anchor: the month before, its own month, and the 12 months that end with it."""
+
+from __future__ import annotations
+
+import ee
+
+from exporters.expressions import between, month_start, with_fallback
+from exporters.sources import Region
+from pipeline.chip import Chip
+from pipeline.modality import Band, Display, Modality
+
+COLLECTION = "ECMWF/ERA5_LAND/MONTHLY_AGGR"
+_MEAN, _MIN, _MAX, _RAIN = (
+    "temperature_2m", "temperature_2m_min", "temperature_2m_max", "total_precipitation_sum",
+)  # fmt: skip
+_SHORT = {_MEAN: "temperature_mean", _MIN: "temperature_min", _MAX: "temperature_max", _RAIN: "precipitation_sum"}
+_UNITS = {_MEAN: "K", _MIN: "K", _MAX: "K", _RAIN: "m"}
+# Months counted from the anchor's own: first (inclusive) and last (exclusive). The year has twelve.
+WINDOWS = {"previous_month": (-1, 0), "current_month": (0, 1), "year": (-11, 1)}
+# The native cell is 11 km wide; a mean over a 1.3 km footprint needs no finer sampling than this.
+_SCALE_M = 100.0
+
+
+def _climate(chip: Chip) -> ee.Image:
+    return ee.Image.cat([_summary(chip, name) for name in WINDOWS])
+
+
+def _summary(chip: Chip, window: str) -> ee.Image:
+    first, last = (month_start(chip.acquisition.date, months) for months in WINDOWS[window])
+    months = between(chip, COLLECTION, first, last)
+    parts = [
+        months.select([_MEAN]).mean(), months.select([_MIN]).min(),
+        months.select([_MAX]).max(), months.select([_RAIN]).sum(),
+    ]  # fmt: skip
+    return with_fallback(ee.Image.cat(parts), list(_SHORT)).rename([f"{window}_{name}" for name in _SHORT.values()])
+
+
+era5 = Modality(
+    name="era5",
+    title="ERA5-Land temperature and precipitation of the month before, the month and the year of the anchor",
+    bands=tuple(Band(f"{window}_{_SHORT[name]}", _UNITS[name]) for window in WINDOWS for name in _SHORT),
+    dtype="float32",
+    nodata=float("nan"),
+    extent="image",
+    time_rule="calendar months before and of the anchor; the year is the 12 months that end with the anchor's",
+    assets=(COLLECTION,),
+    reference="https://developers.google.com/earth-engine/datasets/catalog/ECMWF_ERA5_LAND_MONTHLY_AGGR",
+    display=Display("none"),
+    source=Region(_climate, _SCALE_M),
+)

@@ -1,0 +1,29 @@
+"""Longitude of the location, as sine and cosine."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.sources import Local
+from pipeline.chip import Chip
+from pipeline.modality import Band, Modality
+
+
+def _sin_cos(chip: Chip) -> NDArray[np.float64]:
+    angle = math.radians(chip.location.lon)
+    return np.array([math.sin(angle), math.cos(angle)])
+
+
+lon = Modality(
+    name="lon",
+    title="Longitude as sine and cosine",
+    bands=(Band("sin"), Band("cos")),
+    dtype="float32",
+    nodata=float("nan"),
+    extent="image",
+    valid_range=(-1, 1),
+    source=Local(_sin_cos),
+)

@@ -1,0 +1,72 @@
+"""Where a layer's values come from: Earth Engine's pixels, Earth Engine's regional means, or arithmetic on the chip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import ee
+from numpy.typing import NDArray
+
+from pipeline.chip import Chip
+from pipeline.errors import Fatal
+from pipeline.manifest import Manifest
+from pipeline.modality import Modality
+
+Bind = Callable[[Modality, Manifest], Modality]
+
+
+def never(chip: Chip) -> str | None:
+    """No chip is known beforehand to lack the layer."""
+    return None
+
+
+def unchanged(modality: Modality, manifest: Manifest) -> Modality:
+    """The layer is the same for every manifest."""
+    return modality
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A layer computed on the chip's own grid.
+
+    `image(chip)` gives physical values in the bands' units (codes for classes), masked where there are none, one
+    band per band of the modality and in that order; names do not matter. `absent(chip)` is a reason why the chip
+    cannot have the layer, known without asking, or None. `bind` completes the modality from the manifest.
+    """
+
+    image: Callable[[Chip], ee.Image]
+    absent: Callable[[Chip], str | None] = never
+    bind: Bind = unchanged
+
+
+@dataclass(frozen=True)
+class Region:
+    """Image-level values from Earth Engine: the mean of every band over the chip's footprint, many chips a request.
+
+    `image(chip)` is as for `Pixels`; `scale_m` is the pixel size at which the mean is taken.
+    """
+
+    image: Callable[[Chip], ee.Image]
+    scale_m: float
+    absent: Callable[[Chip], str | None] = never
+    bind: Bind = unchanged
+
+
+@dataclass(frozen=True)
+class Local:
+    """Values that follow from the chip alone; no request. `values(chip)` is shaped as one chip, NaN for none."""
+
+    values: Callable[[Chip], NDArray]
+    absent: Callable[[Chip], str | None] = never
+    bind: Bind = unchanged
+
+
+Source = Pixels | Region | Local
+
+
+def source_of(modality: Modality) -> Source:
+    """The source of a layer; raises `Fatal` when it has none of the kinds above."""
+    if isinstance(modality.source, Pixels | Region | Local):
+        return modality.source
+    raise Fatal(f"modality {modality.name!r} has no source; set source=Pixels(...), Region(...) or Local(...).")

@@ -1,0 +1,168 @@
+"""HTTP under the Earth Engine client: one session, a deadline on every call, the limiter, counters, typed errors."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httplib2
+import requests
+from requests.adapters import HTTPAdapter
+
+from exporters import faults
+from exporters.limiter import Limiter
+from pipeline.errors import Throttled, Transient
+
+QUOTA_HEADER = "x-earth-engine-quota-status"
+_CHUNK_BYTES = 1 << 20
+_CONNECT_S = 15.0
+_PAUSE_S = 0.5  # for everyone, when a 429 names no time of its own
+
+
+class Unreachable(Transient):
+    """Nothing answers at the address."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the work has cost so far. `restricted` is Earth Engine saying that the monthly compute quota is used up."""
+
+    requests: int = 0
+    bytes_received: int = 0
+    retries: int = 0
+    throttled: int = 0
+    restricted: bool = False
+
+
+class Meter:
+    """Counts requests, bytes and retries from many threads."""
+
+    def __init__(self) -> None:
+        self._figures = Figures()
+        self._lock = threading.Lock()
+
+    def add(self, *, requests: int = 0, received: int = 0, retries: int = 0, throttled: int = 0) -> None:
+        """Add to the counters."""
+        with self._lock:
+            old = self._figures
+            self._figures = replace(
+                old,
+                requests=old.requests + requests,
+                bytes_received=old.bytes_received + received,
+                retries=old.retries + retries,
+                throttled=old.throttled + throttled,
+            )
+
+    def restricted(self) -> None:
+        """Remember that the project is in restricted mode."""
+        with self._lock:
+            self._figures = replace(self._figures, restricted=True)
+
+    def read(self) -> Figures:
+        """The counters at this moment."""
+        with self._lock:
+            return self._figures
+
+
+class Transport:
+    """What the client calls in place of httplib2 (`ee.Initialize(http_transport=...)`); safe for many threads.
+
+    Calls below `base_url` are limited, counted and end in a typed error for a status of 400 and above. Others
+    (Google's token exchange) pass as they are.
+    """
+
+    def __init__(self, base_url: str, limiter: Limiter, deadline_s: float, connections: int) -> None:
+        self.base_url = base_url
+        self.limiter = limiter
+        self.deadline_s = deadline_s
+        self.meter = Meter()
+        self._session = requests.Session()
+        # The default pool of ten connections would open and close one per request beyond it.
+        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def request(
+        self,
+        uri: str,
+        method: str = "GET",
+        body: Any = None,
+        headers: Any = None,
+        redirections: int | None = None,
+        connection_type: Any = None,
+    ) -> tuple[httplib2.Response, bytes]:
+        """httplib2's call. Raises the errors of `exporters.faults`; 401 is returned, for credentials to be renewed."""
+        if not uri.startswith(self.base_url):
+            return self._exchange(uri, method, body, headers)
+        with self.limiter.slot():
+            self.meter.add(requests=1)
+            response, content = self._exchange(uri, method, body, headers)
+        self.meter.add(received=len(content))
+        self._look_at(response, content)
+        return response, content
+
+    def _exchange(self, uri: str, method: str, body: Any, headers: Any) -> tuple[httplib2.Response, bytes]:
+        end_s = time.monotonic() + self.deadline_s
+        try:
+            with self._session.request(
+                method, uri, data=body, headers=headers, timeout=(_CONNECT_S, self.deadline_s), stream=True
+            ) as answer:
+                return _response(answer), self._read(answer, end_s)
+        except (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError) as error:
+            raise Unreachable(f"cannot connect to {self.base_url} ({type(error).__name__}).") from error
+        except requests.exceptions.Timeout as error:
+            raise Transient(f"no answer within {self.deadline_s:g} s.") from error
+        except requests.exceptions.ConnectionError as error:
+            raise _broken(error, self.base_url) from error
+        except requests.exceptions.RequestException as error:
+            raise Transient(f"the answer broke off ({type(error).__name__}).") from error
+
+    def _read(self, answer: requests.Response, end_s: float) -> bytes:
+        """The body; requests' own timeout only bounds the gap between two packets, so the deadline is kept here."""
+        parts = []
+        for part in answer.iter_content(_CHUNK_BYTES):
+            parts.append(part)
+            if time.monotonic() > end_s:
+                raise Transient(f"no complete answer within {self.deadline_s:g} s.")
+        return b"".join(parts)
+
+    def _look_at(self, response: httplib2.Response, content: bytes) -> None:
+        if "parallelism_restricted=true" in response.get(QUOTA_HEADER, ""):
+            self.meter.restricted()
+        if response.status < 400 or response.status == 401:
+            return
+        error = faults.from_response(response.status, _message(content), _retry_after_s(response))
+        if isinstance(error, Throttled):
+            self.meter.add(throttled=1)
+            self.limiter.pause(error.retry_after_s or _PAUSE_S)
+        raise error
+
+
+def _response(answer: requests.Response) -> httplib2.Response:
+    return httplib2.Response({**answer.headers, "status": answer.status_code})
+
+
+def _broken(error: requests.exceptions.ConnectionError, base_url: str) -> Transient:
+    """A connection that was refused differs from one that broke: the first may mean that nobody is there."""
+    text = str(error)
+    if "Failed to establish" in text or "NameResolutionError" in text or "refused" in text:
+        return Unreachable(f"nothing answers at {base_url}.")
+    return Transient("the connection broke.")
+
+
+def _message(content: bytes) -> str:
+    """Earth Engine's own sentence, or the beginning of whatever else came."""
+    try:
+        return str(json.loads(content)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return content[:200].decode("utf-8", "replace").strip() or "no explanation"
+
+
+def _retry_after_s(response: httplib2.Response) -> float | None:
+    try:
+        return max(0.0, float(response["retry-after"]))
+    except (KeyError, ValueError):
+        return None
