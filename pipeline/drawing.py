@@ -47,7 +47,9 @@ def draw(modality: Modality, stored: NDArray[Any], resolution_m: float = LATTICE
         style = "classes" if modality.categories else "grey"
     shown = stored[_band_indices(modality, 3 if style == "rgb" else 1)]
     picture = _STYLES[style](modality, shown, resolution_m)
-    return np.where(modality.valid(shown).all(axis=0)[..., None], picture, nodata_pattern(*stored.shape[1:]))
+    absent = ~np.all(modality.valid(shown), axis=0)
+    picture[absent] = nodata_pattern(*stored.shape[1:])[absent]
+    return picture
 
 
 def nodata_pattern(height_px: int, width_px: int) -> Picture:
@@ -93,8 +95,8 @@ def _hillshade(modality: Modality, stored: NDArray[Any], resolution_m: float) ->
     """Light from the north-west (Horn 1981) over a tint of the height within its limits."""
     height_m = modality.physical(stored[0])
     share = _stretched(modality, height_m)
-    stops, colours = zip(*_RELIEF_TINT, strict=True)
-    channels = np.asarray(colours, dtype=np.float64).T / 255
+    stops = np.array([stop for stop, _ in _RELIEF_TINT])
+    channels = np.array([colour for _, colour in _RELIEF_TINT]).T / 255
     tint = np.stack([np.interp(share, stops, channel) for channel in channels], axis=-1)
     return _bytes(tint * (0.35 + 0.75 * _light(height_m, resolution_m))[..., None])
 
