@@ -1,0 +1,162 @@
+"""What a pretraining run is: inputs, targets, sizes, optimisation; read from plain TOML values and checked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from pipeline.errors import Fatal, unknown_name
+from training.size import SIZES
+
+Weighting = Literal["uncertainty", "sum"]
+Decoder = Literal["shared", "per-task"]
+
+_CHOICES = {
+    "encoder": tuple(SIZES),
+    "decoder": ("shared", "per-task"),
+    "weighting": ("uncertainty", "sum"),
+    "device": ("auto", "cpu", "cuda"),
+}
+
+# Settings that change how a run is carried out, but not what it computes: a resumed run may differ in them.
+WITHOUT_EFFECT = ("checkpoint_every", "checkpoints_kept", "read_ahead")
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """One run. The defaults are MP-MAE's (112 px, patch 16, atto), but for `batch_size`: the published effective
+    batch is 4096.
+
+    `targets` empty means every modality of the corpus. `bands` names the bands to use of a modality; without an
+    entry they are those that have data in every group of its statistics. `steps` 0 means `epochs` passes over
+    the train rows. `warmup` is a fraction of the steps. `read_rows` is the most rows that are read, and shuffled,
+    together. `threads` 0 leaves torch's own number; results are bit-identical for one number of threads.
+    """
+
+    inputs: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    encoder: str = "atto"
+    image_px: int = 112
+    patch_px: int = 16
+    mask_ratio: float = 0.6
+    decoder: Decoder = "shared"
+    decoder_width: int = 512
+    decoder_depth: int = 1
+    weighting: Weighting = "uncertainty"
+    batch_size: int = 256
+    epochs: int = 200
+    steps: int = 0
+    blr: float = 1.5e-4
+    warmup: float = 0.2
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+    seed: int = 0
+    checkpoint_every: int = 500
+    checkpoints_kept: int = 2
+    read_rows: int = 64
+    read_ahead: int = 2
+    threads: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise unknown_name(name, getattr(self, name), known)
+        problem = next((text for test, text in _refusals(self) if test), None)
+        if problem:
+            raise Fatal(f"pretrain.{problem}.")
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> PretrainConfig:
+        """From plain TOML values: `preset` names a starting point of `PRESETS`, every other key a field.
+
+        Raises `Fatal` for an unknown key, preset or choice, or a value of another type.
+        """
+        settings = dict(plain)
+        preset = settings.pop("preset", "atto")
+        if preset not in PRESETS:
+            raise unknown_name("pretrain.preset", str(preset), PRESETS)
+        known = {one.name: one for one in fields(cls)}
+        for name in settings:
+            if name not in known:
+                raise unknown_name("setting", f"pretrain.{name}", [f"pretrain.{one}" for one in [*known, "preset"]])
+        return replace(PRESETS[preset], **{name: _typed(name, value) for name, value in settings.items()})
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON and TOML values; `from_plain` gives the same configuration back."""
+        plain = asdict(self)
+        lists = {name: list(value) for name, value in plain.items() if isinstance(value, tuple)}
+        return plain | lists | {"bands": {name: list(bands) for name, bands in self.bands.items()}}
+
+    @property
+    def side(self) -> int:
+        """Patches along an edge of the crop."""
+        return self.image_px // self.patch_px
+
+    @property
+    def visible_patches(self) -> int:
+        """Patches that the encoder sees."""
+        return int(self.side**2 * (1 - self.mask_ratio))
+
+
+def _refusals(config: PretrainConfig) -> list[tuple[bool, str]]:
+    positive = ("image_px", "decoder_width", "decoder_depth", "batch_size", "epochs", "read_rows", "read_ahead",
+                "checkpoint_every", "checkpoints_kept")  # fmt: skip
+    small = [name for name in positive if getattr(config, name) < 1]
+    patch = config.patch_px
+    return [
+        (bool(small), f"{small[0] if small else ''} must be at least 1"),
+        (patch < 8 or patch % 8 != 0, f"patch_px must be a multiple of 8, not {patch}"),
+        (patch > 0 and config.image_px % patch != 0,
+         f"image_px {config.image_px} is not a multiple of patch_px {patch}"),
+        (not 0 < config.mask_ratio < 1, f"mask_ratio must lie between 0 and 1, not {config.mask_ratio}"),
+        (patch > 0 and config.visible_patches < 1,
+         f"mask_ratio {config.mask_ratio} hides all {config.side**2} patches; lower it or enlarge image_px"),
+        (config.steps < 0 or config.threads < 0 or config.seed < 0, "steps, threads and seed must not be negative"),
+        (config.blr <= 0, f"blr must be positive, not {config.blr}"),
+        (not 0 <= config.warmup < 1, f"warmup is a fraction of the steps below 1, not {config.warmup}"),
+        (len(config.betas) != 2, "betas must be two numbers"),
+    ]  # fmt: skip
+
+
+def _typed(name: str, value: Any) -> Any:
+    """`value` in the type of the field called `name`, which its default tells."""
+    wanted = {one.name: one.default if one.default is not MISSING else {} for one in fields(PretrainConfig)}[name]
+    if isinstance(wanted, Mapping) and isinstance(value, Mapping):
+        return {str(key): _names(f"{name}.{key}", bands) for key, bands in value.items()}
+    if name == "betas":
+        return tuple(_number(name, one, 0.0) for one in (value if isinstance(value, list | tuple) else [value]))
+    if isinstance(wanted, tuple):
+        return _names(name, value)
+    if isinstance(wanted, int | float):
+        return _number(name, value, wanted)
+    if not isinstance(value, type(wanted)):
+        raise Fatal(f"pretrain.{name} must be {'a table' if name == 'bands' else 'text'}, not {value!r}.")
+    return value
+
+
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        raise Fatal(f"pretrain.{name} must be a list of names, not {value!r}.")
+    return tuple(value)
+
+
+def _number(name: str, value: Any, wanted: float) -> float:
+    kind = type(wanted)
+    if isinstance(value, bool) or not isinstance(value, int | float) or kind(value) != value:
+        raise Fatal(f"pretrain.{name} must be {'a whole number' if kind is int else 'a number'}, not {value!r}.")
+    return kind(value)
+
+
+# The published recipe for 128-pixel chips ("atto") and for their 64-pixel centres ("atto_56"), and one that a
+# laptop finishes in a minute or two ("demo"; its learning rate is far higher, as its batch and its net are small).
+PRESETS: dict[str, PretrainConfig] = {
+    "atto": PretrainConfig(),
+    "atto_56": PretrainConfig(image_px=56, patch_px=8),
+    "demo": PretrainConfig(
+        encoder="zepto", image_px=56, patch_px=8, decoder_width=128, batch_size=16, steps=200, blr=2.4e-2,
+        checkpoint_every=50, read_rows=32,
+    ),
+}  # fmt: skip

@@ -1,0 +1,145 @@
+"""A dense ConvNeXt V2 that computes what a sparse one would: hidden patches are as if they were not there."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.size import Size
+
+STAGES = 4
+_EPSILON = 1e-6
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of (batch, channels, y, x)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=_EPSILON)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Same shape as `maps`."""
+        return super().forward(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ResponseNorm(nn.Module):
+    """Global response normalisation (Woo et al. 2023) of (batch, y, x, channels).
+
+    Each image is normalised by its own response over its visible sites; hidden sites must hold zeros, which add
+    nothing to a norm. The published sparse code takes one norm over the whole batch instead, so that an image's
+    features depend on its neighbours in the batch, and on the batch size, and change when the weights move to the
+    dense net. Norms are divided by their mean over channels, so the number of visible sites cancels out, and the
+    same weights serve images without a mask.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.zeros(1, 1, 1, channels))
+        self.beta = nn.Parameter(torch.zeros(1, 1, 1, channels))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Same shape as `maps`; the norm is taken in float32 at least."""
+        exact = maps if maps.dtype == torch.float64 else maps.float()
+        response = torch.linalg.vector_norm(exact, dim=(1, 2), keepdim=True)
+        relative = response / (response.mean(dim=-1, keepdim=True) + _EPSILON)
+        return self.gamma * (maps * relative.to(maps.dtype)) + self.beta + maps
+
+
+class Block(nn.Module):
+    """ConvNeXt V2 block on (batch, channels, y, x): 7x7 depthwise, norm, 1x1 to four times the width and back."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(width, width, 7, padding=3, groups=width)
+        self.norm = nn.LayerNorm(width, eps=_EPSILON)
+        self.pwconv1 = nn.Linear(width, 4 * width)
+        self.grn = ResponseNorm(4 * width)
+        self.pwconv2 = nn.Linear(4 * width, width)
+
+    def forward(self, maps: Tensor, visible: Tensor | None = None) -> Tensor:
+        """`visible` (batch, 1, y, x) is True where a site exists; without it all do. Same shape as `maps`."""
+        inner = _keep(self.dwconv(maps), visible).permute(0, 2, 3, 1)
+        inner = functional.gelu(self.pwconv1(self.norm(inner)))
+        # The biases on the way revived the hidden sites; they must not count in the response.
+        inner = self.grn(inner if visible is None else inner * visible.permute(0, 2, 3, 1))
+        return _keep(maps + self.pwconv2(inner).permute(0, 3, 1, 2), visible)
+
+
+class Encoder(nn.Module):
+    """ConvNeXt V2 with MP-MAE's stem; modules are named as in the published checkpoints.
+
+    The stem keeps the resolution in a 3x3 convolution, then a depthwise one of kernel and stride `patch_px` // 8,
+    and three 2x2 convolutions between the stages do the rest: one output site per patch.
+    """
+
+    def __init__(self, channels: int, size: Size, patch_px: int) -> None:
+        super().__init__()
+        self.patch_px = patch_px
+        widths, stride = size.widths, patch_px // 8
+        self.initial_conv = nn.Sequential(nn.Conv2d(channels, widths[0], 3, padding=1), ChannelNorm(widths[0]),
+                                          nn.GELU())  # fmt: skip
+        self.stem = nn.Sequential(nn.Conv2d(widths[0], widths[0], stride, stride, groups=widths[0]),
+                                  ChannelNorm(widths[0]))  # fmt: skip
+        self.downsample_layers = nn.ModuleList(
+            nn.Sequential(ChannelNorm(narrow), nn.Conv2d(narrow, wide, 2, 2)) for narrow, wide in pairwise(widths)
+        )
+        self.stages = nn.ModuleList(
+            nn.ModuleList(Block(width) for _ in range(depth)) for width, depth in zip(widths, size.depths, strict=True)
+        )
+        self.width = widths[-1]
+
+    def forward(self, image: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Features (batch, width, y / patch_px, x / patch_px) of `image` (batch, channels, y, x).
+
+        `visible` (batch, y / patch_px, x / patch_px) is True for the patches to look at; hidden patches come out
+        as zeros. Raises `ValueError` for an image whose edges are no multiples of the patch.
+        """
+        return self.features(image, visible)[-1]
+
+    def features(self, image: Tensor, visible: Tensor | None = None) -> list[Tensor]:
+        """The maps after each of the four stages, finest first (strides patch_px / 8, / 4, / 2, and patch_px)."""
+        if image.shape[-2] % self.patch_px or image.shape[-1] % self.patch_px:
+            raise ValueError(f"image {tuple(image.shape[-2:])} is no multiple of the {self.patch_px} px patch")
+        full = _enlarge(visible, self.patch_px)
+        # Assigning instead of multiplying: a hidden pixel counts for nothing even where it is not a number.
+        maps = image if full is None else image.masked_fill(~full, 0)
+        maps = _keep(self.initial_conv(maps), full)
+        maps = self.stem(maps)
+        found = []
+        for stage in range(STAGES):
+            maps = self.downsample_layers[stage - 1](maps) if stage else maps
+            found.append(self._stage(stage, maps, visible))
+            maps = found[-1]
+        return found
+
+    def _stage(self, stage: int, maps: Tensor, visible: Tensor | None) -> Tensor:
+        here = _enlarge(visible, 2 ** (STAGES - 1 - stage))
+        maps = _keep(maps, here)
+        for block in cast(nn.ModuleList, self.stages[stage]):
+            maps = block(maps, here)
+        return maps
+
+
+def _enlarge(visible: Tensor | None, factor: int) -> Tensor | None:
+    """The mask of patches (batch, y, x) as a mask of sites (batch, 1, y * factor, x * factor)."""
+    if visible is None:
+        return None
+    return visible[:, None].repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
+
+
+def _keep(maps: Tensor, visible: Tensor | None) -> Tensor:
+    """Zero where sparse convolution would have no site."""
+    return maps if visible is None else maps * visible
+
+
+def initialise(module: nn.Module) -> None:
+    """ConvNeXt's initialisation (Liu et al. 2022): truncated normal of 0.02, no biases."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)

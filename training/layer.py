@@ -1,0 +1,136 @@
+"""What the trainer needs to know of a modality, all of it read from the store: bands, moments, channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.corpus import Corpus
+from pipeline.errors import Fatal, unknown_name
+from pipeline.modality import Modality
+from pipeline.statistics import EVERYTHING, BandStatistics
+
+IGNORED = -1  # The class index of a pixel without a class.
+
+
+@dataclass(frozen=True)
+class Moments:
+    """How the bands of one group are normalised; a band without any data in the group is never valid there."""
+
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    has_data: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A modality as input or target: its chosen `bands` (indices of the stored ones) and moments per group."""
+
+    modality: Modality
+    bands: tuple[int, ...]
+    groups: Mapping[str, Moments]
+
+    @property
+    def name(self) -> str:
+        """The modality's name."""
+        return self.modality.name
+
+    @property
+    def pixel(self) -> bool:
+        """Whether it has a value per pixel, not one per chip."""
+        return self.modality.extent == "pixel"
+
+    @property
+    def classes(self) -> int:
+        """Number of classes; 0 for a continuous layer."""
+        return len(self.modality.categories)
+
+    @property
+    def channels(self) -> int:
+        """Channels per pixel, as an input (classes one-hot) and as a prediction (a logit per class)."""
+        return len(self.bands) * max(1, self.classes)
+
+    def values(self, stored: NDArray[Any], groups: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """What the net sees of stored values (rows, all bands[, y, x]), and where it is data, both (rows, bands, ...).
+
+        Continuous: float32, normalised with the moments of each row's group, 0 (the mean) where there is no data.
+        Categorical: int64 class indices, `IGNORED` where the code is nodata or unknown.
+        """
+        chosen = stored[:, list(self.bands)]
+        if self.classes:
+            indices = self._class_indices(chosen)
+            return indices, indices != IGNORED
+        return self._normalised(chosen, groups)
+
+    def _class_indices(self, codes: NDArray[Any]) -> NDArray[np.int64]:
+        order = np.argsort(self.modality.codes)
+        known = np.asarray(self.modality.codes, dtype=np.int64)[order]
+        place = np.searchsorted(known[:-1], codes)
+        return np.where(known[place] == codes, order[place], IGNORED)
+
+    def _normalised(self, stored: NDArray[Any], groups: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        nothing = _no_moments(len(self.bands))
+        moments = [self.groups.get(group, nothing) for group in groups]
+        spread = (len(groups), len(self.bands)) + (1,) * (stored.ndim - 2)
+        mean, std, has_data = (
+            np.stack([getattr(one, part) for one in moments]).reshape(spread) for part in ("mean", "std", "has_data")
+        )
+        valid = self.modality.valid(stored) & has_data
+        return np.where(valid, (stored.astype(np.float32) - mean) / std, np.float32(0)), valid
+
+    def describe(self) -> dict[str, Any]:
+        """Bands and moments as JSON, so that whoever uses the weights can prepare the same input."""
+        groups = {
+            group: {"mean": moments.mean.tolist(), "std": moments.std.tolist()}
+            for group, moments in self.groups.items()
+        }
+        names = [self.modality.band_names[band] for band in self.bands]
+        return {"bands": names, "statistics_by": self.modality.statistics_by, "groups": groups}
+
+
+def layer_of(corpus: Corpus, name: str, bands: Mapping[str, Sequence[str]]) -> Layer:
+    """The layer called `name`, with the bands that `bands` names or else those with data in every group.
+
+    Where no band has data everywhere, all of them stay; a target without any data is no error, just no loss.
+    Raises `Fatal` for an unknown modality or band.
+    """
+    modality = corpus.modality(name)
+    statistics = corpus.statistics(name)
+    chosen = _named(modality, bands[name]) if name in bands else _common(modality, statistics)
+    groups = {group: _moments([of_bands[band] for band in chosen]) for group, of_bands in statistics.items()}
+    return Layer(modality, chosen, groups)
+
+
+def _named(modality: Modality, names: Sequence[str]) -> tuple[int, ...]:
+    for name in names:
+        if name not in modality.band_names:
+            raise unknown_name(f"band of {modality.name}", name, modality.band_names)
+    if not names:
+        raise Fatal(f"pretrain.bands.{modality.name} is empty; name at least one band.")
+    return tuple(modality.band_names.index(name) for name in names)
+
+
+def _common(modality: Modality, statistics: Mapping[str, Sequence[BandStatistics]]) -> tuple[int, ...]:
+    every = range(len(modality.bands))
+    common = tuple(band for band in every if all(of_bands[band].count for of_bands in statistics.values()))
+    return common or tuple(every)
+
+
+def _moments(bands: Sequence[BandStatistics]) -> Moments:
+    std = np.array([band.std for band in bands], dtype=np.float32)
+    mean = np.array([band.mean for band in bands], dtype=np.float32)
+    return Moments(mean, np.where(std > 0, std, np.float32(1)), np.array([band.count > 0 for band in bands]))
+
+
+def _no_moments(bands: int) -> Moments:
+    return _moments([BandStatistics()] * bands)
+
+
+def groups_of(corpus: Corpus, layer: Layer, rows: NDArray[np.int64]) -> list[str]:
+    """The group of statistics that each row belongs to."""
+    column = layer.modality.statistics_by
+    return [str(value) for value in corpus.manifest.column(column)[rows]] if column else [EVERYTHING] * len(rows)

@@ -1,0 +1,111 @@
+"""MP-MAE: one masked encoder, a light decoder, and a head per modality whose form follows from its specification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training import losses
+from training.config import PretrainConfig
+from training.data import Batch
+from training.encoder import Block, ChannelNorm, Encoder, initialise
+from training.layer import Layer
+from training.size import SIZES
+
+
+@dataclass(frozen=True)
+class Objective:
+    """`total` (scalar) is what to minimise; `losses` and `active` (targets,) are its unweighted parts."""
+
+    total: Tensor
+    losses: Tensor
+    active: Tensor
+
+
+class PixelHead(nn.Module):
+    """Predicts `channels` maps at full resolution from one vector per patch."""
+
+    def __init__(self, width: int, channels: int, patch_px: int) -> None:
+        super().__init__()
+        self.expand = nn.Conv2d(width, channels * patch_px**2, 1)
+        self.patch_px = patch_px
+
+    def forward(self, decoded: Tensor) -> Tensor:
+        """(batch, width, y, x) to (batch, channels, y * patch_px, x * patch_px)."""
+        return functional.pixel_shuffle(self.expand(decoded), self.patch_px)
+
+
+class MPMAE(nn.Module):
+    """Multi-pretext masked autoencoder (Nedungadi et al. 2024): `reference` in docs/training.md.
+
+    With `decoder="shared"`, one decoder serves all targets, as in the published checkpoints; "per-task" gives each
+    its own, as the paper's description has it.
+    """
+
+    def __init__(self, inputs: Sequence[Layer], targets: Sequence[Layer], config: PretrainConfig) -> None:
+        super().__init__()
+        self.inputs, self.targets, self.patch_px = tuple(inputs), tuple(targets), config.patch_px
+        width = config.decoder_width
+        self.encoder = Encoder(sum(layer.channels for layer in inputs), SIZES[config.encoder], config.patch_px)
+        self.proj = nn.Conv2d(self.encoder.width, width, 1)
+        self.mask_token = nn.Parameter(torch.zeros(1, width, 1, 1))
+        decoders = 1 if config.decoder == "shared" else len(targets)
+        self.decoders = nn.ModuleList(
+            nn.Sequential(*(Block(width) for _ in range(config.decoder_depth))) for _ in range(decoders)
+        )
+        self.image_norm = ChannelNorm(width)
+        self.heads = nn.ModuleList(
+            PixelHead(width, layer.channels, config.patch_px) if layer.pixel else nn.Linear(width, layer.channels)
+            for layer in targets
+        )
+        self.log_variances = nn.Parameter(torch.zeros(len(targets))) if config.weighting == "uncertainty" else None
+        initialise(self)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def forward(self, batch: Batch) -> list[Tensor]:
+        """A prediction per target: (batch, channels, y, x), or (batch, channels) at image level."""
+        features = self.proj(self.encoder(self.image(batch), batch.visible))
+        patches = torch.where(batch.visible[:, None], features, self.mask_token.to(features.dtype))
+        decoded = [decoder(patches) for decoder in self.decoders]
+        if len(decoded) == 1:
+            decoded *= len(self.targets)
+        pairs = zip(self.targets, decoded, strict=True)
+        ready = [maps if layer.pixel else self.image_norm(maps).mean(dim=(2, 3)) for layer, maps in pairs]
+        return [head(maps) for head, maps in zip(self.heads, ready, strict=True)]
+
+    def image(self, batch: Batch) -> Tensor:
+        """The encoder's input (batch, channels, y, x): numbers as they are, classes one-hot, nodata as zeros."""
+        parts = [_one_hot(layer, batch) if layer.classes else batch.values[layer.name] for layer in self.inputs]
+        return torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
+
+    def objective(self, batch: Batch) -> Objective:
+        """The loss of every target on what was hidden from the encoder, and their weighted sum."""
+        parts = [self._loss(*pair, batch) for pair in zip(self.targets, self(batch), strict=True)]
+        values = torch.stack([loss for loss, _ in parts])
+        active = torch.stack([counts for _, counts in parts])
+        return Objective(losses.weigh(values, active, self.log_variances), values, active)
+
+    def _loss(self, layer: Layer, prediction: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        target, counted = batch.values[layer.name], batch.valid[layer.name]
+        if layer.modality.patch_normalised and layer.pixel and not layer.classes:
+            target = losses.normalise_patches(target, counted, self.patch_px)
+        if layer.pixel:
+            counted = counted & self._hidden_pixels(batch)
+        if layer.classes:
+            return losses.class_error(prediction.unflatten(1, (layer.classes, -1)), target, counted)
+        return losses.squared_error(prediction, target, counted)
+
+    def _hidden_pixels(self, batch: Batch) -> Tensor:
+        hidden = ~batch.visible[:, None]
+        return hidden.repeat_interleave(self.patch_px, dim=2).repeat_interleave(self.patch_px, dim=3)
+
+
+def _one_hot(layer: Layer, batch: Batch) -> Tensor:
+    """Class indices (batch, bands, y, x) as (batch, bands * classes, y, x) of zeros and ones."""
+    indices, valid = batch.values[layer.name], batch.valid[layer.name]
+    ones = functional.one_hot(indices.clamp(min=0), layer.classes) * valid[..., None]
+    return ones.permute(0, 1, 4, 2, 3).flatten(1, 2).float()

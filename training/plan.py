@@ -1,0 +1,82 @@
+"""What a run will do, settled against a corpus before anything is written: layers, batches, number of steps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.corpus import Corpus
+from pipeline.errors import Fatal
+from training.config import PretrainConfig
+from training.data import Feed
+from training.layer import Layer, layer_of
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`corpus_digest` changes with the manifest, a specification, a statistic or the set of rows trained on."""
+
+    config: PretrainConfig
+    inputs: tuple[Layer, ...]
+    targets: tuple[Layer, ...]
+    feed: Feed
+    corpus_digest: str
+
+    @property
+    def steps(self) -> int:
+        """Optimisation steps of the whole run."""
+        return self.config.steps or self.config.epochs * self.feed.steps_per_epoch
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint of this run belongs to, and what its user needs to prepare the same input."""
+        return {
+            "config": self.config.to_plain(),
+            "corpus": self.corpus_digest,
+            "layers": {layer.name: layer.describe() for layer in (*self.inputs, *self.targets)},
+        }
+
+
+def make_plan(corpus: Corpus, config: PretrainConfig) -> Plan:
+    """Resolve `config` against `corpus`.
+
+    Raises `Fatal` for an unknown modality or band, an input without pixels or without data, a crop larger than the
+    chips, or a corpus without finished train rows.
+    """
+    names = tuple(dict.fromkeys((*config.inputs, *(config.targets or corpus.modalities))))
+    for name in config.bands:
+        corpus.modality(name)
+    layers = {name: layer_of(corpus, name, config.bands) for name in names}
+    inputs = tuple(layers[name] for name in config.inputs)
+    targets = tuple(layers[name] for name in config.targets or corpus.modalities)
+    _check(corpus, config, inputs)
+    feed = Feed(corpus, tuple(layers.values()), config)
+    _refuse_empty(inputs)
+    return Plan(config, inputs, targets, feed, _digest(corpus, layers, feed))
+
+
+def _check(corpus: Corpus, config: PretrainConfig, inputs: tuple[Layer, ...]) -> None:
+    if not inputs:
+        raise Fatal("pretrain.inputs names no modality; name at least one with pixels.")
+    flat = [layer.name for layer in inputs if not layer.pixel]
+    if flat:
+        raise Fatal(f"modality {flat[0]!r} has one value per chip and cannot be an input; make it a target.")
+    size_px = corpus.manifest.size_px
+    if config.image_px > size_px:
+        raise Fatal(f"pretrain.image_px {config.image_px} is larger than the corpus's {size_px} px chips; lower it.")
+
+
+def _refuse_empty(inputs: tuple[Layer, ...]) -> None:
+    """Statistics are there only once shards are finished, so this comes after the feed's own checks."""
+    for layer in inputs:
+        if not any(moments.has_data.any() for moments in layer.groups.values()):
+            raise Fatal(f"input {layer.name!r} holds no data in the train rows; choose another.")
+
+
+def _digest(corpus: Corpus, layers: Mapping[str, Layer], feed: Feed) -> str:
+    parts = [corpus.manifest.digest, hashlib.sha256(feed.rows.tobytes()).hexdigest()]
+    parts += [f"{name} {layer.modality.digest} {json.dumps(layer.describe())}" for name, layer in layers.items()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
