@@ -1,0 +1,73 @@
+"""Settings: strict, overridable, saved so that they can be given again, and held to once a corpus is begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.settings import SAVED_AS, Settings, load, parse, shipped
+from pipeline.errors import Fatal
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_shipped_configurations_are_legal(name: str) -> None:
+    assert isinstance(load(name), Settings)
+
+
+def test_the_demo_becomes_real_by_one_value() -> None:
+    assert load("demo").uses_sandbox
+    assert not load("demo", ["source.project=my-project"]).uses_sandbox
+    assert not load("demo", ["source.url=http://127.0.0.1:1"]).uses_sandbox
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("sampling.locatons=5", "did you mean 'sampling.locations'"),
+        ("samplng.locations=5", "did you mean 'sampling'"),
+        ("sampling.locations=many", "sampling.locations = 'many' is not allowed"),
+        ("sampling.locations=0", "sampling.locations = 0 is not allowed"),
+        ("locations=5", "write it as section.key=value"),
+        ("sampling.locations", "write it as section.key=value"),
+        ("pretrain.preset.deep=1", "reaches into 'preset'"),
+    ],
+)
+def test_wrong_settings_are_named(override: str, words: str) -> None:
+    with pytest.raises(Fatal) as caught:
+        load("demo", [override])
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_overrides_take_toml_values_and_bare_words() -> None:
+    settings = load("demo", ["anchor.years=[2019, 2020]", "corpus.folder=some/where", "source.project=p"])
+    assert settings.anchor.years == (2019, 2020)
+    assert settings.folder == Path("some/where")
+
+
+def test_saved_settings_are_the_same_settings(tmp_path: Path) -> None:
+    settings = load("demo", [f"corpus.folder={tmp_path}", "corpus.modalities=['a', 'b']", "pretrain.preset=demo"])
+    settings.save()
+    assert load(str(tmp_path)) == settings
+    assert load(str(tmp_path / SAVED_AS)) == settings
+
+
+def test_what_decides_the_chips_cannot_change_under_a_corpus(tmp_path: Path) -> None:
+    load("demo", [f"corpus.folder={tmp_path}"]).save()
+    load("demo", [f"corpus.folder={tmp_path}", "source.concurrency=3", "pretrain.preset=atto"]).refuse_changes()
+    for change in ("sampling.locations=7", "corpus.seed=1", "anchor.max_cloud_percent=20", "split.cell_deg=2"):
+        with pytest.raises(Fatal, match=change.split("=")[0]):
+            load("demo", [f"corpus.folder={tmp_path}", change]).refuse_changes()
+
+
+@pytest.mark.parametrize("content", ["not toml [", "\xff"])
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(Fatal, match="x.toml cannot be read as TOML"):
+        load(str(path))
+    with pytest.raises(Fatal, match="no configuration"):
+        load(str(tmp_path / "absent.toml"))
+    with pytest.raises(Fatal, match="setting"):
+        parse({"corpus": 3})
