@@ -1,0 +1,150 @@
+"""The planet as a catalogue: Earth Engine's asset ids on one side, the planet's layers on the other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sandbox.planet import dynamic_world, ecoregions, era5, sentinel1, sentinel2, statics
+from sandbox.planet.ground import Surface
+from sandbox.planet.noise import Noise
+from sandbox.planet.scenes import Scene, SceneCatalog
+from sandbox.planet.sky import Clouds
+from sandbox.planet.world import World
+from sandbox.stored import Query, StoredFeature, StoredImage
+
+_TITLES = {
+    sentinel2.L1C: "Sentinel-2 Level-1C (procedural planet)",
+    sentinel2.L2A: "Sentinel-2 Level-2A (procedural planet)",
+    sentinel1.COLLECTION: "Sentinel-1 GRD (procedural planet)",
+    dynamic_world.COLLECTION: "Dynamic World V1 (procedural planet)",
+    era5.COLLECTION: "ERA5-Land monthly aggregates (procedural planet)",
+    statics.WORLDCOVER_2020: "WorldCover 2020 (procedural planet)",
+    statics.WORLDCOVER_2021: "WorldCover 2021 (procedural planet)",
+    statics.GLO30: "Copernicus DEM GLO-30 (procedural planet)",
+}
+_Find = Callable[[Query], Iterable[StoredImage]]
+_Named = Callable[[str], StoredImage | None]
+
+
+class Planet:
+    """A whole Earth made of noise, the same for the same seed. Implements `sandbox.stored.Catalog`. Thread-safe.
+
+    Building one takes a second or two; the region table is made when it is first asked for.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        noise = Noise(seed)
+        self.world = World(seed, noise)
+        self.surface = Surface(seed, noise, self.world)
+        clouds = Clouds(noise)
+        self.scenes = SceneCatalog(seed, self.world)
+        self.radar = sentinel1.Radar(seed, self.world, noise, self.surface)
+        self._painter = sentinel2.Painter(self.surface, clouds)
+        self._labels = dynamic_world.Labels(self.surface, clouds)
+        self._statics = statics.Statics(self.surface, self.world)
+        self._months = era5.Months(seed, self.world, noise)
+        self._regions: list[StoredFeature] | None = None
+        self._lock = threading.Lock()
+        self._collections = self._make_collections()
+        self._images: dict[str, Callable[[], StoredImage]] = {
+            statics.CANOPY: self._statics.canopy,
+            statics.CANOPY_SD: self._statics.canopy_sd,
+            statics.ASTER: self._statics.aster,
+        }
+
+    def _make_collections(self) -> dict[str, tuple[_Find, _Named]]:
+        return {
+            sentinel2.L1C: (self._l1c, lambda index: self._scene(index, self._l1c_image)),
+            sentinel2.L2A: (self._l2a, lambda index: self._scene(index, self._l2a_image)),
+            dynamic_world.COLLECTION: (self._labelled, lambda index: self._scene(index, self._label_image)),
+            sentinel1.COLLECTION: (self.radar.find, self.radar.named),
+            era5.COLLECTION: (self._months.find, self._months.named),
+            statics.GLO30: (self._statics.glo30_find, self._statics.glo30_named),
+            statics.WORLDCOVER_2020: self._cover(2020),
+            statics.WORLDCOVER_2021: self._cover(2021),
+        }
+
+    def describe(self, asset_id: str) -> dict[str, Any] | None:
+        """Type and properties of an asset, or None; collections and the table by their Earth Engine ids."""
+        if asset_id in self._collections:
+            return {"type": "IMAGE_COLLECTION", "properties": {"title": _TITLES[asset_id]}}
+        if asset_id == ecoregions.TABLE:
+            return {"type": "TABLE", "properties": {"title": "RESOLVE Ecoregions 2017 (procedural planet)"}}
+        image = self.image(asset_id)
+        if image is not None:
+            return {"type": "IMAGE", "properties": dict(image.properties)}
+        return {"type": "FOLDER", "properties": {}} if self.children(asset_id) else None
+
+    def image(self, asset_id: str) -> StoredImage | None:
+        if asset_id in self._images:
+            return self._images[asset_id]()
+        collection, _, index = asset_id.rpartition("/")
+        known = self._collections.get(collection)
+        return known[1](index) if known else None
+
+    def images(self, collection_id: str, query: Query) -> Iterable[StoredImage] | None:
+        """Images of a collection by system:index; a query for one system:index is answered by name.
+
+        Raises:
+            sandbox.stored.QueryTooLarge: more than 5,000 images would have to be listed.
+        """
+        known = self._collections.get(collection_id)
+        if known is None:
+            return None
+        index = dict(query.property_equals).get("system:index")
+        if isinstance(index, str):
+            image = known[1](index)
+            return [] if image is None else [image]
+        return known[0](query)
+
+    def table(self, asset_id: str) -> list[StoredFeature] | None:
+        if asset_id != ecoregions.TABLE:
+            return None
+        with self._lock:
+            if self._regions is None:
+                self._regions = ecoregions.build(self.world, self.seed)
+        return self._regions
+
+    def children(self, asset_id: str) -> list[str] | None:
+        """Ids directly below a folder ("" is the root), or None where there is no such folder."""
+        prefix = f"{asset_id}/" if asset_id else ""
+        everything = [*self._collections, *self._images, ecoregions.TABLE]
+        below = sorted({prefix + a.removeprefix(prefix).split("/")[0] for a in everything if a.startswith(prefix)})
+        return below if below and asset_id not in self._collections else None
+
+    def _cover(self, year: int) -> tuple[_Find, _Named]:
+        def find(query: Query) -> list[StoredImage]:
+            image = self._statics.worldcover(year)
+            start = int(image.properties["system:time_start"])
+            late = query.start_ms is not None and start < query.start_ms
+            early = query.end_ms is not None and start >= query.end_ms
+            return [] if late or early else [image]
+
+        return find, lambda index: self._statics.worldcover(year) if index == str(year) else None
+
+    def _scene(self, index: str, make: Callable[[Scene], StoredImage | None]) -> StoredImage | None:
+        scene = self.scenes.named(index)
+        return None if scene is None else make(scene)
+
+    def _l1c_image(self, scene: Scene) -> StoredImage:
+        return sentinel2.LazyScene(f"{sentinel2.L1C}/{scene.index}", scene, "1C", self._painter)
+
+    def _l2a_image(self, scene: Scene) -> StoredImage | None:
+        if not scene.has_surface:
+            return None
+        return sentinel2.LazyScene(f"{sentinel2.L2A}/{scene.index}", scene, "2A", self._painter)
+
+    def _label_image(self, scene: Scene) -> StoredImage | None:
+        return self._labels.image(scene) if dynamic_world.is_labelled(scene, self.seed) else None
+
+    def _l1c(self, query: Query) -> list[StoredImage]:
+        return [self._l1c_image(scene) for scene in self.scenes.find(query)]
+
+    def _l2a(self, query: Query) -> list[StoredImage]:
+        return [image for scene in self.scenes.find(query) if (image := self._l2a_image(scene))]
+
+    def _labelled(self, query: Query) -> list[StoredImage]:
+        return [image for scene in self.scenes.find(query) if (image := self._label_image(scene))]

@@ -1,0 +1,98 @@
+"""Pixel lattices: every image of the planet is a window of the whole lattice of its CRS and pixel size.
+
+A value at a pixel depends on the pixel's absolute lattice index alone, so that no window changes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sandbox.planet.geodesy import earth_centred, lonlat_from_utm
+from sandbox.stored import Projection, Window
+
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """All pixels of a CRS at one size: pixel (column, row) covers x0 + column * dx and y0 + row * dy on.
+
+    `knot` is the spacing, in pixels, at which positions are computed exactly (bilinear between).
+    `step` is the spacing of the nodes that carry slow fields.
+    """
+
+    epsg: int
+    dx: float
+    dy: float
+    x0: float = 0.0
+    y0: float = 0.0
+    knot: int = 64
+    step: int = 4
+
+    @property
+    def pixel_m(self) -> float:
+        return self.dx if self.epsg != 4326 else self.dx * 111_320.0
+
+    def lonlat(self, columns: F64, rows: F64) -> tuple[F64, F64]:
+        """Degrees of pixel centres (rows, columns)."""
+        x = self.x0 + (columns + 0.5) * self.dx
+        y = self.y0 + (rows + 0.5) * self.dy
+        xx, yy = np.meshgrid(x, y)
+        if self.epsg == 4326:
+            return xx, np.clip(yy, -90.0, 90.0)
+        return lonlat_from_utm(xx, yy, self.epsg)
+
+    def projection(self, column: int = 0, row: int = 0) -> Projection:
+        """Of an image whose first pixel is the lattice's (column, row)."""
+        x, y = self.x0 + column * self.dx, self.y0 + row * self.dy
+        return Projection(f"EPSG:{self.epsg}", (self.dx, 0.0, x, 0.0, self.dy, y))
+
+
+def utm_lattice(epsg: int, pixel_m: int) -> Lattice:
+    return Lattice(epsg, float(pixel_m), -float(pixel_m), step={10: 4, 20: 2, 60: 1}[pixel_m])
+
+
+def covering(start: int, size: int, spacing: int) -> tuple[int, int]:
+    """First index and count of the knots, every `spacing` pixels, that enclose pixels [start, start + size)."""
+    first = start // spacing
+    return first, -(-(start + size - 1) // spacing) - first + 2
+
+
+def spread(values: NDArray[Any], window: Window, spacing: int) -> NDArray[Any]:
+    """Bilinear values (..., height, width) at pixels from values at the knots that `covering` names."""
+    if spacing == 1:
+        return values[..., : window.height, : window.width]
+    j, v = _weights(window.row, window.height, spacing, values.dtype)
+    i, u = _weights(window.column, window.width, spacing, values.dtype)
+    left, right = values[..., i], values[..., i + 1]
+    across = left + (right - left) * u
+    top, below = across[..., j, :], across[..., j + 1, :]
+    below -= top
+    below *= v[:, None]
+    below += top
+    return np.asarray(below)
+
+
+def _weights(start: int, size: int, spacing: int, dtype: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    pixels = np.arange(start, start + size)
+    whole = pixels // spacing
+    return whole - start // spacing, ((pixels - whole * spacing) / spacing).astype(dtype)
+
+
+def knot_lonlat(lattice: Lattice, window: Window) -> tuple[F64, F64]:
+    """Exact degrees at the knots that enclose a window."""
+    first_column, columns = covering(window.column, window.width, lattice.knot)
+    first_row, rows = covering(window.row, window.height, lattice.knot)
+    return lattice.lonlat(
+        (first_column + np.arange(columns, dtype=np.float64)) * lattice.knot,
+        (first_row + np.arange(rows, dtype=np.float64)) * lattice.knot,
+    )
+
+
+def pixel_positions(lattice: Lattice, window: Window) -> F64:
+    """Earth-centred metres (3, height, width) of pixel centres, within a few centimetres."""
+    return spread(earth_centred(*knot_lonlat(lattice, window)), window, lattice.knot)

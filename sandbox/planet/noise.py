@@ -1,0 +1,111 @@
+"""Seeded randomness of the planet: integer hashes, smooth 3-D noise and a fine 3-D texture.
+
+All noise lives in Earth-centred coordinates, so that it has no seam at the antimeridian and none at the poles.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+F32 = NDArray[np.float32]
+
+_MASK = (1 << 64) - 1
+_CELLS = 64
+_FINE = 128
+# A fixed rotation keeps the lattice planes of the noise away from the equator and the meridians.
+_ROTATION = np.linalg.qr(np.random.default_rng(20170623).normal(size=(3, 3)))[0]
+
+
+def hash_int(*keys: int) -> int:
+    """Mix integers into 64 bits (splitmix64; Steele et al. 2014)."""
+    state = 0x9E3779B97F4A7C15
+    for key in keys:
+        state = (state ^ (key & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state
+
+
+def hash_unit(*keys: int) -> float:
+    """A number in [0, 1) that depends on the keys alone."""
+    return (hash_int(*keys) >> 11) / float(1 << 53)
+
+
+def hash_units(seed: int, keys: NDArray[Any]) -> F64:
+    """Numbers in [0, 1), one for each integer of `keys` (any shape)."""
+    state = keys.astype(np.int64).view(np.uint64) ^ np.uint64(hash_int(seed))
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(((state ^ (state >> np.uint64(31))) >> np.uint64(11)) * (1.0 / (1 << 53)))
+
+
+def hash_words(seed: int, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.uint32]:
+    """32 random bits for each pair of integers (broadcast); quick rather than strong."""
+    word = x.astype(np.uint32) * np.uint32(0x9E3779B1) ^ y.astype(np.uint32) * np.uint32(0x85EBCA77)
+    word ^= np.uint32(hash_int(seed) & 0xFFFFFFFF)
+    word = (word ^ (word >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    word = (word ^ (word >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return np.asarray(word ^ (word >> np.uint32(16)))
+
+
+def _fine_texture(rng: np.random.Generator) -> NDArray[np.int8]:
+    """A periodic volume with a 1/f spectrum between 3 and 32 voxels, as int8 with a deviation of 40."""
+    white = np.fft.rfftn(rng.standard_normal((_FINE,) * 3, dtype=np.float32))
+    axis = np.fft.fftfreq(_FINE).astype(np.float32)
+    half = np.fft.rfftfreq(_FINE).astype(np.float32)
+    squared = axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + half[None, None, :] ** 2
+    band = squared / (squared + 0.03**2) / (1e-6 + squared) ** 1.15 * np.exp(-squared / 0.22**2)
+    volume = np.fft.irfftn(white * band, s=(_FINE,) * 3)
+    return np.clip(volume / volume.std() * 40, -127, 127).astype(np.int8)
+
+
+class Noise:
+    """Noise of one seed. Values have mean 0 and a deviation near 1."""
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng([seed, 1])
+        table = rng.uniform(-1, 1, size=_CELLS**3).astype(np.float32)
+        # Quintic interpolation of uniform values leaves a deviation near 0.27.
+        self._table = table / np.float32(0.27)
+        self._fine = _fine_texture(rng).ravel()
+
+    def smooth(self, xyz_m: F64, wavelengths_m: F64, seeds: NDArray[np.int64]) -> F32:
+        """Value noise (octaves, points) at Earth-centred metres (3, points)."""
+        rotated = (_ROTATION @ xyz_m)[:, None, :] / wavelengths_m[None, :, None]
+        offsets = np.stack([hash_units(axis + 11, seeds) for axis in range(3)]) * _CELLS
+        rotated += offsets[:, :, None]
+        floor = np.floor(rotated)
+        t = (rotated - floor).astype(np.float32)
+        t = t * t * t * (t * (t * 6 - 15) + 10)
+        low = floor.astype(np.int64) & (_CELLS - 1)
+        high = (low + 1) & (_CELLS - 1)
+        x = (low[0] * _CELLS**2, high[0] * _CELLS**2)
+        y = (low[1] * _CELLS, high[1] * _CELLS)
+        z = (low[2], high[2])
+        planes = [self._plane(xi, y, z, t) for xi in x]
+        return np.asarray(planes[0] + (planes[1] - planes[0]) * t[0])
+
+    def _plane(self, x: Any, y: Any, z: Any, t: F32) -> F32:
+        take = self._table.take
+        near = take(x + y[0] + z[0])
+        near += (take(x + y[0] + z[1]) - near) * t[2]
+        far = take(x + y[1] + z[0])
+        far += (take(x + y[1] + z[1]) - far) * t[2]
+        return np.asarray(near + (far - near) * t[1])
+
+    def fine_index(self, xyz_m: F64, voxel_m: float = 9.0) -> NDArray[np.int32]:
+        """Where each point (3, ...) falls in the fine texture; shared by every use of it."""
+        rotated = np.tensordot(_ROTATION / voxel_m, xyz_m, axes=1)
+        cell = np.floor(rotated, out=rotated).astype(np.int32) & (_FINE - 1)
+        return np.asarray((cell[0] * _FINE + cell[1]) * _FINE + cell[2])
+
+    def fine(self, index: NDArray[np.int32], seed: int) -> F32:
+        """The fine texture at `fine_index` positions, shifted by a seed; deviation near 1."""
+        shift = np.int32(hash_int(seed, 77) % _FINE**3)
+        moved = (index + shift) & np.int32(_FINE**3 - 1)
+        return np.asarray(self._fine.take(moved) * np.float32(1 / 40))

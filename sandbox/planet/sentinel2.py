@@ -1,0 +1,201 @@
+"""Pixels of Sentinel-2 scenes: reflectance from the ground, the season, the light and the sky; cloud layers."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sandbox.planet.ground import M, Ground, Surface
+from sandbox.planet.lattice import Lattice
+from sandbox.planet.passes import Strip
+from sandbox.planet.raster import PlanetBand
+from sandbox.planet.scenes import Scene, properties_of
+from sandbox.planet.season import phase_after_midwinter, season_of
+from sandbox.planet.sky import Clouds, Sky
+from sandbox.planet.spectra import BANDS, DRY, GAIN, GRAIN, INDEX, SNOW, cloud_reflectance, top_of_atmosphere
+from sandbox.planet.timeline import DAY_MS, day_of, year_phase
+from sandbox.stored import StoredImage, Valid, Values, Window
+
+F32 = NDArray[np.float32]
+
+L1C, L2A = "COPERNICUS/S2_HARMONIZED", "COPERNICUS/S2_SR_HARMONIZED"
+_PIXEL_M = {
+    "B1": 60, "B2": 10, "B3": 10, "B4": 10, "B5": 20, "B6": 20, "B7": 20, "B8": 10, "B8A": 20, "B9": 60, "B10": 60,
+    "B11": 20, "B12": 20,
+}  # fmt: skip
+_U8, _U16, _U32 = np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.uint32)
+_NO_QA60 = (day_of(2022, 1, 25), day_of(2024, 2, 28))
+_SCL = np.array([4, 4, 4, 4, 4, 5, 5, 5, 5, 11, 6, 4, 4, 5, 4], dtype=np.uint8)
+
+
+class LazyScene(StoredImage):
+    """A stored image whose bands are made when they are asked for: catalogue answers hold hundreds."""
+
+    def __init__(self, asset_id: str, scene: Scene, level: str, painter: Painter) -> None:
+        object.__setattr__(self, "asset_id", asset_id)
+        object.__setattr__(self, "properties", properties_of(scene, level))
+        object.__setattr__(self, "footprint", scene.strip.footprint)
+        object.__setattr__(self, "_make", partial(painter.bands, scene, level))
+
+    @property
+    def bands(self) -> tuple[PlanetBand, ...]:  # type: ignore[override]
+        made: tuple[PlanetBand, ...] | None = self.__dict__.get("_made")
+        if made is None:
+            made = self.__dict__["_make"]()
+            object.__setattr__(self, "_made", made)
+        return made
+
+
+@dataclass(frozen=True)
+class Light:
+    """What all bands of a scene share in a window: see `Painter`."""
+
+    ground: Ground
+    green: F32
+    snow: F32 | None
+    shade: F32
+    sky: Sky
+    valid: Valid | None
+
+
+class Painter:
+    """Paints the bands of scenes. What bands share is kept for the latest windows. Thread-safe."""
+
+    def __init__(self, surface: Surface, clouds: Clouds) -> None:
+        self._surface = surface
+        self._clouds = clouds
+        self._kept: OrderedDict[tuple[int, str, Lattice, Window], Light] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def bands(self, scene: Scene, level: str) -> tuple[PlanetBand, ...]:
+        """Bands in Earth Engine's order; Level 2A has no B10 and may lack MSK_CLDPRB."""
+        made = [self._optical(scene, level, name) for name in BANDS if level == "1C" or name != "B10"]
+        if level == "2A":
+            made.append(self._layer(scene, "AOT", 10, _U16, self._aerosol))
+            made.append(self._layer(scene, "WVP", 10, _U16, self._vapour))
+            made.append(self._layer(scene, "SCL", 20, _U8, self._scl))
+            if scene.has_cloud_probability:
+                made.append(self._layer(scene, "MSK_CLDPRB", 20, _U8, self._cloud_percent))
+        made.append(self._layer(scene, "QA60", 60, _U16, self._qa60))
+        return tuple(made)
+
+    def _optical(self, scene: Scene, level: str, name: str) -> PlanetBand:
+        extent = scene.tile.extent(_PIXEL_M[name])
+        paint = partial(self._reflectance, scene, level, INDEX[name], extent.lattice)
+        return PlanetBand(name, _U16, extent, paint)
+
+    def _layer(self, scene: Scene, name: str, pixel_m: int, dtype: np.dtype, how) -> PlanetBand:  # type: ignore
+        extent = scene.tile.extent(pixel_m)
+        return PlanetBand(name, dtype, extent, partial(how, scene, extent.lattice))
+
+    def light(self, scene: Scene, lattice: Lattice, window: Window) -> Light:
+        key = (scene.key, scene.satellite, lattice, window)
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept is None:
+            kept = self._light(scene, lattice, window)
+            with self._lock:
+                self._kept[key] = kept
+                while len(self._kept) > 24:
+                    self._kept.popitem(last=False)
+        return kept
+
+    def _light(self, scene: Scene, lattice: Lattice, window: Window) -> Light:
+        ground = self._surface.ground(lattice, window)
+        southern = scene.tile.epsg >= 32700
+        season = season_of(ground, phase_after_midwinter(year_phase(scene.start_ms), southern))
+        sky = self._clouds.sky(scene.weather, lattice, window)
+        towards_sun = np.float32(-1.0 if southern else 1.0)
+        # The sun stands in the south-east (north-east in the south) at half past ten.
+        shade = 1 - np.float32(0.45) * ground.east + np.float32(0.75) * towards_sun * ground.north
+        shade = np.clip(shade, 0.25, 1.6)
+        shade *= 1 + GRAIN.take(ground.material) * ground.fine
+        shade *= 1 + (ground.parcel.astype(np.float32) - 128) * _PARCEL_TONE.take(ground.material)
+        if sky.shadow is not None:
+            shade *= 1 - np.float32(0.62) * sky.shadow
+        return Light(ground, season.green, season.snow, shade, sky, seen(scene.strip, lattice, window))
+
+    def _reflectance(
+        self, scene: Scene, level: str, band: int, lattice: Lattice, window: Window
+    ) -> tuple[Values, Valid | None]:
+        light = self.light(scene, lattice, window)
+        values = GAIN[band].take(light.ground.material)
+        values *= light.green
+        values += DRY[band].take(light.ground.material)
+        if light.snow is not None:
+            values += (SNOW[band] - values) * light.snow
+        values *= light.shade
+        if level == "1C":
+            values = top_of_atmosphere(values, band)
+        if light.sky.cloud is not None:
+            bright = np.float32(cloud_reflectance(band, level == "2A")) * (1 + np.float32(0.05) * light.ground.fine)
+            values += (bright * (0.45 + 0.55 * light.sky.cloud) - values) * np.sqrt(light.sky.cloud)
+        values *= 10_000
+        return np.clip(values, 1, 28_000).astype(np.uint16), light.valid
+
+    def _cloud(self, scene: Scene, lattice: Lattice, window: Window) -> F32:
+        cloud = self.light(scene, lattice, window).sky.cloud
+        return np.zeros((window.height, window.width), np.float32) if cloud is None else cloud
+
+    def _scl(self, scene: Scene, lattice: Lattice, window: Window) -> tuple[Values, Valid | None]:
+        light = self.light(scene, lattice, window)
+        scl = _SCL.take(light.ground.material)
+        scl[(scl == 4) & (light.green < 0.33)] = 5
+        if light.snow is not None:
+            scl[light.snow > 0.5] = 11
+        if light.sky.shadow is not None:
+            scl[light.sky.shadow > 0.3] = 3
+        if light.sky.cloud is not None:
+            scl[light.sky.cloud > 0.12] = 10
+            scl[light.sky.cloud > 0.25] = 8
+            scl[light.sky.cloud > 0.5] = 9
+        return scl, light.valid
+
+    def _cloud_percent(self, scene: Scene, lattice: Lattice, window: Window) -> tuple[Values, Valid | None]:
+        light = self.light(scene, lattice, window)
+        percent = np.round(np.sqrt(self._cloud(scene, lattice, window)) * 100)
+        bright = light.ground.material == M["roof"]
+        percent[bright] = np.maximum(percent[bright], 7)
+        return percent.astype(np.uint8), light.valid
+
+    def _qa60(self, scene: Scene, lattice: Lattice, window: Window) -> tuple[Values, Valid | None]:
+        light = self.light(scene, lattice, window)
+        if _NO_QA60[0] <= scene.day < _NO_QA60[1]:
+            return np.zeros((window.height, window.width), np.uint16), np.zeros((window.height, window.width), bool)
+        cloud = self._cloud(scene, lattice, window)
+        return ((cloud > 0.3) * np.uint16(1024)).astype(np.uint16), light.valid
+
+    def _aerosol(self, scene: Scene, lattice: Lattice, window: Window) -> tuple[Values, Valid | None]:
+        light = self.light(scene, lattice, window)
+        return (90 + 60 * self._cloud(scene, lattice, window)).astype(np.uint16), light.valid
+
+    def _vapour(self, scene: Scene, lattice: Lattice, window: Window) -> tuple[Values, Valid | None]:
+        light = self.light(scene, lattice, window)
+        grams = 0.35 + 0.055 * np.clip(light.ground.warmth_c + 6, 0, 40)
+        return (grams * 1000).astype(np.uint16), light.valid
+
+
+_PARCEL_TONE = np.zeros(15, dtype=np.float32)
+_PARCEL_TONE[[M["crop"], M["roof"], M["grass"]]] = (0.0022, 0.0012, 0.0004)
+
+
+def seen(strip: Strip, lattice: Lattice, window: Window) -> Valid | None:
+    """Which pixels lie in the strip (None: all of them)."""
+    if strip.whole:
+        return None
+    _, top = strip.tile.origin_m
+    y = lattice.y0 + (np.arange(window.row, window.row + window.height) + 0.5) * lattice.dy
+    x = lattice.x0 + (np.arange(window.column, window.column + window.width) + 0.5) * lattice.dx
+    t = (top - y) / 109_800.0
+    west = strip.west[0] + (strip.west[1] - strip.west[0]) * t
+    east = strip.east[0] + (strip.east[1] - strip.east[0]) * t
+    return np.asarray((x[None, :] >= west[:, None]) & (x[None, :] <= east[:, None]))
+
+
+def l2a_start_ms() -> int:
+    return day_of(2017, 3, 28) * DAY_MS

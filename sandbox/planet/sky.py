@@ -1,0 +1,90 @@
+"""Clouds: how many a scene has, where they lie, and their shadows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sandbox.planet.geodesy import earth_centred
+from sandbox.planet.lattice import Lattice, covering, knot_lonlat, spread
+from sandbox.planet.noise import Noise
+from sandbox.stored import Window
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+_WAVELENGTHS_M = np.array([26e3, 9.7e3, 3.7e3, 1.45e3, 560.0])
+_WEIGHTS = np.array([0.70, 0.50, 0.36, 0.24, 0.14], dtype=np.float32)
+_WEIGHTS /= np.sqrt((_WEIGHTS**2).sum())
+
+
+@dataclass(frozen=True)
+class Sky:
+    """Cloud opacity and shadow depth (height, width) in 0..1; None where there is none."""
+
+    cloud: F32 | None
+    shadow: F32 | None
+
+
+@dataclass(frozen=True)
+class Weather:
+    """Of one scene: a seed shared by the datatake, the cloudy share, and the shadow's offset in metres."""
+
+    seed: int
+    cloudy_percent: float
+    shadow_m: tuple[float, float, float]
+
+
+class Clouds:
+    """Cloud fields of any scene on any lattice."""
+
+    def __init__(self, noise: Noise) -> None:
+        self._noise = noise
+        rng = np.random.default_rng(5)
+        places = rng.uniform(-6e6, 6e6, size=(3, 40_000))
+        draws = _WEIGHTS @ noise.smooth(places, _WAVELENGTHS_M, 91 + np.arange(5))
+        self._quantiles = np.quantile(draws, np.linspace(0, 1, 1001))
+
+    def threshold(self, cloudy_percent: float) -> float:
+        """The field's value that `cloudy_percent` of the world lies above."""
+        return float(np.interp(1 - cloudy_percent / 100, np.linspace(0, 1, 1001), self._quantiles))
+
+    def sky(self, weather: Weather, lattice: Lattice, window: Window) -> Sky:
+        coarse = replace(lattice, step={10: 8, 20: 4}.get(round(lattice.pixel_m), 1))
+        positions = _node_positions(coarse, window)
+        cloud = self._opacity(weather, positions)
+        moved = positions + np.array(weather.shadow_m)[:, None, None]
+        shadow = self._opacity(weather, moved)
+        return Sky(_spread_any(cloud, window, coarse.step), _spread_any(shadow, window, coarse.step))
+
+    def cloud(self, weather: Weather, lattice: Lattice, window: Window) -> F32 | None:
+        """Opacity alone."""
+        coarse = replace(lattice, step={10: 8, 20: 4}.get(round(lattice.pixel_m), 1))
+        return _spread_any(self._opacity(weather, _node_positions(coarse, window)), window, coarse.step)
+
+    def _opacity(self, weather: Weather, positions: F64) -> F32:
+        flat = np.ascontiguousarray(positions.reshape(3, -1))
+        octaves = self._noise.smooth(flat, _WAVELENGTHS_M, weather.seed + np.arange(5))
+        field = octaves[0] * _WEIGHTS[0]
+        for k in range(1, 5):
+            field = field + octaves[k] * _WEIGHTS[k]
+        field = field.reshape(positions.shape[1:])
+        return np.asarray((field - np.float32(self.threshold(weather.cloudy_percent))) * np.float32(3) + 0.35)
+
+
+def _spread_any(values: F32, window: Window, step: int) -> F32 | None:
+    if values.max() <= 0:
+        return None
+    field = spread(values, window, step)
+    return np.clip(field, 0, 1)
+
+
+def _node_positions(lattice: Lattice, window: Window) -> F64:
+    step = lattice.step
+    first_column, columns = covering(window.column, window.width, step)
+    first_row, rows = covering(window.row, window.height, step)
+    nodes = Window(first_column, first_row, columns, rows)
+    around = Window(first_column * step, first_row * step, columns * step, rows * step)
+    return spread(earth_centred(*knot_lonlat(lattice, around)), nodes, lattice.knot // step)
