@@ -19,6 +19,7 @@ from googleapiclient.errors import HttpError
 from numpy.typing import NDArray
 
 from exporters import faults
+from exporters.batches import AtOnce
 from exporters.limiter import Limiter
 from exporters.retry import Patience, Retry
 from exporters.transport import Figures, Transport, Unreachable
@@ -70,6 +71,7 @@ class EarthEngine:
         self.connection = connection
         self._transport = transport
         self._retry = Retry(connection.patience, connection.seed, noticed=self._count_retry)
+        self._at_once: dict[str, AtOnce] = {}
 
     def _count_retry(self, error: Exception) -> None:
         self._transport.meter.add(retries=1)
@@ -77,6 +79,10 @@ class EarthEngine:
     def figures(self) -> Figures:
         """Requests, bytes, retries and refusals since the connection was made."""
         return self._transport.meter.read()
+
+    def at_once(self, what: str, limit: int) -> AtOnce:
+        """How many of `what` one request may carry: `limit` at first, less once that proved too large."""
+        return self._at_once.setdefault(what, AtOnce(limit))
 
     def call(self, ask: Callable[[], Result]) -> Result:
         """Run one exchange with the client, retried as the patience allows."""

@@ -1,0 +1,34 @@
+"""The table of regions that sampling draws from, read from Earth Engine page by page and kept as GeoParquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ee
+import geopandas as gpd
+
+from exporters.client import EarthEngine
+from pipeline import durable
+from pipeline.errors import Fatal
+
+RESOLVE = "RESOLVE/ECOREGIONS/2017"
+COLUMNS = ("ECO_NAME", "BIOME_NUM", "BIOME_NAME", "REALM", "ECO_ID")
+_PAGE = 200
+
+
+def read_regions(engine: EarthEngine, asset_id: str, cache: Path) -> gpd.GeoDataFrame:
+    """Regions with the columns of RESOLVE Ecoregions 2017 and their outlines in EPSG:4326.
+
+    Asked for once; afterwards `cache` answers. Raises `Fatal` when the table lacks a column.
+    """
+    if cache.exists():
+        return gpd.read_parquet(cache)
+    table = ee.FeatureCollection(asset_id).select(list(COLUMNS))
+    features = list(engine.features(table, _PAGE))
+    frame = gpd.GeoDataFrame.from_features(features, crs="EPSG:4326")
+    absent = [name for name in COLUMNS if name not in frame.columns]
+    if absent:
+        raise Fatal(f"the region table {asset_id} lacks the columns {', '.join(absent)}; name one that has them.")
+    regions = frame[[*COLUMNS, "geometry"]].dropna(subset=["geometry"]).reset_index(drop=True)
+    durable.publish(cache, lambda temporary: regions.to_parquet(temporary, index=False))
+    return regions
