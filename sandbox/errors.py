@@ -1,0 +1,37 @@
+"""What the service answers when a computation cannot be done: an HTTP status and Earth Engine's own words."""
+
+from __future__ import annotations
+
+_STATUS_NAMES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+}
+
+
+class EarthEngineError(Exception):
+    """An error that the client sees; `status` is the HTTP status code."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+
+    def body(self) -> dict[str, dict[str, object]]:
+        """The JSON body of the reply, as Google's APIs write it."""
+        name = _STATUS_NAMES.get(self.status, "UNKNOWN")
+        return {"error": {"code": self.status, "message": self.message, "status": name}}
+
+
+def too_many_elements() -> EarthEngineError:
+    """More than 5,000 elements would have to be held for one answer."""
+    return EarthEngineError("Collection query aborted after accumulating over 5000 elements.")
+
+
+def not_found(kind: str, asset_id: str) -> EarthEngineError:
+    """`kind` is worded as the algorithm that loads it, such as "Image.load: Image asset"."""
+    return EarthEngineError(f"{kind} '{asset_id}' not found (does not exist or caller does not have access).")

@@ -1,0 +1,176 @@
+"""Pixel grids, and where the centres of one grid's pixels fall in another grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from shapely.geometry import Polygon
+from shapely.geometry.base import BaseGeometry
+from shapely.ops import transform as shapely_transform
+
+from sandbox.errors import EarthEngineError
+from sandbox.stored import Projection, Window
+
+METERS_PER_DEGREE = 111319.49079327358
+"""One degree along the equator of the WGS84 ellipsoid, Earth Engine's conversion of metres to degrees."""
+
+LONLAT = "EPSG:4326"
+DEFAULT_PROJECTION = Projection(LONLAT, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
+"""What a composite or a constant has: one degree."""
+
+_ON_LATTICE = 1e-6  # of a pixel
+
+Coordinates = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PixelGrid:
+    """Exact pixels on Earth. `transform` is Earth Engine's order, as in stored.Projection."""
+
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+    width: int
+    height: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    @property
+    def projection(self) -> Projection:
+        return Projection(self.crs, self.transform)
+
+    def outline(self) -> Polygon:
+        """The grid's rectangle in its own CRS."""
+        corners = [(0, 0), (self.width, 0), (self.width, self.height), (0, self.height)]
+        return Polygon([apply(self.transform, column, row) for column, row in corners])
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Fractional (column, row) positions in one lattice of another grid's pixel centres.
+
+    `columns` is (1, width) and `rows` (height, 1) where the axes stay separate, else both are (height, width).
+    """
+
+    columns: Coordinates
+    rows: Coordinates
+
+
+def apply(transform: tuple[float, ...], column: Any, row: Any) -> tuple[Any, Any]:
+    """The CRS coordinates of pixel position (column, row)."""
+    x_scale, x_shear, x_origin, y_shear, y_scale, y_origin = transform
+    return x_scale * column + x_shear * row + x_origin, y_shear * column + y_scale * row + y_origin
+
+
+def invert(transform: tuple[float, ...], x: Any, y: Any) -> tuple[Any, Any]:
+    """The pixel position (column, row) of CRS coordinates."""
+    x_scale, x_shear, x_origin, y_shear, y_scale, y_origin = transform
+    if x_shear == 0 and y_shear == 0:
+        return (x - x_origin) / x_scale, (y - y_origin) / y_scale
+    determinant = x_scale * y_scale - x_shear * y_shear
+    dx, dy = x - x_origin, y - y_origin
+    return (y_scale * dx - x_shear * dy) / determinant, (x_scale * dy - y_shear * dx) / determinant
+
+
+def window_grid(projection: Projection, window: Window) -> PixelGrid:
+    """The part of a projection's lattice that a window covers."""
+    x, y = apply(projection.transform, window.column, window.row)
+    x_scale, x_shear, _, y_shear, y_scale, _ = projection.transform
+    return PixelGrid(projection.crs, (x_scale, x_shear, x, y_shear, y_scale, y), window.width, window.height)
+
+
+def window_on(projection: Projection, grid: PixelGrid) -> Window | None:
+    """The window of `projection` that `grid` is, pixel for pixel, or None when it is not on that lattice."""
+    if grid.crs != projection.crs:
+        return None
+    wanted, native = grid.transform, projection.transform
+    steps = [abs(wanted[i] - native[i]) for i in (0, 1, 3, 4)]
+    if max(steps) * max(grid.width, grid.height) > _ON_LATTICE * (abs(native[0]) + abs(native[1])):
+        return None
+    column, row = invert(native, wanted[2], wanted[5])
+    if abs(column - round(column)) > _ON_LATTICE * 10 or abs(row - round(row)) > _ON_LATTICE * 10:
+        return None
+    return Window(round(column), round(row), grid.width, grid.height)
+
+
+def same_crs(left: str, right: str) -> bool:
+    """Whether two CRS codes name one CRS."""
+    return left == right
+
+
+@lru_cache(maxsize=512)
+def crs_of(code: str) -> CRS:
+    """The CRS of a code such as "EPSG:32632", or of WKT; unknown ones are a 400."""
+    try:
+        return CRS.from_user_input(code)
+    except Exception as error:
+        raise EarthEngineError(f"The CRS of a map projection could not be parsed: '{code}'.") from error
+
+
+@lru_cache(maxsize=512)
+def transformer(source: str, target: str) -> Transformer:
+    """Exact coordinate operation in x, y (lon, lat) order; pyproj keeps one per thread behind it."""
+    return Transformer.from_crs(crs_of(source), crs_of(target), always_xy=True)
+
+
+def project(shape: BaseGeometry, source: str, target: str) -> BaseGeometry:
+    """A geometry's vertices in another CRS."""
+    if same_crs(source, target):
+        return shape
+    move: Callable[..., Any] = transformer(source, target).transform
+    return shapely_transform(move, shape)
+
+
+def centres(grid: PixelGrid) -> tuple[Coordinates, Coordinates]:
+    """The x (1, width) and y (height, 1) of pixel centres; both (height, width) where the grid is sheared."""
+    columns = np.arange(grid.width, dtype=np.float64)[None, :] + 0.5
+    rows = np.arange(grid.height, dtype=np.float64)[:, None] + 0.5
+    return apply(grid.transform, columns, rows)
+
+
+def is_axis_aligned(transform: tuple[float, ...]) -> bool:
+    """Whether columns run along x and rows along y."""
+    return transform[1] == 0 and transform[3] == 0
+
+
+def positions(grid: PixelGrid, crs: str) -> tuple[Coordinates, Coordinates]:
+    """The coordinates of pixel centres in another CRS, both (height, width)."""
+    x, y = np.broadcast_arrays(*centres(grid))
+    moved = transformer(grid.crs, crs).transform(np.ascontiguousarray(x), np.ascontiguousarray(y))
+    return moved[0], moved[1]
+
+
+def geographic(crs: str) -> bool:
+    """Whether the CRS counts in degrees."""
+    return bool(crs_of(crs).is_geographic)
+
+
+def nominal_scale_m(projection: Projection) -> float:
+    """Metres of one pixel's side, degrees counted as on the equator."""
+    x_scale, _, _, y_shear, _, _ = projection.transform
+    units = float(np.hypot(x_scale, y_shear))
+    return units * METERS_PER_DEGREE if geographic(projection.crs) else units
+
+
+def at_scale(crs: str, meters: float) -> Projection:
+    """The projection with pixels of `meters`, origin at (0, 0), y downwards."""
+    step = meters / METERS_PER_DEGREE if geographic(crs) else meters
+    return Projection(crs, (step, 0.0, 0.0, 0.0, -step, 0.0))
+
+
+def covering_grid(projection: Projection, shape: BaseGeometry) -> PixelGrid:
+    """The smallest part of the lattice that covers a geometry given in the projection's CRS."""
+    left, bottom, right, top = shape.bounds
+    x, y = np.array([left, right, right, left]), np.array([bottom, bottom, top, top])
+    columns, rows = invert(projection.transform, x, y)
+    column, row = int(np.floor(columns.min() + 1e-9)), int(np.floor(rows.min() + 1e-9))
+    width = max(int(np.ceil(columns.max() - 1e-9)) - column, 1)
+    height = max(int(np.ceil(rows.max() - 1e-9)) - row, 1)
+    return window_grid(projection, Window(column, row, width, height))

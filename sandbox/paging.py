@@ -1,0 +1,33 @@
+"""Pages of a long list: a token names how far the last page went."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from itertools import islice
+from typing import TypeVar
+
+from sandbox.errors import EarthEngineError
+
+Item = TypeVar("Item")
+
+
+def _token(offset: int) -> str:
+    return base64.urlsafe_b64encode(f"page:{offset}".encode()).decode()
+
+
+def _offset(token: str | None) -> int:
+    if not token:
+        return 0
+    try:
+        return int(base64.urlsafe_b64decode(token.encode()).decode().removeprefix("page:"))
+    except (ValueError, binascii.Error) as error:
+        raise EarthEngineError("Invalid page token.") from error
+
+
+def page(items: Iterable[Item], size: int, token: str | None) -> tuple[list[Item], str | None]:
+    """The items of one page and the token of the next, None after the last."""
+    start = _offset(token)
+    found = list(islice(iter(items), start, start + size + 1))
+    return found[:size], _token(start + size) if len(found) > size else None
