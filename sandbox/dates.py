@@ -197,7 +197,8 @@ def floor_of(value: Date, unit: str, zone: tzinfo = UTC) -> Date:
     keep = ["year", "month", "day", "hour", "minute", "second"]
     cut = keep.index("day" if name == "week" else name) + 1
     starts = {"month": 1, "day": 1, "hour": 0, "minute": 0, "second": 0}
-    return date_of(moment.replace(microsecond=0, **{unit: starts[unit] for unit in keep[cut:]}))
+    changes: dict[str, Any] = {finer: starts[finer] for finer in keep[cut:]}
+    return date_of(moment.replace(microsecond=0, **changes))
 
 
 @algorithm("Date.getRelative")
@@ -233,8 +234,9 @@ def from_ymd(year: int, month: int, day: int, time_zone: str | None) -> Date:
 @algorithm("Date.update")
 def update(value: Date, *fields: Any) -> Date:
     names = ("year", "month", "day", "hour", "minute", "second")
-    changes = {name: int(number) for name, number in zip(names, fields[:-1], strict=True) if number is not None}
-    return date_of(value.when(zone_of(fields[-1])).replace(**changes))  # type: ignore[arg-type]
+    given = zip(names, fields[:-1], strict=True)
+    changes: dict[str, Any] = {name: int(number) for name, number in given if number is not None}
+    return date_of(value.when(zone_of(fields[-1])).replace(**changes))
 
 
 @algorithm("Date.unitRatio")

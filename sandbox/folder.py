@@ -1,7 +1,6 @@
-"""Real rasters from a folder as Earth Engine assets, as a small TOML index says.
+"""Real rasters from a folder as Earth Engine assets, as a small TOML index says (docs/sandbox.md has its keys).
 
-Collections:  [[image]] asset, index (system:index), file(s), bands, nodata, properties, remap.
-An entry with `collection` is a member of that image collection; one with `asset` alone is an image by itself.
+An [[image]] is a file in its own CRS; a [[mosaic]] is several files as one image on a lattice of its own.
 """
 
 from __future__ import annotations
@@ -11,19 +10,25 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from sandbox import grids
 from sandbox.grids import LONLAT, PixelGrid
+from sandbox.images import Compute, Scope, resampled, saturated
+from sandbox.projections import projection_of
 from sandbox.stored import Projection, Query, StoredFeature, StoredImage, Window
 
-_ENTRY_KEYS = {"collection", "asset", "index", "file", "time", "bands", "nodata", "dtype", "remap", "properties"}
+_SHARED_KEYS = {"collection", "asset", "index", "time", "bands", "nodata", "dtype", "offset", "remap", "properties"}
+_IMAGE_KEYS = _SHARED_KEYS | {"file"}
+_MOSAIC_KEYS = _SHARED_KEYS | {"files", "crs", "transform", "resample"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +49,7 @@ class Raster:
                     self.kept[number] = source.read(number)
             return self.kept[number]
 
+    @cached_property
     def footprint(self) -> BaseGeometry:
         """The raster's outline in lon/lat, with vertices along its edges."""
         height, width = self.shape
@@ -61,6 +67,7 @@ class RasterBand:
     number: int
     nodata: float | None = None
     remap: Mapping[int, int] | None = None
+    offset: int = 0
 
     @property
     def projection(self) -> Projection:
@@ -84,12 +91,44 @@ class RasterBand:
 
     def _translated(self, part: NDArray[Any], known: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         if self.remap is None:
-            return np.where(known, part, 0).astype(self.dtype), known
+            shifted = part.astype(np.int64) + self.offset if self.offset else part
+            return saturated(np.where(known, shifted, 0), self.dtype), known
         result, mapped = np.zeros(part.shape, self.dtype), np.zeros(part.shape, dtype=np.bool_)
         for code, becomes in self.remap.items():
             result[part == code] = becomes
             mapped |= part == code
         return result, known & mapped
+
+
+@dataclass(frozen=True, eq=False)
+class MosaicBand:
+    """Bands of several files, each in its own CRS, on one lattice; the first file with a pixel wins."""
+
+    name: str
+    dtype: np.dtype[Any]
+    projection: Projection
+    members: tuple[RasterBand, ...]
+    resample: str = "nearest"
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """As stored.Band.read."""
+        grid, scope = grids.window_grid(self.projection, window), Scope()
+        values, valid = np.zeros(grid.shape, self.dtype), np.zeros(grid.shape, dtype=np.bool_)
+        for member in self.members:
+            if scope.outline(grid).intersects(member.raster.footprint):
+                found, known = self._warped(member)(grid, scope)
+                values = np.where(known & ~valid, found, values)
+                valid = valid | known
+        return values, valid
+
+    def _warped(self, member: RasterBand) -> Compute:
+        def read(grid: PixelGrid, scope: Scope) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+            window = grids.window_on(member.projection, grid)
+            if window is None:
+                raise ValueError(f"{member.raster.path} was asked for pixels off its lattice.")
+            return member.read(window)
+
+        return resampled(read, member.projection, self.resample, self.dtype)
 
 
 def _overlap(start: int, size: int, limit: int) -> tuple[slice, slice]:
@@ -120,27 +159,54 @@ def _milliseconds(value: Any) -> int:
 
 def _bands(entry: Mapping[str, Any], raster: Raster) -> tuple[RasterBand, ...]:
     remap = {int(code): int(new) for code, new in entry["remap"].items()} if "remap" in entry else None
+    with rasterio.open(raster.path) as source:
+        count, dtypes, own_nodata = source.count, source.dtypes, source.nodata
     names: Mapping[str, int] = entry["bands"]
-    bands = []
-    for name, number in names.items():
-        with rasterio.open(raster.path) as source:
-            stored, nodata = source.dtypes[number - 1], source.nodata
-        dtype = np.dtype(entry.get("dtype", stored))
-        bands.append(RasterBand(name, dtype, raster, number, entry.get("nodata", nodata), remap))
-    return tuple(bands)
+    beyond = [name for name, number in names.items() if not 1 <= number <= count]
+    if beyond:
+        raise ValueError(f"{raster.path} has {count} bands; the index puts '{beyond[0]}' at {names[beyond[0]]}.")
+    nodata, offset = entry.get("nodata", own_nodata), int(entry.get("offset", 0))
+    return tuple(
+        RasterBand(name, np.dtype(entry.get("dtype", dtypes[number - 1])), raster, number, nodata, remap, offset)
+        for name, number in names.items()
+    )
 
 
-def _stored(root: Path, entry: Mapping[str, Any]) -> StoredImage:
-    unknown = entry.keys() - _ENTRY_KEYS
+def _checked(entry: Mapping[str, Any], keys: set[str]) -> None:
+    unknown = entry.keys() - keys
     if unknown:
-        raise ValueError(f"Unknown key '{sorted(unknown)[0]}' in the raster index; use {', '.join(sorted(_ENTRY_KEYS))}.")
-    raster = _opened(root / entry["file"])
-    properties: dict[str, Any] = dict(entry.get("properties", {}))
+        raise ValueError(f"Unknown key '{sorted(unknown)[0]}' in the raster index; use {', '.join(sorted(keys))}.")
+    if "asset" not in entry and not {"collection", "index"} <= entry.keys():
+        raise ValueError("Every entry of the raster index needs 'asset', or 'collection' and 'index'.")
+
+
+def _identified(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The asset id and the properties of an entry."""
     identifier = entry.get("asset") or f"{entry['collection']}/{entry['index']}"
-    properties["system:index"] = identifier.rsplit("/", 1)[-1]
+    properties = {**entry.get("properties", {}), "system:index": identifier.rsplit("/", 1)[-1]}
     if "time" in entry:
         properties["system:time_start"] = _milliseconds(entry["time"])
-    return StoredImage(identifier, _bands(entry, raster), properties, raster.footprint())
+    return identifier, properties
+
+
+def _image(root: Path, entry: Mapping[str, Any]) -> StoredImage:
+    _checked(entry, _IMAGE_KEYS)
+    raster = _opened(root / entry["file"])
+    identifier, properties = _identified(entry)
+    return StoredImage(identifier, _bands(entry, raster), properties, raster.footprint)
+
+
+def _mosaic(root: Path, entry: Mapping[str, Any]) -> StoredImage:
+    _checked(entry, _MOSAIC_KEYS)
+    rasters = [_opened(root / name) for name in entry["files"]]
+    members = [_bands(entry, raster) for raster in rasters]
+    lattice = projection_of(entry["crs"], entry["transform"])
+    bands = tuple(
+        MosaicBand(same[0].name, same[0].dtype, lattice, same, entry.get("resample", "nearest"))
+        for same in zip(*members, strict=True)
+    )
+    identifier, properties = _identified(entry)
+    return StoredImage(identifier, bands, properties, shapely.union_all([r.footprint for r in rasters]))
 
 
 class RasterFolder:
@@ -154,7 +220,9 @@ class RasterFolder:
         self._images: dict[str, StoredImage] = {}
         self._members: dict[str, list[StoredImage]] = {}
         for entry in document.get("image", []):
-            self._add(entry, _stored(Path(root), entry))
+            self._add(entry, _image(Path(root), entry))
+        for entry in document.get("mosaic", []):
+            self._add(entry, _mosaic(Path(root), entry))
 
     def _add(self, entry: Mapping[str, Any], image: StoredImage) -> None:
         if image.asset_id in self._images:

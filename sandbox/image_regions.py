@@ -121,7 +121,7 @@ def reduce_regions(
             found = {} if target is None else reduce_region(
                 image, reducer, target, scale, crs, transform, False, max_pixels or 1e7, tile_scale)  # fmt: skip
             if len(image.bands) == 1 and len(reducer.outputs) == 1:
-                found = {reducer.outputs[0]: number for number in found.values()}
+                found = {reducer.outputs[0]: next(iter(found.values()), None)}
             yield Feature(target, {**element.properties, **found})
 
     return Collection(reduced, False)

@@ -16,8 +16,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from sandbox import assets, client_files, pixels
 from sandbox.coercion import coerced
 from sandbox.counters import Counters
-from sandbox.encode import feature_json, to_json
 from sandbox.element_collections import Collection
+from sandbox.encode import feature_json, to_json
 from sandbox.errors import EarthEngineError
 from sandbox.evaluate import Evaluator
 from sandbox.features import Feature, element_geometry

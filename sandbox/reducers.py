@@ -99,6 +99,8 @@ def _quantile(values: Stack, valid: Valid, share: float) -> Reduced:
 
 def _mode(values: Stack, valid: Valid, weights: Any) -> list[Reduced]:
     """The most frequent value; the smallest of several."""
+    if values.dtype == np.uint8:
+        return [_byte_mode(values, valid)]
     ordered, count = _sorted_valid_first(values, valid)
     best, best_run, run = ordered[0].copy(), np.ones(count.shape, np.intp), np.ones(count.shape, np.intp)
     for place in range(1, len(ordered)):
@@ -107,6 +109,17 @@ def _mode(values: Stack, valid: Valid, weights: Any) -> list[Reduced]:
         best, best_run = np.where(better, ordered[place], best), np.where(better, run, best_run)
     known = count > 0
     return [(np.where(known, best, 0).astype(values.dtype), known)]
+
+
+def _byte_mode(values: Stack, valid: Valid) -> Reduced:
+    # Class labels: counting the few that occur beats sorting the stack.
+    best: Stack = np.zeros(values.shape[1:], np.uint8)
+    most = np.zeros(values.shape[1:], np.intp)
+    for label in np.flatnonzero(np.bincount(values.ravel(), minlength=1)):
+        count = np.count_nonzero((values == label) & valid, axis=0)
+        better = count > most
+        best, most = np.where(better, label, best).astype(np.uint8), np.where(better, count, most)
+    return best, most > 0
 
 
 def _sorted_valid_first(values: Stack, valid: Valid) -> tuple[Stack, NDArray[Any]]:
@@ -132,11 +145,11 @@ def _product(values: Stack, valid: Valid, weights: Any) -> list[Reduced]:
 
 
 def _every(values: Stack, valid: Valid, weights: Any) -> list[Reduced]:
-    return [(np.where(valid, values != 0, True).all(axis=0).astype(np.uint8), _any(valid))]
+    return [(np.asarray(np.where(valid, values != 0, True).all(axis=0), np.uint8), _any(valid))]
 
 
 def _some(values: Stack, valid: Valid, weights: Any) -> list[Reduced]:
-    return [(np.where(valid, values != 0, False).any(axis=0).astype(np.uint8), _any(valid))]
+    return [(np.asarray(np.where(valid, values != 0, False).any(axis=0), np.uint8), _any(valid))]
 
 
 _MIN, _MAX = _extreme(np.min, 1), _extreme(np.max, -1)

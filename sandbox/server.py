@@ -47,7 +47,6 @@ class _Server(ThreadingHTTPServer):
         """Clients that hang up are not worth a traceback."""
 
 
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -80,10 +79,10 @@ class _Handler(BaseHTTPRequestHandler):
         endpoint = found[0] if found else "unknown"
         service.counters.enter()
         fault = service.faults.strike(endpoint)
+        if fault is not None:
+            service.counters.fault(fault.kind)
         try:
             reply = self._answer(method, raw, endpoint, fault)
-            if fault is not None:
-                service.counters.fault(fault.kind)
             service.counters.answered(endpoint, reply.status, len(raw), len(reply.body))
         finally:
             service.counters.leave()

@@ -36,7 +36,8 @@ ECOREGIONS = "RESOLVE/ECOREGIONS/2017"
 def connect(sandbox: Sandbox, project: str = "demo") -> None:
     """Initialise the client against the sandbox; nothing of it is replaced but a fetch from off the machine."""
     ee.deprecation._FetchDataCatalogStac = lambda: {}
-    ee.Initialize(google.oauth2.credentials.Credentials(token="static"), url=sandbox.url, project=project)
+    credentials = google.oauth2.credentials.Credentials(token="static")  # noqa: S106
+    ee.Initialize(credentials, url=sandbox.url, project=project)
     ee.data.setMaxRetries(0)
 
 
