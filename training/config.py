@@ -113,7 +113,7 @@ def _refusals(config: PretrainConfig) -> list[tuple[bool, str]]:
          f"image_px {config.image_px} is not a multiple of patch_px {patch}"),
         (not 0 < config.mask_ratio < 1, f"mask_ratio must lie between 0 and 1, not {config.mask_ratio}"),
         (patch > 0 and config.visible_patches < 1,
-         f"mask_ratio {config.mask_ratio} hides all {config.side**2} patches; lower it or enlarge image_px"),
+         f"mask_ratio {config.mask_ratio} hides every patch; lower it or enlarge image_px"),
         (config.steps < 0 or config.threads < 0 or config.seed < 0, "steps, threads and seed must not be negative"),
         (config.blr <= 0, f"blr must be positive, not {config.blr}"),
         (not 0 <= config.warmup < 1, f"warmup is a fraction of the steps below 1, not {config.warmup}"),
@@ -156,7 +156,7 @@ PRESETS: dict[str, PretrainConfig] = {
     "atto": PretrainConfig(),
     "atto_56": PretrainConfig(image_px=56, patch_px=8),
     "demo": PretrainConfig(
-        encoder="zepto", image_px=56, patch_px=8, decoder_width=128, batch_size=16, steps=200, blr=2.4e-2,
+        encoder="zepto", image_px=56, patch_px=8, decoder_width=128, batch_size=16, steps=200, blr=5e-2,
         checkpoint_every=50, read_rows=32,
     ),
 }  # fmt: skip

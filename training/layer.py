@@ -80,7 +80,8 @@ class Layer:
             np.stack([getattr(one, part) for one in moments]).reshape(spread) for part in ("mean", "std", "has_data")
         )
         valid = self.modality.valid(stored) & has_data
-        return np.where(valid, (stored.astype(np.float32) - mean) / std, np.float32(0)), valid
+        with np.errstate(invalid="ignore"):  # Values that are no numbers stop the run later, by name.
+            return np.where(valid, (stored.astype(np.float32) - mean) / std, np.float32(0)), valid
 
     def describe(self) -> dict[str, Any]:
         """Bands and moments as JSON, so that whoever uses the weights can prepare the same input."""

@@ -17,8 +17,8 @@ def squared_error(prediction: Tensor, target: Tensor, counted: Tensor) -> tuple[
     Exactly 0, with a gradient of 0, where nothing counts. The mean is over places, not over patches: a patch with
     much nodata weighs less.
     """
-    errors = (_exact(prediction) - target) ** 2
-    return _mean(torch.where(counted, errors, 0), counted)
+    # Chosen before squaring: the gradient of a square that is not finite would be NaN even where it is left out.
+    return _mean(torch.where(counted, _exact(prediction) - target, 0) ** 2, counted)
 
 
 def class_error(logits: Tensor, target: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:

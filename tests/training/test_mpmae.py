@@ -1,0 +1,137 @@
+"""The whole objective: what it reads, what it must not, and how large the model is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.corpus import Corpus
+from pipeline.modality import Band, Category, Extent, Modality
+from tests.training.corpora import ALL, CONFIG
+from training.config import PretrainConfig
+from training.data import Batch, Feed
+from training.layer import Layer, layer_of
+from training.mpmae import MPMAE
+
+NAMES = [modality.name for modality in ALL]
+
+
+def make_model(corpus: Corpus, inputs: tuple[str, ...] = ("light",), **changes) -> tuple[MPMAE, Batch]:
+    layers = [layer_of(corpus, name, {}) for name in NAMES]
+    config = replace(CONFIG, **changes)
+    torch.manual_seed(0)
+    model = MPMAE([layer_of(corpus, name, {}) for name in inputs], layers, config)
+    return model, Feed(corpus, layers, config).batch(0)
+
+
+def hidden_pixels(batch: Batch) -> Tensor:
+    return ~batch.visible[:, None].repeat_interleave(8, 2).repeat_interleave(8, 3)
+
+
+def change(batch: Batch, name: str, where: Tensor) -> Batch:
+    """`batch` with other values of a layer at the places of `where`."""
+    old = batch.values[name]
+    new = (old + 1) % 3 if old.dtype == torch.int64 else old * 3 + 5
+    return replace(batch, values=batch.values | {name: torch.where(where, new, old)})
+
+
+@pytest.mark.parametrize("name", ["echo", "ground"])
+def test_only_hidden_valid_pixels_decide_the_loss(corpus: Corpus, name: str) -> None:
+    model, batch = make_model(corpus)
+    index, before = NAMES.index(name), model.objective(batch).losses
+    counted = hidden_pixels(batch) & batch.valid[name]
+    assert counted.any() and not counted.all()
+    assert torch.equal(model.objective(change(batch, name, ~counted)).losses, before)
+    assert not torch.equal(model.objective(change(batch, name, counted)).losses[index], before[index])
+
+
+def test_hidden_input_pixels_are_a_target_and_nothing_else(corpus: Corpus) -> None:
+    model, batch = make_model(corpus)
+    torch.nn.init.normal_(model.heads[0].expand.weight, std=10)  # So that predictions are not all but 0.
+    hidden = hidden_pixels(batch).expand_as(batch.values["light"])
+    changed = change(batch, "light", hidden & batch.valid["light"])
+    assert all(torch.equal(a, b) for a, b in zip(model(batch), model(changed), strict=True))
+    scaled = [model.objective(one).losses[0].item() for one in (batch, changed)]
+    assert scaled[0] == pytest.approx(scaled[1], rel=1e-3), (
+        "normalised per patch: a line through values changes nothing"
+    )
+    other = replace(batch, values=batch.values | {"light": torch.where(hidden, -batch.values["light"], 0)})
+    assert model.objective(other).losses[0].item() != pytest.approx(scaled[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["weather", "culture"])
+def test_image_level_nodata_is_ignored(corpus: Corpus, name: str) -> None:
+    model, batch = make_model(corpus, batch_size=8)
+    index, before, valid = NAMES.index(name), model.objective(batch).losses, batch.valid[name]
+    assert valid.any() and not valid.all()
+    assert torch.equal(model.objective(change(batch, name, ~valid)).losses, before)
+    assert not torch.equal(model.objective(change(batch, name, valid)).losses[index], before[index])
+
+
+def test_a_target_without_data_moves_nothing(corpus: Corpus) -> None:
+    model, batch = make_model(corpus)
+    with torch.no_grad():
+        model.log_variances.fill_(0.3)
+    objective = model.objective(batch)
+    objective.total.backward()
+    index = NAMES.index("nothing")
+    assert objective.active.tolist() == [name != "nothing" for name in NAMES]
+    assert objective.losses[index].item() == 0.0
+    assert not model.heads[index].expand.weight.grad.any() and model.log_variances.grad[index] == 0
+    expected = sum(torch.exp(torch.tensor(-0.3)) * loss + 0.3 for loss in objective.losses[objective.active])
+    torch.testing.assert_close(objective.total, expected)
+
+
+def test_every_parameter_learns(corpus: Corpus) -> None:
+    model, batch = make_model(corpus, decoder="per-task", batch_size=16)
+    with torch.no_grad():
+        for name, one in model.named_parameters():
+            if "grn" in name:
+                one.fill_(0.1)
+    model.objective(batch).total.backward()
+    silent = [name for name, one in model.named_parameters() if one.grad is None or not one.grad.any()]
+    index = NAMES.index("nothing")
+    assert all(name.startswith((f"decoders.{index}.", f"heads.{index}.")) for name in silent), silent
+
+
+def test_a_shared_decoder_is_one_and_a_decoder_per_task_is_many(corpus: Corpus) -> None:
+    assert len(make_model(corpus)[0].decoders) == 1
+    assert len(make_model(corpus, decoder="per-task")[0].decoders) == len(ALL)
+
+
+def test_classes_can_be_an_input(corpus: Corpus) -> None:
+    model, batch = make_model(corpus, inputs=("echo", "ground"))
+    image = model.image(batch)
+    assert image.shape[1] == 2 + 3
+    classes = image[:, 2:]
+    assert torch.equal(classes.sum(1, keepdim=True).bool(), batch.valid["ground"])
+    assert torch.equal(
+        classes.argmax(1, keepdim=True)[batch.valid["ground"]], batch.values["ground"][batch.valid["ground"]]
+    )
+
+
+def test_a_sum_of_losses_has_no_spread(corpus: Corpus) -> None:
+    model, batch = make_model(corpus, weighting="sum")
+    objective = model.objective(batch)
+    assert model.log_variances is None
+    torch.testing.assert_close(objective.total, objective.losses.sum())
+
+
+def layer(bands: int, classes: int = 0, extent: Extent = "pixel") -> Layer:
+    categories = tuple(Category(code, str(code)) for code in range(classes))
+    names = tuple(Band(str(band)) for band in range(bands))
+    return Layer(Modality("any", "", names, "int32", -1, extent, categories), tuple(range(bands)), {})
+
+
+@pytest.mark.parametrize(("image_px", "patch_px", "millions"), [(112, 16, 11.91), (56, 8, 7.58)])
+def test_size_of_the_published_model(image_px: int, patch_px: int, millions: float) -> None:
+    """The twelve modalities of MMEarth. 11.9 million is the published figure at patch 16; patch 8 has a quarter of the
+    11,264 outputs of the pixel heads, 513 parameters each, thus 4.33 million fewer."""
+    optical = layer(12)
+    pixels = [optical, layer(8), layer(2), layer(2), layer(1, 9), layer(1, 11)]
+    images = [layer(1, 14, "image"), layer(1, 846, "image"), *(layer(bands, 0, "image") for bands in (2, 2, 2, 12))]
+    model = MPMAE([optical], [*pixels, *images], PretrainConfig(image_px=image_px, patch_px=patch_px))
+    assert sum(one.numel() for one in model.parameters()) == pytest.approx(millions * 1e6, rel=0.001)
