@@ -7,7 +7,6 @@ import json
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import ee
 import pandas as pd
 
-from exporters import scenes
+from exporters import scenes, threads
 from exporters.client import EarthEngine
 from exporters.expressions import ORBIT_PASSES
 from pipeline import durable
@@ -133,13 +132,16 @@ def anchor(
     strata = {name: found for name, found in by_stratum(locations).items() if quotas.get(name, 0) > 0}
     anchoring = _Anchoring(engine, rules, parts_folder)
     outcomes: dict[str, Outcome] = {}
-    progress.start("anchor", sum(quotas.values()))
-    filled = 0
-    while batch := _next_round(strata, quotas, outcomes):
-        outcomes |= anchoring.settle(batch)
-        filled, before = _filled(strata, quotas, outcomes), filled
-        progress.advance(filled - before)
-        progress.note(requests=engine.figures().requests, tried=len(outcomes))
+    shown, total = 0, sum(quotas.values())
+    progress.start("anchor", total)
+    while wanted := _next_round(strata, quotas, outcomes):
+        for part in anchoring.settle(wanted):
+            outcomes |= part
+            usable = sum(isinstance(outcome, Chip) for outcome in part.values())
+            # A surplus is tried, so what is shown stops at the total.
+            progress.advance(min(usable, total - shown))
+            shown = min(shown + usable, total)
+            progress.note(requests=engine.figures().requests, tried=len(outcomes))
     return _result(strata, quotas, outcomes)
 
 
@@ -173,16 +175,6 @@ def _usable(candidates: Sequence[Location], outcomes: Mapping[str, Outcome]) -> 
         yield outcomes[location.id]
 
 
-def _filled(
-    strata: Mapping[str, Sequence[Location]], quotas: Mapping[str, int], outcomes: Mapping[str, Outcome]
-) -> int:
-    counts = {
-        name: sum(isinstance(outcome, Chip) for outcome in _usable(candidates, outcomes))
-        for name, candidates in strata.items()
-    }
-    return sum(min(count, quotas[name]) for name, count in counts.items())
-
-
 def _result(
     strata: Mapping[str, Sequence[Location]], quotas: Mapping[str, int], outcomes: Mapping[str, Outcome]
 ) -> Anchored:
@@ -213,13 +205,11 @@ class _Anchoring:
         self.parts_folder = parts_folder
         self.at_once = engine.at_once("locations", rules.batch)
 
-    def settle(self, locations: Sequence[Location]) -> dict[str, Outcome]:
-        """What becomes of each location, by id."""
+    def settle(self, locations: Sequence[Location]) -> Iterator[dict[str, Outcome]]:
+        """What becomes of each location, by id, batch by batch."""
         size = self.rules.batch
         batches = [locations[start : start + size] for start in range(0, len(locations), size)]
-        with ThreadPoolExecutor(max_workers=_BATCHES_AT_ONCE) as pool:
-            settled = list(pool.map(self._batch, batches))
-        return {location_id: outcome for part in settled for location_id, outcome in part.items()}
+        return threads.each(self._batch, batches, _BATCHES_AT_ONCE)
 
     def _batch(self, locations: Sequence[Location]) -> dict[str, Outcome]:
         path = self.parts_folder / f"{_key(locations, self.rules)}.json"

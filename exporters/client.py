@@ -101,11 +101,14 @@ class EarthEngine:
         """GeoJSON features of a table, in lon/lat, page by page."""
         request = {"expression": collection, "pageSize": page_size}
         while True:
-            page = self.call(lambda wanted=dict(request): ee.data.computeFeatures(wanted))  # type: ignore[misc]
+            page = self._page(request)
             yield from page.get("features", [])
             if not page.get("nextPageToken"):
                 return
             request["pageToken"] = page["nextPageToken"]
+
+    def _page(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self.call(lambda: ee.data.computeFeatures(request))
 
 
 def grid_request(grid: Grid) -> dict[str, Any]:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from exporters import threads
 from exporters.client import EarthEngine
 from exporters.pull import Puller, local
 from exporters.sources import Local, Pixels, Region, source_of
 from pipeline.chip import Chip
 from pipeline.corpus import Corpus, empty_block
+from pipeline.errors import Transient
 from pipeline.modality import Modality
 from pipeline.progress import Progress
 from pipeline.shard import Shard
 from pipeline.spool import Pulled, Spool
+
+_NOTHING = Pulled({}, {})
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,28 @@ class _Blocks:
             else:
                 self.missing[layer.name][row] = pulled.missing[layer.name]
 
-    def fits(self, pulled: Pulled | None) -> bool:
-        """Whether a kept chip answers for every layer, in the shape and dtype that the store has now."""
-        if pulled is None or not pulled.covers(tuple(layer.name for layer in self.layers)):
-            return False
-        kept = {name: value for name, value in pulled.values.items() if name in self.values}
-        return all(
-            value.shape == self.values[name].shape[1:] and value.dtype == self.values[name].dtype
-            for name, value in kept.items()
-        )
+    def usable(self, kept: Pulled | None) -> Pulled:
+        """What a kept chip holds of these layers, in the shape and dtype that the store has now."""
+        if kept is None:
+            return _NOTHING
+        values = {name: value for name, value in kept.values.items() if name in self.values and self._fits(name, value)}
+        return Pulled(values, {name: reason for name, reason in kept.missing.items() if name in self.values})
+
+    def _fits(self, name: str, value: NDArray[Any]) -> bool:
+        return value.shape == self.values[name].shape[1:] and value.dtype == self.values[name].dtype
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A chip that is not finished: what the spool holds of it, and the layers that it lacks."""
+
+    chip: Chip
+    kept: Pulled
+    lacking: tuple[Modality, ...]
+
+    def of(self, kind: type) -> list[Modality]:
+        """The lacking layers with one kind of source."""
+        return [layer for layer in self.lacking if isinstance(source_of(layer), kind)]
 
 
 def export(
@@ -87,7 +103,7 @@ def export(
     def one(shard: Shard) -> ShardReport:
         return export_shard(engine, corpus, shard, [by_name[name] for name in work[shard]], spool, progress)
 
-    return _all(one, list(work), shards_at_once)
+    return sorted(threads.each(one, list(work), shards_at_once), key=lambda report: report.shard)
 
 
 def export_shard(
@@ -99,60 +115,63 @@ def export_shard(
     progress: Progress,
 ) -> ShardReport:
     """Pull and write `layers` of one shard. For schedulers that run shards themselves; `export` runs them all."""
-    puller = Puller(engine)
     blocks = _Blocks(shard, layers, corpus.manifest.size_px)
-    chips = _take_from_spool(corpus, blocks, spool, progress)
-    _pull(puller, chips, blocks, spool, progress)
+    tasks = _take_from_spool(corpus, blocks, spool, progress)
+    _pull(Puller(engine), tasks, blocks, spool, progress)
     for layer in layers:
         corpus.write(shard, layer.name, blocks.values[layer.name], dict(sorted(blocks.missing[layer.name].items())))
     spool.clear(shard)
     names = tuple(layer.name for layer in layers)
-    return ShardReport(shard, names, len(chips), len(shard) - len(chips), blocks.missing)
+    return ShardReport(shard, names, len(tasks), len(shard) - len(tasks), blocks.missing)
 
 
-def _take_from_spool(corpus: Corpus, blocks: _Blocks, spool: Spool, progress: Progress) -> list[Chip]:
-    """Place the chips that an earlier run finished; the others are returned."""
-    remaining = []
+def _take_from_spool(corpus: Corpus, blocks: _Blocks, spool: Spool, progress: Progress) -> list[_Task]:
+    """Place the chips that an earlier run finished; what the others lack is returned."""
+    tasks = []
     for row in blocks.shard.rows:
-        kept = spool.get(blocks.shard, row)
-        if kept is not None and blocks.fits(kept):
+        kept = blocks.usable(spool.get(blocks.shard, row))
+        lacking = tuple(layer for layer in blocks.layers if not kept.covers((layer.name,)))
+        if lacking:
+            tasks.append(_Task(corpus.manifest[row], kept, lacking))
+        else:
             blocks.place(row, kept)
             progress.advance()
-        else:
-            remaining.append(corpus.manifest[row])
-    return remaining
+    return tasks
 
 
-def _pull(puller: Puller, chips: Sequence[Chip], blocks: _Blocks, spool: Spool, progress: Progress) -> None:
-    pixel, region, local_layers = (
-        [layer for layer in blocks.layers if isinstance(source_of(layer), kind)] for kind in (Pixels, Region, Local)
-    )
-    means = puller.regions(chips, region)
+def _pull(puller: Puller, tasks: Sequence[_Task], blocks: _Blocks, spool: Spool, progress: Progress) -> None:
+    means = _regions(puller, tasks)
 
-    def one(chip: Chip) -> None:
-        pulled = puller.pixels(chip, pixel).join(local(chip, local_layers)).join(means.get(chip.row, Pulled({}, {})))
-        if pixel:
-            spool.put(blocks.shard, chip.row, pulled)
-        blocks.place(chip.row, pulled)
+    def one(task: _Task) -> None:
+        pulled = _one_chip(puller, task).join(means.get(task.chip.row, _NOTHING))
+        if task.of(Pixels):
+            spool.put(blocks.shard, task.chip.row, pulled)
+        blocks.place(task.chip.row, pulled)
         progress.advance()
 
-    _all(one, chips, puller.engine.connection.concurrency)
-    progress.note(requests=puller.engine.figures().requests)
+    for _ in threads.each(one, tasks, puller.engine.connection.concurrency):
+        _tell(puller.engine, progress)
 
 
-def _all(work: Callable[[Any], Any], items: Sequence[Any], workers: int) -> list[Any]:
-    """Results in order. After the first failure nothing new begins; what is under way may finish."""
-    with ThreadPoolExecutor(max_workers=max(1, min(workers, len(items)))) as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
-            _cancel(futures)
-            raise
-    return [future.result() for future in futures]
+def _regions(puller: Puller, tasks: Sequence[_Task]) -> dict[int, Pulled]:
+    wanting = [task for task in tasks if task.of(Region)]
+    layers = {layer.name: layer for task in wanting for layer in task.of(Region)}
+    return puller.regions([task.chip for task in wanting], list(layers.values()))
 
 
-def _cancel(futures: Sequence[Future[Any]]) -> None:
-    for future in futures:
-        future.cancel()
+def _one_chip(puller: Puller, task: _Task) -> Pulled:
+    try:
+        pixels = puller.pixels(task.chip, task.of(Pixels))
+    except Transient as error:
+        raise Transient(
+            f"location {task.chip.location.id} could not be pulled ({str(error).rstrip('.')}); "
+            "run the same command again to go on from here."
+        ) from error
+    return task.kept.join(pixels).join(local(task.chip, task.of(Local)))
+
+
+def _tell(engine: EarthEngine, progress: Progress) -> None:
+    figures = engine.figures()
+    progress.note(requests=figures.requests, retries=figures.retries, megabytes=round(figures.bytes_received / 1e6, 1))
+    if figures.restricted:
+        progress.note(quota="compute quota used up: Earth Engine restricts this project")

@@ -54,10 +54,8 @@ class Puller:
         columns = [_Column(layer, band) for layer in possible for band in layer.band_names]
         try:
             found = self._columns(chip, columns, images)
-        except AssetGone as error:
-            _refuse_lost_asset(error, chip)
-            return self._one_by_one(chip, possible, error).join(Pulled({}, reasons))
         except Missing as error:
+            _refuse_lost_asset(error, [chip])
             return self._one_by_one(chip, possible, error).join(Pulled({}, reasons))
         arrived = {layer.name: _gather(layer, found) for layer in possible}
         return _checked(chip, possible, arrived).join(Pulled({}, reasons))
@@ -89,12 +87,28 @@ class Puller:
         return pulled
 
     def _region_part(self, chips: Sequence[Chip], layers: Sequence[Modality]) -> dict[int, Pulled]:
-        wanted = {layer.name: [_region_means(layer, chip) for chip in chips] for layer in layers}
-        answer = self.engine.value(ee.Dictionary(wanted))
+        absent = [_split_absent(chip, layers) for chip in chips]
+        try:
+            rows = self.engine.value(_all_means(chips, [possible for _, possible in absent]))
+        except Missing as error:
+            _refuse_lost_asset(error, chips)
+            return self._narrowed(chips, layers, error)
         return {
-            chip.row: _checked_region(chip, layers, {layer.name: answer[layer.name][index] for layer in layers})
-            for index, chip in enumerate(chips)
+            chip.row: _checked_means(chip, possible, row).join(Pulled({}, reasons))
+            for chip, (reasons, possible), row in zip(chips, absent, rows, strict=True)
         }
+
+    def _narrowed(self, chips: Sequence[Chip], layers: Sequence[Modality], error: Missing) -> dict[int, Pulled]:
+        """Find out which chip and layer it is that has nothing; the others are still wanted."""
+        if len(chips) > 1:
+            middle = len(chips) // 2
+            return self._region_part(chips[:middle], layers) | self._region_part(chips[middle:], layers)
+        pulled = _NOTHING
+        for layer in layers:
+            one = {layer.name: str(error)}
+            alone = self._region_part(chips, [layer])[chips[0].row] if len(layers) > 1 else Pulled({}, one)
+            pulled = pulled.join(alone)
+        return {chips[0].row: pulled}
 
 
 def local(chip: Chip, layers: Sequence[Modality]) -> Pulled:
@@ -137,17 +151,24 @@ def _gather(layer: Modality, found: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     return encoding.arrived(layer, [found[encoding.column(layer, band)] for band in layer.band_names])
 
 
+def _all_means(chips: Sequence[Chip], layers: Sequence[Sequence[Modality]]) -> ee.List:
+    """Per chip a dictionary of layers, each a dictionary of bands."""
+    return ee.List([
+        ee.Dictionary({layer.name: _region_means(layer, chip) for layer in wanted})
+        for chip, wanted in zip(chips, layers, strict=True)
+    ])  # fmt: skip
+
+
 def _region_means(layer: Modality, chip: Chip) -> ee.Dictionary:
     source = source_of(layer)
     if not isinstance(source, Region):
         raise Fatal(f"modality {layer.name!r} is no regional mean; this is a fault of the exporter.")
-    left, bottom, right, top = chip.grid.bounds_xy
-    rectangle = ee.Geometry.Rectangle([left, bottom, right, top], proj=chip.grid.crs, geodesic=False)
+    rectangle = ee.Geometry.Rectangle(list(chip.grid.bounds_xy), proj=chip.grid.crs, geodesic=False)
     image = source.image(chip).rename(list(layer.band_names))
     return image.reduceRegion(ee.Reducer.mean(), rectangle, scale=source.scale_m, crs=chip.grid.crs)
 
 
-def _checked_region(chip: Chip, layers: Sequence[Modality], means: Mapping[str, Mapping[str, Any]]) -> Pulled:
+def _checked_means(chip: Chip, layers: Sequence[Modality], means: Mapping[str, Mapping[str, Any]]) -> Pulled:
     values = {}
     for layer in layers:
         numbers = [means[layer.name].get(band) for band in layer.band_names]
@@ -196,10 +217,14 @@ def problem(layer: Modality, block: NDArray[Any], chip: Chip) -> str | None:
     return None
 
 
-def _refuse_lost_asset(error: AssetGone, chip: Chip) -> None:
+def _refuse_lost_asset(error: Missing, chips: Sequence[Chip]) -> None:
     """A pinned scene may be withdrawn from the archive; a layer's own asset that is gone concerns every chip."""
-    scenes = (chip.acquisition.anchor, chip.acquisition.ascending, chip.acquisition.descending)
-    if error.asset_id not in {scene.asset_id for scene in scenes if scene}:
+    if isinstance(error, AssetGone) and error.asset_id not in {name for chip in chips for name in _pinned(chip)}:
         raise Fatal(
             f"{str(error).rstrip('.')}; check that your project may read this asset, or leave the modality out."
         ) from error
+
+
+def _pinned(chip: Chip) -> list[str]:
+    scenes = (chip.acquisition.anchor, chip.acquisition.ascending, chip.acquisition.descending)
+    return [scene.asset_id for scene in scenes if scene]
