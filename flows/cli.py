@@ -95,9 +95,14 @@ def serve(
     index: Annotated[Path | None, typer.Option(help="The TOML file that says which raster is which asset.")] = None,
 ) -> None:
     """Run the local Earth Engine alone, for developing against Earth Engine offline."""
-    from sandbox import main as sandbox_main
+    from sandbox.main import catalog_of
+    from sandbox.main import serve as serve_catalog
 
-    sandbox_main.serve(port=port, seed=seed, latency_s=latency, rasters=rasters, index=index)
+    try:
+        catalog = catalog_of(seed, rasters, index)
+    except (OSError, ValueError) as error:
+        raise Fatal(f"the sandbox cannot start: {error}.") from error
+    serve_catalog(catalog, port=port, latency_s=latency, seed=seed)
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ def _build(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
     return str(_named("finalize")(partial(stages.finalize, settings, progress)))
 
 
-_runner = ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE)
+_runner: Any = ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE)
 
 
 @flow(name="geocorpus build", task_runner=_runner)

@@ -43,6 +43,7 @@ class SourceSettings(Section):
     concurrency: int = Field(20, ge=1, le=1000)
     requests_per_s: float = Field(90.0, gt=0)
     deadline_s: float = Field(300.0, gt=0)
+    attempts: int = Field(7, ge=1)
     patience_s: float = Field(900.0, ge=0)
     sandbox_seed: int = 0
     sandbox_latency_s: float = Field(0.0, ge=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from exporters.anchoring import Anchored, AnchorRules
 from exporters.export import export_shard
 from exporters.regions import read_regions
 from exporters.report import write_report
+from exporters.retry import Patience
 
 from exporters import anchoring, catalog
 from exporters.client import Connection, EarthEngine, connect
@@ -65,13 +67,13 @@ def _connection(settings: Settings, url: str | None) -> Connection:
         concurrency=source.concurrency,
         requests_per_s=source.requests_per_s,
         deadline_s=source.deadline_s,
-        patience_s=source.patience_s,
+        patience=Patience(transient_attempts=source.attempts, throttled_s=source.patience_s),
     )
 
 
 def layers(settings: Settings) -> list[Modality]:
     """The modalities that the settings ask for; raises `Fatal` for unknown names before anything is written."""
-    return catalog.modalities(settings.corpus.modalities, settings.corpus.modality_files)
+    return catalog.modalities(settings.corpus.modalities or None, settings.corpus.modality_files)
 
 
 def check(settings: Settings) -> None:
@@ -157,7 +159,7 @@ def _write_rejected(folder: Path, anchored: Anchored) -> None:
 def lay_out(settings: Settings) -> Corpus:
     """Create the store for the frozen manifest, or open it; adds arrays of modalities that it lacks."""
     manifest = Manifest.read(settings.folder / MANIFEST)
-    bound = catalog.bind(layers(settings), manifest)
+    bound = catalog.bound(layers(settings), manifest)
     return Corpus.create(settings.folder, bound, settings.corpus.shard_rows)
 
 
@@ -172,7 +174,7 @@ class ShardWork:
 def open_export(settings: Settings, engine: EarthEngine, progress: Progress) -> list[ShardWork]:
     """Lay out the store and list the work that the ledger lacks."""
     corpus = lay_out(settings)
-    wanted = {modality.name: modality for modality in catalog.bind(layers(settings), corpus.manifest)}
+    wanted = {modality.name: modality for modality in catalog.bound(layers(settings), corpus.manifest)}
     spool = Spool(settings.folder / SPOOL)
     missing = corpus.missing(wanted)
     todo = sum(len(shard) for shard in missing)
@@ -187,7 +189,8 @@ def open_export(settings: Settings, engine: EarthEngine, progress: Progress) -> 
 
 
 def exported(settings: Settings) -> str:
-    """What is said when all shards are there."""
+    """What is said when all shards are there; the spool has then served."""
+    shutil.rmtree(settings.folder / SPOOL, ignore_errors=True)
     return f"All pixels are in {settings.folder / STORE}. Next: geocorpus finalize {settings.folder}"
 
 
@@ -222,7 +225,12 @@ def pretrain(settings: Settings, progress: Progress) -> str:
     plain = dict(settings.pretrain)
     run = str(plain.pop("run", plain.get("preset", "pretrain")))
     result = train(settings.folder, PretrainConfig.from_plain(plain), settings.folder / RUNS / run, progress)
-    return result.sentence()
+    falls = ", ".join(
+        f"{name} {result.first_losses[name]:.3g} to {last:.3g}"
+        for name, last in result.last_losses.items()
+        if name in result.first_losses
+    )
+    return f"{result.steps} steps; losses: {falls}. Weights: {result.checkpoint}"
 
 
 def summary(settings: Settings, requests: int, trained: str) -> str:

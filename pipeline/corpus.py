@@ -48,6 +48,7 @@ class Corpus:
         """
         manifest = Manifest.read(folder / MANIFEST)
         corpus = cls(folder, manifest, shard_rows)
+        durable.sweep(folder)
         store = folder / STORE
         if (store / "zarr.json").exists():
             corpus._refuse_other(zarr.open_group(store, mode="r"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import Fatal
 from pipeline.grid import LATTICE_M
-from pipeline.modality import Modality
+from pipeline.modality import Modality, Style
 
 Picture = NDArray[np.uint8]
 
@@ -35,16 +36,15 @@ def draw(modality: Modality, stored: NDArray[Any], resolution_m: float = LATTICE
     """RGB (h, w, 3) of one chip's stored values (bands, h, w); nodata is checkered.
 
     Bands and limits are those of `modality.display`; equal limits stretch between the 2nd and 98th percentile
-    of the chip. Without a style, classes are drawn as such and anything else in grey. Raises `Fatal` for an
+    of the chip. Without a style, classes are drawn as such and anything else in grey, stretched. Raises `Fatal` for an
     image-level layer or another shape.
     """
     if modality.extent != "pixel":
         raise Fatal(f"modality {modality.name!r} has one value per chip and no picture; show its values instead.")
     if stored.ndim != 3 or stored.shape[0] != len(modality.bands):
         raise Fatal(f"a chip of {modality.name!r} is ({len(modality.bands)}, h, w), not {stored.shape}.")
+    modality = _with_style(modality)
     style = modality.display.style
-    if style == "none":
-        style = "classes" if modality.categories else "grey"
     shown = stored[_band_indices(modality, 3 if style == "rgb" else 1)]
     picture = _STYLES[style](modality, shown, resolution_m)
     absent = ~np.all(modality.valid(shown), axis=0)
@@ -52,10 +52,29 @@ def draw(modality: Modality, stored: NDArray[Any], resolution_m: float = LATTICE
     return picture
 
 
+def draw_all(modality: Modality, stored: NDArray[Any], resolution_m: float = LATTICE_M) -> list[tuple[str, Picture]]:
+    """Every picture that the display asks for, each with the name of its band, or "" where there is but one.
+
+    A grey display of several bands (radar passes, say) is one picture per band; anything else is one `draw`.
+    """
+    display = modality.display
+    if display.style != "grey" or len(display.bands) < 2:
+        return [("", draw(modality, stored, resolution_m))]
+    alone = {band: replace(modality, display=replace(display, bands=(band,))) for band in display.bands}
+    return [(band, draw(one, stored, resolution_m)) for band, one in alone.items()]
+
+
 def nodata_pattern(height_px: int, width_px: int) -> Picture:
     """The checkers (h, w, 3) that stand for "no data here"."""
     y, x = np.indices((height_px, width_px)) // _NODATA_CELL_PX
     return np.asarray(_NODATA_TONES, dtype=np.uint8)[(y + x) % 2]
+
+
+def _with_style(modality: Modality) -> Modality:
+    if modality.display.style != "none":
+        return modality
+    style: Style = "classes" if modality.categories else "grey"
+    return replace(modality, display=replace(modality.display, style=style, low=0.0, high=0.0))
 
 
 def _band_indices(modality: Modality, wanted: int) -> list[int]:

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.errors import Fatal
 
 TEMPORARY_SUFFIX = ".tmp"
+_LEFTOVERS = (f".*{TEMPORARY_SUFFIX}", "*.partial")  # ours, and zarr-python's
 
 
 def sync_folder(folder: Path) -> None:
@@ -79,6 +80,7 @@ def read_json(path: Path) -> Any:
 
 
 def sweep(folder: Path) -> None:
-    """Remove temporary files that a killed process left."""
-    for leftover in folder.rglob(f".*{TEMPORARY_SUFFIX}"):
-        leftover.unlink(missing_ok=True)
+    """Remove temporary files that a killed process left, zarr-python's among them."""
+    for pattern in _LEFTOVERS:
+        for leftover in [path for path in folder.rglob(pattern) if path.is_file()]:
+            leftover.unlink(missing_ok=True)
