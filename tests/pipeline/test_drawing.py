@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.drawing import draw, nodata_pattern, rgb_of
+from pipeline.drawing import draw, draw_all, nodata_pattern, rgb_of
 from pipeline.errors import Fatal
 from pipeline.modality import Band, Category, Display, Modality
 from tests.pipeline.chips import CLIMATE, COVER, OPTICAL
@@ -27,6 +27,13 @@ def test_equal_limits_stretch_between_percentiles() -> None:
     stored = np.broadcast_to(np.arange(1, 10001, dtype=np.uint16).reshape(100, 100), (3, 100, 100))
     picture = draw(grey, stored)
     assert picture[0, 0, 0] == 0 and picture[-1, -1, 0] == 255 and abs(int(picture[50, 0, 0]) - 128) <= 2
+
+
+def test_a_grey_display_of_several_bands_is_several_pictures() -> None:
+    both = replace(OPTICAL, display=Display("grey", ("red", "green"), 0.0, 0.5))
+    stored = np.stack([np.full((2, 2), value, dtype=np.uint16) for value in (2500, 5000, 1)])
+    assert [(name, int(picture[0, 0, 0])) for name, picture in draw_all(both, stored)] == [("red", 128), ("green", 255)]
+    assert [name for name, _ in draw_all(OPTICAL, stored)] == [""]
 
 
 def test_nodata_in_a_shown_band_is_checkered_and_elsewhere_is_not() -> None:
@@ -58,7 +65,8 @@ def test_classes_take_their_colours_and_illegal_codes_shout() -> None:
 def test_without_a_style_classes_are_classes_and_the_rest_is_grey() -> None:
     assert draw(replace(COVER, display=Display()), np.array([[[10]]], dtype=np.uint8))[0, 0].tolist() == [0, 100, 0]
     plain = replace(OPTICAL, display=Display())
-    assert draw(plain, np.full((3, 1, 1), 5000, dtype=np.uint16))[0, 0].tolist() == [128] * 3
+    ramp = np.broadcast_to(np.arange(1, 102, dtype=np.uint16), (3, 1, 101))
+    assert draw(plain, ramp)[0, [0, 50, 100], 0].tolist() == [0, 128, 255]
 
 
 def test_hillshade_lights_the_north_west_slopes() -> None:

@@ -1,0 +1,205 @@
+"""The gallery of the report: which chips are shown, and every modality of each as a picture or as values."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from exporters.report_facts import finished_rows
+from exporters.report_map import colour_of
+from pipeline.chip import Chip
+from pipeline.corpus import Corpus
+from pipeline.drawing import Picture, draw_all
+from pipeline.modality import Modality
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture of one modality, or `note` in its place; `present` are the class codes seen."""
+
+    modality: str
+    title: str
+    image: str = ""
+    note: str = ""
+    alt: str = ""
+    present: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Value:
+    """One band of an image-level modality: the text of its value and, for numbers, its share of the shown range."""
+
+    label: str
+    text: str
+    share: float | None = None
+    colour: str = ""
+
+
+@dataclass(frozen=True)
+class ValueGroup:
+    """The values of an image-level modality."""
+
+    modality: str
+    values: tuple[Value, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One chip of the gallery."""
+
+    row: int
+    heading: str
+    biome: str
+    colour: str
+    facts: tuple[str, ...]
+    tiles: tuple[Tile, ...]
+    groups: tuple[ValueGroup, ...]
+
+
+def choose_rows(corpus: Corpus, chips: int) -> list[int]:
+    """Rows of the gallery: biomes in turn, within a biome the most finished first, then manifest order."""
+    finished = finished_rows(corpus)
+    biome = corpus.manifest.column("biome").astype(int)
+    ordered = [row for row in np.argsort(-finished, kind="stable").tolist() if finished[row]]
+    queues = {number: [row for row in ordered if biome[row] == number] for number in np.unique(biome).tolist()}
+    longest = max((len(queue) for queue in queues.values()), default=0)
+    turns = [queue[turn] for turn in range(min(longest, chips)) for queue in queues.values() if turn < len(queue)]
+    return sorted(turns[:chips], key=lambda row: (biome[row] == 0, biome[row], row))
+
+
+def cards(corpus: Corpus, rows: Iterable[int]) -> list[Card]:
+    """The gallery's cards, one per row."""
+    ranges = _value_ranges(corpus)
+    reasons = {
+        name: {row: reason for entry in corpus.ledger.entries(name) for row, reason in entry.missing.items()}
+        for name in corpus.modalities
+    }
+    return [_card(corpus, row, ranges, reasons) for row in rows]
+
+
+def _card(
+    corpus: Corpus, row: int, ranges: dict[str, list[tuple[float, float]]], reasons: dict[str, dict[int, str]]
+) -> Card:
+    chip = corpus.manifest[row]
+    ordered = sorted(corpus.modalities.values(), key=_as_seen)
+    tiles: list[Tile] = []
+    groups: list[ValueGroup] = []
+    for modality in ordered:
+        stored, note = _stored(corpus, modality, row, reasons[modality.name])
+        if modality.extent == "pixel":
+            tiles += _tiles(modality, stored, note, chip)
+        else:
+            groups.append(_values(modality, stored, note, ranges[modality.name]))
+    location = chip.location
+    heading = location.ecoregion_name or location.biome_name or location.id
+    biome = location.biome_name if location.ecoregion_name else ""
+    return Card(row, heading, biome, colour_of(location.biome), _facts(chip), tuple(tiles), tuple(groups))
+
+
+def _as_seen(modality: Modality) -> tuple[int, int, str]:
+    """Photographs first, then relief, grey images and classes, so that the eye starts with what it knows."""
+    styles = ("rgb", "hillshade", "grey", "none", "classes")
+    return modality.extent == "image", styles.index(modality.display.style), modality.name
+
+
+def _facts(chip: Chip) -> tuple[str, ...]:
+    location = chip.location
+    return (
+        place(location.lon, location.lat),
+        f"{chip.acquisition.date:%Y-%m-%d}",
+        f"level {chip.acquisition.level}",
+        chip.split,
+        f"row {chip.row}",
+    )
+
+
+def place(lon: float, lat: float) -> str:
+    """Degrees as a person writes them, such as 12.345° S 6.789° E."""
+    return f"{abs(lat):.3f}\u00b0 {'N' if lat >= 0 else 'S'} {abs(lon):.3f}\u00b0 {'E' if lon >= 0 else 'W'}"
+
+
+def _stored(corpus: Corpus, modality: Modality, row: int, reasons: dict[int, str]) -> tuple[NDArray[Any] | None, str]:
+    """Stored values of one chip, or the reason why there are none."""
+    if row // corpus.shard_rows not in corpus.ledger.done(modality.name):
+        return None, "not exported yet"
+    stored = corpus.read(modality.name, slice(row, row + 1))[0]
+    if row in reasons:
+        return None, reasons[row]
+    return (stored, "") if np.any(modality.valid(stored)) else (None, "no valid values")
+
+
+def _tiles(modality: Modality, stored: NDArray[Any] | None, note: str, chip: Chip) -> list[Tile]:
+    if stored is None:
+        return [Tile(modality.name, modality.title, note=note)]
+    present = frozenset(np.unique(stored).tolist()) if modality.categories else frozenset()
+    valid = float(np.mean(modality.valid(stored)))
+    return [
+        Tile(
+            f"{modality.name} {band}".strip(), modality.title, data_uri(picture), "",
+            f"{modality.title}{f', {band}' if band else ''} at {place(*chip.location.lonlat)}, {valid:.0%} valid",
+            present,
+        )
+        for band, picture in draw_all(modality, stored, chip.grid.resolution_m)
+    ]  # fmt: skip
+
+
+def data_uri(picture: Picture) -> str:
+    """A PNG as a data URI; pictures of few colours are stored with a palette."""
+    image = Image.fromarray(picture)
+    if image.getcolors(64) is not None:
+        image = image.quantize(64)
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _value_ranges(corpus: Corpus) -> dict[str, list[tuple[float, float]]]:
+    """Physical range of every band of the image-level modalities; bands of one unit share theirs."""
+    image_level = {name: one for name, one in corpus.modalities.items() if one.extent == "image"}
+    return {name: _ranges(modality, corpus) for name, modality in image_level.items()}
+
+
+def _ranges(modality: Modality, corpus: Corpus) -> list[tuple[float, float]]:
+    merged = list(corpus.statistics(modality.name).values())
+    spans: dict[str, list[float]] = {}
+    for position, band in enumerate(modality.bands):
+        ends = [end for bands in merged for end in (bands[position].minimum, bands[position].maximum)]
+        if modality.valid_range:
+            ends = list(modality.valid_range)
+        spans.setdefault(band.units, []).extend(
+            end * modality.scale + modality.offset for end in ends if end is not None
+        )
+    return [(min(spans[band.units], default=0.0), max(spans[band.units], default=0.0)) for band in modality.bands]
+
+
+def _values(
+    modality: Modality, stored: NDArray[Any] | None, note: str, ranges: list[tuple[float, float]]
+) -> ValueGroup:
+    if stored is None:
+        return ValueGroup(modality.name, (), note)
+    if modality.categories:
+        return ValueGroup(modality.name, tuple(_category(modality, code) for code in stored.tolist()))
+    physical = modality.physical(stored).tolist()
+    rows = zip(modality.bands, physical, ranges, strict=True)
+    return ValueGroup(modality.name, tuple(_number(band.name, band.units, *rest) for band, *rest in rows))
+
+
+def _category(modality: Modality, code: int) -> Value:
+    found = next((category for category in modality.categories if category.code == code), None)
+    return Value("", found.name if found else f"unknown class {code}", None, found.colour if found else "")
+
+
+def _number(name: str, units: str, value: float, limits: tuple[float, float]) -> Value:
+    if not np.isfinite(value):
+        return Value(name, "no data")
+    low, high = limits
+    share = float(np.clip((value - low) / (high - low), 0, 1)) if high > low else None
+    return Value(name, f"{value:.4g}" + ("" if units == "1" else f" {units}"), share)
