@@ -19,8 +19,8 @@ _CHOICES = {
     "device": ("auto", "cpu", "cuda"),
 }
 
-# Settings that change how a run is carried out, but not what it computes: a resumed run may differ in them.
-WITHOUT_EFFECT = ("checkpoint_every", "checkpoints_kept", "read_ahead")
+# Settings that change how a run is carried out, but, rounding apart, not what it computes: it may resume with others.
+WITHOUT_EFFECT = ("checkpoint_every", "checkpoints_kept", "read_ahead", "threads", "device")
 
 
 @dataclass(frozen=True)

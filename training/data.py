@@ -52,10 +52,11 @@ class Feed:
     def __init__(self, corpus: Corpus, layers: Sequence[Layer], config: PretrainConfig) -> None:
         self._corpus, self._layers, self._config = corpus, tuple(layers), config
         self._blocks = _blocks(corpus, [layer.name for layer in layers], config.read_rows)
-        self._block_of = {int(row): index for index, block in enumerate(self._blocks) for row in block}
+        self._first_rows = np.array([block[0] for block in self._blocks])
+        self._groups = {layer.name: groups_of(corpus, layer) for layer in layers}
         self._held: tuple[int, dict[str, NDArray[Any]]] = (-1, {})
-        self.batch_size = min(config.batch_size, len(self._block_of))
-        self.steps_per_epoch = len(self._block_of) // self.batch_size
+        self.batch_size = min(config.batch_size, len(self.rows))
+        self.steps_per_epoch = len(self.rows) // self.batch_size
         self.order = lru_cache(maxsize=2)(self._order)
 
     @property
@@ -78,7 +79,7 @@ class Feed:
         epoch, place = divmod(step, self.steps_per_epoch)
         rows = self.order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
         stored = self._gather(epoch, rows)
-        prepared = {layer.name: layer.values(stored[layer.name], groups_of(self._corpus, layer, rows))
+        prepared = {layer.name: layer.values(stored[layer.name], self._groups[layer.name][rows])
                     for layer in self._layers}  # fmt: skip
         return Batch(
             {name: torch.from_numpy(values) for name, (values, _) in prepared.items()},
@@ -93,11 +94,11 @@ class Feed:
 
     def _gather(self, epoch: int, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Stored values of `rows`, cropped; the rows of a block are neighbours here, so each is read once."""
-        parts = [
-            self._cropped(epoch, block, list(members))
-            for block, members in groupby(rows, lambda row: self._block_of[int(row)])
-        ]
+        parts = [self._cropped(epoch, block, list(members)) for block, members in groupby(rows, self._block_of)]
         return {layer.name: np.concatenate([part[layer.name] for part in parts]) for layer in self._layers}
+
+    def _block_of(self, row: np.int64) -> int:
+        return int(np.searchsorted(self._first_rows, row, side="right")) - 1
 
     def _cropped(self, epoch: int, block: int, rows: list[np.int64]) -> dict[str, NDArray[Any]]:
         stored, start = self._read(block), int(self._blocks[block][0])
@@ -136,7 +137,7 @@ def _blocks(corpus: Corpus, names: Sequence[str], read_rows: int) -> list[NDArra
         for shard in corpus.shards if shard not in unfinished
         for start in range(shard.start, shard.stop, read_rows)
     ]  # fmt: skip
-    found = [train[(train >= start) & (train < stop)] for start, stop in spans]
+    found = [train[np.searchsorted(train, start) : np.searchsorted(train, stop)] for start, stop in spans]
     blocks = [block for block in found if len(block)]
     if not blocks:
         raise Fatal(

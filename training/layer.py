@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ class Layer:
         """Channels per pixel, as an input (classes one-hot) and as a prediction (a logit per class)."""
         return len(self.bands) * max(1, self.classes)
 
-    def values(self, stored: NDArray[Any], groups: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def values(self, stored: NDArray[Any], groups: Iterable[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """What the net sees of stored values (rows, all bands[, y, x]), and where it is data, both (rows, bands, ...).
 
         Continuous: float32, normalised with the moments of each row's group, 0 (the mean) where there is no data.
@@ -72,10 +72,10 @@ class Layer:
         place = np.searchsorted(known[:-1], codes)
         return np.where(known[place] == codes, order[place], IGNORED)
 
-    def _normalised(self, stored: NDArray[Any], groups: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _normalised(self, stored: NDArray[Any], groups: Iterable[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         nothing = _no_moments(len(self.bands))
-        moments = [self.groups.get(group, nothing) for group in groups]
-        spread = (len(groups), len(self.bands)) + (1,) * (stored.ndim - 2)
+        moments = [self.groups.get(str(group), nothing) for group in groups]
+        spread = (len(moments), len(self.bands)) + (1,) * (stored.ndim - 2)
         mean, std, has_data = (
             np.stack([getattr(one, part) for one in moments]).reshape(spread) for part in ("mean", "std", "has_data")
         )
@@ -131,7 +131,9 @@ def _no_moments(bands: int) -> Moments:
     return _moments([BandStatistics()] * bands)
 
 
-def groups_of(corpus: Corpus, layer: Layer, rows: NDArray[np.int64]) -> list[str]:
-    """The group of statistics that each row belongs to."""
+def groups_of(corpus: Corpus, layer: Layer) -> NDArray[np.str_]:
+    """The group of statistics that each manifest row belongs to, (rows,)."""
     column = layer.modality.statistics_by
-    return [str(value) for value in corpus.manifest.column(column)[rows]] if column else [EVERYTHING] * len(rows)
+    if column is None:
+        return np.broadcast_to(np.array(EVERYTHING), (len(corpus.manifest),))
+    return corpus.manifest.column(column).astype(np.str_)

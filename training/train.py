@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
@@ -60,7 +59,7 @@ def pretrain(
     durable.sweep(run_folder)
     with _threads(config.threads):
         trainer = Trainer(plan, run_folder)
-        durable.write_json(run_folder / RUN, plan.identity | {"steps": plan.steps, "versions": _versions()})
+        durable.write_json(run_folder / RUN, plan.identity | _facts(plan))
         return trainer.run(progress or Silent())
 
 
@@ -221,8 +220,9 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _versions() -> dict[str, str]:
+def _facts(plan: Plan) -> dict[str, Any]:
+    versions = {name: version(name) for name in ("torch", "numpy", "geocorpus")}
     return {
-        "python": platform.python_version(), "torch": torch.__version__,
-        "numpy": np.__version__, "geocorpus": version("geocorpus"),
+        "steps": plan.steps, "steps_per_epoch": plan.feed.steps_per_epoch, "train_rows": len(plan.feed.rows),
+        "versions": {"python": platform.python_version(), **versions},
     }  # fmt: skip

@@ -69,7 +69,7 @@ def test_a_batch_holds_the_cropped_chips(corpus: Corpus) -> None:
         if layer.pixel:
             corners = [crop_yx(CONFIG.seed, 1, int(row), 32, 24) for row in rows]
             stored = np.stack([one[:, y : y + 24, x : x + 24] for one, (y, x) in zip(stored, corners, strict=True)])
-        values, valid = layer.values(stored, groups_of(corpus, layer, rows))
+        values, valid = layer.values(stored, groups_of(corpus, layer)[rows])
         assert np.array_equal(batch.values[name].numpy(), values)
         assert np.array_equal(batch.valid[name].numpy(), valid)
     expected = [visible_patches(CONFIG.seed, 1, int(row), 3, 3) for row in rows]

@@ -10,13 +10,11 @@ from pipeline.errors import Fatal
 from tests.training.corpora import CULTURE, ECHO, GROUND, LIGHT, NOTHING
 from training.layer import IGNORED, groups_of, layer_of
 
-ROWS = np.arange(20)
-
 
 def test_normalised_by_group_as_numpy_does(corpus: Corpus) -> None:
     layer = layer_of(corpus, "light", {})
     stored = corpus.read("light", slice(0, 20))
-    values, valid = layer.values(stored, groups_of(corpus, layer, ROWS))
+    values, valid = layer.values(stored, groups_of(corpus, layer))
     level, train = corpus.manifest.column("level"), corpus.manifest.column("split") == "train"
     assert [LIGHT.band_names[band] for band in layer.bands] == ["red", "green"]
     for group in ("l1c", "l2a"):
@@ -31,7 +29,7 @@ def test_normalised_by_group_as_numpy_does(corpus: Corpus) -> None:
 
 def test_named_bands_without_data_in_a_group_are_nodata_there(corpus: Corpus) -> None:
     layer = layer_of(corpus, "light", {"light": ("haze", "red")})
-    groups = groups_of(corpus, layer, ROWS)
+    groups = groups_of(corpus, layer)
     values, valid = layer.values(corpus.read("light", slice(0, 20)), groups)
     poor = np.array(groups) == "l2a"
     assert not valid[poor, 0].any() and (values[poor, 0] == 0).all()

@@ -135,3 +135,13 @@ def test_size_of_the_published_model(image_px: int, patch_px: int, millions: flo
     images = [layer(1, 14, "image"), layer(1, 846, "image"), *(layer(bands, 0, "image") for bands in (2, 2, 2, 12))]
     model = MPMAE([optical], [*pixels, *images], PretrainConfig(image_px=image_px, patch_px=patch_px))
     assert sum(one.numel() for one in model.parameters()) == pytest.approx(millions * 1e6, rel=0.001)
+
+
+def test_bfloat16_changes_little(corpus: Corpus) -> None:
+    """The losses themselves are taken in float32."""
+    model, batch = make_model(corpus)
+    exact = model.objective(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model.objective(batch)
+    assert rough.losses.dtype == rough.total.dtype == torch.float32
+    torch.testing.assert_close(rough.losses, exact.losses, rtol=0.02, atol=0.01)
