@@ -1,0 +1,37 @@
+"""A local Earth Engine per test session, and the real client connected to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from exporters.client import Connection, EarthEngine, connect
+from exporters.retry import Patience
+from sandbox.server import Sandbox
+
+from tests.exporters import tiny_earth
+
+IMPATIENT = Patience(transient_attempts=4, throttled_s=20.0, first_wait_s=0.005, longest_wait_s=0.02)
+
+
+@pytest.fixture(scope="session")
+def running_sandbox() -> Iterator[Sandbox]:
+    with Sandbox(catalog=tiny_earth.standard()) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running_sandbox: Sandbox) -> Sandbox:
+    """The session's server, without faults and with counters at zero."""
+    running_sandbox.faults()
+    running_sandbox.set_latency(0.0)
+    running_sandbox.reset_counters()
+    return running_sandbox
+
+
+@pytest.fixture
+def engine(sandbox: Sandbox) -> EarthEngine:
+    """The real client, connected; the requests of connecting are not counted."""
+    connected = connect(Connection("demo-project", url=sandbox.url, patience=IMPATIENT))
+    sandbox.reset_counters()
+    return connected
