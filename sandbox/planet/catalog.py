@@ -130,12 +130,12 @@ class Planet:
         return None if scene is None else make(scene)
 
     def _l1c_image(self, scene: Scene) -> StoredImage:
-        return sentinel2.LazyScene(f"{sentinel2.L1C}/{scene.index}", scene, "1C", self._painter)
+        return self._painter.image(scene, "1C")
 
     def _l2a_image(self, scene: Scene) -> StoredImage | None:
         if not scene.has_surface:
             return None
-        return sentinel2.LazyScene(f"{sentinel2.L2A}/{scene.index}", scene, "2A", self._painter)
+        return self._painter.image(scene, "2A")
 
     def _label_image(self, scene: Scene) -> StoredImage | None:
         return self._labels.image(scene) if dynamic_world.is_labelled(scene, self.seed) else None

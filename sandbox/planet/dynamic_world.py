@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sandbox.planet.ground import M, Ground, Surface
 from sandbox.planet.lattice import Lattice
 from sandbox.planet.noise import hash_int
-from sandbox.planet.raster import PlanetBand
+from sandbox.planet.raster import LazyImage, PlanetBand
 from sandbox.planet.scenes import Scene, tile_name
 from sandbox.planet.sentinel2 import seen
 from sandbox.planet.sky import Clouds
@@ -29,6 +29,13 @@ _MAX_CLOUD = 35
 _LABEL = np.array([1, 1, 5, 2, 4, 6, 6, 7, 7, 8, 0, 3, 1, 5, 1], dtype=np.uint8)
 _RIVAL = np.array([5, 5, 2, 4, 2, 7, 6, 5, 5, 7, 3, 2, 3, 2, 4], dtype=np.uint8)
 _STUBBORN = np.array([1.9, 1.9, 1.1, 1.25, 1.7, 1.8, 9, 1.5, 1.5, 2.2, 3.2, 1.2, 1.2, 1.1, 1.0], dtype=np.float32)
+
+
+def _usual_and_rival(ground: Ground) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """What most scenes say of each pixel, and what they say when they err (water is never mistaken)."""
+    label, rival = _LABEL.take(ground.material), _RIVAL.take(ground.material)
+    usual = np.where(ground.fine > _STUBBORN.take(ground.material), rival, label)
+    return usual, np.where(ground.material == M["water"], usual, rival)
 
 
 def is_labelled(scene: Scene, seed: int) -> bool:
@@ -55,7 +62,8 @@ class Labels:
             "qa_algorithm_version": "m",
             "MGRS_TILE": tile_name(scene.tile),
         }
-        return StoredImage(f"{COLLECTION}/{scene.index}", self._bands(scene), properties, scene.strip.footprint)
+        asset_id = f"{COLLECTION}/{properties['system:index']}"
+        return LazyImage(asset_id, properties, scene.strip.footprint, partial(self._bands, scene))
 
     def _bands(self, scene: Scene) -> tuple[PlanetBand, ...]:
         extent = scene.tile.extent(10)
@@ -71,10 +79,9 @@ class Labels:
         return self._classes(scene, ground), self._valid(scene, lattice, window)
 
     def _classes(self, scene: Scene, ground: Ground) -> NDArray[np.uint8]:
-        passing = self._surface.noise.fine(ground.fine_index, scene.key % (1 << 30)) > np.float32(1.35)
-        wrong = ground.fine > _STUBBORN.take(ground.material)
-        wrong |= passing & (ground.material != M["water"])
-        return np.where(wrong, _RIVAL.take(ground.material), _LABEL.take(ground.material))
+        usual, rival = ground.derived("dynamic_world", _usual_and_rival)
+        passing = self._surface.noise.fine_above(ground.fine_index, scene.key % (1 << 30), 1.35)
+        return np.where(passing, rival, usual)
 
     def _valid(self, scene: Scene, lattice: Lattice, window: Window) -> Valid | None:
         inside = seen(scene.strip, lattice, window)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from sandbox.stored import Window
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
+T = TypeVar("T")
 
 # Materials: what reflects. Each belongs to one WorldCover class.
 MATERIALS = (
@@ -35,6 +38,9 @@ _HEIGHT_M = np.array([38e3, 18.3e3, 8.7e3, 4.1e3, 2.05e3, 980.0, 470.0, 250.0])
 _PATCH_M = np.array([3100.0, 1250.0, 540.0, 270.0])
 _OTHER_M = np.array([16e3, 5.2e3, 11e3, 3.6e3, 7.4e3, 4.4e3, 1.5e3, 3.0e3, 2.9e3])
 _WAVELENGTHS_M = np.concatenate([_HEIGHT_M, _PATCH_M, _OTHER_M])
+_KEPT_WINDOWS, _KEPT_PIXELS = 64, 512 * 512
+# Those that `relief` reads: the eight of height, and the river's three.
+_RELIEF_OCTAVES = np.array([*range(8), 10, 12, 13])
 _C = {name: k for k, name in enumerate(CHANNELS)}
 
 
@@ -71,6 +77,14 @@ class Ground:
     rain_mm: F32
     rain_season: F32
     positions_m: F64
+    notes: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def derived(self, name: str, make: Callable[[Ground], T]) -> T:
+        """What `make` gives for this ground, made once; it must depend on the ground alone."""
+        if name not in self.notes:
+            self.notes[name] = make(self)
+        made: T = self.notes[name]
+        return made
 
     def cut(self, window: Window) -> Ground:
         rows = slice(window.row - self.window.row, window.row - self.window.row + window.height)
@@ -78,9 +92,17 @@ class Ground:
         arrays = {
             name: np.ascontiguousarray(getattr(self, name)[..., rows, columns])
             for name in self.__dataclass_fields__
-            if name != "window"
+            if name not in ("window", "notes")
         }
         return Ground(window=window, **arrays)
+
+
+def _keep(kept: OrderedDict[tuple[Lattice, Window], Ground], key: tuple[Lattice, Window], value: Ground) -> None:
+    """Remember small windows, the latest ones."""
+    if value.material.size <= _KEPT_PIXELS:
+        kept[key] = value
+    while len(kept) > _KEPT_WINDOWS:
+        kept.popitem(last=False)
 
 
 def holds(outer: Window, inner: Window) -> bool:
@@ -95,35 +117,46 @@ def holds(outer: Window, inner: Window) -> bool:
 class Surface:
     """Answers ground, heights and slow fields for windows of any lattice. Thread-safe."""
 
-    def __init__(self, seed: int, noise: Noise, world: World, kept: int = 96) -> None:
+    def __init__(self, seed: int, noise: Noise, world: World) -> None:
         self.seed, self.noise, self.world = seed, noise, world
         self._kept: OrderedDict[tuple[Lattice, Window], Ground] = OrderedDict()
-        self._limit = kept
+        self._wide: OrderedDict[tuple[Lattice, Window], Ground] = OrderedDict()
         self._lock = threading.Lock()
         self._octave_seeds = seed * 7919 + 500 + np.arange(_WAVELENGTHS_M.size)
 
     def ground(self, lattice: Lattice, window: Window) -> Ground:
         """Fields of exactly `window`; neighbours within a few pixels come from the same kept window."""
         with self._lock:
-            for (key, kept), value in reversed(self._kept.items()):
-                if key == lattice and holds(kept, window):
-                    return value if kept == window else value.cut(window)
+            value = self._kept.get((lattice, window))
+            wider = value or next((g for k, g in self._wide.items() if k[0] == lattice and holds(k[1], window)), None)
+        if value is not None:
+            return value
+        wider = wider or self._widened(lattice, window)
+        value = wider.cut(window)
+        with self._lock:
+            _keep(self._kept, (lattice, window), value)
+        return value
+
+    def _widened(self, lattice: Lattice, window: Window) -> Ground:
         margin = 4 if window.width * window.height > 64 else 1
         wide = Window(
             window.column - margin, window.row - margin, window.width + 2 * margin, window.height + 2 * margin
         )
         value = self._ground(lattice, wide)
         with self._lock:
-            if wide.width * wide.height <= 512 * 512:
-                self._kept[lattice, wide] = value
-            while len(self._kept) > self._limit:
-                self._kept.popitem(last=False)
-        return value.cut(window)
+            _keep(self._wide, (lattice, wide), value)
+        return value
 
     def height_m(self, lattice: Lattice, window: Window) -> F32:
         """Metres above the sea (negative below it) at pixel centres."""
-        nodes = self.nodes(lattice, window)
-        return spread(np.ascontiguousarray(nodes.height_m[1:-1, 1:-1]), window, lattice.step)
+        _, positions, channels, node_window = self._places(lattice, window)
+        octaves = np.zeros((len(_WAVELENGTHS_M), node_window.height, node_window.width), np.float32)
+        used = _RELIEF_OCTAVES
+        flat = np.ascontiguousarray(positions.reshape(3, -1))
+        values = self.noise.smooth(flat, _WAVELENGTHS_M[used], self._octave_seeds[used])
+        octaves[used] = values.reshape(-1, node_window.height, node_window.width)
+        height = relief(channels, octaves)
+        return spread(np.ascontiguousarray(height[1:-1, 1:-1]), window, lattice.step)
 
     def nodes(self, lattice: Lattice, window: Window) -> Nodes:
         """Slow fields at the nodes around a window."""
@@ -199,7 +232,7 @@ def _slopes(height: F32, lattice: Lattice, lat: F64) -> tuple[F32, F32]:
 
 
 _SLOW = (
-    "height", "east", "north", "patch", "river", "lake", "road", "town", "tree", "shrub", "grass", "crop", "wet",
+    "height", "east", "north", "patch", "mix", "river", "lake", "road", "town", "tree", "shrub", "grass", "crop", "wet",
     "conifer", "mangrove", "warmth", "swing", "rain", "season", "warp_a", "warp_b",
 )  # fmt: skip
 
@@ -211,15 +244,16 @@ def _slow_stack(nodes: Nodes) -> F32:
     flat = np.clip(1.25 - steep * 6, 0, 1)
     warmth = c[_C["sea_level_c"]] - np.float32(0.006) * np.maximum(nodes.height_m, 0)
     patch = 0.62 * o[8] + 0.52 * o[9] + 0.42 * o[10] + 0.34 * o[11]
+    mix = 0.75 * o[18] + 0.55 * o[10] + 0.45 * o[16]
     people = c[_C["people"]]
-    town = (0.75 * o[15] + 0.45 * o[14] + 1.3 * people - 2.25) * flat - (1 - flat)
+    town = (0.75 * o[15] + 0.45 * o[14] + 2.2 * people - 3.3) * flat - (1 - flat)
     lake = 0.8 * o[17] + 0.5 * o[18] + 5.0 * np.minimum(c[_C["wet"]], 0.16) - steep * 25 - 2.3
     summer = warmth + c[_C["amplitude_c"]]
     tree = c[_C["tree"]] * np.clip((summer - 8) / 4, 0, 1)
     crop = c[_C["crop"]] * flat * np.clip(0.35 + 1.1 * people + 0.55 * o[14], 0, 1.25)
     crop = crop * np.clip((summer - 11) / 3, 0, 1)
     stack = (
-        nodes.height_m, nodes.east, nodes.north, patch, _river(o), lake, o[16] + 0.05 * o[9], town, tree,
+        nodes.height_m, nodes.east, nodes.north, patch, mix, _river(o), lake, o[16] + 0.05 * o[9], town, tree,
         c[_C["shrub"]], c[_C["grass"]], crop, c[_C["wet"]], c[_C["conifer"]], c[_C["mangrove"]], warmth,
         c[_C["amplitude_c"]], c[_C["rain_mm"]], c[_C["rain_season"]], o[19], o[20],
     )  # fmt: skip
@@ -244,10 +278,13 @@ def _materials(f: dict[str, F32], fine: F32, other: F32, parcels: Parcels) -> U8
 def _vegetation(f: dict[str, F32], rank: F32, other: F32) -> U8:
     tree = f["tree"]
     material = np.where(f["rain"] * (1 + 0.25 * other) < 420, M["sand"], M["rock"])
-    material[rank < tree + f["shrub"] + f["grass"]] = M["grass"]
-    material[rank < tree + f["shrub"]] = M["shrub"]
+    # What lies between the woods follows a second pattern, so that classes do not nest like contours.
+    open_share = np.maximum(1 - tree, 0.02)
+    rank_open = _share(f["mix"] + 0.45 * other) * open_share
+    material[rank_open < f["shrub"] + f["grass"]] = M["grass"]
+    material[rank_open < f["shrub"]] = M["shrub"]
     summer = f["warmth"] + f["swing"]
-    material[(summer + 1.5 * other < 8.5) & (material == M["grass"])] = M["moss"]
+    material[(summer + 1.5 * other < 11.5) & (material == M["grass"])] = M["moss"]
     woods = rank < tree
     material[woods] = M["broadleaf"]
     material[woods & (f["conifer"] + 0.22 * other > 0.5)] = M["conifer"]

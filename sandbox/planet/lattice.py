@@ -66,21 +66,18 @@ def spread(values: NDArray[Any], window: Window, spacing: int) -> NDArray[Any]:
     """Bilinear values (..., height, width) at pixels from values at the knots that `covering` names."""
     if spacing == 1:
         return values[..., : window.height, : window.width]
-    j, v = _weights(window.row, window.height, spacing, values.dtype)
-    i, u = _weights(window.column, window.width, spacing, values.dtype)
-    left, right = values[..., i], values[..., i + 1]
-    across = left + (right - left) * u
-    top, below = across[..., j, :], across[..., j + 1, :]
-    below -= top
-    below *= v[:, None]
-    below += top
-    return np.asarray(below)
-
-
-def _weights(start: int, size: int, spacing: int, dtype: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    pixels = np.arange(start, start + size)
-    whole = pixels // spacing
-    return whole - start // spacing, ((pixels - whole * spacing) / spacing).astype(dtype)
+    part = (np.arange(spacing) / spacing).astype(values.dtype)
+    pixels = np.arange(window.column, window.column + window.width)
+    i = pixels // spacing - window.column // spacing
+    left = values.take(i, axis=-1)
+    across = left + (values.take(i + 1, axis=-1) - left) * part[pixels % spacing]
+    # Whole blocks of rows at once: no gathering in the large array.
+    top = across[..., :-1, None, :]
+    down = (across[..., 1:, None, :] - top) * part[:, None]
+    down += top
+    down = down.reshape(*values.shape[:-2], -1, window.width)
+    skip = window.row % spacing
+    return np.ascontiguousarray(down[..., skip : skip + window.height, :])
 
 
 def knot_lonlat(lattice: Lattice, window: Window) -> tuple[F64, F64]:

@@ -64,6 +64,15 @@ def _fine_texture(rng: np.random.Generator) -> NDArray[np.int8]:
     return np.clip(volume / volume.std() * 40, -127, 127).astype(np.int8)
 
 
+def _rotated(xyz_m: F64) -> F64:
+    """The points (3, ...) turned by the fixed rotation.
+
+    Written out, because a matrix product may round differently from one array shape to the next.
+    """
+    x, y, z = xyz_m
+    return np.stack([row[0] * x + row[1] * y + row[2] * z for row in _ROTATION.tolist()])
+
+
 class Noise:
     """Noise of one seed. Values have mean 0 and a deviation near 1."""
 
@@ -76,33 +85,34 @@ class Noise:
 
     def smooth(self, xyz_m: F64, wavelengths_m: F64, seeds: NDArray[np.int64]) -> F32:
         """Value noise (octaves, points) at Earth-centred metres (3, points)."""
-        rotated = (_ROTATION @ xyz_m)[:, None, :] / wavelengths_m[None, :, None]
-        offsets = np.stack([hash_units(axis + 11, seeds) for axis in range(3)]) * _CELLS
-        rotated += offsets[:, :, None]
-        floor = np.floor(rotated)
-        t = (rotated - floor).astype(np.float32)
+        scaled = _rotated(xyz_m)[:, None, :] / wavelengths_m[None, :, None]
+        keys = seeds[None, :] * 3 + np.arange(3)[:, None]
+        scaled += hash_units(11, keys)[:, :, None] * _CELLS
+        floor = np.floor(scaled)
+        t = (scaled - floor).astype(np.float32)
         t = t * t * t * (t * (t * 6 - 15) + 10)
-        low = floor.astype(np.int64) & (_CELLS - 1)
-        high = (low + 1) & (_CELLS - 1)
-        x = (low[0] * _CELLS**2, high[0] * _CELLS**2)
-        y = (low[1] * _CELLS, high[1] * _CELLS)
-        z = (low[2], high[2])
-        planes = [self._plane(xi, y, z, t) for xi in x]
-        return np.asarray(planes[0] + (planes[1] - planes[0]) * t[0])
-
-    def _plane(self, x: Any, y: Any, z: Any, t: F32) -> F32:
-        take = self._table.take
-        near = take(x + y[0] + z[0])
-        near += (take(x + y[0] + z[1]) - near) * t[2]
-        far = take(x + y[1] + z[0])
-        far += (take(x + y[1] + z[1]) - far) * t[2]
-        return np.asarray(near + (far - near) * t[1])
+        cell = floor.astype(np.int32)
+        ends = np.stack([cell, cell + 1]) & np.int32(_CELLS - 1)
+        x, y, z = ends[:, 0] * np.int32(_CELLS**2), ends[:, 1] * np.int32(_CELLS), ends[:, 2]
+        corners = self._table.take(x[:, None, None] + y[None, :, None] + z[None, None, :])
+        planes = corners[0] + (corners[1] - corners[0]) * t[0]
+        lines = planes[0] + (planes[1] - planes[0]) * t[1]
+        return np.asarray(lines[0] + (lines[1] - lines[0]) * t[2])
 
     def fine_index(self, xyz_m: F64, voxel_m: float = 9.0) -> NDArray[np.int32]:
         """Where each point (3, ...) falls in the fine texture; shared by every use of it."""
-        rotated = np.tensordot(_ROTATION / voxel_m, xyz_m, axes=1)
-        cell = np.floor(rotated, out=rotated).astype(np.int32) & (_FINE - 1)
+        cell = np.floor(_rotated(xyz_m) / voxel_m).astype(np.int32) & (_FINE - 1)
         return np.asarray((cell[0] * _FINE + cell[1]) * _FINE + cell[2])
+
+    def fine_above(self, index: NDArray[np.int32], seed: int, limit: float) -> NDArray[np.bool_]:
+        """Where the shifted fine texture exceeds `limit` deviations (cheaper than the values)."""
+        shift = np.int32(hash_int(seed, 77) % _FINE**3)
+        return np.asarray(self._fine.take((index + shift) & np.int32(_FINE**3 - 1)) > np.int8(limit * 40))
+
+    def grain(self, index: NDArray[np.int32], seed: int) -> F32:
+        """White noise, one draw for each voxel of the fine texture; deviation near 1."""
+        jumbled = (index * np.int32(1_664_525) + np.int32(hash_int(seed, 78) % _FINE**3)) & np.int32(_FINE**3 - 1)
+        return np.asarray(self._fine.take(jumbled) * np.float32(1 / 40))
 
     def fine(self, index: NDArray[np.int32], seed: int) -> F32:
         """The fine texture at `fine_index` positions, shifted by a seed; deviation near 1."""

@@ -89,8 +89,15 @@ def strips_of(tile: Tile) -> tuple[Strip, ...]:
     tops, bottoms = _centre_lines(tile)
     left, _ = tile.origin_m
     near = np.minimum(np.abs(tops - left), np.abs(bottoms - left)) < _HALF_SWATH_M + 2 * TILE_M
+    near &= _planned(centre_of(tile)[1])
     strips = (_strip(tile, int(k), float(tops[k]), float(bottoms[k])) for k in np.nonzero(near)[0])
     return tuple(s for s in strips if s is not None)
+
+
+def _planned(lat: float) -> NDArray[np.bool_]:
+    """Orbits that record at a latitude: all up to 55 degrees; fewer where the swaths pile up towards the pole."""
+    share = min(1.0, float(np.cos(np.radians(lat))) / 0.57)
+    return np.asarray(hash_units(12, np.arange(ORBITS)) < share)
 
 
 def _strip(tile: Tile, number: int, top_x: float, bottom_x: float) -> Strip | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from sandbox.planet.lattice import Lattice
-from sandbox.stored import Projection, Valid, Values, Window
+from sandbox.stored import Projection, StoredImage, Valid, Values, Window
 
 Painter = Callable[[Window], tuple[Values, Valid | None]]
 
@@ -70,6 +71,31 @@ def _placed(values: NDArray[Any], window: Window, left: int, top: int) -> NDArra
     y, x = top - window.row, left - window.column
     out[y : y + values.shape[0], x : x + values.shape[1]] = values
     return out
+
+
+class LazyImage(StoredImage):
+    """A stored image whose bands are made when they are asked for: catalogue answers hold hundreds."""
+
+    def __init__(
+        self,
+        asset_id: str,
+        properties: Mapping[str, Any],
+        footprint: BaseGeometry,
+        make: Callable[[], tuple[PlanetBand, ...]],
+    ) -> None:
+        for name, value in zip(_LAZY, (asset_id, properties, footprint, make), strict=True):
+            object.__setattr__(self, name, value)
+
+    @property
+    def bands(self) -> tuple[PlanetBand, ...]:  # type: ignore[override]
+        made: tuple[PlanetBand, ...] | None = self.__dict__.get("_made")
+        if made is None:
+            made = self.__dict__["_make"]()
+            object.__setattr__(self, "_made", made)
+        return made
+
+
+_LAZY = ("asset_id", "properties", "footprint", "_make")
 
 
 def extent_of(lattice: Lattice, left: float, top: float, width_m: float, height_m: float) -> Extent:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,7 +16,7 @@ from sandbox.planet.mgrs import Tile, centre_of, tile_named, tiles_in
 from sandbox.planet.noise import hash_int, hash_units
 from sandbox.planet.passes import LAST_DAY, Strip, flights_of, strips_of
 from sandbox.planet.sky import Weather
-from sandbox.planet.timeline import DAY_MS, day_of, moment, stamp
+from sandbox.planet.timeline import DAY_MS, day_of, stamp
 from sandbox.planet.world import CHANNELS, World
 from sandbox.stored import Query, QueryTooLarge
 
@@ -177,11 +179,16 @@ def _period(query: Query) -> tuple[int, int]:
     return first, max(first, min(last, (LAST_DAY + 1) * DAY_MS))
 
 
+_BASELINES = (
+    (2015, 6, "02.01"), (2017, 5, "02.05"), (2018, 11, "02.07"), (2020, 2, "02.09"), (2021, 4, "03.00"),
+    (2022, 1, "04.00"), (2022, 12, "05.09"), (2023, 12, "05.10"),
+)  # fmt: skip
+_BASELINE_DAYS = [day_of(year, month, 1) for year, month, _ in _BASELINES]
+
+
 def baseline(day: int) -> str:
     """Processing baseline in force on a day (Sentinel-2 processing baseline history, ESA)."""
-    table = ((2016, 1, "02.01"), (2017, 5, "02.05"), (2018, 11, "02.07"), (2020, 2, "02.09"), (2021, 4, "03.00"),
-             (2022, 1, "04.00"), (2022, 12, "05.09"), (2023, 12, "05.10"))  # fmt: skip
-    return [name for year, month, name in table if day >= day_of(year, month, 1)][-1]
+    return _BASELINES[bisect_right(_BASELINE_DAYS, day) - 1][2]
 
 
 def properties_of(scene: Scene, level: str) -> dict[str, object]:
@@ -218,8 +225,7 @@ def properties_of(scene: Scene, level: str) -> dict[str, object]:
 
 def _solar_zenith(scene: Scene) -> float:
     _, lat = centre_of(scene.strip.tile)
-    day = moment(scene.start_ms).timetuple().tm_yday
-    declination = -23.44 * np.cos(2 * np.pi * (day + 10) / 365.25)
-    a, d, hour = np.radians(lat), np.radians(declination), np.radians(-22.5)
-    cosine = np.sin(a) * np.sin(d) + np.cos(a) * np.cos(d) * np.cos(hour)
-    return round(float(np.degrees(np.arccos(np.clip(cosine, -1, 1)))), 6)
+    declination = math.radians(-23.44 * math.cos(2 * math.pi * (scene.day % 365.25 + 10) / 365.25))
+    a, hour = math.radians(lat), math.radians(-22.5)
+    cosine = math.sin(a) * math.sin(declination) + math.cos(a) * math.cos(declination) * math.cos(hour)
+    return round(math.degrees(math.acos(max(-1.0, min(cosine, 1.0)))), 6)

@@ -18,7 +18,7 @@ from sandbox.planet.geometry import footprint_of, lonlat_boxes, touches
 from sandbox.planet.ground import MATERIALS, Surface, byte_noise
 from sandbox.planet.lattice import Lattice, utm_lattice
 from sandbox.planet.noise import Noise, hash_int, hash_unit
-from sandbox.planet.raster import Extent, PlanetBand, extent_of
+from sandbox.planet.raster import Extent, LazyImage, PlanetBand, extent_of
 from sandbox.planet.season import phase_after_midwinter, season_of
 from sandbox.planet.timeline import DAY_MS, day_of, stamp, year_phase
 from sandbox.planet.world import World
@@ -231,7 +231,8 @@ class Radar:
         polarisations = _polarisations(flown, outline.lat)
         properties = _properties(flown, polarisations)
         asset_id = f"{COLLECTION}/{properties['system:index']}"
-        return StoredImage(asset_id, self._bands(flown, outline, polarisations), properties, outline.footprint)
+        make = partial(self._bands, flown, outline, polarisations)
+        return LazyImage(asset_id, properties, outline.footprint, make)
 
     def _bands(self, flown: Acquisition, outline: Outline, names: tuple[str, ...]) -> tuple[PlanetBand, ...]:
         f64, lattice = np.dtype(np.float64), outline.extent.lattice

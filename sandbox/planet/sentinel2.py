@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from sandbox.planet.ground import M, Ground, Surface
 from sandbox.planet.lattice import Lattice
 from sandbox.planet.passes import Strip
-from sandbox.planet.raster import PlanetBand
+from sandbox.planet.raster import LazyImage, PlanetBand
 from sandbox.planet.scenes import Scene, properties_of
 from sandbox.planet.season import phase_after_midwinter, season_of
 from sandbox.planet.sky import Clouds, Sky
 from sandbox.planet.spectra import BANDS, DRY, GAIN, GRAIN, INDEX, SNOW, cloud_reflectance, top_of_atmosphere
-from sandbox.planet.timeline import DAY_MS, day_of, year_phase
+from sandbox.planet.timeline import day_of, year_phase
 from sandbox.stored import StoredImage, Valid, Values, Window
 
 F32 = NDArray[np.float32]
@@ -31,24 +31,6 @@ _PIXEL_M = {
 _U8, _U16, _U32 = np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.uint32)
 _NO_QA60 = (day_of(2022, 1, 25), day_of(2024, 2, 28))
 _SCL = np.array([4, 4, 4, 4, 4, 5, 5, 5, 5, 11, 6, 4, 4, 5, 4], dtype=np.uint8)
-
-
-class LazyScene(StoredImage):
-    """A stored image whose bands are made when they are asked for: catalogue answers hold hundreds."""
-
-    def __init__(self, asset_id: str, scene: Scene, level: str, painter: Painter) -> None:
-        object.__setattr__(self, "asset_id", asset_id)
-        object.__setattr__(self, "properties", properties_of(scene, level))
-        object.__setattr__(self, "footprint", scene.strip.footprint)
-        object.__setattr__(self, "_make", partial(painter.bands, scene, level))
-
-    @property
-    def bands(self) -> tuple[PlanetBand, ...]:  # type: ignore[override]
-        made: tuple[PlanetBand, ...] | None = self.__dict__.get("_made")
-        if made is None:
-            made = self.__dict__["_make"]()
-            object.__setattr__(self, "_made", made)
-        return made
 
 
 @dataclass(frozen=True)
@@ -71,6 +53,12 @@ class Painter:
         self._clouds = clouds
         self._kept: OrderedDict[tuple[int, str, Lattice, Window], Light] = OrderedDict()
         self._lock = threading.Lock()
+
+    def image(self, scene: Scene, level: str) -> StoredImage:
+        """The scene as Earth Engine's asset of level "1C" or "2A"; whether it exists is the caller's affair."""
+        properties = properties_of(scene, level)
+        asset_id = f"{L1C if level == '1C' else L2A}/{properties['system:index']}"
+        return LazyImage(asset_id, properties, scene.strip.footprint, partial(self.bands, scene, level))
 
     def bands(self, scene: Scene, level: str) -> tuple[PlanetBand, ...]:
         """Bands in Earth Engine's order; Level 2A has no B10 and may lack MSK_CLDPRB."""
@@ -114,11 +102,15 @@ class Painter:
         # The sun stands in the south-east (north-east in the south) at half past ten.
         shade = 1 - np.float32(0.45) * ground.east + np.float32(0.75) * towards_sun * ground.north
         shade = np.clip(shade, 0.25, 1.6)
-        shade *= 1 + GRAIN.take(ground.material) * ground.fine
+        texture = np.float32(0.8) * ground.fine + np.float32(0.6) * ground.derived("grain", self._grain)
+        shade *= 1 + GRAIN.take(ground.material) * texture
         shade *= 1 + (ground.parcel.astype(np.float32) - 128) * _PARCEL_TONE.take(ground.material)
         if sky.shadow is not None:
             shade *= 1 - np.float32(0.62) * sky.shadow
         return Light(ground, season.green, season.snow, shade, sky, seen(scene.strip, lattice, window))
+
+    def _grain(self, ground: Ground) -> F32:
+        return self._surface.noise.grain(ground.fine_index, self._surface.seed)
 
     def _reflectance(
         self, scene: Scene, level: str, band: int, lattice: Lattice, window: Window
@@ -196,6 +188,3 @@ def seen(strip: Strip, lattice: Lattice, window: Window) -> Valid | None:
     east = strip.east[0] + (strip.east[1] - strip.east[0]) * t
     return np.asarray((x[None, :] >= west[:, None]) & (x[None, :] <= east[:, None]))
 
-
-def l2a_start_ms() -> int:
-    return day_of(2017, 3, 28) * DAY_MS

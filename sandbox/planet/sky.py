@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ F64 = NDArray[np.float64]
 
 _WAVELENGTHS_M = np.array([26e3, 9.7e3, 3.7e3, 1.45e3, 560.0])
 _WEIGHTS = np.array([0.70, 0.50, 0.36, 0.24, 0.14], dtype=np.float32)
+_STEP = {10: 16, 20: 8, 60: 2}
 _WEIGHTS /= np.sqrt((_WEIGHTS**2).sum())
 
 
@@ -45,14 +47,15 @@ class Clouds:
         rng = np.random.default_rng(5)
         places = rng.uniform(-6e6, 6e6, size=(3, 40_000))
         draws = _WEIGHTS @ noise.smooth(places, _WAVELENGTHS_M, 91 + np.arange(5))
-        self._quantiles = np.quantile(draws, np.linspace(0, 1, 1001))
+        self._ranks = np.linspace(0, 1, 1001)
+        self._quantiles = np.quantile(draws, self._ranks)
 
     def threshold(self, cloudy_percent: float) -> float:
         """The field's value that `cloudy_percent` of the world lies above."""
-        return float(np.interp(1 - cloudy_percent / 100, np.linspace(0, 1, 1001), self._quantiles))
+        return float(np.interp(1 - cloudy_percent / 100, self._ranks, self._quantiles))
 
     def sky(self, weather: Weather, lattice: Lattice, window: Window) -> Sky:
-        coarse = replace(lattice, step={10: 8, 20: 4}.get(round(lattice.pixel_m), 1))
+        coarse = replace(lattice, step=_STEP.get(round(lattice.pixel_m), 1))
         positions = _node_positions(coarse, window)
         cloud = self._opacity(weather, positions)
         moved = positions + np.array(weather.shadow_m)[:, None, None]
@@ -61,7 +64,7 @@ class Clouds:
 
     def cloud(self, weather: Weather, lattice: Lattice, window: Window) -> F32 | None:
         """Opacity alone."""
-        coarse = replace(lattice, step={10: 8, 20: 4}.get(round(lattice.pixel_m), 1))
+        coarse = replace(lattice, step=_STEP.get(round(lattice.pixel_m), 1))
         return _spread_any(self._opacity(weather, _node_positions(coarse, window)), window, coarse.step)
 
     def _opacity(self, weather: Weather, positions: F64) -> F32:
@@ -81,6 +84,7 @@ def _spread_any(values: F32, window: Window, step: int) -> F32 | None:
     return np.clip(field, 0, 1)
 
 
+@lru_cache(maxsize=256)
 def _node_positions(lattice: Lattice, window: Window) -> F64:
     step = lattice.step
     first_column, columns = covering(window.column, window.width, step)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 DAY_MS = 86_400_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@lru_cache(maxsize=8192)
 def day_of(year: int, month: int, day: int) -> int:
     return (datetime(year, month, day, tzinfo=UTC) - _EPOCH).days
 
@@ -16,9 +18,15 @@ def moment(time_ms: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=time_ms)
 
 
+@lru_cache(maxsize=8192)
+def _date(day: int) -> str:
+    return (_EPOCH + timedelta(days=day)).strftime("%Y%m%d")
+
+
 def stamp(time_ms: int) -> str:
     """As in product names: 20190604T102031."""
-    return moment(time_ms).strftime("%Y%m%dT%H%M%S")
+    day, second = divmod(time_ms // 1000, 86_400)
+    return f"{_date(day)}T{second // 3600:02d}{second // 60 % 60:02d}{second % 60:02d}"
 
 
 def year_phase(time_ms: int) -> float:

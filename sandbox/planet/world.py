@@ -184,7 +184,7 @@ class World:
         ground = np.array([_GROUND[k] for k in range(16)])[self.biome]
         share = {name: _blur(ground[..., k], 1) for k, name in enumerate(_GROUND_NAMES)}
         crowd = np.clip(0.5 + 0.42 * self.people, 0, 1) * np.clip(share["crop"] * 2.2, 0, 1)
-        cold = np.clip((20 - self.sea_level_c) / 40, 0, 0.3)
+        cold = np.clip((20 - self.sea_level_c) / 110, 0, 0.22)
         noise = np.clip(1 + 0.45 * self._fractal(12, 2200, 3), 0.1, 2)
         clear = np.clip((0.46 - 0.17 * np.log(self.rain_mm / 350) - cold) * noise, 0.004, 0.75)
         channels = {
