@@ -62,9 +62,9 @@ class Block(nn.Module):
 
     def forward(self, maps: Tensor, visible: Tensor | None = None) -> Tensor:
         """`visible` (batch, 1, y, x) is True where a site exists; without it all do. Same shape as `maps`."""
-        inner = _keep(self.dwconv(maps), visible).permute(0, 2, 3, 1)
+        inner = self.dwconv(maps).permute(0, 2, 3, 1)
         inner = functional.gelu(self.pwconv1(self.norm(inner)))
-        # The biases on the way revived the hidden sites; they must not count in the response.
+        # The convolution and the biases revived the hidden sites; they must not count in the response.
         inner = self.grn(inner if visible is None else inner * visible.permute(0, 2, 3, 1))
         return _keep(maps + self.pwconv2(inner).permute(0, 3, 1, 2), visible)
 
@@ -107,8 +107,8 @@ class Encoder(nn.Module):
         full = _enlarge(visible, self.patch_px)
         # Assigning instead of multiplying: a hidden pixel counts for nothing even where it is not a number.
         maps = image if full is None else image.masked_fill(~full, 0)
-        maps = _keep(self.initial_conv(maps), full)
-        maps = self.stem(maps)
+        # Nothing looks across a border of patches from here to the first stage, which masks what the biases revived.
+        maps = self.stem(self.initial_conv(maps))
         found = []
         for stage in range(STAGES):
             maps = self.downsample_layers[stage - 1](maps) if stage else maps
