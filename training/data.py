@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -70,7 +70,7 @@ class Feed:
         blocks = [self._blocks[index] for index in random.permutation(len(self._blocks))]
         return np.concatenate([random.permutation(block) for block in blocks])
 
-    def batches(self, first: int, stop: int) -> Iterator[Batch]:
+    def batches(self, first: int, stop: int) -> Generator[Batch]:
         """Batches `first` to `stop` (exclusive), prepared ahead by a thread of its own."""
         return _ahead((self.batch(step) for step in range(first, stop)), self._config.read_ahead)
 
@@ -147,7 +147,7 @@ def _blocks(corpus: Corpus, names: Sequence[str], read_rows: int) -> list[NDArra
     return blocks
 
 
-def _ahead(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
+def _ahead(batches: Iterator[Batch], depth: int) -> Generator[Batch]:
     """The same batches, up to `depth` of them prepared while the caller works; errors surface in their turn."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="feed")
     try:

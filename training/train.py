@@ -6,7 +6,7 @@ import math
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -103,12 +103,14 @@ class Trainer:
         """Take the remaining steps."""
         progress.start("pretrain", self.plan.steps, self.step)
         clock = Clock(self.plan.feed.batch_size)
-        with SummaryWriter(str(self.run_folder / TENSORBOARD), purge_step=self.step + 1) as board:
-            for batch in self.plan.feed.batches(self.step, self.plan.steps):
+        log = SummaryWriter(str(self.run_folder / TENSORBOARD), purge_step=self.step + 1)
+        with log as board, closing(self.plan.feed.batches(self.step, self.plan.steps)) as batches:
+            for batch in batches:
                 figures = self._take_step(batch)
                 clock.tick()
                 self._report(board, progress, figures | {"samples_per_s": clock.samples_per_s})
                 if self.step % self.plan.config.checkpoint_every == 0 or self.step == self.plan.steps:
+                    board.flush()  # First, so that a resumed run's log has no gap.
                     self._save()
                 progress.advance()
         return self._result(clock)

@@ -72,6 +72,11 @@ def assert_same_state(one: Path, other: Path) -> None:
     assert repr(a["history"]) == repr(b["history"])
 
 
+def logged_losses(folder: Path) -> list:
+    """The total loss as TensorBoard would draw it: what a stopped run logged beyond its checkpoint is superseded."""
+    return EventAccumulator(str(folder / "tensorboard")).Reload().Scalars("loss")
+
+
 def test_the_losses_fall(corpus: Corpus, tmp_path: Path) -> None:
     config = replace(CONFIG, steps=60, batch_size=8, blr=0.25, decoder_width=32, checkpoint_every=1000)
     result = pretrain(make_corpus(tmp_path, 10).folder, config, tmp_path / "run")
@@ -98,6 +103,7 @@ def test_stopped_and_relaunched_is_as_if_never_stopped(
     done = 6 if patience == 6 else patience // every * every
     assert rest.began == (6, done)
     assert rest.losses == whole[0][done:]
+    assert [event.step for event in logged_losses(folder)] == [1, 2, 3, 4, 5, 6]
     assert_same_state(result.checkpoint, whole[1])
 
 
@@ -122,11 +128,10 @@ def test_what_a_run_leaves(corpus: Corpus, whole: tuple[list[float], Path, Path]
 
 
 def test_the_log_holds_every_step(whole: tuple[list[float], Path, Path]) -> None:
-    log = EventAccumulator(str(whole[2] / "tensorboard")).Reload()
-    total = log.Scalars("loss")
+    total = logged_losses(whole[2])
     assert [event.step for event in total] == [1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose([event.value for event in total], whole[0], rtol=1e-6)
-    tags = set(log.Tags()["scalars"])
+    tags = set(EventAccumulator(str(whole[2] / "tensorboard")).Reload().Tags()["scalars"])
     assert {f"loss/{name}" for name in DATA} | {"lr", "samples_per_s", "gradient_norm"} <= tags
     assert "loss/nothing" not in tags
 
@@ -286,6 +291,7 @@ def test_kill_minus_nine_at_any_moment(corpus: Corpus, tmp_path: Path) -> None:
         process.communicate()
     assert launch().communicate()[0].endswith("end\n")
     assert_same_state(tmp_path / "run" / "checkpoints" / expected.name, expected)
+    assert [event.step for event in logged_losses(tmp_path / "run")] == list(range(1, 13))
     assert not list((tmp_path / "run").rglob(f"*{durable.TEMPORARY_SUFFIX}"))
 
 
