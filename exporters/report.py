@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from exporters import report_charts, report_chips, report_facts, report_map
 from exporters.report_charts import Histogram
@@ -20,6 +20,8 @@ REPORT = "report.html"
 _TEMPLATE = "report.html.jinja"
 # Tables longer than this tell less, not more.
 _MOST_LINES = 16
+# Panels with more histograms than this take the whole width.
+_FULL_WIDTH = 3
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ def render(corpus: Corpus, chips: int) -> str:
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
+    environment.filters["breakable"] = breakable
     environment.filters["percent"] = percent
+    environment.globals["full_width"] = _FULL_WIDTH
     environment.filters["thousands"] = "{:,}".format
     return environment.get_template(_TEMPLATE).render(_page(corpus, chips))
 
@@ -76,7 +80,7 @@ def _page(corpus: Corpus, chips: int) -> dict[str, Any]:
         "manifest_digest": corpus.manifest.digest,
         "unfinished": _unfinished(covered),
         "coverage": covered,
-        "distributions": [_distribution(corpus, one) for one in covered if one.shards_done],
+        "distributions": sorted((_distribution(corpus, one) for one in covered if one.shards_done), key=_height),
         "cards": cards,
         "legends": _legends(corpus, cards),
         **_places(corpus),
@@ -123,6 +127,11 @@ def _figures(corpus: Corpus, covered: list[Coverage]) -> list[tuple[str, str]]:
         (f"{manifest.size_px} px", f"a side, {side_km:.2f} km on the ground"),
         (years[0].label if len(years) == 1 else f"{years[0].label}\u2013{years[-1].label}", "anchor scenes"),
     ]
+
+
+def breakable(name: str) -> Markup:
+    """A name that a narrow column may break after its underscores."""
+    return Markup(escape(name).replace("_", Markup("_<wbr>")))  # noqa: S704
 
 
 def size_text(size_bytes: int) -> str:
@@ -185,6 +194,11 @@ def _distribution(corpus: Corpus, covered: Coverage) -> Distribution:
     return Distribution(
         modality.name, modality.title, (), (), tuple(bars[:_MOST_LINES]), max(0, len(bars) - _MOST_LINES)
     )
+
+
+def _height(one: Distribution) -> tuple[bool, bool, int]:
+    """Small panels first and like beside like, so that neighbours are about as tall."""
+    return len(one.histograms) > _FULL_WIDTH, bool(one.classes), len(one.classes)
 
 
 def _class_bars(categories: tuple[Category, ...], counts: list[int]) -> list[Bar]:

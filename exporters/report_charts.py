@@ -15,6 +15,8 @@ from pipeline.statistics import BandStatistics
 
 # Mass left out at either end, so that a few extreme values do not flatten a histogram.
 _TAIL = 0.001
+# A chart in which nearly all values share a bin says less than the smallest and the largest value.
+_ONE_BIN = 0.97
 # Beyond this many integers a bin holds so many of them that one more or less does not show.
 _COMB_RANGE = 4096
 # Groups of one band (processing levels, say) are told apart by these, defined in the page's style.
@@ -74,14 +76,23 @@ def histograms(modality: Modality, statistics: dict[str, list[BandStatistics]]) 
 def _histogram(modality: Modality, position: int, groups: dict[str, BandStatistics]) -> Histogram:
     band = modality.bands[position]
     filled = {group: one for group, one in groups.items() if one.count}
-    units = "" if band.units == "1" else f" {band.units}"
-    lines = tuple(
-        (f"{group}: " if len(groups) > 1 else "") + _moments(modality, one) + units for group, one in filled.items()
-    )
-    drawn = {group: _density(modality, one.histogram) for group, one in filled.items() if one.histogram}
+    drawn = {group: _density(modality, one.histogram) for group, one in filled.items() if _tells(one)}
     series = {group: SERIES[min(index, len(SERIES) - 1)] for index, group in enumerate(groups)}
     svg = _area_chart(modality, f"{band.name} histogram", drawn, series) if drawn else ""
+    told = [(group, _line(modality, one, band.units, ranged=not svg)) for group, one in filled.items()]
+    lines = tuple(f"{group}: {line}" if len(groups) > 1 else line for group, line in told)
     return Histogram(band.name, band.long_name, svg, lines)
+
+
+def _tells(one: BandStatistics) -> bool:
+    """Whether a histogram shows more than one bar."""
+    return bool(one.histogram) and max(one.histogram) < _ONE_BIN * one.count
+
+
+def _line(modality: Modality, one: BandStatistics, units: str, ranged: bool) -> str:
+    ends = [end * modality.scale + modality.offset for end in (one.minimum, one.maximum) if end is not None]
+    span = f", {number(min(ends))} to {number(max(ends))}" if ranged and ends else ""
+    return _moments(modality, one) + span + ("" if units == "1" else f" {units}")
 
 
 def _moments(modality: Modality, one: BandStatistics) -> str:

@@ -19,6 +19,9 @@ from pipeline.corpus import Corpus
 from pipeline.drawing import Picture, draw_all
 from pipeline.modality import Modality
 
+# The sine of pi is not quite zero in floating point; beside the range of a layer such a value is.
+_NOTHING = 1e-9
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -101,7 +104,13 @@ def _card(
     location = chip.location
     heading = location.ecoregion_name or location.biome_name or location.id
     biome = location.biome_name if location.ecoregion_name else ""
-    return Card(row, heading, biome, colour_of(location.biome), _facts(chip), tuple(tiles), tuple(groups))
+    return Card(
+        row, heading, biome, colour_of(location.biome), _facts(chip), tuple(tiles), tuple(sorted(groups, key=_length))
+    )
+
+
+def _length(group: ValueGroup) -> int:
+    return len(group.values)
 
 
 def _as_seen(modality: Modality) -> tuple[int, int, str]:
@@ -139,16 +148,20 @@ def _stored(corpus: Corpus, modality: Modality, row: int, reasons: dict[int, str
 def _tiles(modality: Modality, stored: NDArray[Any] | None, note: str, chip: Chip) -> list[Tile]:
     if stored is None:
         return [Tile(modality.name, modality.title, note=note)]
-    present = frozenset(np.unique(stored).tolist()) if modality.categories else frozenset()
-    valid = float(np.mean(modality.valid(stored)))
     return [
-        Tile(
-            f"{modality.name} {band}".strip(), modality.title, data_uri(picture), "",
-            f"{modality.title}{f', {band}' if band else ''} at {place(*chip.location.lonlat)}, {valid:.0%} valid",
-            present,
-        )
+        _tile(modality, stored, band, picture, chip)
         for band, picture in draw_all(modality, stored, chip.grid.resolution_m)
-    ]  # fmt: skip
+    ]
+
+
+def _tile(modality: Modality, stored: NDArray[Any], band: str, picture: Picture, chip: Chip) -> Tile:
+    caption, title = f"{modality.name} {band}".strip(), f"{modality.title}{f', {band}' if band else ''}"
+    valid = modality.valid(stored[modality.band_names.index(band)] if band else stored)
+    if not np.any(valid):
+        return Tile(caption, title, note="no valid values")
+    present = frozenset(np.unique(stored).tolist()) if modality.categories else frozenset()
+    alt = f"{title} at {place(*chip.location.lonlat)}, {float(np.mean(valid)):.0%} valid"
+    return Tile(caption, title, data_uri(picture), "", alt, present)
 
 
 def data_uri(picture: Picture) -> str:
@@ -201,5 +214,7 @@ def _number(name: str, units: str, value: float, limits: tuple[float, float]) ->
     if not np.isfinite(value):
         return Value(name, "no data")
     low, high = limits
+    if abs(value) < _NOTHING * (high - low):
+        value = 0.0
     share = float(np.clip((value - low) / (high - low), 0, 1)) if high > low else None
     return Value(name, f"{value:.4g}" + ("" if units == "1" else f" {units}"), share)

@@ -21,7 +21,8 @@ _NODATA_CELL_PX = 4
 _ILLEGAL_CLASS = (255, 0, 255)
 _PERCENTILES = (2.0, 98.0)
 _SUN_AZIMUTH_DEG, _SUN_ALTITUDE_DEG = 315.0, 45.0
-_RELIEF_EXAGGERATION = 2.0
+# Slopes are exaggerated until the steeper ones reach this tangent, within bounds: plains stay calm, yet tell.
+_STEEP, _STEEP_PERCENTILE, _EXAGGERATION = 0.6, 95.0, (1.0, 8.0)
 # Low green to high white: the share of the height range, and its colour.
 _RELIEF_TINT = (
     (0.0, (150, 184, 142)),
@@ -121,17 +122,25 @@ def _hillshade(modality: Modality, stored: NDArray[Any], resolution_m: float) ->
 
 
 def _light(height_m: NDArray[np.float64], resolution_m: float) -> NDArray[np.float64]:
-    """Cosine of the angle between the ground's normal and the sun, 0 to 1; row 0 is north."""
-    known = np.isfinite(height_m)
-    filled = np.where(known, height_m, height_m[known].mean() if known.any() else 0.0)
-    ring = np.pad(filled, 1, mode="edge")
-    scale = _RELIEF_EXAGGERATION / (8 * resolution_m)
-    columns = ring[:-2] + 2 * ring[1:-1] + ring[2:]
-    rows = ring[:, :-2] + 2 * ring[:, 1:-1] + ring[:, 2:]
-    east, north = (columns[:, 2:] - columns[:, :-2]) * scale, (rows[:-2] - rows[2:]) * scale
+    """Cosine of the angle between the ground's exaggerated normal and the sun, 0 to 1; row 0 is north."""
+    east, north = _slopes(height_m, resolution_m)
+    steep = float(np.percentile(np.hypot(east, north), _STEEP_PERCENTILE))
+    factor = float(np.clip(_STEEP / max(steep, 1e-9), *_EXAGGERATION))
+    east, north = east * factor, north * factor
     azimuth, altitude = np.radians(_SUN_AZIMUTH_DEG), np.radians(_SUN_ALTITUDE_DEG)
     toward = -east * np.sin(azimuth) * np.cos(altitude) - north * np.cos(azimuth) * np.cos(altitude) + np.sin(altitude)
     return np.asarray(np.clip(toward / np.sqrt(1 + east**2 + north**2), 0.0, 1.0))
+
+
+def _slopes(height_m: NDArray[np.float64], resolution_m: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rise per metre towards east and north, by Horn's weights; unknown heights count as the mean."""
+    known = np.isfinite(height_m)
+    filled = np.where(known, height_m, height_m[known].mean() if known.any() else 0.0)
+    ring = np.pad(filled, 1, mode="edge")
+    columns = ring[:-2] + 2 * ring[1:-1] + ring[2:]
+    rows = ring[:, :-2] + 2 * ring[:, 1:-1] + ring[:, 2:]
+    scale = 1 / (8 * resolution_m)
+    return (columns[:, 2:] - columns[:, :-2]) * scale, (rows[:-2] - rows[2:]) * scale
 
 
 def _classes(modality: Modality, stored: NDArray[Any], _: float) -> Picture:

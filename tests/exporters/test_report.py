@@ -9,9 +9,9 @@ import numpy as np
 import pyproj
 import pytest
 
-from exporters.report import percent, render, size_text, write_report
+from exporters.report import breakable, percent, render, size_text, write_report
 from exporters.report_charts import columns, histograms, short
-from exporters.report_chips import choose_rows, place
+from exporters.report_chips import cards, choose_rows, place
 from exporters.report_facts import Count, coverage, per_biome, per_month, per_year, rejected
 from exporters.report_map import colour_of, equal_earth
 from pipeline.corpus import Corpus
@@ -35,7 +35,7 @@ def page(corpus: Corpus) -> str:
 class Balance(HTMLParser):
     """Collects tags that are not closed in order, and every address that the page refers to."""
 
-    VOID = ("meta", "link", "img", "br", "hr", "input")
+    VOID = ("meta", "link", "img", "br", "hr", "input", "wbr")
 
     def __init__(self) -> None:
         super().__init__()
@@ -226,3 +226,22 @@ def test_class_legends_list_only_what_is_shown(corpus: Corpus) -> None:
     shown = set(np.unique(corpus.read("cover", slice(row, row + 1))).tolist())
     for category in COVER.categories:
         assert (category.name in legend) == (category.code in shown)
+
+
+def test_one_bar_is_told_as_a_range() -> None:
+    counts = [0] * 64
+    counts[3] = 1000
+    chart = histograms(PLAIN, {"all": [BandStatistics(1000, 0, 5.0, 1000.0, 4, 6, tuple(counts))]})[0]
+    assert chart.svg == "" and chart.lines == ("5 \u00b1 1, 4 to 6 percent",)
+
+
+def test_a_band_without_values_says_so_in_place_of_its_picture(corpus: Corpus) -> None:
+    row = next(row for row in range(20) if row % 6 == 3)
+    tiles = {tile.modality: tile for tile in cards(corpus, [row])[0].tiles}
+    assert tiles["echo up"].note == "no valid values" and tiles["echo down"].image.startswith("data:image/png")
+    lacking = next(row for row in range(20) if row % 6 == 2)
+    assert {tile.modality: tile.note for tile in cards(corpus, [lacking])[0].tiles}["echo"] == REASON
+
+
+def test_long_names_may_break_and_stay_escaped() -> None:
+    assert breakable("a_<b>") == "a_<wbr>&lt;b&gt;"

@@ -96,3 +96,10 @@ def test_colours_that_are_none_are_refused(colour: str) -> None:
         rgb_of(colour)
     with pytest.raises(Fatal, match="no colour"):
         draw(replace(COVER, categories=(Category(1, "x", colour),)), np.ones((1, 2, 2), dtype=np.uint8))
+
+
+def test_gentle_relief_still_shows() -> None:
+    y, x = np.mgrid[:64, :64]
+    hills = (500 + 8 * np.sin(x / 5) * np.sin(y / 7)).astype(np.int16)[None]
+    picture = draw(HEIGHT, hills).astype(int).sum(axis=-1)
+    assert np.percentile(picture, 95) - np.percentile(picture, 5) > 60
