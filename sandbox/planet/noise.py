@@ -60,7 +60,7 @@ def _fine_texture(rng: np.random.Generator) -> NDArray[np.int8]:
     half = np.fft.rfftfreq(_FINE).astype(np.float32)
     squared = axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + half[None, None, :] ** 2
     band = squared / (squared + 0.03**2) / (1e-6 + squared) ** 1.15 * np.exp(-squared / 0.22**2)
-    volume = np.fft.irfftn(white * band, s=(_FINE,) * 3)
+    volume = np.fft.irfftn(white * band, s=(_FINE,) * 3, axes=(0, 1, 2))
     return np.clip(volume / volume.std() * 40, -127, 127).astype(np.int8)
 
 
