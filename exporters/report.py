@@ -73,14 +73,14 @@ def render(corpus: Corpus, chips: int) -> str:
 
 def _page(corpus: Corpus, chips: int) -> dict[str, Any]:
     covered = report_facts.coverage(corpus)
-    cards = report_chips.cards(corpus, report_chips.choose_rows(corpus, chips))
+    cards = report_chips.cards(corpus, covered, report_chips.choose_rows(corpus, chips))
     return {
         "title": corpus.folder.resolve().name,
         "figures": _figures(corpus, covered),
         "manifest_digest": corpus.manifest.digest,
         "unfinished": _unfinished(covered),
         "coverage": covered,
-        "distributions": sorted((_distribution(corpus, one) for one in covered if one.shards_done), key=_height),
+        "distributions": sorted((_distribution(one) for one in covered if one.shards_done), key=_height),
         "cards": cards,
         "legends": _legends(corpus, cards),
         **_places(corpus),
@@ -181,9 +181,8 @@ def _stratum_names(corpus: Corpus, strata: Any) -> list[str]:
     return [names.get(stratum) or str(stratum) for stratum in strata]
 
 
-def _distribution(corpus: Corpus, covered: Coverage) -> Distribution:
-    modality = covered.modality
-    statistics = corpus.statistics(modality.name)
+def _distribution(covered: Coverage) -> Distribution:
+    modality, statistics = covered.modality, covered.statistics
     groups = tuple(statistics) if len(statistics) > 1 else ()
     if not modality.categories:
         charts = tuple(report_charts.histograms(modality, statistics))

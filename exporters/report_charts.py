@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -65,7 +65,7 @@ class Histogram:
     lines: tuple[str, ...]
 
 
-def histograms(modality: Modality, statistics: dict[str, list[BandStatistics]]) -> list[Histogram]:
+def histograms(modality: Modality, statistics: Mapping[str, Sequence[BandStatistics]]) -> list[Histogram]:
     """One chart per band of a continuous modality, its groups drawn over each other on one physical axis."""
     return [
         _histogram(modality, position, {group: bands[position] for group, bands in statistics.items()})

@@ -6,13 +6,14 @@ import base64
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from exporters.report_facts import finished_rows
+from exporters.report_facts import Coverage, finished_rows
 from exporters.report_map import colour_of
 from pipeline.chip import Chip
 from pipeline.corpus import Corpus
@@ -71,42 +72,34 @@ def choose_rows(corpus: Corpus, chips: int) -> list[int]:
     """Rows of the gallery: biomes in turn, within a biome the most finished first, then manifest order."""
     finished = finished_rows(corpus)
     biome = corpus.manifest.column("biome").astype(int)
-    ordered = [row for row in np.argsort(-finished, kind="stable").tolist() if finished[row]]
-    queues = {number: [row for row in ordered if biome[row] == number] for number in np.unique(biome).tolist()}
-    longest = max((len(queue) for queue in queues.values()), default=0)
-    turns = [queue[turn] for turn in range(min(longest, chips)) for queue in queues.values() if turn < len(queue)]
+    ordered = np.argsort(-finished, kind="stable")
+    ordered = ordered[finished[ordered] > 0]
+    queues = [ordered[biome[ordered] == number][:chips].tolist() for number in np.unique(biome)]
+    turns = [row for turn in zip_longest(*queues) for row in turn if row is not None]
     return sorted(turns[:chips], key=lambda row: (biome[row] == 0, biome[row], row))
 
 
-def cards(corpus: Corpus, rows: Iterable[int]) -> list[Card]:
-    """The gallery's cards, one per row."""
-    ranges = _value_ranges(corpus)
-    reasons = {
-        name: {row: reason for entry in corpus.ledger.entries(name) for row, reason in entry.missing.items()}
-        for name in corpus.modalities
-    }
-    return [_card(corpus, row, ranges, reasons) for row in rows]
+def cards(corpus: Corpus, covered: Iterable[Coverage], rows: Iterable[int]) -> list[Card]:
+    """The gallery's cards, one per row, the layers in the order of `_as_seen`."""
+    layers = sorted(covered, key=lambda one: _as_seen(one.modality))
+    return [_card(corpus, row, layers) for row in rows]
 
 
-def _card(
-    corpus: Corpus, row: int, ranges: dict[str, list[tuple[float, float]]], reasons: dict[str, dict[int, str]]
-) -> Card:
+def _card(corpus: Corpus, row: int, layers: list[Coverage]) -> Card:
     chip = corpus.manifest[row]
-    ordered = sorted(corpus.modalities.values(), key=_as_seen)
     tiles: list[Tile] = []
     groups: list[ValueGroup] = []
-    for modality in ordered:
-        stored, note = _stored(corpus, modality, row, reasons[modality.name])
-        if modality.extent == "pixel":
-            tiles += _tiles(modality, stored, note, chip)
+    for layer in layers:
+        stored, note = _stored(corpus, layer, row)
+        if layer.modality.extent == "pixel":
+            tiles += _tiles(layer.modality, stored, note, chip)
         else:
-            groups.append(_values(modality, stored, note, ranges[modality.name]))
+            groups.append(_values(layer, stored, note))
     location = chip.location
     heading = location.ecoregion_name or location.biome_name or location.id
     biome = location.biome_name if location.ecoregion_name else ""
-    return Card(
-        row, heading, biome, colour_of(location.biome), _facts(chip), tuple(tiles), tuple(sorted(groups, key=_length))
-    )
+    shortest_first = tuple(sorted(groups, key=_length))
+    return Card(row, heading, biome, colour_of(location.biome), _facts(chip), tuple(tiles), shortest_first)
 
 
 def _length(group: ValueGroup) -> int:
@@ -135,13 +128,14 @@ def place(lon: float, lat: float) -> str:
     return f"{abs(lat):.3f}\u00b0 {'N' if lat >= 0 else 'S'} {abs(lon):.3f}\u00b0 {'E' if lon >= 0 else 'W'}"
 
 
-def _stored(corpus: Corpus, modality: Modality, row: int, reasons: dict[int, str]) -> tuple[NDArray[Any] | None, str]:
+def _stored(corpus: Corpus, layer: Coverage, row: int) -> tuple[NDArray[Any] | None, str]:
     """Stored values of one chip, or the reason why there are none."""
+    modality = layer.modality
     if row // corpus.shard_rows not in corpus.ledger.done(modality.name):
         return None, "not exported yet"
     stored = corpus.read(modality.name, slice(row, row + 1))[0]
-    if row in reasons:
-        return None, reasons[row]
+    if row in layer.missing:
+        return None, layer.missing[row]
     return (stored, "") if np.any(modality.valid(stored)) else (None, "no valid values")
 
 
@@ -174,34 +168,25 @@ def data_uri(picture: Picture) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def _value_ranges(corpus: Corpus) -> dict[str, list[tuple[float, float]]]:
-    """Physical range of every band of the image-level modalities; bands of one unit share theirs."""
-    image_level = {name: one for name, one in corpus.modalities.items() if one.extent == "image"}
-    return {name: _ranges(modality, corpus) for name, modality in image_level.items()}
-
-
-def _ranges(modality: Modality, corpus: Corpus) -> list[tuple[float, float]]:
-    merged = list(corpus.statistics(modality.name).values())
+def _ranges(layer: Coverage) -> list[tuple[float, float]]:
+    """Physical range of every band; bands of one unit share theirs, so that their bars compare."""
+    modality = layer.modality
     spans: dict[str, list[float]] = {}
     for position, band in enumerate(modality.bands):
-        ends = [end for bands in merged for end in (bands[position].minimum, bands[position].maximum)]
-        if modality.valid_range:
-            ends = list(modality.valid_range)
-        spans.setdefault(band.units, []).extend(
-            end * modality.scale + modality.offset for end in ends if end is not None
-        )
+        found = [bands[position] for bands in layer.statistics.values()]
+        ends = modality.valid_range or [end for one in found for end in (one.minimum, one.maximum)]
+        physical = [end * modality.scale + modality.offset for end in ends if end is not None]
+        spans.setdefault(band.units, []).extend(physical)
     return [(min(spans[band.units], default=0.0), max(spans[band.units], default=0.0)) for band in modality.bands]
 
 
-def _values(
-    modality: Modality, stored: NDArray[Any] | None, note: str, ranges: list[tuple[float, float]]
-) -> ValueGroup:
+def _values(layer: Coverage, stored: NDArray[Any] | None, note: str) -> ValueGroup:
+    modality = layer.modality
     if stored is None:
         return ValueGroup(modality.name, (), note)
     if modality.categories:
         return ValueGroup(modality.name, tuple(_category(modality, code) for code in stored.tolist()))
-    physical = modality.physical(stored).tolist()
-    rows = zip(modality.bands, physical, ranges, strict=True)
+    rows = zip(modality.bands, modality.physical(stored).tolist(), _ranges(layer), strict=True)
     return ValueGroup(modality.name, tuple(_number(band.name, band.units, *rest) for band, *rest in rows))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from pipeline.corpus import STORE, Corpus
 from pipeline.errors import Fatal
 from pipeline.manifest import SPLITS, Manifest
 from pipeline.modality import Modality
+from pipeline.statistics import BandStatistics, merge
 
 REJECTED = ("rejected.parquet", "rejected.json")
 
@@ -30,23 +31,35 @@ class Count:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much of a modality is there.
+    """What the ledger says of a modality, read once: at full size there are tens of thousands of entries.
 
-    Rows count the finished shards only; `valid_share` is over all values of the train rows in them, None if none.
+    Rows count the finished shards only; `statistics` are of the train rows in them, per group and band; `missing`
+    maps rows of the manifest to the reason why they have no data.
     """
 
     modality: Modality
     shards_done: int
     shards: int
     rows_done: int
-    rows_missing: int
-    reasons: tuple[Count, ...]
-    valid_share: float | None
+    missing: Mapping[int, str]
+    statistics: Mapping[str, Sequence[BandStatistics]]
 
     @property
     def share_with_data(self) -> float | None:
         """Share of the finished rows that have any data; None before the first shard."""
-        return 1 - self.rows_missing / self.rows_done if self.rows_done else None
+        return 1 - len(self.missing) / self.rows_done if self.rows_done else None
+
+    @property
+    def reasons(self) -> tuple[Count, ...]:
+        """Why rows are missing, the most frequent reason first."""
+        return tally(self.missing.values())
+
+    @property
+    def valid_share(self) -> float | None:
+        """Share of valid values over all bands of the train rows; None without any."""
+        bands = [band for group in self.statistics.values() for band in group]
+        total = sum(band.count + band.nodata for band in bands)
+        return sum(band.count for band in bands) / total if total else None
 
 
 def per_biome(manifest: Manifest) -> list[Count]:
@@ -88,17 +101,13 @@ def coverage(corpus: Corpus) -> list[Coverage]:
 
 def _coverage(corpus: Corpus, modality: Modality) -> Coverage:
     entries = corpus.ledger.entries(modality.name)
-    reasons = Counter(reason for entry in entries for reason in entry.missing.values())
-    bands = [band for group in corpus.statistics(modality.name).values() for band in group]
-    valid, total = sum(band.count for band in bands), sum(band.count + band.nodata for band in bands)
     return Coverage(
         modality,
         len(entries),
         len(corpus.shards),
         sum(entry.rows[1] - entry.rows[0] for entry in entries),
-        sum(reasons.values()),
-        _by_count(reasons),
-        valid / total if total else None,
+        {row: reason for entry in entries for row, reason in entry.missing.items()},
+        merge(entry.summary for entry in entries),
     )
 
 

@@ -51,23 +51,21 @@ REASON = "no ascending pass within 30 days <of the anchor>"
 
 
 def make_chip(number: int, lonlat: tuple[float, float], size_px: int, biome: int) -> Chip:
-    """A chip whose scene and level follow from its number."""
-    name = f"Forest & steppe of region {biome}"
-    location = Location(
-        location_id(*lonlat), *lonlat, f"eco-{biome:03d}", biome, f"Biome {biome}", biome, name, "Realm"
-    )
+    """A chip whose scene and level follow from its number; biome 0 is a point of which no region is known."""
+    region = (f"Biome {biome}", biome, f"Forest & steppe of region {biome}", "Realm") if biome else ()
+    location = Location(location_id(*lonlat), *lonlat, f"eco-{biome:03d}", biome, *region)
     scene = Scene.at_ms(f"A/{number}", 1.4865e12 + number * 29 * DAY_MS)
     acquisition = Acquisition(scene, "l2a" if number % 3 else "l1c")
-    return Chip(
-        location, Grid.around(lonlat, utm_crs(lonlat), size_px), acquisition, "val" if number % 5 == 0 else "train"
-    )
+    split = "val" if number % 5 == 0 else "train"
+    return Chip(location, Grid.around(lonlat, utm_crs(lonlat), size_px), acquisition, split)
 
 
-def make_manifest(folder: Path, count: int, size_px: int) -> Manifest:
-    """Chips of eight biomes, spread over the globe."""
+def make_manifest(folder: Path, count: int, size_px: int, biomes: int) -> Manifest:
+    """Chips of the first `biomes` biomes in turn, spread over the globe."""
     random = np.random.default_rng(0)
     lonlats = [(float(random.uniform(-179, 179)), float(random.uniform(-60, 75))) for _ in range(count)]
-    chips = [make_chip(number, lonlat, size_px, 1 + number % 8) for number, lonlat in enumerate(lonlats)]
+    numbers = [1 + number % biomes if biomes else 0 for number in range(count)]
+    chips = [make_chip(number, lonlats[number], size_px, biome) for number, biome in enumerate(numbers)]
     manifest = Manifest.freeze(chips, 0)
     manifest.write(folder / "manifest.parquet")
     return manifest
@@ -119,10 +117,10 @@ def make_block(corpus: Corpus, modality: Modality, rows: range) -> tuple[np.ndar
     return np.stack(blocks), missing
 
 
-def make_corpus(folder: Path, count: int = 20, size_px: int = 32, unfinished: int = 0) -> Corpus:
+def make_corpus(folder: Path, count: int = 20, size_px: int = 32, unfinished: int = 0, biomes: int = 8) -> Corpus:
     """A corpus in shards of 8 rows; the last `unfinished` shards of `echo` and `season` are not written."""
     folder.mkdir(parents=True, exist_ok=True)
-    make_manifest(folder, count, size_px)
+    make_manifest(folder, count, size_px, biomes)
     corpus = Corpus.create(folder, LAYERS, shard_rows=8)
     for shard in corpus.shards:
         for modality in LAYERS:
