@@ -26,7 +26,7 @@ def read_regions(engine: EarthEngine, asset_id: str, cache: Path) -> gpd.GeoData
     table = ee.FeatureCollection(asset_id).select(list(COLUMNS))
     features = list(engine.features(table, _PAGE))
     frame = gpd.GeoDataFrame.from_features(features, crs="EPSG:4326")
-    absent = [name for name in COLUMNS if name not in frame.columns]
+    absent = [name for name in COLUMNS if name not in frame.columns or frame[name].isna().all()]
     if absent:
         raise Fatal(f"the region table {asset_id} lacks the columns {', '.join(absent)}; name one that has them.")
     regions = frame[[*COLUMNS, "geometry"]].dropna(subset=["geometry"]).reset_index(drop=True)

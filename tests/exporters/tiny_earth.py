@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 from pyproj import Transformer
-from sandbox.stored import Projection, Query, StoredFeature, StoredImage, Window
 from shapely import Polygon
+
+from sandbox.stored import Projection, Query, StoredFeature, StoredImage, Window
 
 CRS = "EPSG:32632"
 LEFT, TOP, SIDE_M = 600000.0, 5200020.0, 109800.0
@@ -142,7 +143,7 @@ COVER = "ESA/WorldCover/v100"
 
 
 def statics() -> list[StoredImage]:
-    """Height rises 1 m per column of 10 m eastwards: a slope of atan(0.1). The canopy has holes in every third column."""
+    """Height rises 1 m per column of 10 m eastwards: a slope of atan(0.1). The canopy has holes."""
     return [
         single(ASTER, "b1", "int16", lambda c, r: c % 5000 + 0 * r),
         single(CANOPY[0], "b1", "uint8", lambda c, r: (c + r) % 40, lambda c, r: (c // 50) % 3 == 0),

@@ -1,0 +1,195 @@
+"""From a manifest to a store: what is written, what is asked, and what a crash costs."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporters import anchoring, catalog
+from exporters.anchoring import AnchorRules
+from exporters.client import Connection, connect
+from exporters.export import export, export_shard
+from exporters.regions import RESOLVE, read_regions
+from pipeline.corpus import MANIFEST, Corpus
+from pipeline.errors import Fatal, Transient
+from pipeline.manifest import Manifest
+from pipeline.progress import Silent
+from pipeline.spool import Spool
+from sandbox.faults import Fault
+from sandbox.server import Sandbox
+from sandbox.stored import StoredFeature
+from tests.exporters import tiny_earth
+from tests.exporters.chips import chip, location
+from tests.exporters.conftest import IMPATIENT
+from tests.exporters.tiny_earth import day
+
+SHARD_ROWS = 8
+
+
+def manifest_of(count: int = 20) -> Manifest:
+    """Half of the chips l2a with radar, half l1c without."""
+    full = [chip(day(2019, 6, 2), "l2a", day(2019, 6, 5), place=place) for place in range(0, count, 2)]
+    bare = [chip(day(2018, 3, 11), "l1c", place=place) for place in range(1, count, 2)]
+    return Manifest.freeze(full + bare, 0)
+
+
+def new_corpus(
+    folder: Path, manifest: Manifest, names: list[str] | None = None, shard_rows: int = SHARD_ROWS
+) -> tuple[Corpus, list]:
+    layers = catalog.bound(catalog.modalities(names), manifest)
+    manifest.write(folder / MANIFEST)
+    return Corpus.create(folder, layers, shard_rows), layers
+
+
+def breaking_after(chips: int) -> tuple[Fault, Fault]:
+    """Pixels of so many chips come, then none (the first rule that strikes is the only one)."""
+    return Fault("slow", "image:computePixels", next=chips, seconds=0.0), Fault("503", "image:computePixels", rate=1)
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    """Digests of everything in the store and the ledger."""
+    files = [path for part in ("corpus.zarr", "ledger") for path in (folder / part).rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_everything_is_written_with_one_request_a_chip(engine, sandbox, tmp_path):
+    corpus, layers = new_corpus(tmp_path, manifest_of())
+    reports = export(engine, corpus, layers, tmp_path / "spool", Silent())
+    assert not corpus.missing()
+    requests = sandbox.counters()["requests"]
+    assert requests == {"image:computePixels": 20, "value:compute": len(corpus.shards)}
+    assert engine.figures().requests - 3 == sandbox.counters()["total"], "both sides count alike"
+    assert [report.shard for report in reports] == list(corpus.shards)
+    assert not list((tmp_path / "spool").rglob("*.npz"))
+
+
+def test_every_row_without_data_has_its_reason(engine, tmp_path):
+    corpus, layers = new_corpus(tmp_path, manifest_of())
+    export(engine, corpus, layers, tmp_path / "spool", Silent())
+    for layer in layers:
+        values = corpus.read(layer.name, slice(0, 20))
+        reasons = {row: reason for entry in corpus.ledger.entries(layer.name) for row, reason in entry.missing.items()}
+        empty = {row for row in range(20) if not layer.valid(values[row]).any()}
+        assert set(reasons) == empty
+        assert all(reasons.values())
+    l1c = {row for row in range(20) if corpus.manifest[row].acquisition.level == "l1c"}
+    missing = {row for entry in corpus.ledger.entries("sentinel2_scl") for row in entry.missing}
+    assert missing == l1c
+
+
+def test_nothing_is_asked_when_nothing_is_missing(engine, sandbox, tmp_path):
+    corpus, layers = new_corpus(tmp_path, manifest_of())
+    export(engine, corpus, layers, tmp_path / "spool", Silent())
+    sandbox.reset_counters()
+    assert export(engine, corpus, layers, tmp_path / "spool", Silent()) == []
+    assert sandbox.counters()["total"] == 0
+
+
+def test_a_layer_added_later_costs_one_request_a_chip_and_touches_no_other(engine, sandbox, tmp_path):
+    corpus, first = new_corpus(tmp_path, manifest_of(), ["sentinel2", "lat"])
+    export(engine, corpus, first, tmp_path / "spool", Silent())
+    before = bytes_of(tmp_path)
+    corpus, layers = new_corpus(tmp_path, manifest_of(), ["sentinel2", "lat", "esa_worldcover", "aster"])
+    sandbox.reset_counters()
+    export(engine, corpus, layers, tmp_path / "spool", Silent())
+    assert sandbox.counters()["requests"] == {"image:computePixels": 20}
+    after = bytes_of(tmp_path)
+    assert all(after[path] == digest for path, digest in before.items() if "sentinel2" in path)
+
+
+def test_a_crash_costs_no_chip_twice_and_leaves_no_trace(sandbox, engine, tmp_path):
+    whole, layers = new_corpus(tmp_path / "whole", manifest_of())
+    export(engine, whole, layers, tmp_path / "whole" / "spool", Silent())
+    broken, _ = new_corpus(tmp_path / "broken", manifest_of())
+    patience = replace(IMPATIENT, transient_attempts=1)
+    hasty = connect(Connection("demo-project", url=sandbox.url, patience=patience, concurrency=2))
+    sandbox.reset_counters()
+    sandbox.faults(*breaking_after(5))
+    with pytest.raises(Transient, match="location .* could not be pulled.*same command"):
+        export(hasty, broken, layers, tmp_path / "broken" / "spool", Silent())
+    paid = sandbox.counters()["statuses_by_endpoint"]["image:computePixels"]["200"]
+    assert paid == 5
+    sandbox.faults()
+    sandbox.reset_counters()
+    reports = export(engine, broken, layers, tmp_path / "broken" / "spool", Silent())
+    assert sandbox.counters()["requests"]["image:computePixels"] == 20 - paid
+    assert sum(report.from_spool for report in reports) == paid
+    assert bytes_of(tmp_path / "broken") == bytes_of(tmp_path / "whole")
+
+
+def test_what_the_spool_lacks_is_all_that_is_asked(engine, sandbox, tmp_path):
+    corpus, layers = new_corpus(tmp_path, manifest_of())
+    first = [layer for layer in layers if layer.name in ("aster", "lat")]
+    hasty = connect(Connection("demo-project", url=sandbox.url, patience=replace(IMPATIENT, transient_attempts=1)))
+    sandbox.faults(*breaking_after(7))
+    with pytest.raises(Transient):
+        export(hasty, corpus, first, tmp_path / "spool", Silent())
+    sandbox.faults()
+    kept = [Spool(tmp_path / "spool").get(corpus.shards[0], row) for row in corpus.shards[0].rows]
+    kept = [each for each in kept if each is not None]
+    assert kept and all(set(each.values) == {"aster", "lat"} for each in kept)
+    export(engine, corpus, layers, tmp_path / "spool", Silent())
+    untouched, _ = new_corpus(tmp_path / "untouched", manifest_of())
+    export(engine, untouched, layers, tmp_path / "untouched" / "spool", Silent())
+    assert bytes_of(tmp_path) == bytes_of(tmp_path / "untouched")
+
+
+def test_threads_and_shards_at_once_do_not_change_a_byte(engine, sandbox, tmp_path):
+    one, layers = new_corpus(tmp_path / "one", manifest_of())
+    export(engine, one, layers, tmp_path / "one" / "spool", Silent())
+    slow = connect(Connection("demo-project", url=sandbox.url, patience=IMPATIENT, concurrency=1))
+    other, _ = new_corpus(tmp_path / "other", manifest_of())
+    export(slow, other, layers, tmp_path / "other" / "spool", Silent(), shards_at_once=3)
+    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "other")
+
+
+def test_one_shard_can_be_done_alone(engine, tmp_path):
+    corpus, layers = new_corpus(tmp_path, manifest_of())
+    report = export_shard(engine, corpus, corpus.shards[1], layers, Spool(tmp_path / "spool"), Silent())
+    assert report.pulled == SHARD_ROWS and set(report.names) == {layer.name for layer in layers}
+    assert corpus.shards[1] not in corpus.missing()
+    assert len(corpus.missing()) == len(corpus.shards) - 1
+
+
+def region(number: int) -> StoredFeature:
+    names = {"ECO_NAME": f"Region {number}", "BIOME_NUM": 4, "BIOME_NAME": "Forest", "REALM": "P", "ECO_ID": number}
+    return StoredFeature(f"{number:04d}", tiny_earth.outline(tiny_earth.LEFT + 10 * number, 1000.0), names)
+
+
+def test_regions_are_read_page_by_page_and_once(tmp_path):
+    with Sandbox(catalog=tiny_earth.TinyEarth([], {RESOLVE: [region(number) for number in range(450)]})) as server:
+        engine = connect(Connection("demo-project", url=server.url, patience=IMPATIENT))
+        server.reset_counters()
+        frame = read_regions(engine, RESOLVE, tmp_path / "cache.parquet")
+        assert server.counters()["requests"] == {"table:computeFeatures": 3}
+        assert len(frame) == 450 and frame.crs.to_epsg() == 4326
+        assert sorted(frame["ECO_ID"]) == list(range(450))
+        again = read_regions(engine, RESOLVE, tmp_path / "cache.parquet")
+        assert server.counters()["total"] == 3
+        assert np.array_equal(again["ECO_ID"], frame["ECO_ID"])
+
+
+def test_a_region_table_without_the_columns_is_refused(tmp_path):
+    feature = StoredFeature("0", tiny_earth.outline(), {"NAME": "x"})
+    with Sandbox(catalog=tiny_earth.TinyEarth([], {"my/regions": [feature]})) as server:
+        engine = connect(Connection("demo-project", url=server.url, patience=IMPATIENT))
+        with pytest.raises(Fatal, match="my/regions.*ECO_NAME"):
+            read_regions(engine, "my/regions", tmp_path / "cache.parquet")
+    assert not (tmp_path / "cache.parquet").exists()
+
+
+@pytest.mark.slow
+def test_a_corpus_of_500_costs_at_most_1_05_requests_a_location(sandbox, tmp_path):
+    engine = connect(Connection("demo-project", url=sandbox.url))
+    places = [location(place) for place in range(1500)]
+    rules = AnchorRules(years=(2018, 2019, 2020), size_px=12)
+    found = anchoring.anchor(engine, places, {"7": 500}, rules, tmp_path / "parts", Silent())
+    corpus, layers = new_corpus(tmp_path, Manifest.freeze(found.chips, 0), shard_rows=128)
+    export(engine, corpus, layers, tmp_path / "spool", Silent())
+    assert len(corpus.manifest) == 500
+    assert engine.figures().requests <= 525
+    assert engine.figures().retries == 0

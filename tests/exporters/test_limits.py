@@ -1,0 +1,175 @@
+"""The limiter, the retries and the divided batches, on a clock that tests move."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporters import threads
+from exporters.batches import AtOnce
+from exporters.faults import TimedOut
+from exporters.limiter import Limiter
+from exporters.retry import Patience, Retry
+from pipeline.errors import Fatal, Missing, Throttled, TooLarge, Transient
+
+
+class HandClock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.time_s = 1000.0
+        self.slept: list[float] = []
+        self._lock = threading.Lock()
+
+    def now(self) -> float:
+        return self.time_s
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self.slept.append(seconds)
+            self.time_s += seconds
+
+
+@given(st.integers(1, 10), st.floats(1, 200), st.integers(1, 80))
+def test_no_second_sees_more_requests_than_the_rate_and_one_burst(concurrency, rate, count):
+    clock = HandClock()
+    limiter = Limiter(concurrency, rate, clock)
+    starts = []
+    for _ in range(count):
+        with limiter.slot():
+            starts.append(clock.now())
+    for start in starts:
+        within = sum(start <= other < start + 1.0 for other in starts)
+        assert within <= rate + concurrency + 1
+
+
+def test_a_pause_holds_everyone():
+    clock = HandClock()
+    limiter = Limiter(5, 100, clock)
+    limiter.pause(3.0)
+    with limiter.slot():
+        assert clock.now() >= 1003.0
+
+
+def test_no_more_than_the_concurrency_is_in_flight():
+    limiter, inside, most, lock = Limiter(3, 1e6), [], [], threading.Lock()
+
+    def work(item: int) -> None:
+        with limiter.slot():
+            with lock:
+                inside.append(item)
+                most.append(len(inside))
+            with lock:
+                inside.remove(item)
+
+    list(threads.each(work, range(50), 20))
+    assert max(most) <= 3
+
+
+def failing(*errors: Exception):
+    """A call that raises these one after the other, then answers."""
+    left = list(errors)
+
+    def call() -> str:
+        if left:
+            raise left.pop(0)
+        return "answer"
+
+    return call
+
+
+@given(st.integers(0, 6), st.integers(0, 2**32))
+def test_transient_failures_are_forgiven_up_to_the_budget(failures, seed):
+    clock = HandClock()
+    retry = Retry(Patience(transient_attempts=5), seed, clock)
+    call = failing(*[Transient("broken")] * failures)
+    if failures < 5:
+        assert retry.run(call) == "answer"
+    else:
+        with pytest.raises(Transient, match="broken"):
+            retry.run(call)
+    assert all(0 <= wait <= 2.0 ** (n + 1) for n, wait in enumerate(clock.slept))
+
+
+def test_waits_are_jittered_and_repeat_with_the_seed():
+    def waits(seed: int) -> list[float]:
+        clock = HandClock()
+        Retry(Patience(), seed, clock).run(failing(*[Transient("x")] * 5))
+        return clock.slept
+
+    assert waits(1) == waits(1) != waits(2)
+
+
+def test_refusals_are_no_failed_attempts_but_patience_ends():
+    clock = HandClock()
+    retry = Retry(Patience(transient_attempts=2, throttled_s=600, longest_wait_s=10), 0, clock)
+    assert retry.run(failing(*[Throttled("429")] * 30)) == "answer"
+    with pytest.raises(Transient, match="600 s.*again later"):
+        retry.run(failing(*[Throttled("429")] * 10_000))
+
+
+def test_what_the_server_asks_for_is_waited():
+    clock = HandClock()
+    Retry(Patience(), 0, clock).run(failing(Throttled("429", retry_after_s=42.0)))
+    assert clock.slept[0] >= 42.0
+
+
+def test_a_time_out_is_tried_once_more_then_divided():
+    clock = HandClock()
+    retry = Retry(Patience(), 0, clock)
+    assert retry.run(failing(TimedOut("t"))) == "answer"
+    with pytest.raises(TooLarge):
+        retry.run(failing(TimedOut("t"), TimedOut("t")))
+
+
+@pytest.mark.parametrize("error", [Missing("m"), Fatal("f"), TooLarge("t")])
+def test_what_will_not_change_is_not_tried_again(error):
+    clock = HandClock()
+    with pytest.raises(type(error)):
+        Retry(Patience(), 0, clock).run(failing(error))
+    assert clock.slept == []
+
+
+@given(st.integers(1, 60), st.integers(1, 40), st.integers(1, 60))
+def test_divided_batches_cover_everything_once_and_remember(count, capacity, limit):
+    at_once, refused = AtOnce(limit), []
+
+    def request(part):
+        if len(part) > capacity:
+            refused.append(len(part))
+            raise TooLarge("memory")
+        return list(part)
+
+    answered = [item for part in at_once.ask(range(count), request) for item in part]
+    assert answered == list(range(count))
+    assert len(refused) <= 6, "halving 60 reaches 1 in six steps"
+    assert len(refused) == len(set(refused)), "a refused size is not asked for again"
+    refused.clear()
+    list(at_once.ask(range(count), request))
+    assert not refused
+
+
+def test_a_single_item_that_is_too_large_stops():
+    def request(part):
+        raise TooLarge("User memory limit exceeded.")
+
+    with pytest.raises(Fatal, match="memory limit"):
+        list(AtOnce(8).ask([1, 2, 3], request))
+
+
+def test_after_a_failure_nothing_new_begins_and_finished_work_is_kept():
+    done = []
+
+    def work(item: int) -> int:
+        if item == 3:
+            raise Fatal("stop")
+        done.append(item)
+        return item
+
+    with pytest.raises(Fatal):
+        list(threads.each(work, range(1000), 1))
+    assert done[:3] == [0, 1, 2]
+    assert len(done) < 1000

@@ -1,0 +1,182 @@
+"""Every layer that is discovered: it constructs, survives storage, and its graph says what its specification says."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import ee
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporters import catalog, encoding
+from exporters.expressions import month_start
+from exporters.modalities.era5 import WINDOWS
+from exporters.sources import Local, Pixels, Region
+from pipeline.errors import Fatal
+from pipeline.manifest import Manifest
+from pipeline.modality import Band, Modality
+from tests.exporters.chips import chip
+from tests.exporters.tiny_earth import day
+
+LAYERS = catalog.modalities()
+FULL = chip(day(2019, 6, 2), "l2a", day(2019, 6, 5), day(2019, 5, 30))
+each_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
+USER_FILE = """
+from exporters.expressions import static
+from pipeline.modality import Band, Modality
+mine = Modality(name="{name}", title="Mine", bands=(Band("a"),), dtype="float32", nodata=-1.0, source=static(None))
+"""
+
+
+def calls(graph: object) -> list[tuple[str, dict]]:
+    """Every function call of an encoded graph with its arguments."""
+    if isinstance(graph, dict):
+        inner = [found for value in graph.values() for found in calls(value)]
+        call = graph.get("functionInvocationValue")
+        return [(call["functionName"], call.get("arguments", {})), *inner] if call else inner
+    return [found for value in graph for found in calls(value)] if isinstance(graph, list) else []
+
+
+def graph_of(layer: Modality) -> dict:
+    """The layer's graph for a chip that has every scene."""
+    if isinstance(layer.source, Pixels):
+        return ee.serializer.encode(encoding.stored_image(layer, layer.source, FULL))
+    return ee.serializer.encode(layer.source.image(FULL))
+
+
+def test_the_published_corpus_has_these_layers():
+    assert {layer.name: len(layer.bands) for layer in LAYERS} == {
+        "sentinel2": 13, "sentinel2_cloudmask": 1, "sentinel2_cloudprod": 1, "sentinel2_scl": 1, "sentinel1": 8,
+        "aster": 2, "era5": 12, "dynamic_world": 1, "canopy_height_eth": 2, "esa_worldcover": 1, "lat": 2, "lon": 2,
+        "month": 2, "biome": 1, "eco_region": 1,
+    }  # fmt: skip
+
+
+@each_layer
+def test_the_specification_survives_storage(layer):
+    stored = json.loads(json.dumps(layer.specification()))
+    assert Modality.from_specification(stored) == layer
+
+
+@each_layer
+def test_a_reader_finds_what_they_need(layer):
+    assert layer.title and all(band.units for band in layer.bands)
+    assert all(re.fullmatch("#[0-9a-f]{6}", category.colour) for category in layer.categories)
+    if not isinstance(layer.source, Local):
+        assert layer.assets and layer.reference.startswith("https://")
+    if layer.extent == "pixel":
+        assert layer.display.style != "none"
+
+
+@each_layer
+def test_the_graph_says_what_the_specification_says(layer, engine):
+    if isinstance(layer.source, Local):
+        pytest.skip("no graph: it follows from the chip")
+    found = calls(graph_of(layer))
+    names = [name for name, _ in found]
+    assert ("Image.resample" in names) == (layer.resampling == "bilinear")
+    assert not any(name.startswith("Image.reproject") for name in names)
+    if isinstance(layer.source, Pixels):
+        (unmasked,) = [arguments for name, arguments in found if name == "Image.unmask"]
+        assert unmasked["sameFootprint"] == {"constantValue": False}
+
+
+@each_layer
+def test_the_graph_touches_no_asset_but_those_it_names(layer, engine):
+    if isinstance(layer.source, Local):
+        pytest.skip("no graph: it follows from the chip")
+    text = json.dumps(graph_of(layer))
+    loaded = set(re.findall(r'"((?:COPERNICUS|ECMWF|GOOGLE|ESA|users|projects)/[^"]+)"', text))
+    assert loaded
+    assert all(any(asset.startswith(known) for known in layer.assets) for asset in loaded)
+
+
+@given(st.datetimes(min_value=month_start(day(2016, 1, 1)).replace(tzinfo=None)), st.sampled_from(sorted(WINDOWS)))
+def test_climate_windows_are_whole_months_that_end_with_the_anchors(date, window):
+    if date.year > 9990:
+        return
+    start, end = (month_start(date, months) for months in WINDOWS[window])
+    months = (end.year - start.year) * 12 + end.month - start.month
+    assert months == {"previous_month": 1, "current_month": 1, "year": 12}[window]
+    assert start.day == end.day == 1
+    this_month = month_start(date)
+    assert end == (this_month if window == "previous_month" else month_start(date, 1))
+
+
+@each_layer
+def test_stored_values_keep_data_apart_from_nodata(layer):
+    if not encoding.is_rounded(layer):
+        pytest.skip("stored as it comes")
+    extremes = encoding.stored_values(layer, np.array([-1e12, 0.0, 1e12, np.nan]))
+    assert layer.valid(extremes).tolist() == [True, True, True, False]
+
+
+@given(st.floats(-300, 300), st.sampled_from([layer for layer in LAYERS if encoding.is_rounded(layer)]))
+def test_rounding_loses_no_more_than_half_a_step(value, layer):
+    low, high = (limit * layer.scale for limit in encoding.stored_limits(layer))
+    (stored,) = layer.physical(encoding.stored_values(layer, np.array([value])))
+    assert stored == pytest.approx(min(max(value, low), high), abs=layer.scale * 0.5001)
+
+
+def test_nan_travels_as_a_number_and_comes_back():
+    layer = Modality(name="x", title="X", bands=(Band("a"),), dtype="float32", nodata=float("nan"))
+    arrived = encoding.arrived(layer, [np.array([[encoding.NAN_SENTINEL, 1.5]], dtype=np.float32)])
+    assert np.isnan(arrived[0, 0, 0]) and arrived[0, 0, 1] == 1.5
+
+
+def test_a_dtype_that_earth_engine_lacks_is_refused(engine):
+    layer = Modality(name="x", title="X", bands=(Band("a"),), dtype="int64", nodata=-1, source=Pixels(lambda c: None))
+    with pytest.raises(Fatal, match="int64"):
+        encoding.stored_image(layer, Pixels(lambda of: ee.Image(1)), FULL)
+
+
+def test_names_keep_the_order_they_are_asked_in():
+    assert [layer.name for layer in catalog.modalities(["lon", "aster", "lat"])] == ["lon", "aster", "lat"]
+
+
+def test_an_unknown_name_offers_the_nearest():
+    with pytest.raises(Fatal, match="'sentinel_2'.*did you mean 'sentinel2'"):
+        catalog.modalities(["sentinel_2"])
+
+
+def test_a_name_asked_for_twice_is_refused():
+    with pytest.raises(Fatal, match="twice"):
+        catalog.modalities(["lat", "lon", "lat"])
+
+
+def test_a_users_file_adds_a_layer(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(USER_FILE.format(name="mine"))
+    assert [layer.name for layer in catalog.modalities(["mine", "lat"], [path])] == ["mine", "lat"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (USER_FILE.format(name="aster"), "defined twice"),
+        ("x = 1", "defines no Modality"),
+        ("def broken(:", "SyntaxError"),
+        ("import nowhere_to_be_found", "nowhere_to_be_found"),
+        (USER_FILE.replace(", source=static(None)", "").format(name="mine"), "no source"),
+    ],
+)
+def test_a_users_file_that_cannot_serve_is_refused(tmp_path, content, said):
+    path = tmp_path / "mine.py"
+    path.write_text(content)
+    with pytest.raises(Fatal, match=said):
+        catalog.modalities(None, [path])
+
+
+def test_a_users_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(Fatal, match="absent.py"):
+        catalog.modalities(None, [tmp_path / "absent.py"])
+
+
+def test_ecoregion_classes_come_from_the_manifest():
+    manifest = Manifest.freeze([FULL], 0)
+    (layer,) = catalog.bound(catalog.modalities(["eco_region"]), manifest)
+    assert [(category.code, category.name) for category in layer.categories] == [(664, "Somewhere")]
+    assert isinstance(layer.source, Local) and not isinstance(layer.source, Region)
