@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from sandbox import images
 from sandbox.dates import Date, DateRange, coerced_date
 from sandbox.element_collections import Collection, coerced_collection
+from sandbox.error_margins import ErrorMargin
 from sandbox.errors import EarthEngineError
 from sandbox.features import Feature
 from sandbox.filters import Filter
@@ -17,14 +17,6 @@ from sandbox.images import Image
 from sandbox.projections import projection_of
 from sandbox.reducers import Reducer
 from sandbox.stored import Projection
-
-
-@dataclass(frozen=True)
-class ErrorMargin:
-    """How far off a geometry operation may be."""
-
-    value: float
-    unit: str = "meters"
 
 
 def type_name(value: Any) -> str:

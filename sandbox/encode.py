@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sandbox.coercion import ErrorMargin
 from sandbox.dates import Date, DateRange
 from sandbox.element_collections import Collection
+from sandbox.error_margins import ErrorMargin
 from sandbox.errors import EarthEngineError
 from sandbox.features import Feature, index_of
 from sandbox.geometry import Geometry

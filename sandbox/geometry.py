@@ -16,7 +16,6 @@ from pyproj import Geod, Transformer
 from shapely.geometry import LineString, MultiLineString, MultiPoint, MultiPolygon, Point, Polygon, mapping
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import LinearRing
-from shapely.ops import transform as shapely_transform
 
 from sandbox import grids
 from sandbox.errors import EarthEngineError
@@ -220,14 +219,14 @@ def buffered(geometry: Geometry, distance_m: float) -> Geometry:
     plane, lon0 = _local_plane(shape.centroid)
     west, south, east, north = shape.bounds
     step = max(east - west, north - south) / 64
-    flat = shapely_transform(plane.transform, shape.segmentize(step) if step else shape)
+    flat = grids.moved(shape.segmentize(step) if step else shape, plane.transform)
     grown = flat.buffer(distance_m, quad_segs=16)
 
     def back(x: Any, y: Any) -> Any:
         lon, lat = plane.transform(x, y, direction="INVERSE")
         return _near(lon, lon0), lat
 
-    return Geometry(shapely_transform(back, grown))
+    return Geometry(grids.moved(grown, back))
 
 
 @algorithm("Geometry.buffer")

@@ -8,11 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
-from shapely.ops import transform as shapely_transform
 
 from sandbox.errors import EarthEngineError
 from sandbox.stored import Projection, Window
@@ -124,8 +124,13 @@ def project(shape: BaseGeometry, source: str, target: str) -> BaseGeometry:
     """A geometry's vertices in another CRS."""
     if same_crs(source, target):
         return shape
-    move: Callable[..., Any] = transformer(source, target).transform
-    return shapely_transform(move, shape)
+    return moved(shape, transformer(source, target).transform)
+
+
+def moved(shape: BaseGeometry, move: Callable[[Any, Any], Any]) -> BaseGeometry:
+    """A geometry with each vertex where `move(x, y)` puts it."""
+    moved_shape: BaseGeometry = shapely.transform(shape, lambda xy: np.column_stack(move(xy[:, 0], xy[:, 1])))
+    return moved_shape
 
 
 def centres(grid: PixelGrid) -> tuple[Coordinates, Coordinates]:
@@ -143,8 +148,8 @@ def is_axis_aligned(transform: tuple[float, ...]) -> bool:
 def positions(grid: PixelGrid, crs: str) -> tuple[Coordinates, Coordinates]:
     """The coordinates of pixel centres in another CRS, both (height, width)."""
     x, y = np.broadcast_arrays(*centres(grid))
-    moved = transformer(grid.crs, crs).transform(np.ascontiguousarray(x), np.ascontiguousarray(y))
-    return moved[0], moved[1]
+    there = transformer(grid.crs, crs).transform(np.ascontiguousarray(x), np.ascontiguousarray(y))
+    return there[0], there[1]
 
 
 def geographic(crs: str) -> bool:

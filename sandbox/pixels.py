@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Picture
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
@@ -126,12 +127,10 @@ def _png(array: NDArray[Any], grid: PixelGrid) -> bytes:
     names = list(array.dtype.names or ())
     if len(names) not in (1, 3, 4):
         raise EarthEngineError("PNG output needs 1, 3 or 4 bands; select them or ask for GEO_TIFF.")
-    profile = {"driver": "PNG", "width": grid.width, "height": grid.height, "count": len(names), "dtype": "uint8"}
-    with MemoryFile() as memory:
-        with memory.open(**profile) as target:
-            for place, name in enumerate(names, start=1):
-                target.write(np.clip(array[name], 0, 255).astype(np.uint8), place)
-        return bytes(memory.read())
+    layers = [np.clip(array[name], 0, 255).astype(np.uint8) for name in names]
+    buffer = io.BytesIO()
+    Picture.fromarray(layers[0] if len(layers) == 1 else np.dstack(layers)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 _WRITERS = {"NPY": _npy, "GEO_TIFF": _geotiff, "PNG": _png}

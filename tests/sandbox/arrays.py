@@ -11,7 +11,6 @@ import shapely
 from pyproj import Transformer
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
-from shapely.ops import transform
 
 from sandbox.stored import Projection, Query, StoredFeature, StoredImage, Window
 
@@ -54,7 +53,8 @@ def outline(band: ArrayBand) -> BaseGeometry:
     if band.projection.crs == "EPSG:4326":
         return shape
     move = Transformer.from_crs(band.projection.crs, "EPSG:4326", always_xy=True).transform
-    return transform(move, shape.segmentize(max(width * abs(a), height * abs(e)) / 16))
+    edges = shape.segmentize(max(width * abs(a), height * abs(e)) / 16)
+    return shapely.transform(edges, lambda xy: np.column_stack(move(xy[:, 0], xy[:, 1])))
 
 
 def array_image(asset_id: str, bands: list[ArrayBand], **properties: Any) -> StoredImage:

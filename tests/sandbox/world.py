@@ -41,6 +41,11 @@ def connect(sandbox: Sandbox, project: str = "demo") -> None:
     ee.data.setMaxRetries(0)
 
 
+def connected_to(sandbox: Sandbox) -> bool:
+    """Whether the client, whose state is global, still speaks to this sandbox."""
+    return ee.data._get_state().cloud_api_base_url == sandbox.url
+
+
 def _sentinel2(day: str, cloud: float, offset: int):
     bands = [
         ArrayBand("B2", ramp(400, 400) + offset, UTM_10M),
@@ -105,3 +110,16 @@ def catalog() -> ArrayCatalog:
             ]
         },
     )  # fmt: skip
+
+
+def grid(x: float, y: float, width: int, height: int, step: float = 10.0, crs: str = "EPSG:32632"):
+    """A computePixels grid with its upper left corner at (x, y)."""
+    affine = {"scaleX": step, "shearX": 0, "translateX": x, "shearY": 0, "scaleY": -step, "translateY": y}
+    return {"dimensions": {"width": width, "height": height}, "affineTransform": affine, "crsCode": crs}
+
+
+def pixels(image, x: float = 500000.0, y: float = 5100000.0, width: int = 8, height: int = 8, step: float = 10.0,
+           crs: str = "EPSG:32632"):  # fmt: skip
+    """The structured array that the client gets for an image."""
+    request = {"expression": image, "fileFormat": "NUMPY_NDARRAY", "grid": grid(x, y, width, height, step, crs)}
+    return ee.data.computePixels(request)

@@ -1,0 +1,20 @@
+"""How far off a geometry operation may be. The sandbox works exactly and only carries these along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sandbox.registry import algorithm
+
+
+@dataclass(frozen=True)
+class ErrorMargin:
+    """A distance, in metres unless `unit` says otherwise."""
+
+    value: float
+    unit: str = "meters"
+
+
+@algorithm("ErrorMargin")
+def error_margin(value: float | None, unit: str | None) -> ErrorMargin:
+    return ErrorMargin(value or 0.0, unit or "meters")

@@ -1,0 +1,26 @@
+"""A running sandbox of the shared catalogue, with the real client pointed at it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sandbox.quotas import OFF
+from sandbox.server import Sandbox
+
+from . import world
+
+
+@pytest.fixture(scope="module")
+def running():
+    with Sandbox(world.catalog(), quotas=OFF) as sandbox:
+        world.connect(sandbox)
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running):
+    if not world.connected_to(running):
+        world.connect(running)
+    running.faults()
+    running.reset_counters()
+    return running
