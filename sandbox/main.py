@@ -14,6 +14,7 @@ from typing import Any
 from sandbox.catalogs import Catalogs
 from sandbox.faults import Fault
 from sandbox.folder import RasterFolder
+from sandbox.planet import Planet
 from sandbox.quotas import OFF, Quotas
 from sandbox.server import Sandbox
 from sandbox.stored import Catalog
@@ -29,12 +30,10 @@ Counters: GET {url}/sandbox/counters    Faults: POST {url}/sandbox/faults    Sto
 
 def catalog_of(seed: int, rasters: Path | None = None, index: Path | None = None) -> Catalog:
     """The procedural planet of a seed; with a folder of rasters and its index, those first."""
-    from sandbox.planet import Planet
-
-    planet: Catalog = Planet(seed)
     if rasters is None:
-        return planet
-    return Catalogs(RasterFolder(rasters, index if index is not None else rasters / "index.toml"), planet)
+        return Planet(seed)
+    folder = RasterFolder(rasters, index if index is not None else rasters / "index.toml")
+    return Catalogs(folder, Planet(seed))
 
 
 def _wait(with_parent: bool) -> None:

@@ -34,10 +34,13 @@ def post(sandbox, body=None, project="demo"):
     ("make", "message"),
     [
         (lambda: ee.Image("no/such"), r"Image.load: Image asset 'no/such' not found \(does not exist or caller"),
-        (lambda: ee.ImageCollection("no/such").size(), "ImageCollection.load: ImageCollection asset 'no/such' not found"),
+        (lambda: ee.ImageCollection("no/such").size(), "ImageCollection.load: ImageCollection asset 'no/such' not"),
         (lambda: ee.FeatureCollection("no/such").size(), "Collection.loadTable: Collection asset 'no/such' not found"),
         (lambda: ee.Image(world.DEM).select("b2"), r"pattern 'b2' did not match any bands. Available bands: \[b1\]"),
-        (lambda: ee.Image(ee.Algorithms.If(True, "a", 0)).bandNames(), "Invalid type.\nExpected type: Image<unknown bands>.\nActual type: String"),
+        (
+            lambda: ee.Image(ee.Algorithms.If(True, "a", 0)).bandNames(),
+            "Invalid type.\nExpected type: Image<unknown bands>.\nActual type: String",
+        ),
         (lambda: ee.List([]).get(0), "out of range"),
         (lambda: ee.Image(world.DEM).connectedPixelCount(), "'Image.connectedPixelCount'"),
     ],
