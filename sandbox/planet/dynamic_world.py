@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.planet.ground import M, Ground, Surface
+from sandbox.planet.ground import Ground, M, Surface
 from sandbox.planet.lattice import Lattice
 from sandbox.planet.noise import hash_int
 from sandbox.planet.raster import LazyImage, PlanetBand

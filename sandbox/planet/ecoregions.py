@@ -109,5 +109,3 @@ def _name(seed: int, label: int, biome: int) -> str:
     place = _HEADS[word % len(_HEADS)] + _TAILS[word // 97 % len(_TAILS)]
     side = ("", "Northern ", "Western ", "Upper ", "Central ")[word // 9973 % 5]
     return f"{side}{place} {_NOUNS[biome]}"
-
-

@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.planet.lattice import Lattice, covering, knot_lonlat, spread
-from sandbox.planet.geodesy import earth_centred
+from sandbox.planet.lattice import Lattice, covering, knot_lonlat, knot_positions, pixel_positions, spread
 from sandbox.planet.noise import Noise, hash_words
 from sandbox.planet.parcels import Parcels, parcels_of
 from sandbox.planet.world import CHANNELS, World
@@ -76,7 +75,6 @@ class Ground:
     swing_c: F32
     rain_mm: F32
     rain_season: F32
-    positions_m: F64
     notes: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def derived(self, name: str, make: Callable[[Ground], T]) -> T:
@@ -89,7 +87,7 @@ class Ground:
     def cut(self, window: Window) -> Ground:
         rows = slice(window.row - self.window.row, window.row - self.window.row + window.height)
         columns = slice(window.column - self.window.column, window.column - self.window.column + window.width)
-        arrays = {
+        arrays: dict[str, Any] = {
             name: np.ascontiguousarray(getattr(self, name)[..., rows, columns])
             for name in self.__dataclass_fields__
             if name not in ("window", "notes")
@@ -176,7 +174,7 @@ class Surface:
         step = lattice.step
         around = Window(nodes.column * step, nodes.row * step, nodes.width * step, nodes.height * step)
         lon, lat = knot_lonlat(lattice, around)
-        positions = spread(earth_centred(lon, lat), nodes, spacing)
+        positions = spread(knot_positions(lattice, around), nodes, spacing)
         channels = spread(self.world.sample(lon, lat), nodes, spacing)
         return (spread(lon, nodes, spacing), spread(lat, nodes, spacing)), positions, channels, nodes
 
@@ -185,7 +183,7 @@ class Surface:
         slow = spread(_slow_stack(nodes), window, lattice.step)
         fields = dict(zip(_SLOW, slow, strict=True))
         knots = knot_lonlat(lattice, window)
-        positions = spread(earth_centred(*knots), window, lattice.knot)
+        positions = pixel_positions(lattice, window)
         index = self.noise.fine_index(positions)
         fine = self.noise.fine(index, self.seed + 1)
         lon, lat = spread(knots[0], window, lattice.knot), spread(knots[1], window, lattice.knot)
@@ -195,7 +193,7 @@ class Surface:
             window=window, height_m=fields["height"], east=fields["east"], north=fields["north"],
             material=material, parcel=parcels.byte, fine=fine, fine_index=index,
             warmth_c=fields["warmth"], swing_c=fields["swing"], rain_mm=fields["rain"],
-            rain_season=fields["season"], positions_m=positions,
+            rain_season=fields["season"],
         )  # fmt: skip
 
 
@@ -333,4 +331,3 @@ def byte_noise(seed: int, window: Window) -> NDArray[np.uint32]:
     columns = np.arange(window.column, window.column + window.width, dtype=np.int64)
     rows = np.arange(window.row, window.row + window.height, dtype=np.int64)
     return hash_words(seed, columns[None, :], rows[:, None])
-

@@ -5,7 +5,8 @@ A value at a pixel depends on the pixel's absolute lattice index alone, so that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -81,15 +82,32 @@ def spread(values: NDArray[Any], window: Window, spacing: int) -> NDArray[Any]:
 
 
 def knot_lonlat(lattice: Lattice, window: Window) -> tuple[F64, F64]:
-    """Exact degrees at the knots that enclose a window."""
-    first_column, columns = covering(window.column, window.width, lattice.knot)
-    first_row, rows = covering(window.row, window.height, lattice.knot)
-    return lattice.lonlat(
+    """Exact degrees at the knots that enclose a window (shared: not to be written to)."""
+    lon, lat, _ = _knots(replace(lattice, step=1), *_enclosing(lattice, window))
+    return lon, lat
+
+
+def knot_positions(lattice: Lattice, window: Window) -> F64:
+    """Earth-centred metres (3, rows, columns) at the same knots (shared: not to be written to)."""
+    return _knots(replace(lattice, step=1), *_enclosing(lattice, window))[2]
+
+
+def _enclosing(lattice: Lattice, window: Window) -> tuple[int, int, int, int]:
+    return (
+        *covering(window.column, window.width, lattice.knot),
+        *covering(window.row, window.height, lattice.knot),
+    )
+
+
+@lru_cache(maxsize=512)
+def _knots(lattice: Lattice, first_column: int, columns: int, first_row: int, rows: int) -> tuple[F64, F64, F64]:
+    lon, lat = lattice.lonlat(
         (first_column + np.arange(columns, dtype=np.float64)) * lattice.knot,
         (first_row + np.arange(rows, dtype=np.float64)) * lattice.knot,
     )
+    return lon, lat, earth_centred(lon, lat)
 
 
 def pixel_positions(lattice: Lattice, window: Window) -> F64:
     """Earth-centred metres (3, height, width) of pixel centres, within a few centimetres."""
-    return spread(earth_centred(*knot_lonlat(lattice, window)), window, lattice.knot)
+    return spread(knot_positions(lattice, window), window, lattice.knot)

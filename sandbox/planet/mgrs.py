@@ -54,9 +54,7 @@ class Tile:
 @lru_cache(maxsize=65536)
 def centre_of(tile: Tile) -> tuple[float, float]:
     """Degrees of the middle of the square."""
-    lon, lat = lonlat_from_utm(
-        np.array([tile.east * 1e5 + 5e4]), np.array([tile.north * 1e5 + 5e4]), tile.epsg
-    )
+    lon, lat = lonlat_from_utm(np.array([tile.east * 1e5 + 5e4]), np.array([tile.north * 1e5 + 5e4]), tile.epsg)
     return float((lon[0] + 180) % 360 - 180), float(lat[0])
 
 

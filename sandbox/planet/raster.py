@@ -87,7 +87,7 @@ class LazyImage(StoredImage):
             object.__setattr__(self, name, value)
 
     @property
-    def bands(self) -> tuple[PlanetBand, ...]:  # type: ignore[override]
+    def bands(self) -> tuple[PlanetBand, ...]:
         made: tuple[PlanetBand, ...] | None = self.__dict__.get("_made")
         if made is None:
             made = self.__dict__["_make"]()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from sandbox.planet.geometry import lonlat_boxes, touches
@@ -19,6 +20,8 @@ from sandbox.planet.sky import Weather
 from sandbox.planet.timeline import DAY_MS, day_of, stamp
 from sandbox.planet.world import CHANNELS, World
 from sandbox.stored import Query, QueryTooLarge
+
+F64 = NDArray[np.float64]
 
 _GLOBAL_L2A = day_of(2018, 12, 13)
 _FIRST_L2A = day_of(2017, 3, 28)
@@ -99,11 +102,13 @@ class SceneCatalog:
         Raises:
             QueryTooLarge: there is no region, or more than 5,000 scenes would have to be listed.
         """
-        strips = list(self._strips(query.region))
         first, last = _period(query)
-        # Five-daily passes: an upper bound good enough to refuse before listing.
-        if len(strips) * max((last - first) / DAY_MS / 5, 1) > 4 * _LIMIT:
-            raise QueryTooLarge(f"{len(strips)} passes over the region would give more than {_LIMIT} scenes")
+        strips: list[Strip] = []
+        for strip in self._strips(query.region):
+            strips.append(strip)
+            # Five-daily passes: a bound good enough to refuse before listing.
+            if len(strips) * (last - first) / DAY_MS / 5 > 2 * _LIMIT:
+                raise QueryTooLarge(f"{len(strips)} passes or more over the region give more than {_LIMIT} scenes")
         scenes = [scene for strip in strips for scene in self.of_strip(strip, first, last)]
         if len(scenes) > _LIMIT:
             raise QueryTooLarge(f"the query gives {len(scenes)} scenes, more than {_LIMIT}")
@@ -163,7 +168,7 @@ class SceneCatalog:
         )  # fmt: skip
         return [Scene(strip, d, _NAMES[s], t, k, c, key ^ (d << 20), u) for d, s, t, k, c, u in rows]
 
-    def _cloudiness(self, strip: Strip, days: np.ndarray, draws: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def _cloudiness(self, strip: Strip, days: NDArray[np.int64], draws: F64) -> F64:
         """CLOUDY_PIXEL_PERCENTAGE: clear with the climate's chance, less in the rainy season, else spread out."""
         clear, season, lat = self._climate(strip.tile)
         wave = -np.cos(2 * np.pi * ((days - 17) / 365.25 + (0.5 if lat < 0 else 0)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.planet.ground import M, Ground
+from sandbox.planet.ground import Ground, M
 
 F32 = NDArray[np.float32]
 

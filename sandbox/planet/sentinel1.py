@@ -47,9 +47,9 @@ _TABLE = np.array([_DB[name] for name in MATERIALS], dtype=np.float32).T
 _GREENING = np.array([0.4, 0.1, 0.9, 1.0, 3.0, 0, 0, 0, 0, 0, 0, 0.5, 0, 0.8, 0.6], dtype=np.float32)
 _PATCHY = np.array([0.9, 0.9, 0.8, 0.6, 0.5, 3.2, 1.0, 0.9, 1.2, 0.8, 0.4, 1.0, 0.7, 0.9, 0.9], dtype=np.float32)
 # Speckle of a 4.4-look GRD product (ESA): quantiles of a gamma distribution with mean 1, in dB.
-_SPECKLE = (
-    10 * np.log10(np.sort(np.random.default_rng(44).gamma(4.4, 1 / 4.4, size=4096).astype(np.float64)))
-).astype(np.float32)
+_SPECKLE = (10 * np.log10(np.sort(np.random.default_rng(44).gamma(4.4, 1 / 4.4, size=4096).astype(np.float64)))).astype(
+    np.float32
+)
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,7 @@ class Radar:
     def plan(self, lon: float, lat: float) -> tuple[bool, bool]:
         """Whether a place is seen by ascending and by descending passes."""
         place = np.array([lon]), np.array([lat])
-        from_noise = self._noise.smooth(
-            _unit_xyz(*place), np.array([2.4e6, 1.1e6]), self._seed + np.array([700, 701])
-        )
+        from_noise = self._noise.smooth(_unit_xyz(*place), np.array([2.4e6, 1.1e6]), self._seed + np.array([700, 701]))
         value = float(from_noise[0, 0] * 0.8 + from_noise[1, 0] * 0.6)
         return -2.2 < value < 1.15, (value > -1.1 or value < -2.2) and not -2.2 < value < -1.95
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.planet.ground import M, Ground, Surface
+from sandbox.planet.ground import Ground, M, Surface
 from sandbox.planet.lattice import Lattice
 from sandbox.planet.passes import Strip
 from sandbox.planet.raster import LazyImage, PlanetBand
@@ -31,6 +33,9 @@ _PIXEL_M = {
 _U8, _U16, _U32 = np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.uint32)
 _NO_QA60 = (day_of(2022, 1, 25), day_of(2024, 2, 28))
 _SCL = np.array([4, 4, 4, 4, 4, 5, 5, 5, 5, 11, 6, 4, 4, 5, 4], dtype=np.uint8)
+
+
+_Layer = Callable[[Scene, Lattice, Window], tuple[Values, Valid | None]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class Painter:
         paint = partial(self._reflectance, scene, level, INDEX[name], extent.lattice)
         return PlanetBand(name, _U16, extent, paint)
 
-    def _layer(self, scene: Scene, name: str, pixel_m: int, dtype: np.dtype, how) -> PlanetBand:  # type: ignore
+    def _layer(self, scene: Scene, name: str, pixel_m: int, dtype: np.dtype[Any], how: _Layer) -> PlanetBand:
         extent = scene.tile.extent(pixel_m)
         return PlanetBand(name, dtype, extent, partial(how, scene, extent.lattice))
 
@@ -187,4 +192,3 @@ def seen(strip: Strip, lattice: Lattice, window: Window) -> Valid | None:
     west = strip.west[0] + (strip.west[1] - strip.west[0]) * t
     east = strip.east[0] + (strip.east[1] - strip.east[0]) * t
     return np.asarray((x[None, :] >= west[:, None]) & (x[None, :] <= east[:, None]))
-

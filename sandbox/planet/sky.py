@@ -8,8 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.planet.geodesy import earth_centred
-from sandbox.planet.lattice import Lattice, covering, knot_lonlat, spread
+from sandbox.planet.lattice import Lattice, covering, knot_positions, spread
 from sandbox.planet.noise import Noise
 from sandbox.stored import Window
 
@@ -91,4 +90,4 @@ def _node_positions(lattice: Lattice, window: Window) -> F64:
     first_row, rows = covering(window.row, window.height, step)
     nodes = Window(first_column, first_row, columns, rows)
     around = Window(first_column * step, first_row * step, columns * step, rows * step)
-    return spread(earth_centred(*knot_lonlat(lattice, around)), nodes, lattice.knot // step)
+    return spread(knot_positions(lattice, around), nodes, lattice.knot // step)

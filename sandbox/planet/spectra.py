@@ -5,6 +5,8 @@ Orders of magnitude after the USGS and ECOSTRESS spectral libraries; drawn, not 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,13 +54,12 @@ _GRAIN = {
 # Path reflectance (per mille) and transmittance of a clear atmosphere at the top of it.
 _PATH = np.array([105, 78, 48, 29, 24, 19, 16, 13, 10, 4, 1, 3, 1], dtype=np.float32) / 1000
 _TRANS = np.array([0.70, 0.77, 0.84, 0.89, 0.90, 0.91, 0.92, 0.93, 0.95, 0.32, 0.004, 0.94, 0.95], dtype=np.float32)
-_CLOUD_L1C = np.array(
-    [0.70, 0.68, 0.67, 0.68, 0.69, 0.70, 0.71, 0.72, 0.73, 0.35, 0.035, 0.48, 0.38], dtype=np.float32
-)
+_CLOUD_L1C = np.array([0.70, 0.68, 0.67, 0.68, 0.69, 0.70, 0.71, 0.72, 0.73, 0.35, 0.035, 0.48, 0.38], dtype=np.float32)
 
 
-def _table(rows: dict[str, tuple[int, ...]]) -> F32:
-    return np.array([rows.get(name, _DRY[name]) for name in MATERIALS], dtype=np.float32).T / 1000
+def _table(rows: Mapping[str, tuple[int, ...]]) -> F32:
+    per_mille = np.array([rows.get(name, _DRY[name]) for name in MATERIALS], dtype=np.float32).T
+    return per_mille / np.float32(1000)
 
 
 DRY = _table(_DRY)

@@ -96,7 +96,7 @@ class World:
         self.stack = self._stack()
 
     def _fractal(self, key: int, longest_km: float, octaves: int, gain: float = 0.55) -> F64:
-        wavelengths = longest_km * 1e3 / 2.07 ** np.arange(octaves)
+        wavelengths: F64 = longest_km * 1e3 / 2.07 ** np.arange(octaves, dtype=np.float64)
         seeds = self._seed * 1009 + key * 31 + np.arange(octaves)
         weights = gain ** np.arange(octaves) / np.sqrt((gain ** (2 * np.arange(octaves))).sum())
         total = np.empty(self.unit.shape[1])
@@ -214,9 +214,8 @@ class World:
 
     def has_land(self, lon: float, lat: float, reach_deg: float) -> bool:
         """Whether any land cell lies within about `reach_deg` of a place (a scene would be acquired)."""
-        rows = np.arange(
-            max(0, int((90 - lat - reach_deg) // STEP_DEG)), min(ROWS - 1, int((90 - lat + reach_deg) // STEP_DEG)) + 1
-        )
+        top = max(0, int((90 - lat - reach_deg) // STEP_DEG))
+        rows = np.arange(top, min(ROWS - 1, int((90 - lat + reach_deg) // STEP_DEG)) + 1)
         wide = min(reach_deg / max(np.cos(np.radians(lat)), 0.02), 180.0)
         first = int(np.floor((lon + 180 - wide) / STEP_DEG))
         columns = np.arange(first, first + int(2 * wide / STEP_DEG) + 2) % COLUMNS
@@ -224,4 +223,3 @@ class World:
 
 
 _GROUND_NAMES = ("tree", "shrub", "grass", "crop", "wet", "conifer")
-
