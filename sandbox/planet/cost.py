@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import numpy as np
@@ -19,7 +18,7 @@ _LAYERS = (
     "ESA/WorldCover/v100/2020", "users/nlang/ETH_GlobalCanopyHeight_2020_10m_v1",
     "users/nlang/ETH_GlobalCanopyHeightSD_2020_10m_v1", "projects/sat-io/open-datasets/ASTER/GDEM",
 )  # fmt: skip
-_PERIOD = tuple(int(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000) for year in (2020, 2021))
+_START_MS, _END_MS = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000) for year in (2020, 2021))
 
 
 def read_chip(band: Band, lon: float, lat: float, margin: int) -> None:
@@ -38,7 +37,7 @@ def read_chip(band: Band, lon: float, lat: float, margin: int) -> None:
 def chip_cost(planet: Planet, lon: float, lat: float, scene: StoredImage) -> dict[str, float]:
     """Milliseconds of CPU for each part of a chip."""
     crs, place = scene.bands[0].projection.crs, Point(lon, lat)
-    query = Query(place, *_PERIOD)
+    query = Query(place, _START_MS, _END_MS)
     radar = {i.properties["orbitProperties_pass"]: i for i in planet.images("COPERNICUS/S1_GRD", query) or []}
     same = [i for i in planet.images("GOOGLE/DYNAMICWORLD/V1", query) or [] if i.bands[-1].projection.crs == crs]
     layers = [image for name in _LAYERS if (image := planet.image(name)) is not None]
@@ -48,14 +47,13 @@ def chip_cost(planet: Planet, lon: float, lat: float, scene: StoredImage) -> dic
         "dynamic_world (25 labels)": [(image.bands[-1], 0) for image in same[:25]],
         "cover, canopy, elevation": [(image.bands[0], 2) for image in layers],
     }
-    return {
-        name: _milliseconds(lambda b=bands: [read_chip(x, lon, lat, m) for x, m in b]) for name, bands in parts.items()
-    }
+    return {name: _milliseconds(bands, lon, lat) for name, bands in parts.items()}
 
 
-def _milliseconds(work: Callable[[], object]) -> float:
+def _milliseconds(bands: list[tuple[Band, int]], lon: float, lat: float) -> float:
     start = time.process_time()
-    work()
+    for band, margin in bands:
+        read_chip(band, lon, lat, margin)
     return (time.process_time() - start) * 1e3
 
 
@@ -66,7 +64,7 @@ def main(chips: int = 40) -> None:
     while len(costs["total"]) < chips:
         k = rng.integers(len(rows))
         lon, lat = planet.world.lon[rows[k], columns[k]] + 0.1, planet.world.lat[rows[k], columns[k]] + 0.1
-        scenes = list(planet.images("COPERNICUS/S2_SR_HARMONIZED", Query(Point(lon, lat), *_PERIOD)) or [])
+        scenes = list(planet.images("COPERNICUS/S2_SR_HARMONIZED", Query(Point(lon, lat), _START_MS, _END_MS)) or [])
         if scenes:
             cost = chip_cost(planet, float(lon), float(lat), scenes[len(scenes) // 2])
             for name, value in (*cost.items(), ("total", sum(cost.values()))):

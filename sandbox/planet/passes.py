@@ -131,8 +131,16 @@ def flights_of(strip: Strip, first_ms: int, last_ms: int, seed: int) -> Flights:
     seconds = np.int64(max(83.5 - lat, 0) * 17_000)
     flown = (satellites == 0) | (days >= _FIRST_B)
     flown &= hash_units(seed + strip.key % (1 << 40), days) > 0.025
+    flown &= _sunlit(lat, days)
     flown &= (datatake + seconds >= first_ms) & (datatake + seconds < last_ms)
     return Flights(days[flown], satellites[flown], (datatake + seconds)[flown], datatake[flown])
+
+
+def _sunlit(lat: float, days: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the sun stands high enough at half past ten: the mission does not record the polar night."""
+    declination = np.radians(-23.44 * np.cos(2 * np.pi * (days % 365.25 + 10) / 365.25))
+    a, hour = np.radians(lat), np.radians(-22.5)
+    return np.asarray(np.sin(a) * np.sin(declination) + np.cos(a) * np.cos(declination) * np.cos(hour) > 0.06)
 
 
 def _minutes_of(strip: Strip) -> float:
