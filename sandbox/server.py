@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import os
 import socket
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -35,6 +37,8 @@ class Service:
         self.faults = Faults(seed)
         self.seed = seed
         self.meter = Meter(quotas)
+        # Evaluation is bound by the cores: few threads switch less, and keep pyproj's per-thread operations warm.
+        self.workers = ThreadPoolExecutor(max_workers=os.cpu_count() or 2, thread_name_prefix="evaluate")
         self.protocol = Protocol(catalog, Limits(quotas.max_bytes, quotas.max_bands), self.counters)
 
 
@@ -42,6 +46,30 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
     service: Service
+
+    def __init__(self, address: tuple[str, int], service: Service) -> None:
+        self.service = service
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End the connections that clients keep alive; their threads end with them."""
+        with self._lock:
+            still_open = list(self._open)
+        for connection in still_open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that hang up are not worth a traceback."""
@@ -117,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         if service.latency_s > 0 and found[0] not in _UNMETERED:
             time.sleep(service.latency_s)
         try:
-            return found[1](service.protocol, request, found[2])
+            return service.workers.submit(found[1], service.protocol, request, found[2]).result()
         except EarthEngineError:
             raise
         except Exception as error:
@@ -195,8 +223,7 @@ class Sandbox:
         port: int = 0,
     ) -> None:
         self._service = Service(catalog, latency_s, quotas or Quotas(), seed)
-        self._server = _Server(("127.0.0.1", port), _Handler)
-        self._server.service = self._service
+        self._server = _Server(("127.0.0.1", port), self._service)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
     @property
@@ -217,7 +244,9 @@ class Sandbox:
         """Stop serving and free the port."""
         self._server.shutdown()
         self._server.server_close()
+        self._server.hang_up()
         self._thread.join(timeout=5)
+        self._service.workers.shutdown(wait=False, cancel_futures=True)
 
     def __enter__(self) -> Sandbox:
         return self.start()

@@ -246,11 +246,15 @@ def test_one_client_in_many_threads(sandbox):
     assert sandbox.counters()["requests"]["value:compute"] == 40
 
 
-def test_stopping_frees_the_port():
-    before = threading.active_count()
-    with Sandbox(world.catalog()) as sandbox:
-        url = sandbox.url
-        assert post(sandbox).status_code == 200
-    with pytest.raises(requests.exceptions.ConnectionError):
-        requests.get(f"{url}/sandbox/counters", timeout=1)
-    assert threading.active_count() <= before + 2
+def test_stopping_frees_the_port_and_ends_kept_connections():
+    before = set(threading.enumerate())
+    with requests.Session() as session:
+        with Sandbox(world.catalog()) as sandbox:
+            url = f"{sandbox.url}/sandbox/counters"
+            assert session.get(url, timeout=5).status_code == 200
+            assert post(sandbox).status_code == 200
+        with pytest.raises(requests.exceptions.ConnectionError):
+            session.get(url, timeout=5)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=5)
+        assert not thread.is_alive()
