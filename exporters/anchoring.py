@@ -26,6 +26,7 @@ from pipeline.location import Location, by_stratum
 from pipeline.progress import Progress
 
 _MARGIN_M = 100.0  # snapping to the lattice, the scale of UTM off its meridian, and a disc drawn as a polygon
+_ERROR_M = 1.0  # without one, Earth Engine may refuse to compare geometries of different projections
 _BATCHES_AT_ONCE = 4
 _FIRST_SURPLUS = 1.1
 _LATER_SURPLUS = 1.3
@@ -293,7 +294,7 @@ def _covering(feature: ee.Feature, collection: str, rules: AnchorRules) -> ee.Im
         ee.ImageCollection(collection)
         .filterBounds(point)
         .filterDate(ee.Date(feature.get("start")), ee.Date(feature.get("end")))
-        .filter(ee.Filter.contains(".geo", point.buffer(rules.reach_m)))
+        .filter(ee.Filter.contains(".geo", point.buffer(rules.reach_m, _ERROR_M), maxError=_ERROR_M))
     )
 
 

@@ -192,7 +192,7 @@ def _checked(chip: Chip, layers: Sequence[Modality], values: Mapping[str, NDArra
 
 
 def _finite_or_nodata(layer: Modality, block: NDArray[Any]) -> NDArray[Any]:
-    """NaN and infinity (a division by zero in a source) are no data."""
+    """NaN and infinity (the logarithm of zero in a source) are no data."""
     if block.dtype.kind == "f":
         block = np.where(np.isfinite(block), block, layer.fill).astype(block.dtype)
     return block

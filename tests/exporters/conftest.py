@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import ee
 import pytest
+
 from exporters.client import Connection, EarthEngine, connect
 from exporters.retry import Patience
+from exporters.transport import Transport
 from sandbox.server import Sandbox
-
 from tests.exporters import tiny_earth
 
 IMPATIENT = Patience(transient_attempts=4, throttled_s=20.0, first_wait_s=0.005, longest_wait_s=0.02)
@@ -29,9 +31,17 @@ def sandbox(running_sandbox: Sandbox) -> Sandbox:
     return running_sandbox
 
 
+@pytest.fixture(scope="session")
+def transports() -> list[Transport]:
+    """The transport that the fixture `engine` made last: initialising the client again would take most of the time."""
+    return []
+
+
 @pytest.fixture
-def engine(sandbox: Sandbox) -> EarthEngine:
-    """The real client, connected; the requests of connecting are not counted."""
-    connected = connect(Connection("demo-project", url=sandbox.url, patience=IMPATIENT))
-    sandbox.reset_counters()
-    return connected
+def engine(sandbox: Sandbox, transports: list[Transport]) -> EarthEngine:
+    """The real client, connected, with no memory of other tests; the requests of connecting are not counted."""
+    connection = Connection("demo-project", url=sandbox.url, patience=IMPATIENT)
+    if not transports or ee.data._get_state().http_transport is not transports[-1]:
+        transports.append(connect(connection)._transport)
+        sandbox.reset_counters()
+    return EarthEngine(connection, transports[-1])

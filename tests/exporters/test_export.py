@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,10 +28,12 @@ from tests.exporters.chips import chip, location
 from tests.exporters.conftest import IMPATIENT
 from tests.exporters.tiny_earth import day
 
-SHARD_ROWS = 8
+SHARD_ROWS = 5
+CHIPS = 12
+FEW = ["sentinel2", "sentinel2_scl", "sentinel1", "era5", "eco_region"]  # one of every kind
 
 
-def manifest_of(count: int = 20) -> Manifest:
+def manifest_of(count: int = CHIPS) -> Manifest:
     """Half of the chips l2a with radar, half l1c without."""
     full = [chip(day(2019, 6, 2), "l2a", day(2019, 6, 5), place=place) for place in range(0, count, 2)]
     bare = [chip(day(2018, 3, 11), "l1c", place=place) for place in range(1, count, 2)]
@@ -38,7 +41,7 @@ def manifest_of(count: int = 20) -> Manifest:
 
 
 def new_corpus(
-    folder: Path, manifest: Manifest, names: list[str] | None = None, shard_rows: int = SHARD_ROWS
+    folder: Path, manifest: Manifest, names: Sequence[str] | None = FEW, shard_rows: int = SHARD_ROWS
 ) -> tuple[Corpus, list]:
     layers = catalog.bound(catalog.modalities(names), manifest)
     manifest.write(folder / MANIFEST)
@@ -57,26 +60,27 @@ def bytes_of(folder: Path) -> dict[str, str]:
 
 
 def test_everything_is_written_with_one_request_a_chip(engine, sandbox, tmp_path):
-    corpus, layers = new_corpus(tmp_path, manifest_of())
+    corpus, layers = new_corpus(tmp_path, manifest_of(), None)
+    before = engine.figures().requests
     reports = export(engine, corpus, layers, tmp_path / "spool", Silent())
     assert not corpus.missing()
     requests = sandbox.counters()["requests"]
-    assert requests == {"image:computePixels": 20, "value:compute": len(corpus.shards)}
-    assert engine.figures().requests - 3 == sandbox.counters()["total"], "both sides count alike"
+    assert requests == {"image:computePixels": CHIPS, "value:compute": len(corpus.shards)}
+    assert engine.figures().requests - before == sandbox.counters()["total"], "both sides count alike"
     assert [report.shard for report in reports] == list(corpus.shards)
     assert not list((tmp_path / "spool").rglob("*.npz"))
 
 
 def test_every_row_without_data_has_its_reason(engine, tmp_path):
-    corpus, layers = new_corpus(tmp_path, manifest_of())
+    corpus, layers = new_corpus(tmp_path, manifest_of(), None)
     export(engine, corpus, layers, tmp_path / "spool", Silent())
     for layer in layers:
-        values = corpus.read(layer.name, slice(0, 20))
+        values = corpus.read(layer.name, slice(0, CHIPS))
         reasons = {row: reason for entry in corpus.ledger.entries(layer.name) for row, reason in entry.missing.items()}
-        empty = {row for row in range(20) if not layer.valid(values[row]).any()}
+        empty = {row for row in range(CHIPS) if not layer.valid(values[row]).any()}
         assert set(reasons) == empty
         assert all(reasons.values())
-    l1c = {row for row in range(20) if corpus.manifest[row].acquisition.level == "l1c"}
+    l1c = {row for row in range(CHIPS) if corpus.manifest[row].acquisition.level == "l1c"}
     missing = {row for entry in corpus.ledger.entries("sentinel2_scl") for row in entry.missing}
     assert missing == l1c
 
@@ -96,7 +100,7 @@ def test_a_layer_added_later_costs_one_request_a_chip_and_touches_no_other(engin
     corpus, layers = new_corpus(tmp_path, manifest_of(), ["sentinel2", "lat", "esa_worldcover", "aster"])
     sandbox.reset_counters()
     export(engine, corpus, layers, tmp_path / "spool", Silent())
-    assert sandbox.counters()["requests"] == {"image:computePixels": 20}
+    assert sandbox.counters()["requests"] == {"image:computePixels": CHIPS}
     after = bytes_of(tmp_path)
     assert all(after[path] == digest for path, digest in before.items() if "sentinel2" in path)
 
@@ -108,24 +112,25 @@ def test_a_crash_costs_no_chip_twice_and_leaves_no_trace(sandbox, engine, tmp_pa
     patience = replace(IMPATIENT, transient_attempts=1)
     hasty = connect(Connection("demo-project", url=sandbox.url, patience=patience, concurrency=2))
     sandbox.reset_counters()
-    sandbox.faults(*breaking_after(5))
+    sandbox.faults(*breaking_after(SHARD_ROWS + 2))
     with pytest.raises(Transient, match="location .* could not be pulled.*same command"):
         export(hasty, broken, layers, tmp_path / "broken" / "spool", Silent())
     paid = sandbox.counters()["statuses_by_endpoint"]["image:computePixels"]["200"]
-    assert paid == 5
+    assert paid == SHARD_ROWS + 2
     sandbox.faults()
     sandbox.reset_counters()
     reports = export(engine, broken, layers, tmp_path / "broken" / "spool", Silent())
-    assert sandbox.counters()["requests"]["image:computePixels"] == 20 - paid
-    assert sum(report.from_spool for report in reports) == paid
+    assert sandbox.counters()["requests"]["image:computePixels"] == CHIPS - paid
+    assert sum(report.from_spool for report in reports) == 2, "one shard was whole, of the next there were two"
     assert bytes_of(tmp_path / "broken") == bytes_of(tmp_path / "whole")
 
 
 def test_what_the_spool_lacks_is_all_that_is_asked(engine, sandbox, tmp_path):
-    corpus, layers = new_corpus(tmp_path, manifest_of())
+    names = [*FEW, "aster", "lat"]
+    corpus, layers = new_corpus(tmp_path, manifest_of(), names)
     first = [layer for layer in layers if layer.name in ("aster", "lat")]
     hasty = connect(Connection("demo-project", url=sandbox.url, patience=replace(IMPATIENT, transient_attempts=1)))
-    sandbox.faults(*breaking_after(7))
+    sandbox.faults(*breaking_after(3))
     with pytest.raises(Transient):
         export(hasty, corpus, first, tmp_path / "spool", Silent())
     sandbox.faults()
@@ -133,7 +138,7 @@ def test_what_the_spool_lacks_is_all_that_is_asked(engine, sandbox, tmp_path):
     kept = [each for each in kept if each is not None]
     assert kept and all(set(each.values) == {"aster", "lat"} for each in kept)
     export(engine, corpus, layers, tmp_path / "spool", Silent())
-    untouched, _ = new_corpus(tmp_path / "untouched", manifest_of())
+    untouched, _ = new_corpus(tmp_path / "untouched", manifest_of(), names)
     export(engine, untouched, layers, tmp_path / "untouched" / "spool", Silent())
     assert bytes_of(tmp_path) == bytes_of(tmp_path / "untouched")
 
@@ -188,7 +193,7 @@ def test_a_corpus_of_500_costs_at_most_1_05_requests_a_location(sandbox, tmp_pat
     places = [location(place) for place in range(1500)]
     rules = AnchorRules(years=(2018, 2019, 2020), size_px=12)
     found = anchoring.anchor(engine, places, {"7": 500}, rules, tmp_path / "parts", Silent())
-    corpus, layers = new_corpus(tmp_path, Manifest.freeze(found.chips, 0), shard_rows=128)
+    corpus, layers = new_corpus(tmp_path, Manifest.freeze(found.chips, 0), ["esa_worldcover", "era5"], 128)
     export(engine, corpus, layers, tmp_path / "spool", Silent())
     assert len(corpus.manifest) == 500
     assert engine.figures().requests <= 525

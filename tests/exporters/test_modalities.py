@@ -23,7 +23,14 @@ from tests.exporters.tiny_earth import day
 
 LAYERS = catalog.modalities()
 FULL = chip(day(2019, 6, 2), "l2a", day(2019, 6, 5), day(2019, 5, 30))
-each_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
+ASKED = [layer for layer in LAYERS if not isinstance(layer.source, Local)]
+ROUNDED = [layer for layer in LAYERS if encoding.is_rounded(layer)]
+
+
+def each(layers: list[Modality]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("layer", layers, ids=lambda layer: layer.name)
+
+
 USER_FILE = """
 from exporters.expressions import static
 from pipeline.modality import Band, Modality
@@ -55,13 +62,13 @@ def test_the_published_corpus_has_these_layers():
     }  # fmt: skip
 
 
-@each_layer
+@each(LAYERS)
 def test_the_specification_survives_storage(layer):
     stored = json.loads(json.dumps(layer.specification()))
     assert Modality.from_specification(stored) == layer
 
 
-@each_layer
+@each(LAYERS)
 def test_a_reader_finds_what_they_need(layer):
     assert layer.title and all(band.units for band in layer.bands)
     assert all(re.fullmatch("#[0-9a-f]{6}", category.colour) for category in layer.categories)
@@ -71,10 +78,8 @@ def test_a_reader_finds_what_they_need(layer):
         assert layer.display.style != "none"
 
 
-@each_layer
+@each(ASKED)
 def test_the_graph_says_what_the_specification_says(layer, engine):
-    if isinstance(layer.source, Local):
-        pytest.skip("no graph: it follows from the chip")
     found = calls(graph_of(layer))
     names = [name for name, _ in found]
     assert ("Image.resample" in names) == (layer.resampling == "bilinear")
@@ -84,10 +89,8 @@ def test_the_graph_says_what_the_specification_says(layer, engine):
         assert unmasked["sameFootprint"] == {"constantValue": False}
 
 
-@each_layer
+@each(ASKED)
 def test_the_graph_touches_no_asset_but_those_it_names(layer, engine):
-    if isinstance(layer.source, Local):
-        pytest.skip("no graph: it follows from the chip")
     text = json.dumps(graph_of(layer))
     loaded = set(re.findall(r'"((?:COPERNICUS|ECMWF|GOOGLE|ESA|users|projects)/[^"]+)"', text))
     assert loaded
@@ -106,15 +109,13 @@ def test_climate_windows_are_whole_months_that_end_with_the_anchors(date, window
     assert end == (this_month if window == "previous_month" else month_start(date, 1))
 
 
-@each_layer
+@each(ROUNDED)
 def test_stored_values_keep_data_apart_from_nodata(layer):
-    if not encoding.is_rounded(layer):
-        pytest.skip("stored as it comes")
     extremes = encoding.stored_values(layer, np.array([-1e12, 0.0, 1e12, np.nan]))
     assert layer.valid(extremes).tolist() == [True, True, True, False]
 
 
-@given(st.floats(-300, 300), st.sampled_from([layer for layer in LAYERS if encoding.is_rounded(layer)]))
+@given(st.floats(-300, 300), st.sampled_from(ROUNDED))
 def test_rounding_loses_no_more_than_half_a_step(value, layer):
     low, high = (limit * layer.scale for limit in encoding.stored_limits(layer))
     (stored,) = layer.physical(encoding.stored_values(layer, np.array([value])))
