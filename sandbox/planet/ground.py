@@ -206,10 +206,17 @@ def relief(channels: F32, octaves: F32) -> F32:
     for k, wavelength in enumerate(_HEIGHT_M):
         wave = octaves[k] if k >= 4 else octaves[k] + (ridged[k] - octaves[k]) * share
         detail += np.float32(0.021 * min(wavelength, 22e3)) * wave
-    height = channels[_C["height_m"]] + rough * detail
+    base = channels[_C["height_m"]]
+    detail *= rough
+    # Lowlands stay dry: hollows are squeezed above the sea, but for a fringe along the shore.
+    depth = np.float32(0.93) * np.maximum(base, 0) + 9
+    hollow = np.maximum(-detail, 0)
+    height = base + np.where(base > 0, np.maximum(detail, 0) - hollow * depth / (depth + hollow), detail)
     river = np.abs(_river(octaves))
     valley = np.clip(1 - river * 5, 0, 1)
-    return np.asarray(height - valley * valley * (6 + 190 * rough) * (height > 0), dtype=np.float32)
+    return np.asarray(
+        height - valley * valley * np.minimum(6 + 190 * rough, 0.6 * np.maximum(height, 0)), dtype=np.float32
+    )
 
 
 def _river(octaves: F32) -> F32:
