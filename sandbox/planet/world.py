@@ -120,7 +120,9 @@ class World:
         mountain = ridge * belt * lift
         plateau = np.clip(self._fractal(6, 3600, 3) - 0.7, 0, 1.2) * lift
         height = 60 + 330 * np.clip(inland, 0, 1.2) + 2700 * mountain + 900 * plateau
-        self.height_m = np.where(self.land, height * np.clip(inland * 14, 0.12, 1), 3200 * inland - 25)
+        self.height_m = np.where(
+            self.land, height * np.clip(inland * 14, 0.5, 1), 3200 * inland * np.clip(-4 * inland, 0.1, 1) - 8
+        )
         self.rough = np.clip(0.03 + 0.14 * (self._fractal(5, 900, 4) + 0.5), 0.015, 0.3) + 0.85 * mountain
         self.rough = np.where(self.land, self.rough, 0.03)
 
