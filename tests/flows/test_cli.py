@@ -1,0 +1,100 @@
+"""Bad input: one clear sentence, exit code 2, nothing written; and no secret in any file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.flows.jobs import geocorpus
+from tests.pipeline.chips import MODALITIES, make_manifest
+
+
+def refused(*arguments: str) -> str:
+    """The one sentence of a refusal."""
+    outcome = geocorpus(*arguments)
+    assert outcome.returncode == 2, outcome.stderr
+    assert outcome.stdout == ""
+    lines = [line for line in outcome.stderr.splitlines() if not line.startswith(("sample:", "anchor:", "export:"))]
+    assert len(lines) == 1 and lines[0].startswith("geocorpus: "), outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    return lines[0]
+
+
+def nothing_in(folder: Path) -> bool:
+    return not folder.exists() or not list(folder.iterdir())
+
+
+def test_unknown_modality_names_the_nearest(tmp_path: Path) -> None:
+    said = refused("sample", "demo", f"corpus.folder={tmp_path / 'c'}", "corpus.modalities=['sentinel_2']")
+    assert "did you mean 'sentinel2'" in said
+    assert nothing_in(tmp_path / "c")
+
+
+def test_a_region_file_without_the_columns(tmp_path: Path) -> None:
+    regions = tmp_path / "regions.geojson"
+    regions.write_text(
+        '{"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {"name": "x"}, "geometry": '
+        '{"type": "Polygon", "coordinates": [[[0,0],[1,0],[1,1],[0,0]]]}}]}'
+    )
+    said = refused("sample", "demo", f"corpus.folder={tmp_path / 'c'}", f"sampling.regions={regions}")
+    assert "ECO_NAME" in said and "regions.geojson" in said
+    assert nothing_in(tmp_path / "c")
+
+
+def test_a_store_of_another_manifest(tmp_path: Path) -> None:
+    from pipeline.corpus import Corpus
+
+    make_manifest(tmp_path, 5)
+    Corpus.create(tmp_path, MODALITIES, shard_rows=32)
+    make_manifest(tmp_path, 6)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert "belongs to another manifest" in refused("finalize", "demo", f"corpus.folder={tmp_path}")
+    assert "belongs to another manifest" in refused("status", str(tmp_path))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_an_unwritable_path(tmp_path: Path) -> None:
+    points = tmp_path / "points.csv"
+    points.write_text("lon,lat\n7.5,45.5\n")
+    said = refused("sample", "demo", "corpus.folder=/proc/geocorpus", f"sampling.points={points}")
+    assert "cannot write /proc/geocorpus" in said
+
+
+def test_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    said = refused("sample", "demo", f"corpus.folder={tmp_path / 'c'}", "source.project=my-project")
+    assert "earthengine authenticate" in said
+    assert nothing_in(tmp_path / "c")
+
+
+def test_a_sandbox_that_is_not_running(tmp_path: Path) -> None:
+    said = refused("sample", "demo", f"corpus.folder={tmp_path / 'c'}", "source.url=http://127.0.0.1:9")
+    assert "nothing answers at http://127.0.0.1:9" in said and "geocorpus sandbox serve" in said
+    assert nothing_in(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("sample", "absent.toml"), "no configuration 'absent.toml'"),
+        (("sample", "demo", "corpus.foldr=x"), "did you mean 'corpus.folder'"),
+        (("status", "/nowhere"), "there is no corpus in /nowhere"),
+        (("anchor", "demo", "corpus.folder=/nowhere", "source.url=http://127.0.0.1:9"), "http://127.0.0.1:9"),
+        (("pretrain", "demo", "corpus.folder=/nowhere"), "there is no corpus in /nowhere"),
+        (("pretrain", "demo", "pretrain.preset=demoo"), "did you mean 'demo'"),
+        (("exprt", "demo"), "exprt"),
+    ],
+)
+def test_wrong_words(arguments: tuple[str, ...], words: str) -> None:
+    assert words in refused(*arguments)
+
+
+def test_settings_cannot_change_under_a_corpus(tmp_path: Path) -> None:
+    points = tmp_path / "points.csv"
+    points.write_text("lon,lat\n7.5,45.5\n-60.1,-3.2\n")
+    ours = ("demo", f"corpus.folder={tmp_path / 'c'}", f"sampling.points={points}")
+    assert geocorpus("sample", *ours).returncode == 0
+    assert "corpus.seed = 0, not 5" in refused("sample", *ours, "corpus.seed=5")
+    assert "candidates" in geocorpus("status", str(tmp_path / "c")).stdout
