@@ -44,10 +44,12 @@ class _Blocks:
     size_px: int
     values: dict[str, NDArray[Any]] = field(default_factory=dict)
     missing: dict[str, dict[int, str]] = field(default_factory=dict)
+    kept_names: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.values = {layer.name: empty_block(layer, len(self.shard), self.size_px) for layer in self.layers}
         self.missing = {layer.name: {} for layer in self.layers}
+        self.kept_names = {layer.name: f"{layer.name}@{layer.digest[:16]}" for layer in self.layers}
 
     def place(self, row: int, pulled: Pulled) -> None:
         """Put a chip where it belongs; rows do not overlap, so threads may do this at once."""
@@ -58,14 +60,20 @@ class _Blocks:
                 self.missing[layer.name][row] = pulled.missing[layer.name]
 
     def usable(self, kept: Pulled | None) -> Pulled:
-        """What a kept chip holds of these layers, in the shape and dtype that the store has now."""
+        """What a kept chip holds of these layers, as they are specified now."""
         if kept is None:
             return _NOTHING
-        values = {name: value for name, value in kept.values.items() if name in self.values and self._fits(name, value)}
-        return Pulled(values, {name: reason for name, reason in kept.missing.items() if name in self.values})
+        return _renamed(kept, {kept_name: name for name, kept_name in self.kept_names.items()})
 
-    def _fits(self, name: str, value: NDArray[Any]) -> bool:
-        return value.shape == self.values[name].shape[1:] and value.dtype == self.values[name].dtype
+    def to_keep(self, pulled: Pulled) -> Pulled:
+        """A chip under names that tell specifications apart, for the spool."""
+        return _renamed(pulled, self.kept_names)
+
+
+def _renamed(pulled: Pulled, names: Mapping[str, str]) -> Pulled:
+    """Only what `names` mentions, under its new names."""
+    values = {names[old]: value for old, value in pulled.values.items() if old in names}
+    return Pulled(values, {names[old]: reason for old, reason in pulled.missing.items() if old in names})
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,11 @@ def export_shard(
     spool: Spool,
     progress: Progress,
 ) -> ShardReport:
-    """Pull and write `layers` of one shard. For schedulers that run shards themselves; `export` runs them all."""
+    """Pull and write `layers` of one shard. For schedulers that run shards themselves; `export` runs them all.
+
+    Chips are kept below the manifest's digest in `spool`: a row number means nothing in another manifest.
+    """
+    spool = Spool(spool.folder / corpus.manifest.digest[:16])
     blocks = _Blocks(shard, layers, corpus.manifest.size_px)
     tasks = _take_from_spool(corpus, blocks, spool, progress)
     _pull(Puller(engine), tasks, blocks, spool, progress)
@@ -145,7 +157,7 @@ def _pull(puller: Puller, tasks: Sequence[_Task], blocks: _Blocks, spool: Spool,
     def one(task: _Task) -> None:
         pulled = _one_chip(puller, task).join(means.get(task.chip.row, _NOTHING))
         if task.of(Pixels):
-            spool.put(blocks.shard, task.chip.row, pulled)
+            spool.put(blocks.shard, task.chip.row, blocks.to_keep(pulled))
         blocks.place(task.chip.row, pulled)
         progress.advance()
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from pipeline.chip import Acquisition, Chip, Scene
 from pipeline.grid import Grid
 from pipeline.location import Location, location_id
-
 from tests.exporters import tiny_earth
 
 SIZE_PX = 12

@@ -134,13 +134,34 @@ def test_what_the_spool_lacks_is_all_that_is_asked(engine, sandbox, tmp_path):
     with pytest.raises(Transient):
         export(hasty, corpus, first, tmp_path / "spool", Silent())
     sandbox.faults()
-    kept = [Spool(tmp_path / "spool").get(corpus.shards[0], row) for row in corpus.shards[0].rows]
-    kept = [each for each in kept if each is not None]
-    assert kept and all(set(each.values) == {"aster", "lat"} for each in kept)
+    kept = list((tmp_path / "spool").rglob("*.npz"))
+    assert kept
     export(engine, corpus, layers, tmp_path / "spool", Silent())
     untouched, _ = new_corpus(tmp_path / "untouched", manifest_of(), names)
     export(engine, untouched, layers, tmp_path / "untouched" / "spool", Silent())
     assert bytes_of(tmp_path) == bytes_of(tmp_path / "untouched")
+
+
+def test_chips_of_another_manifest_or_specification_are_not_taken(engine, sandbox, tmp_path):
+    hasty = connect(Connection("demo-project", url=sandbox.url, patience=replace(IMPATIENT, transient_attempts=1)))
+    old, layers = new_corpus(tmp_path / "old", manifest_of(), ["aster"])
+    (aster,) = layers
+    doubled = replace(aster, source=replace(aster.source, image=lambda of: aster.source.image(of).multiply(2)))
+    sandbox.faults(*breaking_after(3))
+    with pytest.raises(Transient):
+        export(hasty, old, [doubled], tmp_path / "spool", Silent())
+    sandbox.faults()
+    assert list((tmp_path / "spool").rglob("*.npz"))
+    fresh, _ = new_corpus(tmp_path / "fresh", manifest_of(CHIPS - 2), ["aster"])
+    export(engine, fresh, [aster], tmp_path / "spool", Silent())
+    clean, _ = new_corpus(tmp_path / "clean", manifest_of(CHIPS - 2), ["aster"])
+    export(engine, clean, [aster], tmp_path / "unused", Silent())
+    assert bytes_of(tmp_path / "fresh") == bytes_of(tmp_path / "clean")
+    titled = replace(aster, title="Another")
+    manifest_of().write(tmp_path / "other" / MANIFEST)
+    other = Corpus.create(tmp_path / "other", [titled], SHARD_ROWS)
+    reports = export(engine, other, [titled], tmp_path / "spool", Silent())
+    assert sum(report.from_spool for report in reports) == 0
 
 
 def test_threads_and_shards_at_once_do_not_change_a_byte(engine, sandbox, tmp_path):
