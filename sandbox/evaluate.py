@@ -6,6 +6,7 @@ nothing. Arguments are checked and converted to the types of the published signa
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,8 @@ from sandbox.errors import EarthEngineError
 from sandbox.registry import NEEDS_CATALOG, REGISTRY
 from sandbox.stored import Catalog
 
-_MAX_DEPTH = 100
+_MAX_DEPTH = 1000
+_PYTHON_FRAMES = 30_000  # of such a graph and of the pixels that it describes
 
 
 @dataclass
@@ -65,6 +67,7 @@ class Evaluator:
 
     def run(self) -> Any:
         """The value of the expression's result."""
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), _PYTHON_FRAMES))
         if not isinstance(self._result, str):
             raise EarthEngineError("Invalid JSON payload received: the expression has no result.")
         return self.reference(self._result, self._root)
@@ -137,7 +140,7 @@ class Evaluator:
             function = self.reference(value["functionReference"], frame)
             return function(*(self._node(node, frame) for node in given.values()))
         self._depth += 1
-        if self._depth > _MAX_DEPTH * 2:
+        if self._depth > _MAX_DEPTH:
             raise EarthEngineError("Expression is too deeply nested.")
         try:
             return self.call(value["functionName"], given, frame)

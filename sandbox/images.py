@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,11 +97,34 @@ class ImageBand:
         return scope.pixels[key]
 
 
+class StoredBands(Sequence[ImageBand]):
+    """The bands of a stored image, built when first looked at: filters look at thousands of images without."""
+
+    def __init__(self, image: stored.StoredImage) -> None:
+        self._image = image
+
+    @cached_property
+    def _bands(self) -> tuple[ImageBand, ...]:
+        return tuple(_stored_band(band, self._image.footprint) for band in self._image.bands)
+
+    @overload
+    def __getitem__(self, place: int) -> ImageBand: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[ImageBand, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> ImageBand | tuple[ImageBand, ...]:
+        return self._bands[place]
+
+    def __len__(self) -> int:
+        return len(self._image.bands)
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
     """Bands with properties. `clip_grid` is set by clipToBoundsAndScale: the grid that a download has."""
 
-    bands: tuple[ImageBand, ...]
+    bands: Sequence[ImageBand]
     properties: MappingOf[str, Any] = field(default_factory=dict)
     footprint: BaseGeometry | None = None
     asset_id: str | None = None
@@ -172,10 +196,9 @@ def _window(mapping: Mapping, known: NDArray[np.bool_], margin: int) -> tuple[Wi
 
 def from_stored(image: stored.StoredImage) -> Image:
     """The lazy image of a stored one; nearest neighbour until resample() says otherwise."""
-    bands = tuple(_stored_band(band, image.footprint) for band in image.bands)
     properties = {**image.properties}
     properties.setdefault("system:index", image.asset_id.rsplit("/", 1)[-1])
-    return Image(bands, properties, image.footprint, image.asset_id)
+    return Image(StoredBands(image), properties, image.footprint, image.asset_id)
 
 
 def _stored_band(band: stored.Band, footprint: BaseGeometry | None) -> ImageBand:

@@ -88,6 +88,21 @@ def test_sizes_can_be_unlimited(sandbox):
     assert array.dtype.names[-1] == "constant_1024"
 
 
+def test_long_graphs_are_evaluated_and_longer_ones_refused(sandbox):
+    image = ee.Image(0).toUint16()
+    for _ in range(300):
+        image = image.add(1)
+    assert world.pixels(image, width=1, height=1)["constant"][0, 0] == 300
+    assert len(ee.Image.cat([ee.Image(1)] * 200).bandNames().getInfo()) == 200
+    values = {"0": {"constantValue": 1}}
+    for place in range(1, 1100):
+        call = {"functionName": "Number.abs", "arguments": {"input": {"valueReference": str(place - 1)}}}
+        values[str(place)] = {"functionInvocationValue": call}
+    reply = post(sandbox, {"expression": {"result": "1099", "values": values}})
+    assert reply.status_code == 400
+    assert "too deeply nested" in reply.json()["error"]["message"]
+
+
 # Quotas
 
 
