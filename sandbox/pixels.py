@@ -1,8 +1,9 @@
-"""Pixels of an image on a grid, within the limits of a request, as NPY, GeoTIFF or PNG bytes."""
+"""Pixels of an image on a grid, within the limits of a request, as NPY, GeoTIFF (also zipped) or PNG bytes."""
 
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,13 @@ from sandbox.stored import Projection
 _MAX_DIMENSION = 32_768
 _COMMON_GEOTIFF_TYPES = {"int64": np.float64, "uint64": np.float64}
 
-CONTENT_TYPES = {"NPY": "application/octet-stream", "GEO_TIFF": "image/tiff", "PNG": "image/png"}
+CONTENT_TYPES = {
+    "NPY": "application/octet-stream",
+    "GEO_TIFF": "image/tiff",
+    "PNG": "image/png",
+    "ZIPPED_GEO_TIFF": "application/zip",
+    "ZIPPED_GEO_TIFF_PER_BAND": "application/zip",
+}
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,31 @@ def _png(array: NDArray[Any], grid: PixelGrid) -> bytes:
     return buffer.getvalue()
 
 
-_WRITERS = {"NPY": _npy, "GEO_TIFF": _geotiff, "PNG": _png}
+def _zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def _zipped_geotiff(array: NDArray[Any], grid: PixelGrid) -> bytes:
+    return _zipped({"download.tif": _geotiff(array, grid)})
+
+
+def _zipped_geotiff_per_band(array: NDArray[Any], grid: PixelGrid) -> bytes:
+    """One file per band, each in the band's own type."""
+    names = array.dtype.names or ()
+    return _zipped({f"download.{name}.tif": _geotiff(array[[name]], grid) for name in names})
+
+
+_WRITERS = {
+    "NPY": _npy,
+    "GEO_TIFF": _geotiff,
+    "PNG": _png,
+    "ZIPPED_GEO_TIFF": _zipped_geotiff,
+    "ZIPPED_GEO_TIFF_PER_BAND": _zipped_geotiff_per_band,
+}
 
 
 def file_format(body: Mapping[str, Any]) -> str:

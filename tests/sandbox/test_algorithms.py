@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import ee
 import pytest
 
@@ -40,6 +42,18 @@ def test_the_published_list_is_complete():
 
 def test_no_algorithm_is_registered_that_the_client_does_not_know():
     assert not REGISTRY.keys() - signatures().keys()
+
+
+def test_the_documentation_lists_every_algorithm():
+    page = (Path(__file__).resolve().parent.parent.parent / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| `") and line.count("|") == 4]
+    listed = {
+        group.strip(" `") + ("" if name.strip() == "(itself)" else f".{name.strip()}")
+        for _, group, count, names, _ in rows
+        if count.strip().isdigit()
+        for name in names.split(",")
+    }
+    assert listed == REGISTRY.keys()
 
 
 def sampled_tiles():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 
 import ee
 import numpy as np
@@ -89,6 +90,16 @@ def test_download_url_snaps_the_region_to_the_scale(sandbox, file_format):
         assert (file.width, file.height) == (34, 30)
         assert tuple(file.transform)[:6] == (10, 0, 500120, 0, -10, 5099800)
         assert file.read(1)[0, 0] == 20 * 100 + 12
+
+
+def test_the_default_download_is_a_zip_of_one_file_per_band(sandbox):
+    image = ee.Image(f"{world.S2}/20190610T103021_T32TNS").select(["B2", "SCL"])
+    region = ee.Geometry.Rectangle([500000, 5099900, 500100, 5100000], "EPSG:32632", False)
+    reply = requests.get(image.getDownloadURL({"region": region, "scale": 10, "crs": "EPSG:32632"}), timeout=10)
+    with zipfile.ZipFile(io.BytesIO(reply.content)) as archive:
+        assert archive.namelist() == ["download.B2.tif", "download.SCL.tif"]
+        with rasterio.open(io.BytesIO(archive.read("download.SCL.tif"))) as file:
+            assert (file.dtypes, file.shape) == (("uint8",), (10, 10))
 
 
 def test_get_pixels_of_a_stored_asset(sandbox):
