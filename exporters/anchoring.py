@@ -1,4 +1,4 @@
-"""Pinning locations to scenes: a drawn year and level, an optical scene, the nearest radar scene per orbit pass."""
+"""Pinning locations to scenes: an optical one of a drawn year and level, the nearest radar one per orbit pass."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ERROR_M = 1.0  # without one, Earth Engine may refuse to compare geometries of 
 _BATCHES_AT_ONCE = 4
 _FIRST_SURPLUS = 1.1
 _LATER_SURPLUS = 1.3
-_PART_VERSION = 1
+_PART_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,12 @@ class Anchored:
 
 @dataclass(frozen=True)
 class Draw:
-    """What chance decides for a location, before anything is asked: so no answer or order can change it."""
+    """What chance decides for a location, before anything is asked: so no answer or order can change it.
 
-    year: int
+    Years and levels are in order of preference: the first that has a scene serves.
+    """
+
+    years: tuple[int, ...]
     levels: tuple[str, ...]
     place: float
 
@@ -94,10 +97,10 @@ class Draw:
         """Drawn from the seed and the location's id alone."""
         digest = hashlib.sha256(f"{rules.seed}/{location.id}".encode()).digest()
         chance = random.Random(int.from_bytes(digest[:8], "big"))  # noqa: S311 - a reproducible choice
-        year = chance.choice(sorted(rules.years))
-        levels = sorted(rules.levels)
+        years, levels = sorted(set(rules.years)), sorted(rules.levels)
+        chance.shuffle(years)
         chance.shuffle(levels)
-        return cls(year, tuple(levels), chance.random())
+        return cls(tuple(years), tuple(levels), chance.random())
 
     def choose(self, candidates: Sequence[Candidate]) -> Candidate:
         """One of the candidates, whatever order they came in."""
@@ -112,6 +115,11 @@ class Candidate:
     index: str
     time_ms: float
     tile: str = ""
+
+    @property
+    def year(self) -> int:
+        """Calendar year (UTC)."""
+        return datetime.fromtimestamp(self.time_ms / 1000, tz=UTC).year
 
 
 Outcome = Chip | Rejected
@@ -222,26 +230,35 @@ class _Anchoring:
         return {location.id: _outcome(location, kept[location.id], self.rules) for location in locations}
 
     def _ask(self, locations: Sequence[Location]) -> dict[str, Any]:
-        """Two requests: scenes that would do for each location, then radar scenes for those that have one."""
-        kept: dict[str, Any] = {}
-        for answer in self.at_once.ask(locations, self._optical):
-            kept |= answer
+        """Two or three requests: scenes of each location's first year; of its other years where that has none; then
+        radar scenes for the locations that have one.
+        """
+        kept = self._scenes(locations, slice(0, 1))
+        if len(self.rules.years) > 1:
+            kept |= self._scenes([one for one in locations if "anchor" not in kept[one.id]], slice(1, None))
         served = [location for location in locations if "anchor" in kept[location.id]]
         for answer in self.at_once.ask(served, lambda part: self._radar(part, kept)):
             for location_id, found in answer.items():
                 kept[location_id] |= found
         return kept
 
-    def _optical(self, locations: Sequence[Location]) -> dict[str, Any]:
+    def _scenes(self, locations: Sequence[Location], preferred: slice) -> dict[str, Any]:
+        kept: dict[str, Any] = {}
+        for answer in self.at_once.ask(locations, lambda part: self._optical(part, preferred)):
+            kept |= answer
+        return kept
+
+    def _optical(self, locations: Sequence[Location], preferred: slice) -> dict[str, Any]:
         draws = [Draw.of(location, self.rules) for location in locations]
-        asks = [_Ask(location.lonlat, *_year(draw.year)) for location, draw in zip(locations, draws, strict=True)]
+        years = [draw.years[preferred] for draw in draws]
+        asks = [_Ask(location.lonlat, *_span(each)) for location, each in zip(locations, years, strict=True)]
         rows = self._rows(_optical_expression(asks, self.rules))
-        triples = zip(locations, draws, rows, strict=True)
-        return {location.id: _choose(draw, row, self.rules) for location, draw, row in triples}
+        return {
+            location.id: _choose(draw, each, row, self.rules)
+            for location, draw, each, row in zip(locations, draws, years, rows, strict=True)
+        }
 
     def _radar(self, locations: Sequence[Location], kept: Mapping[str, Any]) -> dict[str, Any]:
-        if not locations:
-            return {}
         dates = [kept[location.id]["anchor"]["time_ms"] for location in locations]
         reach_ms = timedelta(days=self.rules.orbit_window_days) / timedelta(milliseconds=1)
         asks = [
@@ -275,8 +292,9 @@ def _key(locations: Sequence[Location], rules: AnchorRules) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _year(year: int) -> tuple[float, float]:
-    start, end = (datetime(each, 1, 1, tzinfo=UTC).timestamp() * 1000 for each in (year, year + 1))
+def _span(years: Sequence[int]) -> tuple[float, float]:
+    """From the first to behind the last of these years, and what lies between."""
+    start, end = (datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000 for year in (min(years), max(years) + 1))
     return start, end
 
 
@@ -334,13 +352,16 @@ def _candidates(row: Mapping[str, Any], prefix: str, *more: str) -> list[Candida
     return [Candidate(*cells) for cells in zip(*columns, strict=True)]
 
 
-def _choose(draw: Draw, row: Mapping[str, Any], rules: AnchorRules) -> dict[str, Any]:
-    """The drawn scene of the drawn level, else of another level; or the reason why there is none."""
-    for level in draw.levels:
-        candidates = _candidates(row, level, scenes.TILE)
-        if candidates:
-            return {"level": level, "anchor": asdict(draw.choose(candidates))}
-    return {"reason": f"no scene of {draw.year} with at most {rules.max_cloud_percent:g} % clouds covers the chip"}
+def _choose(draw: Draw, years: Sequence[int], row: Mapping[str, Any], rules: AnchorRules) -> dict[str, Any]:
+    """The drawn scene of the first year and level that have any; or the reason why there is none."""
+    found = {level: _candidates(row, level, scenes.TILE) for level in draw.levels}
+    for year in years:
+        for level in draw.levels:
+            candidates = [candidate for candidate in found[level] if candidate.year == year]
+            if candidates:
+                return {"level": level, "anchor": asdict(draw.choose(candidates))}
+    asked = ", ".join(map(str, sorted(rules.years)))
+    return {"reason": f"no scene of {asked} with at most {rules.max_cloud_percent:g} % clouds covers the chip"}
 
 
 def _nearest(date_ms: float, candidates: Sequence[Candidate]) -> dict[str, Any] | None:
