@@ -296,3 +296,25 @@ def cast_bands(image: Image, band_types: dict[str, Any], order: list[str] | None
     cast_one = [cast(Image((band,)), kind).bands[0] for band, kind in zip(image.bands, wanted, strict=True)]
     by_name = {band.name: band for band in cast_one}
     return image.with_bands([by_name[name] for name in order] if order else cast_one)
+
+
+@algorithm("Image.remap")
+def remap(image: Image, old: list[float], new: list[float], default: float | None, band_name: str | None) -> Image:
+    """One band's values translated; a value not listed becomes `default`, or is masked without one."""
+    if len(old) != len(new):
+        raise EarthEngineError("Image.remap: The 'from' and 'to' lists must have the same length.")
+    found = [band for band in image.bands if band_name in (None, band.name)]
+    if not found:
+        raise EarthEngineError(f"Image.remap: No band named '{band_name}'.")
+    source, targets = found[0], [*new, *([] if default is None else [default])]
+    dtype = np.result_type(*(np.min_scalar_type(target) for target in targets))
+
+    def compute(grid: PixelGrid, scope: Scope) -> Pixels:
+        values, valid = source.pixels(grid, scope)
+        result, listed = np.full(values.shape, default or 0, dtype), np.zeros(values.shape, dtype=np.bool_)
+        for before, after in zip(old, new, strict=True):
+            result[values == before] = after
+            listed |= values == before
+        return result, valid if default is not None else valid & listed
+
+    return derived(image, [ImageBand("remapped", dtype, source.projection, compute, source.footprint)])

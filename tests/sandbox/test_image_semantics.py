@@ -192,3 +192,16 @@ def test_a_chip_beyond_the_image_is_masked(sandbox):
 def test_geometry_of_an_image_is_its_outline(sandbox):
     west, south = holes().geometry().bounds().coordinates().getInfo()[0][0]
     assert (west, south) == (pytest.approx(9.0, abs=1e-3), pytest.approx(46.017, abs=2e-3))
+
+
+def test_remap_translates_and_masks_the_rest(sandbox):
+    classes = scene().select("SCL").reproject("EPSG:32632", None, 10)
+    plain = world.pixels(classes, width=6, height=1)["SCL"][0].tolist()
+    assert plain == [0, 0, 1, 1, 2, 2]
+    kept = world.pixels(classes.remap([1, 2], [10, 300]), width=6, height=1)
+    assert kept.dtype == np.dtype([("remapped", "<u2")])
+    assert kept["remapped"][0].tolist() == [0, 0, 10, 10, 300, 300]
+    known = world.pixels(classes.remap([1], [10]).mask(), width=6, height=1)["remapped"]
+    assert known[0].tolist() == [0, 0, 1, 1, 0, 0]
+    filled = world.pixels(classes.remap([1], [10], 99), width=6, height=1)["remapped"]
+    assert filled[0].tolist() == [99, 99, 10, 10, 99, 99]
