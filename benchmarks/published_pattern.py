@@ -71,8 +71,7 @@ def _radar(orbit_pass: str) -> Callable[[Any, Any], Any]:
         scenes = ee.ImageCollection("COPERNICUS/S1_GRD").filterBounds(box).filterDate("2017-01-01", "2020-12-31")
         chosen = scenes.filter(ee.Filter.eq("orbitProperties_pass", orbit_pass))
         near = chosen.filter(ee.Filter.eq("instrumentMode", "IW"))
-        near.first().bandNames().getInfo()
-        return near.mosaic().select("V.").float()
+        return ee.Image(near.first()).select("V.").float()
 
     return layer
 
@@ -90,8 +89,8 @@ def _climate(box: Any, date: Any) -> Any:
 
 
 def _land_cover_mode(box: Any, date: Any) -> Any:
-    year = ee.DateRange(date.advance(-6, "month"), date.advance(6, "month"))
-    mode = ee.ImageCollection("GOOGLE/DYNAMICWORLD/V1").filterBounds(box).filterDate(year).select("label").mode()
+    scenes = ee.ImageCollection("GOOGLE/DYNAMICWORLD/V1").filterBounds(box)
+    mode = scenes.filterDate(date.advance(-6, "month"), date.advance(6, "month")).select("label").mode()
     mode.bandNames().getInfo()
     return mode.float()
 
