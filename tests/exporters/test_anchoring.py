@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporters import anchoring
-from exporters.anchoring import AnchorRules, Candidate, Draw, Rejected, anchor
+from exporters.anchor_rules import AnchorRules, Candidate, Draw
+from exporters.anchoring import anchor
 from exporters.client import Connection, connect
+from exporters.scouting import BATCHES_AT_ONCE, Rejected
 from pipeline.chip import Chip
 from pipeline.errors import Fatal, Transient
 from pipeline.grid import Grid
@@ -133,7 +135,7 @@ def test_an_interrupted_run_asks_nothing_twice(sandbox, engine, tmp_path):
     sandbox.faults()
     assert anchor(engine, with_ocean(20), {"7": 8}, RULES, tmp_path / "parts", Silent()) == whole
     answered = sandbox.counters()["statuses"]["200"]
-    assert needed <= answered <= needed + anchoring._BATCHES_AT_ONCE
+    assert needed <= answered <= needed + BATCHES_AT_ONCE
     sandbox.reset_counters()
     assert anchor(engine, with_ocean(20), {"7": 8}, RULES, tmp_path / "parts", Silent()) == whole
     assert sandbox.counters()["total"] == 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from exporters import anchoring, catalog
-from exporters.anchoring import AnchorRules
+from exporters.anchor_rules import AnchorRules
 from exporters.client import Connection, connect
 from exporters.export import export, export_shard
 from exporters.regions import RESOLVE, read_regions
