@@ -22,23 +22,34 @@ _SCALE_M = 100.0
 
 
 def _climate(chip: Chip) -> ee.Image:
-    return ee.Image.cat([_summary(chip, name) for name in WINDOWS])
+    windows = {name: _months(chip, *window) for name, window in WINDOWS.items()}
+    # A month is one image, which is its own mean, minimum, maximum and sum.
+    parts = {name: _year(images) if name == "year" else images.mean() for name, images in windows.items()}
+    return ee.Image.cat([with_fallback(image, list(_SHORT)).rename(_names(name)) for name, image in parts.items()])
 
 
-def _summary(chip: Chip, window: str) -> ee.Image:
-    first, last = (month_start(chip.acquisition.date, months) for months in WINDOWS[window])
-    months = between(chip, COLLECTION, first, last)
-    parts = [
+def _months(chip: Chip, first: int, last: int) -> ee.ImageCollection:
+    date = chip.acquisition.date
+    return between(chip, COLLECTION, month_start(date, first), month_start(date, last))
+
+
+def _year(months: ee.ImageCollection) -> ee.Image:
+    return ee.Image.cat([
         months.select([_MEAN]).mean(), months.select([_MIN]).min(),
         months.select([_MAX]).max(), months.select([_RAIN]).sum(),
-    ]  # fmt: skip
-    return with_fallback(ee.Image.cat(parts), list(_SHORT)).rename([f"{window}_{name}" for name in _SHORT.values()])
+    ])  # fmt: skip
+
+
+def _names(window: str) -> list[str]:
+    return [f"{window}_{name}" for name in _SHORT.values()]
 
 
 era5 = Modality(
     name="era5",
     title="ERA5-Land temperature and precipitation of the month before, the month and the year of the anchor",
-    bands=tuple(Band(f"{window}_{_SHORT[name]}", _UNITS[name]) for window in WINDOWS for name in _SHORT),
+    bands=tuple(
+        Band(name, units) for window in WINDOWS for name, units in zip(_names(window), _UNITS.values(), strict=True)
+    ),
     dtype="float32",
     nodata=float("nan"),
     extent="image",

@@ -32,5 +32,5 @@ esa_worldcover = Modality(
     assets=(COLLECTION,),
     reference="https://developers.google.com/earth-engine/datasets/catalog/ESA_WorldCover_v100",
     display=Display("classes", ("Map",)),
-    source=static(lambda: ee.ImageCollection(COLLECTION).first().select(["Map"])),
+    source=static(lambda: ee.ImageCollection(COLLECTION).select(["Map"]).mosaic()),
 )
