@@ -151,8 +151,8 @@ def _number(name: str, value: Any, wanted: float) -> float:
 
 
 # The published recipe for 128-pixel chips ("atto") and for their 64-pixel centres ("atto_56"), and one that a
-# laptop finishes in about a minute ("demo"). Its learning rate is far higher, as its batch and its net are small; its
-# one thread is little slower than two on two idle cores, and several times faster than two on busy ones.
+# laptop finishes in about a minute ("demo"). Its learning rate is far higher, as its batch and its net are small. It
+# takes one thread: two gain little over that (5 and 8 steps/s), and lose most of their pace where others use the cores.
 PRESETS: dict[str, PretrainConfig] = {
     "atto": PretrainConfig(),
     "atto_56": PretrainConfig(image_px=56, patch_px=8),
