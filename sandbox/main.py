@@ -28,12 +28,12 @@ Counters: GET {url}/sandbox/counters    Faults: POST {url}/sandbox/faults    Sto
 """
 
 
-def catalog_of(seed: int, rasters: Path | None = None, index: Path | None = None) -> Catalog:
-    """The procedural planet of a seed; with a folder of rasters and its index, those first."""
+def catalog_of(seed: int, rasters: Path | None = None, index: Path | None = None, planet: bool = True) -> Catalog:
+    """The procedural planet of a seed; with a folder of rasters and its index, those first, or those alone."""
     if rasters is None:
         return Planet(seed)
     folder = RasterFolder(rasters, index if index is not None else rasters / "index.toml")
-    return Catalogs(folder, Planet(seed))
+    return Catalogs(folder, Planet(seed)) if planet else folder
 
 
 def _wait(with_parent: bool) -> None:
@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the planet and of the faults")
     parser.add_argument("--rasters", type=Path, help="a folder of real rasters, served before the planet")
     parser.add_argument("--index", type=Path, help="TOML that says which file is which asset")
+    parser.add_argument("--no-planet", action="store_true", help="serve the rasters alone")
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="added to every request")
     parser.add_argument("--no-quotas", action="store_true", help="no limits on rate, concurrency or size")
     parser.add_argument("--concurrent", type=int, default=40, help="requests at once per project")
@@ -91,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     quotas = OFF if options.no_quotas else Quotas(
         concurrent=options.concurrent, requests_per_s=options.rate, burst=options.rate)  # fmt: skip
     try:
-        catalog = catalog_of(options.seed, options.rasters, options.index)
+        catalog = catalog_of(options.seed, options.rasters, options.index, not options.no_planet)
     except (OSError, ValueError) as error:
         sys.exit(f"The sandbox cannot start: {error}")
     serve(catalog, options.port, options.latency, quotas, options.seed, options.fault, options.with_parent)

@@ -12,7 +12,9 @@ import pytest
 import rioxarray
 import tomli_w
 import xarray as xr
+from affine import Affine
 from pyproj import Transformer
+from rasterio.enums import Resampling
 
 from pipeline.chip import Chip
 from pipeline.corpus import Corpus
@@ -76,7 +78,7 @@ def corpus(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpu
     folder = tmp_path_factory.mktemp("real")
     points = write_points(folder, shared_data / "scenes")
     index = write_index(folder, shared_data / "scenes")
-    with sandbox("--rasters", str(shared_data / "scenes"), "--index", str(index)) as url:
+    with sandbox("--rasters", str(shared_data / "scenes"), "--index", str(index), "--no-planet") as url:
         run_stages([
             f"corpus.folder={folder / 'c'}", f"source.url={url}", f"sampling.points={points}",
             f"corpus.size_px={SIZE_PX}", f"corpus.modalities={list(LAYERS)}", f"corpus.modality_files=['{DEM_FILE}']",
@@ -86,15 +88,21 @@ def corpus(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpu
     return Corpus.open(folder / "c")
 
 
+def on_grid(array: xr.DataArray, chip: Chip, resampling: Resampling) -> np.ndarray:
+    """The scene as rioxarray (GDAL) warps it to the chip's grid, (band, y, x)."""
+    grid = chip.grid
+    warped = array.rio.reproject(
+        grid.crs, shape=grid.shape_yx, transform=Affine(*grid.transform), resampling=resampling, nodata=np.nan
+    )
+    return np.asarray(warped)
+
+
 def linear(array: xr.DataArray, chip: Chip) -> np.ndarray:
-    """xarray's own linear interpolation at the chip's pixel centres, (band, y, x)."""
-    x, y = chip.grid.pixel_centres_xy()
-    return np.asarray(array.interp(x=x, y=y, method="linear"))
+    return on_grid(array, chip, Resampling.bilinear)
 
 
 def nearest(array: xr.DataArray, chip: Chip) -> np.ndarray:
-    x, y = chip.grid.pixel_centres_xy()
-    return np.asarray(array.sel(x=x, y=y, method="nearest"))
+    return on_grid(array, chip, Resampling.nearest)
 
 
 def source(folder: Path, asset: str) -> tuple[Path, dict[str, Any]]:
