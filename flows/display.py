@@ -20,8 +20,6 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-from pipeline.progress import Progress
-
 LINE_EVERY_S = 5.0
 
 
@@ -68,6 +66,10 @@ class Bars:
         if self._task is not None:
             self._rich.update(self._task, figures=_figures(self._seen))
 
+    def say(self, sentence: str) -> None:
+        """Print above the bars."""
+        self._rich.console.print(sentence, highlight=False)
+
 
 class Lines:
     """One line every few seconds, for logs; `as_json` makes each a JSON object."""
@@ -75,6 +77,7 @@ class Lines:
     def __init__(self, stream: TextIO | None = None, as_json: bool = False) -> None:
         self._stream = stream or sys.stderr
         self._format = self._json if as_json else self._text
+        self._said = _json_sentence if as_json else str
         self._lock = threading.Lock()
         self._stage, self._total, self._done, self._printed = "", 0, 0, 0.0
         self._seen: dict[str, float | str] = {}
@@ -103,6 +106,11 @@ class Lines:
         with self._lock:
             self._seen |= figures
 
+    def say(self, sentence: str) -> None:
+        """Print a line of its own."""
+        with self._lock:
+            print(self._said(sentence), file=self._stream, flush=True)
+
     def _print(self) -> None:
         self._printed = time.monotonic()
         print(self._format(), file=self._stream, flush=True)
@@ -114,12 +122,12 @@ class Lines:
         return json.dumps({"stage": self._stage, "done": self._done, "total": self._total, **self._seen})
 
 
+def _json_sentence(sentence: str) -> str:
+    return json.dumps({"said": sentence})
+
+
 def display(as_json: bool = False) -> Bars | Lines:
     """What suits standard error: bars on a terminal, lines elsewhere."""
     if as_json:
         return Lines(as_json=True)
     return Bars() if sys.stderr.isatty() else Lines()
-
-
-def _is_progress(shown: Bars | Lines) -> Progress:
-    return shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -29,6 +30,7 @@ def api() -> Iterator[None]:
     if api_configured():
         yield
         return
+    print("starting a local Prefect server ...", file=sys.stderr, flush=True)
     with prefect_server.running() as url, temporary_settings({PREFECT_API_URL: url}):
         yield
 

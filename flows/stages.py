@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,14 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+
+from exporters import anchoring, catalog
 from exporters.anchoring import Anchored, AnchorRules
+from exporters.client import Connection, EarthEngine, connect
 from exporters.export import export_shard
 from exporters.regions import read_regions
 from exporters.report import write_report
 from exporters.retry import Patience
-
-from exporters import anchoring, catalog
-from exporters.client import Connection, EarthEngine, connect
 from flows import sandbox_process
 from flows.settings import Settings
 from pipeline import durable
@@ -46,6 +48,13 @@ REJECTED = "rejected.parquet"
 SPOOL = "spool"
 RUNS = "runs"
 REPORT = "report.html"
+
+
+def program(name: str = "geocorpus") -> str:
+    """How to type one of our programs from here: by its bare name, or by its path where it is on none."""
+    if shutil.which(name):
+        return name
+    return os.path.relpath(Path(sys.prefix) / "bin" / name)
 
 
 @contextmanager
@@ -90,7 +99,7 @@ def needs_engine_to_sample(settings: Settings) -> bool:
 
 def sample(settings: Settings, engine: EarthEngine | None, progress: Progress) -> str:
     """Draw candidate locations per stratum: `allocation.json`, `regions.parquet`, `locations.parquet` (last)."""
-    said = f"Candidates are in {settings.folder / LOCATIONS}. Next: geocorpus anchor {settings.folder}"
+    said = f"Candidates are in {settings.folder / LOCATIONS}. Next: {program()} anchor {settings.folder}"
     if (settings.folder / LOCATIONS).exists():
         return said
     progress.start("sample", settings.sampling.locations)
@@ -102,6 +111,10 @@ def sample(settings: Settings, engine: EarthEngine | None, progress: Progress) -
         write_regions(settings.folder / REGIONS, regions)
     write_allocation(settings.folder / ALLOCATION, allocation)
     write_locations(settings.folder / LOCATIONS, locations)
+    for note in regions.notes if regions is not None else ():
+        progress.say(note)
+    if allocation.starved:
+        progress.say(f"{len(allocation.starved)} of {len(allocation.quotas)} regions get no place: too few locations.")
     progress.note(candidates=len(locations), strata=len(allocation.quotas))
     progress.advance(allocation.total)
     return said
@@ -131,7 +144,7 @@ def _candidates(settings: Settings, regions: Regions | None) -> tuple[Allocation
 def anchor(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
     """Pin every location to its scenes and grid, and freeze the manifest (last)."""
     folder = settings.folder
-    said = f"The manifest is frozen in {folder / MANIFEST}. Next: geocorpus export {folder}"
+    said = f"The manifest is frozen in {folder / MANIFEST}. Next: {program()} export {folder}"
     if (folder / MANIFEST).exists():
         return said
     locations = read_locations(folder / LOCATIONS)
@@ -141,6 +154,7 @@ def anchor(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
     manifest = Manifest.freeze(_with_splits(settings, anchored.chips), settings.corpus.seed)
     _write_rejected(folder, anchored)
     manifest.write(folder / MANIFEST)
+    _say_shortfalls(anchored, progress)
     return said
 
 
@@ -149,6 +163,16 @@ def _with_splits(settings: Settings, chips: list[Chip]) -> list[Chip]:
     lonlat = np.array([chip.location.lonlat for chip in chips]).reshape(-1, 2)
     names = assign_splits(lonlat, (split.train, split.val, split.test), settings.corpus.seed, split.cell_deg)
     return [replace(chip, split=str(name)) for chip, name in zip(chips, names, strict=True)]
+
+
+def _say_shortfalls(anchored: Anchored, progress: Progress) -> None:
+    lacking = sum(anchored.shortfalls.values())
+    if lacking:
+        strata = ", ".join(f"{name} ({count})" for name, count in sorted(anchored.shortfalls.items())[:5])
+        progress.say(
+            f"{lacking} places have no usable scene: {strata}; rejected.parquet says why, "
+            "more years, clouds or sampling.overdraw may fill them."
+        )
 
 
 def _write_rejected(folder: Path, anchored: Anchored) -> None:
@@ -191,7 +215,7 @@ def open_export(settings: Settings, engine: EarthEngine, progress: Progress) -> 
 def exported(settings: Settings) -> str:
     """What is said when all shards are there; the spool has then served."""
     shutil.rmtree(settings.folder / SPOOL, ignore_errors=True)
-    return f"All pixels are in {settings.folder / STORE}. Next: geocorpus finalize {settings.folder}"
+    return f"All pixels are in {settings.folder / STORE}. Next: {program()} finalize {settings.folder}"
 
 
 def export(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
@@ -212,7 +236,7 @@ def finalize(settings: Settings, progress: Progress) -> str:
     progress.advance()
     report = write_report(settings.folder)
     progress.advance()
-    return f"The report is {report}. Next: geocorpus pretrain {settings.folder}"
+    return f"The report is {report}. Next: {program()} pretrain {settings.folder}"
 
 
 def pretrain(settings: Settings, progress: Progress) -> str:
@@ -225,12 +249,12 @@ def pretrain(settings: Settings, progress: Progress) -> str:
     plain = dict(settings.pretrain)
     run = str(plain.pop("run", plain.get("preset", "pretrain")))
     result = train(settings.folder, PretrainConfig.from_plain(plain), settings.folder / RUNS / run, progress)
-    falls = ", ".join(
-        f"{name} {result.first_losses[name]:.3g} to {last:.3g}"
+    falls = [
+        f"    {name:<22}{result.first_losses[name]:>8.3f} to {last:.3f}"
         for name, last in result.last_losses.items()
         if name in result.first_losses
-    )
-    return f"{result.steps} steps; losses: {falls}. Weights: {result.checkpoint}"
+    ]
+    return "\n".join([f"{result.steps} steps, weights in {result.checkpoint}; losses per modality:", *falls])
 
 
 def summary(settings: Settings, requests: int, trained: str) -> str:
@@ -247,9 +271,9 @@ def summary(settings: Settings, requests: int, trained: str) -> str:
             f"  training  {trained}",
             "",
             "Next:",
-            f"  geocorpus status {folder}",
-            f"  tensorboard --logdir {folder / RUNS}",
-            f"  geocorpus pretrain {folder} pretrain.preset=atto    the published encoder size",
-            "  geocorpus build mmearth source.project=YOUR-PROJECT corpus.folder=mine sampling.locations=100",
+            f"  {program()} status {folder}",
+            f"  {program('tensorboard')} --logdir {folder / RUNS}",
+            f"  {program()} pretrain {folder} pretrain.preset=atto    the published encoder size",
+            f"  {program()} build mmearth source.project=YOUR-PROJECT corpus.folder=mine sampling.locations=100",
         ]
     )

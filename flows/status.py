@@ -38,14 +38,14 @@ class Status:
 
     @property
     def next_step(self) -> str:
-        """The command that brings it forward."""
+        """The stage that brings it forward."""
         if not self.candidates:
-            return "geocorpus sample"
+            return "sample"
         if not self.chips:
-            return "geocorpus anchor"
+            return "anchor"
         if not self.layers or any(layer.shards_done < self.shards for layer in self.layers.values()):
-            return "geocorpus export"
-        return "geocorpus pretrain" if self.finalized else "geocorpus finalize"
+            return "export"
+        return "pretrain" if self.finalized else "finalize"
 
 
 def read_status(folder: Path) -> Status:
@@ -84,7 +84,7 @@ def show(status: Status, as_json: bool) -> None:
                   f"{status.shards:,} shards, {status.spooled_chips:,} chips waiting in the spool")  # fmt: skip
     if status.layers:
         console.print(_table(status))
-    console.print(f"next: [bold]{status.next_step} {status.folder}[/]")
+    console.print(f"next: [bold]{stages.program()} {status.next_step} {status.folder}[/]")
 
 
 def _table(status: Status) -> Table:

@@ -17,6 +17,9 @@ class Progress(Protocol):
     def note(self, **figures: float | str) -> None:
         """Figures worth showing beside the bar, such as requests_per_chip=1.01."""
 
+    def say(self, sentence: str) -> None:
+        """Something that a person should know and that stays readable, such as what was left out and why."""
+
 
 class Silent:
     """Progress for callers who do not look."""
@@ -29,3 +32,6 @@ class Silent:
 
     def note(self, **figures: float | str) -> None:
         """Ignore them."""
+
+    def say(self, sentence: str) -> None:
+        """Ignore it."""

@@ -1,0 +1,119 @@
+"""kill -9 at any moment, then the same command again: the same bytes, and nothing paid for is pulled twice."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.flows.jobs import STAGES, counters, differences, geocorpus, reset, run_stages, sandbox, snapshot, start
+
+CONCURRENCY = 4
+LATENCY_S = 0.15
+KILLS_AT_MOST = 40
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("crash"), pytest.mark.timeout(600)]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A small job: its settings for a folder, and what an uninterrupted run made and cost."""
+
+    url: str
+    whole: dict[str, bytes]
+    pixel_requests: int
+
+    def overrides(self, folder: Path) -> list[str]:
+        return settings(self.url, folder)
+
+
+def settings(url: str, folder: Path) -> list[str]:
+    return [
+        f"corpus.folder={folder}", f"source.url={url}", f"source.concurrency={CONCURRENCY}", "corpus.size_px=32",
+        "corpus.shard_rows=8", "sampling.locations=20", "anchor.batch=10",
+        "corpus.modalities=['sentinel2', 'esa_worldcover', 'era5', 'biome', 'eco_region']",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
+    folder = tmp_path_factory.mktemp("whole") / "corpus"
+    with sandbox("--latency", str(LATENCY_S)) as url:
+        run_stages(settings(url, folder))
+        yield Job(url, snapshot(folder), counters(url)["requests"]["image:computePixels"])
+
+
+def run_killing(stage: str, overrides: list[str], chance: random.Random, longest_s: float) -> int:
+    """Run a stage again and again, killing it at random moments, until it comes through; returns the kills."""
+    for kills in range(KILLS_AT_MOST):
+        process = start(stage, "demo", *overrides)
+        deadline = time.monotonic() + chance.uniform(0.3, longest_s)
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if process.poll() is None:
+            process.kill()
+        _, errors = process.communicate()
+        if process.returncode == 0:
+            return kills
+        assert process.returncode == -9, errors
+        longest_s *= 1.2
+    raise AssertionError(f"{stage} never came through")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_any_moment(job: Job, tmp_path: Path, seed: int) -> None:
+    folder = tmp_path / "corpus"
+    chance = random.Random(seed)
+    reset(job.url)
+    kills = {stage: run_killing(stage, job.overrides(folder), chance, 2.5) for stage in STAGES}
+    assert differences(snapshot(folder), job.whole) == []
+    assert sum(kills.values()) >= 3, f"hardly killed: {kills}"
+    pulled = counters(job.url)["expressions"]["image:computePixels"]
+    assert pulled["distinct"] == job.pixel_requests
+    assert pulled["requests"] <= job.pixel_requests + kills["export"] * CONCURRENCY
+
+
+def test_killed_in_the_middle_of_the_export(job: Job, tmp_path: Path) -> None:
+    """Killed once some chips are in the spool: those are never asked for again."""
+    folder = tmp_path / "corpus"
+    run_stages(job.overrides(folder), ("sample", "anchor"))
+    reset(job.url)
+    process = start("export", "demo", *job.overrides(folder))
+    while len(list((folder / "spool").rglob("[0-9]*.npz"))) < 5 and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    kept = len(list((folder / "spool").rglob("[0-9]*.npz"))) + 8 * len(list((folder / "ledger").rglob("*/*.json"))) // 5
+    asked = counters(job.url)["requests"].get("image:computePixels", 0)
+    assert kept >= 5
+    run_stages(job.overrides(folder), ("export", "finalize"))
+    again = counters(job.url)["requests"]["image:computePixels"] - asked
+    assert again <= job.pixel_requests - kept
+    assert differences(snapshot(folder), job.whole) == []
+
+
+def test_running_a_finished_job_again_asks_for_nothing(job: Job, tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    run_stages(job.overrides(folder))
+    before = snapshot(folder)
+    reset(job.url)
+    run_stages(job.overrides(folder))
+    assert snapshot(folder) == before
+    assert "image:computePixels" not in counters(job.url)["requests"]
+
+
+def test_a_lost_shard_is_pulled_again(job: Job, tmp_path: Path) -> None:
+    """A ledger entry deleted by hand, or an object lost: verify tells, export mends."""
+    folder = tmp_path / "corpus"
+    run_stages(job.overrides(folder))
+    shutil.rmtree(folder / "corpus.zarr" / "sentinel2" / "c" / "1")
+    assert geocorpus("verify", str(folder)).returncode == 2
+    (folder / "ledger" / "sentinel2" / "00001.json").unlink()
+    run_stages(job.overrides(folder), ("export", "finalize"))
+    assert geocorpus("verify", str(folder)).returncode == 0
+    assert differences(snapshot(folder), job.whole) == []
