@@ -112,14 +112,22 @@ def _mode(values: Stack, valid: Valid, weights: Any) -> list[Reduced]:
 
 
 def _byte_mode(values: Stack, valid: Valid) -> Reduced:
-    # Class labels: counting the few that occur beats sorting the stack.
+    # Class labels: counting the few that occur beats sorting the stack, and small counters beat large ones.
+    counter = np.uint8 if len(values) < 256 else np.uint32
     best: Stack = np.zeros(values.shape[1:], np.uint8)
-    most = np.zeros(values.shape[1:], np.intp)
-    for label in np.flatnonzero(np.bincount(values.ravel(), minlength=1)):
-        count = np.count_nonzero((values == label) & valid, axis=0)
-        better = count > most
-        best, most = np.where(better, label, best).astype(np.uint8), np.where(better, count, most)
+    most = np.zeros(values.shape[1:], counter)
+    for label in _labels_in(values):
+        count = np.add.reduce(((values == label) & valid).view(np.uint8), axis=0, dtype=counter)
+        best[count > most] = label
+        np.maximum(most, count, out=most)
     return best, most > 0
+
+
+def _labels_in(values: Stack) -> NDArray[Any]:
+    """The values that may occur, ascending."""
+    largest = int(values.max(initial=0))
+    # Counting which occur costs as much as looking for a few dozen that may.
+    return np.arange(largest + 1) if largest < 32 else np.flatnonzero(np.bincount(values.ravel()))
 
 
 def _sorted_valid_first(values: Stack, valid: Valid) -> tuple[Stack, NDArray[Any]]:

@@ -40,7 +40,10 @@ _WAVELENGTHS_M = np.concatenate([_HEIGHT_M, _PATCH_M, _OTHER_M])
 _KEPT_WINDOWS, _KEPT_PIXELS = 64, 512 * 512
 # Those that `relief` reads: the eight of height, and the river's three.
 _RELIEF_OCTAVES = np.array([*range(8), 10, 12, 13])
+_ALL_OCTAVES = np.arange(_WAVELENGTHS_M.size)
 _C = {name: k for k, name in enumerate(CHANNELS)}
+# Octaves this long are evaluated at every fourth node only: bilinear between, they are off by half a percent at most.
+_LONG_M, _SPARSE = 1.9e3, 4
 
 
 @dataclass(frozen=True)
@@ -148,20 +151,13 @@ class Surface:
     def height_m(self, lattice: Lattice, window: Window) -> F32:
         """Metres above the sea (negative below it) at pixel centres."""
         _, positions, channels, node_window = self._places(lattice, window)
-        octaves = np.zeros((len(_WAVELENGTHS_M), node_window.height, node_window.width), np.float32)
-        used = _RELIEF_OCTAVES
-        flat = np.ascontiguousarray(positions.reshape(3, -1))
-        values = self.noise.smooth(flat, _WAVELENGTHS_M[used], self._octave_seeds[used])
-        octaves[used] = values.reshape(-1, node_window.height, node_window.width)
-        height = relief(channels, octaves)
+        height = relief(channels, self._octaves(lattice, positions, node_window, _RELIEF_OCTAVES))
         return spread(np.ascontiguousarray(height[1:-1, 1:-1]), window, lattice.step)
 
     def nodes(self, lattice: Lattice, window: Window) -> Nodes:
         """Slow fields at the nodes around a window."""
         lonlat, positions, channels, node_window = self._places(lattice, window)
-        flat = np.ascontiguousarray(positions.reshape(3, -1))
-        octaves = self.noise.smooth(flat, _WAVELENGTHS_M, self._octave_seeds)
-        octaves = octaves.reshape(-1, node_window.height, node_window.width)
+        octaves = self._octaves(lattice, positions, node_window, _ALL_OCTAVES)
         height = relief(channels, octaves)
         east, north = _slopes(height, lattice, lonlat[1])
         return Nodes(lonlat, channels, height, east, north, octaves)
@@ -177,6 +173,20 @@ class Surface:
         positions = spread(knot_positions(lattice, around), nodes, spacing)
         channels = spread(self.world.sample(lon, lat), nodes, spacing)
         return (spread(lon, nodes, spacing), spread(lat, nodes, spacing)), positions, channels, nodes
+
+    def _octaves(self, lattice: Lattice, positions: F64, nodes: Window, used: NDArray[np.int64]) -> F32:
+        """Noise (all octaves, rows, columns) at nodes; octaves that are not `used` stay 0."""
+        octaves = np.zeros((len(_WAVELENGTHS_M), nodes.height, nodes.width), np.float32)
+        long = _WAVELENGTHS_M[used] >= _LONG_M
+        octaves[used[~long]] = self._noise_at(positions, used[~long])
+        there = _sparse_positions(lattice, nodes)
+        octaves[used[long]] = spread(self._noise_at(there, used[long]), nodes, _SPARSE)
+        return octaves
+
+    def _noise_at(self, positions: F64, octaves: NDArray[np.int64]) -> F32:
+        flat = np.ascontiguousarray(positions.reshape(3, -1))
+        values = self.noise.smooth(flat, _WAVELENGTHS_M[octaves], self._octave_seeds[octaves])
+        return values.reshape(-1, *positions.shape[1:])
 
     def _ground(self, lattice: Lattice, window: Window) -> Ground:
         nodes = self.nodes(lattice, window)
@@ -195,6 +205,15 @@ class Surface:
             warmth_c=fields["warmth"], swing_c=fields["swing"], rain_mm=fields["rain"],
             rain_season=fields["season"],
         )  # fmt: skip
+
+
+def _sparse_positions(lattice: Lattice, nodes: Window) -> F64:
+    """Earth-centred metres (3, rows, columns) at every fourth node, those that enclose `nodes`."""
+    first_column, columns = covering(nodes.column, nodes.width, _SPARSE)
+    first_row, rows = covering(nodes.row, nodes.height, _SPARSE)
+    sparse, step = Window(first_column, first_row, columns, rows), lattice.step * _SPARSE
+    around = Window(sparse.column * step, sparse.row * step, sparse.width * step, sparse.height * step)
+    return spread(knot_positions(lattice, around), sparse, lattice.knot // step)
 
 
 def relief(channels: F32, octaves: F32) -> F32:
