@@ -138,7 +138,7 @@ class Planet:
         return self._painter.image(scene, "2A")
 
     def _label_image(self, scene: Scene) -> StoredImage | None:
-        return self._labels.image(scene) if dynamic_world.is_labelled(scene, self.seed) else None
+        return self._labels.images([scene])[0] if dynamic_world.is_labelled(scene, self.seed) else None
 
     def _l1c(self, query: Query) -> list[StoredImage]:
         return [self._l1c_image(scene) for scene in self.scenes.find(query)]
@@ -147,4 +147,5 @@ class Planet:
         return [image for scene in self.scenes.find(query) if (image := self._l2a_image(scene))]
 
     def _labelled(self, query: Query) -> list[StoredImage]:
-        return [image for scene in self.scenes.find(query) if (image := self._label_image(scene))]
+        scenes = [scene for scene in self.scenes.find(query) if dynamic_world.is_labelled(scene, self.seed)]
+        return self._labels.images(scenes)

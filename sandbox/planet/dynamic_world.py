@@ -5,6 +5,9 @@ Labels follow the ground, with errors in patches that differ from scene to scene
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -12,6 +15,7 @@ from numpy.typing import NDArray
 
 from sandbox.planet.ground import Ground, M, Surface
 from sandbox.planet.lattice import Lattice
+from sandbox.planet.mgrs import Tile
 from sandbox.planet.noise import hash_int
 from sandbox.planet.raster import LazyImage, PlanetBand
 from sandbox.planet.scenes import Scene, tile_name
@@ -25,6 +29,7 @@ CLASSES = (
     "water", "trees", "grass", "flooded_vegetation", "crops", "shrub_and_scrub", "built", "bare", "snow_and_ice",
 )  # fmt: skip
 _MAX_CLOUD = 35
+_F32, _U8 = np.dtype(np.float32), np.dtype(np.uint8)
 # By material: the label, the label it is often taken for, and the share of it that is always taken so.
 _LABEL = np.array([1, 1, 5, 2, 4, 6, 6, 7, 7, 8, 0, 3, 1, 5, 1], dtype=np.uint8)
 _RIVAL = np.array([5, 5, 2, 4, 2, 7, 6, 5, 5, 7, 3, 2, 3, 2, 4], dtype=np.uint8)
@@ -53,7 +58,14 @@ class Labels:
         self._clouds = clouds
         self._seed = surface.seed + 60
 
-    def image(self, scene: Scene) -> StoredImage:
+    def images(self, scenes: Sequence[Scene]) -> list[StoredImage]:
+        """The images of one query's scenes: those of a tile are painted together when one of them is looked at."""
+        rolls: dict[Tile, Roll] = {}
+        for scene in scenes:
+            rolls.setdefault(scene.tile, Roll(self, [])).scenes.append(scene)
+        return [self._image(scene, rolls[scene.tile]) for scene in scenes]
+
+    def _image(self, scene: Scene, roll: Roll) -> StoredImage:
         properties = {
             "system:index": scene.index,
             "system:time_start": scene.start_ms,
@@ -63,37 +75,64 @@ class Labels:
             "MGRS_TILE": tile_name(scene.tile),
         }
         asset_id = f"{COLLECTION}/{properties['system:index']}"
-        return LazyImage(asset_id, properties, scene.strip.footprint, partial(self._bands, scene))
+        return LazyImage(asset_id, properties, scene.strip.footprint, partial(self._bands, scene, roll))
 
-    def _bands(self, scene: Scene) -> tuple[PlanetBand, ...]:
+    def _bands(self, scene: Scene, roll: Roll) -> tuple[PlanetBand, ...]:
         extent = scene.tile.extent(10)
-        f32, u8 = np.dtype(np.float32), np.dtype(np.uint8)
         made = [
-            PlanetBand(name, f32, extent, partial(self._probability, scene, k, extent.lattice))
+            PlanetBand(name, _F32, extent, partial(self._probability, scene, k, roll, extent.lattice))
             for k, name in enumerate(CLASSES)
         ]
-        return (*made, PlanetBand("label", u8, extent, partial(self._label, scene, extent.lattice)))
+        return (*made, PlanetBand("label", _U8, extent, partial(roll.label, scene, extent.lattice)))
 
-    def _label(self, scene: Scene, lattice: Lattice, window: Window) -> tuple[Values, Valid | None]:
+    def _probability(
+        self, scene: Scene, number: int, roll: Roll, lattice: Lattice, window: Window
+    ) -> tuple[Values, Valid | None]:
+        label, valid = roll.label(scene, lattice, window)
         ground = self._surface.ground(lattice, window)
-        return self._classes(scene, ground), self._valid(scene, lattice, window)
-
-    def _classes(self, scene: Scene, ground: Ground) -> NDArray[np.uint8]:
-        usual, rival = ground.derived("dynamic_world", _usual_and_rival)
-        passing = self._surface.noise.fine_above(ground.fine_index, scene.key % (1 << 30), 1.35)
-        return np.where(passing, rival, usual)
-
-    def _valid(self, scene: Scene, lattice: Lattice, window: Window) -> Valid | None:
-        inside = seen(scene.strip, lattice, window)
-        cloud = self._clouds.cloud(scene.weather, lattice, window)
-        if cloud is None:
-            return inside
-        clear = cloud < np.float32(0.1)
-        return clear if inside is None else clear & inside
-
-    def _probability(self, scene: Scene, number: int, lattice: Lattice, window: Window) -> tuple[Values, Valid | None]:
-        ground = self._surface.ground(lattice, window)
-        label = self._classes(scene, ground)
         sure = np.float32(0.62) + np.float32(0.06) * np.clip(ground.fine, -3, 3)
         rest = (1 - sure) * np.float32(1 / 8)
-        return np.where(label == number, sure, rest), self._valid(scene, lattice, window)
+        return np.where(label == number, sure, rest), valid
+
+    def paint(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> list[tuple[Values, Valid | None]]:
+        """Labels and what is seen of the ground, for scenes of one tile."""
+        ground = self._surface.ground(lattice, window)
+        usual, rival = ground.derived("dynamic_world", _usual_and_rival)
+        clear = self._clouds.clear([scene.weather for scene in scenes], lattice, window)
+        strips = {scene.strip.orbit: scene.strip for scene in scenes}
+        inside = {orbit: seen(strip, lattice, window) for orbit, strip in strips.items()}
+        painted: list[tuple[Values, Valid | None]] = []
+        for scene, cloudless in zip(scenes, clear, strict=True):
+            passing = self._surface.noise.fine_above(ground.fine_index, scene.key % (1 << 30), 1.35)
+            painted.append((np.where(passing, rival, usual), _both(inside[scene.strip.orbit], cloudless)))
+        return painted
+
+
+def _both(one: Valid | None, other: Valid | None) -> Valid | None:
+    """Where both are true; None is true everywhere."""
+    if one is None or other is None:
+        return one if other is None else other
+    return one & other
+
+
+@dataclass
+class Roll:
+    """Scenes of one tile and what was painted of them, for the latest window: a year's mode looks at all of them.
+
+    Painting them at once shares the noise's overhead; each scene's pixels are the same as if painted alone.
+    """
+
+    labels: Labels
+    scenes: list[Scene]
+    _window: tuple[Lattice, Window] | None = None
+    _painted: dict[int, tuple[Values, Valid | None]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def label(self, scene: Scene, lattice: Lattice, window: Window) -> tuple[Values, Valid | None]:
+        """Labels (height, width) of one scene, and which are data (None: all)."""
+        with self._lock:
+            if self._window != (lattice, window):
+                painted = self.labels.paint(self.scenes, lattice, window)
+                self._painted = {one.key: layer for one, layer in zip(self.scenes, painted, strict=True)}
+                self._window = (lattice, window)
+            return self._painted[scene.key]

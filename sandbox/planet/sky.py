@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -61,19 +62,26 @@ class Clouds:
         shadow = self._opacity(weather, moved)
         return Sky(_spread_any(cloud, window, coarse.step), _spread_any(shadow, window, coarse.step))
 
-    def cloud(self, weather: Weather, lattice: Lattice, window: Window) -> F32 | None:
-        """Opacity alone."""
+    def clear(self, weathers: Sequence[Weather], lattice: Lattice, window: Window) -> list[NDArray[np.bool_] | None]:
+        """Where the opacity of each of several skies is under a tenth; None: everywhere."""
         coarse = replace(lattice, step=_STEP.get(round(lattice.pixel_m), 1))
-        return _spread_any(self._opacity(weather, _node_positions(coarse, window)), window, coarse.step)
+        opacities = self._opacities(weathers, _node_positions(coarse, window))
+        return [_clear(opacity, window, coarse.step) for opacity in opacities]
 
     def _opacity(self, weather: Weather, positions: F64) -> F32:
+        return self._opacities([weather], positions)[0]
+
+    def _opacities(self, weathers: Sequence[Weather], positions: F64) -> list[F32]:
+        """Opacity (rows, columns), not yet clipped, of each sky at Earth-centred metres (3, rows, columns)."""
         flat = np.ascontiguousarray(positions.reshape(3, -1))
-        octaves = self._noise.smooth(flat, _WAVELENGTHS_M, weather.seed + np.arange(5))
-        field = octaves[0] * _WEIGHTS[0]
+        seeds = np.concatenate([weather.seed + np.arange(5) for weather in weathers])
+        octaves = self._noise.smooth(flat, np.tile(_WAVELENGTHS_M, len(weathers)), seeds)
+        octaves = octaves.reshape(-1, 5, *positions.shape[1:])
+        field = octaves[:, 0] * _WEIGHTS[0]
         for k in range(1, 5):
-            field = field + octaves[k] * _WEIGHTS[k]
-        field = field.reshape(positions.shape[1:])
-        return np.asarray((field - np.float32(self.threshold(weather.cloudy_percent))) * np.float32(3) + 0.35)
+            field = field + octaves[:, k] * _WEIGHTS[k]
+        limits = [np.float32(self.threshold(weather.cloudy_percent)) for weather in weathers]
+        return [(one - limit) * np.float32(3) + np.float32(0.35) for one, limit in zip(field, limits, strict=True)]
 
 
 def _spread_any(values: F32, window: Window, step: int) -> F32 | None:
@@ -81,6 +89,15 @@ def _spread_any(values: F32, window: Window, step: int) -> F32 | None:
         return None
     field = spread(values, window, step)
     return np.clip(field, 0, 1)
+
+
+def _clear(opacity: F32, window: Window, step: int) -> NDArray[np.bool_] | None:
+    # Between nodes that are all far from the limit no pixel crosses it, however it is rounded.
+    if opacity.max() < 0.09:
+        return None
+    if opacity.min() > 0.11:
+        return np.zeros((window.height, window.width), np.bool_)
+    return np.asarray(spread(opacity, window, step) < np.float32(0.1))
 
 
 @lru_cache(maxsize=256)
