@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import time
@@ -89,8 +90,10 @@ def test_killed_in_the_middle_of_the_export(job: Job, tmp_path: Path) -> None:
     process.kill()
     process.communicate()
     kept = len(list((folder / "spool").rglob("[0-9]*.npz"))) + 8 * len(list((folder / "ledger").rglob("*/*.json"))) // 5
-    asked = counters(job.url)["requests"].get("image:computePixels", 0)
     assert kept >= 5
+    while counters(job.url)["in_flight"] > 1:  # the question itself is the one
+        time.sleep(0.05)
+    asked = counters(job.url)["requests"].get("image:computePixels", 0)
     run_stages(job.overrides(folder), ("export", "finalize"))
     again = counters(job.url)["requests"]["image:computePixels"] - asked
     assert again <= job.pixel_requests - kept
@@ -116,4 +119,44 @@ def test_a_lost_shard_is_pulled_again(job: Job, tmp_path: Path) -> None:
     (folder / "ledger" / "sentinel2" / "00001.json").unlink()
     run_stages(job.overrides(folder), ("export", "finalize"))
     assert geocorpus("verify", str(folder)).returncode == 0
+    assert differences(snapshot(folder), job.whole) == []
+
+
+def descendants_gone(pids: list[int], within_s: float) -> bool:
+    """Whether none of the processes lives any more, soon."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def children_of(pid: int) -> list[int]:
+    """Process ids below a process, at any depth (Linux)."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    children = [child for child, parent in parents.items() if parent == pid]
+    return [one for child in children for one in (child, *children_of(child))]
+
+
+def test_the_build_flow_killed_and_run_again(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Prefect flow makes the same bytes, and kill -9 leaves no server behind."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("process trees are read from /proc")
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    folder = tmp_path / "corpus"
+    process = start("build", "demo", *job.overrides(folder))
+    while not list((folder / "spool").rglob("[0-9]*.npz")) and process.poll() is None:
+        time.sleep(0.05)
+    servers = children_of(process.pid)
+    process.kill()
+    process.communicate()
+    assert servers, "the flow had started no server"
+    assert descendants_gone(servers, within_s=20)
+    outcome = geocorpus("build", "demo", *job.overrides(folder))
+    assert outcome.returncode == 0, outcome.stderr
+    assert "report.html" in outcome.stdout
     assert differences(snapshot(folder), job.whole) == []
