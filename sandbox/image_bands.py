@@ -69,11 +69,12 @@ def _matching(image: Image, selector: Any) -> list[ImageBand]:
         if not -len(image.bands) <= index < len(image.bands):
             raise EarthEngineError(f"Image.select: Band index {index} out of bounds [0, {len(image.bands)}).")
         return [image.bands[index]]
-    exact = [band for band in image.bands if band.name == selector]
-    found = exact or [band for band in image.bands if re.fullmatch(str(selector), band.name)]
+    names = image.band_names()
+    exact = [place for place, name in enumerate(names) if name == selector]
+    found = exact or [place for place, name in enumerate(names) if re.fullmatch(str(selector), name)]
     if not found:
         raise _no_match(image, selector)
-    return found
+    return [image.bands[place] for place in found]
 
 
 def _no_match(image: Image, selector: Any) -> EarthEngineError:

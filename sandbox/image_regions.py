@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from sandbox import grids
 from sandbox.element_collections import Collection
@@ -27,11 +29,19 @@ _EXACT_COVERAGE_PIXELS = 20_000
 
 @dataclass(frozen=True)
 class Region:
-    """The pixels over which something is reduced, with the share of each that lies inside."""
+    """The pixels over which something is reduced, and the shape (in their CRS) that decides which count."""
 
     grid: PixelGrid
-    shares: NDArray[np.float64]
-    centre_inside: NDArray[np.bool_]
+    shape: BaseGeometry
+
+    @cached_property
+    def shares(self) -> NDArray[np.float64]:
+        """The share of each pixel that lies inside."""
+        return _shares(self.shape, self.grid)
+
+    @cached_property
+    def centre_inside(self) -> NDArray[np.bool_]:
+        return _centres_inside(self.shape, self.grid)
 
 
 def _lattice(image: Image, scale: float | None, crs: Projection | None, transform: Any) -> Projection:
@@ -52,7 +62,7 @@ def _region(lattice: Projection, geometry: Geometry, name: str, max_pixels: floa
         grid = grids.covering_grid(lattice, shape)
     if grid.width * grid.height > max_pixels:
         raise _too_many(name, grid, max_pixels)
-    return Region(grid, _shares(shape, grid), _centres_inside(shape, grid))
+    return Region(grid, shape)
 
 
 def _too_many(name: str, grid: PixelGrid, max_pixels: float) -> EarthEngineError:
@@ -78,7 +88,12 @@ def _shares(shape: Any, grid: PixelGrid) -> NDArray[np.float64]:
     columns, rows = np.meshgrid(np.arange(grid.width), np.arange(grid.height))
     corners = [grids.apply(grid.transform, columns + dx, rows + dy) for dx, dy in ((0, 0), (1, 1))]
     boxes = shapely.box(*corners[0], *corners[1])
-    return np.asarray(shapely.area(shapely.intersection(boxes, shape)) / shapely.area(boxes))
+    shapely.prepare(shape)
+    shares = shapely.covers(shape, boxes).astype(np.float64)
+    # Only pixels on the edge have to be cut.
+    edge = (shares == 0) & shapely.intersects(shape, boxes)
+    shares[edge] = shapely.area(shapely.intersection(boxes[edge], shape)) / shapely.area(boxes[edge])
+    return shares
 
 
 def _reduced(image: Image, reducer: Reducer, region: Region, scope: Scope) -> dict[str, Any]:

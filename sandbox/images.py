@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
@@ -98,14 +97,15 @@ class ImageBand:
 
 
 class StoredBands(Sequence[ImageBand]):
-    """The bands of a stored image, built when first looked at: filters look at thousands of images without."""
+    """The bands of a stored image, each built when first looked at: filters look at thousands of images without."""
 
     def __init__(self, image: stored.StoredImage) -> None:
         self._image = image
+        self._made: dict[int, ImageBand] = {}
 
-    @cached_property
-    def _bands(self) -> tuple[ImageBand, ...]:
-        return tuple(_stored_band(band, self._image.footprint) for band in self._image.bands)
+    def names(self) -> list[str]:
+        """The names alone, for which no band has to be built."""
+        return [band.name for band in self._image.bands]
 
     @overload
     def __getitem__(self, place: int) -> ImageBand: ...
@@ -114,7 +114,13 @@ class StoredBands(Sequence[ImageBand]):
     def __getitem__(self, place: slice) -> tuple[ImageBand, ...]: ...
 
     def __getitem__(self, place: int | slice) -> ImageBand | tuple[ImageBand, ...]:
-        return self._bands[place]
+        places = range(len(self._image.bands))[place]
+        return tuple(self._band(k) for k in places) if isinstance(places, range) else self._band(places)
+
+    def _band(self, place: int) -> ImageBand:
+        if place not in self._made:
+            self._made[place] = _stored_band(self._image.bands[place], self._image.footprint)
+        return self._made[place]
 
     def __len__(self) -> int:
         return len(self._image.bands)
@@ -134,7 +140,7 @@ class Image:
         return replace(self, bands=tuple(bands))
 
     def band_names(self) -> list[str]:
-        return [band.name for band in self.bands]
+        return self.bands.names() if isinstance(self.bands, StoredBands) else [band.name for band in self.bands]
 
     @property
     def projection(self) -> Projection:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from sandbox.planet.geodesy import earth_centred
 from sandbox.planet.lattice import Lattice
 from sandbox.planet.noise import Noise
 from sandbox.planet.raster import Extent, PlanetBand
-from sandbox.planet.timeline import DAY_MS, day_of
+from sandbox.planet.timeline import DAY_MS, day_of, moment
 from sandbox.planet.world import CHANNELS, World
 from sandbox.stored import Query, StoredImage, Valid, Values, Window
 
@@ -22,6 +23,7 @@ BANDS = ("temperature_2m", "temperature_2m_min", "temperature_2m_max", "total_pr
 _FIRST, _LAST = (1950, 2), (2025, 12)
 _LATTICE = Lattice(4326, 0.1, -0.1, -180.05, 90.05, knot=1, step=1)
 _EXTENT = Extent(_LATTICE, 0, 0, 3601, 1801)
+_KEPT_CELLS = 64
 _C = {name: k for k, name in enumerate(CHANNELS)}
 
 
@@ -30,13 +32,16 @@ class Months:
 
     def __init__(self, seed: int, world: World, noise: Noise) -> None:
         self._seed, self._world, self._noise = seed, world, noise
+        self._month = lru_cache(maxsize=1024)(self._make_month)
+        self._climate = _kept_if_small(self._climate_of)
+        self._weather = _kept_if_small(self._weather_of)
 
     def find(self, query: Query) -> list[StoredImage]:
         """The months that start in the period."""
-        low = query.start_ms if query.start_ms is not None else -(1 << 62)
-        high = query.end_ms if query.end_ms is not None else 1 << 62
-        months = range(_FIRST[0] * 12 + _FIRST[1] - 1, _LAST[0] * 12 + _LAST[1])
-        return [self._month(k // 12, k % 12 + 1) for k in months if low <= _start_ms(k // 12, k % 12 + 1) < high]
+        first, end = _FIRST[0] * 12 + _FIRST[1] - 1, _LAST[0] * 12 + _LAST[1]
+        low = first if query.start_ms is None else max(first, _first_month_from(query.start_ms))
+        high = end if query.end_ms is None else min(end, _first_month_from(query.end_ms))
+        return [self._month(k // 12, k % 12 + 1) for k in range(low, high)]
 
     def named(self, index: str) -> StoredImage | None:
         """The month of a system:index such as 201906."""
@@ -47,7 +52,7 @@ class Months:
             return None
         return self._month(year, month)
 
-    def _month(self, year: int, month: int) -> StoredImage:
+    def _make_month(self, year: int, month: int) -> StoredImage:
         start = _start_ms(year, month)
         properties = {
             "system:index": f"{year}{month:02d}",
@@ -62,19 +67,20 @@ class Months:
         return StoredImage(f"{COLLECTION}/{year}{month:02d}", bands, properties)
 
     def _paint(self, name: str, year: int, month: int, window: Window) -> tuple[Values, Valid | None]:
-        columns = np.arange(window.column, window.column + window.width, dtype=np.float64)
-        rows = np.arange(window.row, window.row + window.height, dtype=np.float64)
-        lon, lat = _LATTICE.lonlat(columns, rows)
-        climate = self._world.sample(lon, lat)
-        weather = self._weather(lon, lat, year, month)
+        climate, weather = self._climate(window), self._weather(window, year, month)
+        _, lat = _lonlat(window)
         land = climate[_C["height_m"]] > 0
         wave = -np.cos(2 * np.pi * ((month - 0.5) / 12 - 0.045 + np.where(lat < 0, 0.5, 0.0))).astype(np.float32)
         if name == "total_precipitation_sum":
             return self._rain(climate, wave, weather[1]), land
         return self._temperature(name, climate, wave, weather[0]), land
 
-    def _weather(self, lon: NDArray[np.float64], lat: NDArray[np.float64], year: int, month: int) -> F32:
+    def _climate_of(self, window: Window) -> F32:
+        return self._world.sample(*_lonlat(window))
+
+    def _weather_of(self, window: Window, year: int, month: int) -> F32:
         """Two fields of deviation 1 that belong to the month: warm or cold, wet or dry."""
+        lon, lat = _lonlat(window)
         places = earth_centred(lon, lat).reshape(3, -1)
         seeds = self._seed * 13 + (year * 12 + month) * 2 + np.array([0, 1])
         return self._noise.smooth(places, np.array([2.1e6, 1.4e6]), seeds).reshape(2, *lon.shape)
@@ -91,6 +97,29 @@ class Months:
         share = (1 + climate[_C["rain_season"]] * wave) / 12
         odds = 1 + np.float32(0.85) * anomaly / (1 + np.float32(0.5) * np.abs(anomaly))
         return np.asarray(climate[_C["rain_mm"]] * share * np.maximum(odds, 0.02) * np.float32(1e-3), dtype=np.float32)
+
+
+def _lonlat(window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    columns = np.arange(window.column, window.column + window.width, dtype=np.float64)
+    rows = np.arange(window.row, window.row + window.height, dtype=np.float64)
+    return _LATTICE.lonlat(columns, rows)
+
+
+def _kept_if_small(make: Callable[..., F32]) -> Callable[..., F32]:
+    """`make(window, ...)`, remembered for windows of a few cells: the bands and months of a place share them."""
+    kept = lru_cache(maxsize=4096)(make)
+
+    def fields(window: Window, *rest: int) -> F32:
+        return (kept if window.width * window.height <= _KEPT_CELLS else make)(window, *rest)
+
+    return fields
+
+
+def _first_month_from(time_ms: int) -> int:
+    """The first month, counted from year 0, that starts at or after a time; times out of range count as its ends."""
+    when = moment(min(max(time_ms, _start_ms(*_FIRST)), _start_ms(_LAST[0] + 1, 1)))
+    month = when.year * 12 + when.month - 1
+    return month if _start_ms(when.year, when.month) >= time_ms else month + 1
 
 
 def _start_ms(year: int, month: int) -> int:
