@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
 LINE_EVERY_S = 5.0
 
@@ -35,11 +36,17 @@ class Bars:
     """A live bar per stage on a terminal. Use as a context manager."""
 
     def __init__(self) -> None:
+        fixed = Column(no_wrap=True, min_width=7)
         self._rich = RichProgress(
-            SpinnerColumn(), TextColumn("[bold]{task.description:<10}"), BarColumn(24), MofNCompleteColumn(),
-            TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("[dim]{task.fields[figures]}"),
+            SpinnerColumn(),
+            TextColumn("[bold]{task.description:<8}"),
+            BarColumn(16),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TimeElapsedColumn(table_column=fixed),
+            TimeRemainingColumn(table_column=fixed),
+            TextColumn("[dim]{task.fields[figures]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=Console(stderr=True),
-        )  # fmt: skip
+        )
         self._task: TaskID | None = None
         self._seen: dict[str, float | str] = {}
 

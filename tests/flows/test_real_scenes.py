@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,6 +178,38 @@ def test_elevation_equals_an_independent_reading(corpus: Corpus, shared_data: Pa
 def scene_of(chip: Chip, shared_data: Path) -> str:
     path, _ = source(shared_data / "scenes", chip.acquisition.anchor.asset_id)
     return path.stem
+
+
+def test_xarray_sees_units_classes_and_every_nodata_pixel(corpus: Corpus) -> None:
+    data = xr.open_zarr(corpus.folder / "corpus.zarr")
+    assert set(LAYERS) <= set(data.data_vars)
+    assert data["band_sentinel1"].values.tolist()[:2] == ["VV_ascending", "VH_ascending"]
+    assert data["sentinel1"].attrs["units"] == "dB"
+    assert "tree_cover" in data["esa_worldcover"].attrs["flag_meanings"]
+    for name in LAYERS:
+        modality = corpus.modality(name)
+        stored = corpus.read(name, slice(0, 9))
+        nodata = np.isnan(stored) if np.isnan(modality.nodata) else stored == modality.nodata
+        np.testing.assert_array_equal(np.isnan(data[name].values), nodata)
+
+
+def test_statistics_equal_one_pass_over_what_xarray_reads(corpus: Corpus) -> None:
+    data = xr.open_zarr(corpus.folder / "corpus.zarr", mask_and_scale=False)
+    published = json.loads((corpus.folder / "statistics.json").read_text())
+    assert set(published) == set(LAYERS)
+    for name in LAYERS:
+        modality = corpus.modality(name)
+        column = modality.statistics_by
+        groups = data[column].values if column else np.full(9, "all")
+        for group, bands in published[name].items():
+            for band, found in enumerate(bands):
+                values = data[name].values[groups == group, band].astype(np.float64)
+                values = values[modality.valid(values.astype(modality.dtype))]
+                assert found["count"] == values.size
+                if values.size:
+                    expected = [values.mean(), values.std(), values.min(), values.max()]
+                    ours = [found["mean"], found["std"], found["minimum"], found["maximum"]]
+                    np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_it_trains(corpus: Corpus) -> None:
