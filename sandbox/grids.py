@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import shapely
@@ -26,7 +26,12 @@ DEFAULT_PROJECTION = Projection(LONLAT, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
 
 _ON_LATTICE = 1e-6  # of a pixel
 
+_NODES = 7
+_EXACT_PIXELS = 256  # up to here every pixel is transformed
+_CLOSE_DEG, _CLOSE_M = 1e-10, 1e-5
+
 Coordinates = NDArray[np.float64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,14 @@ class Mapping:
 
     columns: Coordinates
     rows: Coordinates
+    notes: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def derived(self, name: Any, make: Callable[[Mapping], T]) -> T:
+        """What `make` gives for this mapping, made once: bands on one lattice share it."""
+        if name not in self.notes:
+            self.notes[name] = make(self)
+        made: T = self.notes[name]
+        return made
 
 
 def apply(transform: tuple[float, ...], column: Any, row: Any) -> tuple[Any, Any]:
@@ -146,9 +159,55 @@ def is_axis_aligned(transform: tuple[float, ...]) -> bool:
 
 
 def positions(grid: PixelGrid, crs: str) -> tuple[Coordinates, Coordinates]:
-    """The coordinates of pixel centres in another CRS, both (height, width)."""
+    """The coordinates of pixel centres in another CRS, both (height, width), to 10 micrometres."""
+    found = _smooth_positions(grid, crs) if grid.width * grid.height > _EXACT_PIXELS else None
+    if found is not None:
+        return found
     x, y = np.broadcast_arrays(*centres(grid))
-    there = transformer(grid.crs, crs).transform(np.ascontiguousarray(x), np.ascontiguousarray(y))
+    return _moved_to(np.ascontiguousarray(x), np.ascontiguousarray(y), grid.crs, crs)
+
+
+def _smooth_positions(grid: PixelGrid, crs: str) -> tuple[Coordinates, Coordinates] | None:
+    """The polynomial through exact positions at Chebyshev nodes, or None where exact positions between tell it wrong.
+
+    Changes of coordinates are smooth: degree 6 is exact to rounding over tens of kilometres, and needs 49 exact
+    positions in place of one for each pixel. Seams, poles and grids of whole continents are told by the check.
+    """
+    nodes = np.cos((np.arange(_NODES) + 0.5) / _NODES * np.pi)
+    checks = np.linspace(-1, 1, 5)
+    exact, wanted = _at(grid, crs, nodes), _at(grid, crs, checks)
+    limit = _CLOSE_DEG if geographic(crs) else _CLOSE_M
+    check = _lagrange(nodes, checks)
+    # Not "any further than": a coordinate that is not finite is no agreement.
+    if not all(np.abs(check @ e @ check.T - w).max() <= limit for e, w in zip(exact, wanted, strict=True)):
+        return None
+    across, down = (_lagrange(nodes, _unit(size)) for size in (grid.width, grid.height))
+    return down @ exact[0] @ across.T, down @ exact[1] @ across.T
+
+
+def _unit(size: int) -> Coordinates:
+    """Pixel centres as -1 (the first) to 1 (the last)."""
+    return np.linspace(-1, 1, size) if size > 1 else np.zeros(1)
+
+
+def _at(grid: PixelGrid, crs: str, places: Coordinates) -> tuple[Coordinates, Coordinates]:
+    """Exact positions (places, places) at parts -1 to 1 of the way from the first pixel centre to the last."""
+    columns = (places + 1) / 2 * (grid.width - 1) + 0.5
+    rows = (places + 1) / 2 * (grid.height - 1) + 0.5
+    x, y = apply(grid.transform, *np.meshgrid(columns, rows))
+    return _moved_to(x, y, grid.crs, crs)
+
+
+def _lagrange(nodes: Coordinates, places: Coordinates) -> Coordinates:
+    """Weights (places, nodes) of the polynomial through values at the nodes."""
+    away = places[:, None, None] - nodes[None, None, :]
+    apart = nodes[:, None] - nodes[None, :] + np.eye(len(nodes))
+    own = np.eye(len(nodes), dtype=np.bool_)
+    return np.asarray((np.where(own, 1.0, away) / np.where(own, 1.0, apart)).prod(axis=2))
+
+
+def _moved_to(x: Coordinates, y: Coordinates, source: str, target: str) -> tuple[Coordinates, Coordinates]:
+    there = transformer(source, target).transform(x, y)
     return there[0], there[1]
 
 

@@ -176,19 +176,26 @@ def resampled(source: Compute, native: Projection, mode: str, dtype: np.dtype[An
         if grids.window_on(native, grid) is not None:
             return source(grid, scope)
         mapping = scope.mapping(grid, native)
-        known = np.isfinite(mapping.columns) & np.isfinite(mapping.rows)
-        if not known.any():
+        known = mapping.derived("known", _known)
+        if known is not None and not known.any():
             return np.zeros(grid.shape, dtype), np.zeros(grid.shape, dtype=np.bool_)
-        window, local = _window(mapping, known, resample.MARGINS[mode])
+        margin = resample.MARGINS[mode]
+        window, local = mapping.derived(margin, lambda whole: _window(whole, known, margin))
         values, valid = resample.sampled(mode, *source(grids.window_grid(native, window), scope), local)
-        return values, valid if known.all() else valid & known
+        return values, valid if known is None else valid & known
 
     return compute
 
 
-def _window(mapping: Mapping, known: NDArray[np.bool_], margin: int) -> tuple[Window, Mapping]:
+def _known(mapping: Mapping) -> NDArray[np.bool_] | None:
+    """Which pixels have a position; None: all."""
+    known = np.isfinite(mapping.columns) & np.isfinite(mapping.rows)
+    return None if known.all() else known
+
+
+def _window(mapping: Mapping, known: NDArray[np.bool_] | None, margin: int) -> tuple[Window, Mapping]:
     columns, rows = mapping.columns, mapping.rows
-    if not known.all():
+    if known is not None:
         columns, rows = np.broadcast_arrays(columns, rows)
         columns = np.where(known, columns, columns[known][0])
         rows = np.where(known, rows, rows[known][0])

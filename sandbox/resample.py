@@ -6,6 +6,7 @@ with a weight is valid. Integers are rounded to the nearest, so the band's type 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,20 @@ MARGINS = {"nearest": 0, "bilinear": 1, "bicubic": 2}
 """How many pixels around a position a mode looks at."""
 
 
+_Tap = tuple[NDArray[np.intp], NDArray[np.float64]]
+_KEPT_TAPS_PIXELS = 512 * 512
+
+
 def nearest(values: NDArray[Any], valid: NDArray[np.bool_], mapping: Mapping) -> Pixels:
     """The pixel that holds each position."""
-    columns = np.floor(mapping.columns).astype(np.intp)
-    rows = np.floor(mapping.rows).astype(np.intp)
-    return values[rows, columns], valid[rows, columns]
+    width = values.shape[1]
+    place = mapping.derived(("nearest", width), lambda one: _place(one, width))
+    return values.ravel().take(place), valid.ravel().take(place)
+
+
+def _place(mapping: Mapping, width: int) -> NDArray[np.intp]:
+    """Where each position falls in the flattened source."""
+    return np.floor(mapping.rows).astype(np.intp) * width + np.floor(mapping.columns).astype(np.intp)
 
 
 def _keys_weights(fraction: NDArray[np.float64]) -> list[NDArray[np.float64]]:
@@ -56,47 +66,60 @@ def _rounded(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def interpolated(mode: str, values: NDArray[Any], valid: NDArray[np.bool_], mapping: Mapping) -> Pixels:
     """Bilinear or bicubic; every tap of `mapping` must lie inside `values`."""
-    columns, rows = _taps(mode, mapping.columns), _taps(mode, mapping.rows)
-    if valid.all():
-        return _all_valid(values, columns, rows)
-    filled = np.where(valid, values, 0).astype(np.float64)
-    weights = valid.astype(np.float64)
-    shape = np.broadcast_shapes(mapping.columns.shape, mapping.rows.shape)
-    total, weight, heaviest = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    for row, row_weight in rows:
+    if not valid.all():
+        return _partly_valid(values, valid, _stencil(mode, mapping, values.shape[1]))
+    if mapping.columns.shape[0] == 1 and mapping.rows.shape[1] == 1:
+        total = _separable(mode, values, mapping)
+    else:
+        total = _gathered(values, _stencil(mode, mapping, values.shape[1]))
+    return _rounded(total, values.dtype), np.ones(total.shape, dtype=np.bool_)
+
+
+def _stencil(mode: str, mapping: Mapping, width: int) -> Iterable[_Tap]:
+    """(place in the flattened source, weight) of each pixel that a position looks at."""
+    if mapping.columns.shape[-1] * mapping.rows.shape[0] > _KEPT_TAPS_PIXELS:
+        return _make_stencil(mode, mapping, width)
+    return mapping.derived((mode, width), lambda one: list(_make_stencil(mode, one, width)))
+
+
+def _make_stencil(mode: str, mapping: Mapping, width: int) -> Iterator[_Tap]:
+    columns = _taps(mode, mapping.columns)
+    for row, row_weight in _taps(mode, mapping.rows):
         for column, column_weight in columns:
-            share = row_weight * column_weight * weights[row, column]
-            total += share * filled[row, column]
-            weight += share
-            heaviest = np.maximum(heaviest, np.abs(share))
+            yield row * width + column, row_weight * column_weight
+
+
+def _partly_valid(values: NDArray[Any], valid: NDArray[np.bool_], stencil: Iterable[_Tap]) -> Pixels:
+    filled = np.where(valid, values, 0).astype(np.float64).ravel()
+    weights = valid.astype(np.float64).ravel()
+    total: Any = 0.0
+    weight: Any = 0.0
+    heaviest: Any = 0.0
+    for place, part in stencil:
+        share = part * weights.take(place)
+        total = total + share * filled.take(place)
+        weight = weight + share
+        heaviest = np.maximum(heaviest, np.abs(share))
     known = (heaviest > 0) & (np.abs(weight) > 1e-9)
     return _rounded(total / np.where(known, weight, 1.0), values.dtype), known
 
 
-def _all_valid(values: NDArray[Any], columns: list[Any], rows: list[Any]) -> Pixels:
-    separate = columns[0][0].shape[0] == 1 and rows[0][0].shape[1] == 1
-    total = _separable(values, columns, rows) if separate else _gathered(values, columns, rows)
-    return _rounded(total, values.dtype), np.ones(total.shape, dtype=np.bool_)
-
-
-def _separable(values: NDArray[Any], columns: list[Any], rows: list[Any]) -> NDArray[np.float64]:
+def _separable(mode: str, values: NDArray[Any], mapping: Mapping) -> NDArray[np.float64]:
     """Along x on the source's rows, then along y: fewer products than at every output pixel."""
     along: Any = 0.0
-    for column, weight in columns:
+    for column, weight in _taps(mode, mapping.columns):
         along = along + values[:, column[0]] * weight
     total: Any = 0.0
-    for row, weight in rows:
+    for row, weight in _taps(mode, mapping.rows):
         total = total + along[row[:, 0]] * weight
     return np.asarray(total, np.float64)
 
 
-def _gathered(values: NDArray[Any], columns: list[Any], rows: list[Any]) -> NDArray[np.float64]:
+def _gathered(values: NDArray[Any], stencil: Iterable[_Tap]) -> NDArray[np.float64]:
+    flat = values.ravel()
     total: Any = 0.0
-    for row, row_weight in rows:
-        along: Any = 0.0
-        for column, column_weight in columns:
-            along = along + values[row, column] * column_weight
-        total = total + along * row_weight
+    for place, weight in stencil:
+        total = total + flat.take(place) * weight
     return np.asarray(total, np.float64)
 
 
