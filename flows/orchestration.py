@@ -10,6 +10,7 @@ from typing import Any
 
 from prefect import Task, flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -18,7 +19,7 @@ from flows import prefect_server, run, stages
 from flows.display import display
 from flows.offline import api_configured
 from flows.settings import Settings, parse
-from pipeline.errors import Transient
+from pipeline.errors import Fatal, Transient
 from pipeline.progress import Progress
 
 SHARDS_AT_ONCE = 2
@@ -28,11 +29,22 @@ SHARDS_AT_ONCE = 2
 def api() -> Iterator[None]:
     """A Prefect API for as long as needed: the configured one, or a local server that ends with this process."""
     if api_configured():
+        _refuse_silence()
         yield
         return
     print("starting a local Prefect server ...", file=sys.stderr, flush=True)
     with prefect_server.running() as url, temporary_settings({PREFECT_API_URL: url}):
         yield
+
+
+def _refuse_silence() -> None:
+    with get_client(sync_client=True) as client:
+        problem = client.api_healthcheck()
+    if problem is not None:
+        raise Fatal(
+            f"the configured Prefect API {PREFECT_API_URL.value()} does not answer ({type(problem).__name__}); "
+            "start it, or unset PREFECT_API_URL."
+        )
 
 
 def _worth_retrying(_task: Task[..., Any], _run: Any, state: Any) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from xarray.backends.zarr import FillValueCoder
-from zarr.codecs import BloscCodec, BloscShuffle
+from zarr.codecs import BloscCodec
 
 from pipeline import durable, statistics
 from pipeline.errors import Fatal, unknown_name
@@ -293,7 +293,7 @@ def _dimensions(modality: Modality) -> tuple[str, ...]:
 def _compressor(dtype: str) -> BloscCodec:
     """zstd at level 3 is the knee; bytes are shuffled unless there is one per value (reference: measured)."""
     size = np.dtype(dtype).itemsize
-    shuffle = BloscShuffle.shuffle if size > 1 else BloscShuffle.noshuffle
+    shuffle: Literal["shuffle", "noshuffle"] = "shuffle" if size > 1 else "noshuffle"
     return BloscCodec(cname="zstd", clevel=3, shuffle=shuffle, typesize=size)
 
 

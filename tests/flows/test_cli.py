@@ -98,3 +98,10 @@ def test_settings_cannot_change_under_a_corpus(tmp_path: Path) -> None:
     assert geocorpus("sample", *ours).returncode == 0
     assert "corpus.seed = 0, not 5" in refused("sample", *ours, "corpus.seed=5")
     assert "candidates" in geocorpus("status", str(tmp_path / "c")).stdout
+
+
+def test_a_prefect_api_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    said = refused("sample", "demo", f"corpus.folder={tmp_path / 'c'}", "source.url=http://127.0.0.1:9")
+    assert "the configured Prefect API http://127.0.0.1:9/api does not answer" in said
+    assert nothing_in(tmp_path / "c")
