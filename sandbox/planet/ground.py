@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.planet.lattice import Lattice, covering, knot_lonlat, knot_positions, pixel_positions, spread
+from sandbox.planet.lattice import (
+    Lattice, covering, first_quarters, knot_lonlat, knot_positions, pixel_positions, quarters, spread,
+)  # fmt: skip
 from sandbox.planet.noise import Noise, hash_words
 from sandbox.planet.parcels import Parcels, parcels_of
 from sandbox.planet.world import CHANNELS, World
@@ -38,6 +40,8 @@ _PATCH_M = np.array([3100.0, 1250.0, 540.0, 270.0])
 _OTHER_M = np.array([16e3, 5.2e3, 11e3, 3.6e3, 7.4e3, 4.4e3, 1.5e3, 3.0e3, 2.9e3])
 _WAVELENGTHS_M = np.concatenate([_HEIGHT_M, _PATCH_M, _OTHER_M])
 _KEPT_WINDOWS, _KEPT_PIXELS = 64, 512 * 512
+# 20 m windows up to this size are parts of a 10 m window, which other bands use too; the pixels are the same.
+_SHARED_PIXELS = 256 * 256
 # Those that `relief` reads: the eight of height, and the river's three.
 _RELIEF_OCTAVES = np.array([*range(8), 10, 12, 13])
 _ALL_OCTAVES = np.arange(_WAVELENGTHS_M.size)
@@ -88,19 +92,39 @@ class Ground:
         return made
 
     def cut(self, window: Window) -> Ground:
-        rows = slice(window.row - self.window.row, window.row - self.window.row + window.height)
-        columns = slice(window.column - self.window.column, window.column - self.window.column + window.width)
+        return self._picked(window, cutting(self.window, window))
+
+    def every_other(self, window: Window) -> Ground:
+        """Every other pixel, that is the first quarters of the 20 m pixels of `window` (20 m lattice indices)."""
+        fine = Window(window.column * 2, window.row * 2, window.width * 2, window.height * 2)
+        rows, columns = cutting(self.window, fine)
+        return self._picked(window, (slice(rows.start, rows.stop, 2), slice(columns.start, columns.stop, 2)))
+
+    def _picked(self, window: Window, pixels: tuple[slice, slice]) -> Ground:
         arrays: dict[str, Any] = {
-            name: np.ascontiguousarray(getattr(self, name)[..., rows, columns])
+            name: np.ascontiguousarray(getattr(self, name)[pixels])
             for name in self.__dataclass_fields__
             if name not in ("window", "notes")
         }
         return Ground(window=window, **arrays)
 
 
-def _keep(kept: OrderedDict[tuple[Lattice, Window], Ground], key: tuple[Lattice, Window], value: Ground) -> None:
+def cutting(outer: Window, inner: Window) -> tuple[slice, slice]:
+    """The rows and columns of an outer window's arrays that an inner window has."""
+    row, column = inner.row - outer.row, inner.column - outer.column
+    return slice(row, row + inner.height), slice(column, column + inner.width)
+
+
+def widened(window: Window, margin: int) -> Window:
+    """The window with a margin of pixels on each side."""
+    return Window(
+        window.column - margin, window.row - margin, window.width + 2 * margin, window.height + 2 * margin
+    )
+
+
+def _keep(kept: OrderedDict[tuple[Lattice, Window], T], key: tuple[Lattice, Window], value: T) -> None:
     """Remember small windows, the latest ones."""
-    if value.material.size <= _KEPT_PIXELS:
+    if key[1].width * key[1].height <= _KEPT_PIXELS:
         kept[key] = value
     while len(kept) > _KEPT_WINDOWS:
         kept.popitem(last=False)
@@ -122,6 +146,7 @@ class Surface:
         self.seed, self.noise, self.world = seed, noise, world
         self._kept: OrderedDict[tuple[Lattice, Window], Ground] = OrderedDict()
         self._wide: OrderedDict[tuple[Lattice, Window], Ground] = OrderedDict()
+        self._heights: OrderedDict[tuple[Lattice, Window], F32] = OrderedDict()
         self._lock = threading.Lock()
         self._octave_seeds = seed * 7919 + 500 + np.arange(_WAVELENGTHS_M.size)
 
@@ -132,24 +157,44 @@ class Surface:
             wider = value or next((g for k, g in self._wide.items() if k[0] == lattice and holds(k[1], window)), None)
         if value is not None:
             return value
-        wider = wider or self._widened(lattice, window)
-        value = wider.cut(window)
+        value = wider.cut(window) if wider else self._made(lattice, window)
         with self._lock:
             _keep(self._kept, (lattice, window), value)
         return value
 
+    def _made(self, lattice: Lattice, window: Window) -> Ground:
+        fine = quarters(lattice)
+        if fine is None:
+            return self._widened(lattice, window).cut(window)
+        if window.width * window.height > _SHARED_PIXELS:
+            return self._ground(first_quarters(lattice), window)
+        wanted = Window(window.column * 2, window.row * 2, window.width * 2, window.height * 2)
+        with self._lock:
+            wider = next((g for k, g in self._wide.items() if k[0] == fine and holds(k[1], wanted)), None)
+        return (wider or self._widened(fine, wanted)).every_other(window)
+
     def _widened(self, lattice: Lattice, window: Window) -> Ground:
-        margin = 4 if window.width * window.height > 64 else 1
-        wide = Window(
-            window.column - margin, window.row - margin, window.width + 2 * margin, window.height + 2 * margin
-        )
+        # A window at 10 m takes along what its scene's 20 m bands need to be interpolated.
+        margin = 1 if window.width * window.height <= 64 else 10 if lattice.dx == 10 else 4
+        wide = widened(window, margin)
         value = self._ground(lattice, wide)
         with self._lock:
             _keep(self._wide, (lattice, wide), value)
         return value
 
     def height_m(self, lattice: Lattice, window: Window) -> F32:
-        """Metres above the sea (negative below it) at pixel centres."""
+        """Metres above the sea (negative below it) at pixel centres; a slope asks for a pixel more all round."""
+        with self._lock:
+            found = next((k for k in self._heights if k[0] == lattice and holds(k[1], window)), None)
+            height = self._heights[found] if found else None
+        wide = found[1] if found else widened(window, 2)
+        if height is None:
+            height = self._height_m(lattice, wide)
+            with self._lock:
+                _keep(self._heights, (lattice, wide), height)
+        return height[cutting(wide, window)]
+
+    def _height_m(self, lattice: Lattice, window: Window) -> F32:
         _, positions, channels, node_window = self._places(lattice, window)
         height = relief(channels, self._octaves(lattice, positions, node_window, _RELIEF_OCTAVES))
         return spread(np.ascontiguousarray(height[1:-1, 1:-1]), window, lattice.step)

@@ -57,6 +57,16 @@ def utm_lattice(epsg: int, pixel_m: int) -> Lattice:
     return Lattice(epsg, float(pixel_m), -float(pixel_m), step={10: 4, 20: 2, 60: 1}[pixel_m])
 
 
+def quarters(lattice: Lattice) -> Lattice | None:
+    """The 10 m lattice whose pixels are quarters of a UTM lattice's; None where there is none."""
+    return utm_lattice(lattice.epsg, 10) if lattice.epsg != 4326 and lattice.dx == 20 else None
+
+
+def first_quarters(lattice: Lattice) -> Lattice:
+    """The lattice of the upper left quarters of 20 m pixels: every other pixel, knot and node of the 10 m lattice."""
+    return replace(lattice, x0=lattice.x0 - 5.0, y0=lattice.y0 + 5.0, knot=32)
+
+
 def covering(start: int, size: int, spacing: int) -> tuple[int, int]:
     """First index and count of the knots, every `spacing` pixels, that enclose pixels [start, start + size)."""
     first = start // spacing
@@ -78,7 +88,7 @@ def spread(values: NDArray[Any], window: Window, spacing: int) -> NDArray[Any]:
     down += top
     down = down.reshape(*values.shape[:-2], -1, window.width)
     skip = window.row % spacing
-    return np.ascontiguousarray(down[..., skip : skip + window.height, :])
+    return down[..., skip : skip + window.height, :]
 
 
 def knot_lonlat(lattice: Lattice, window: Window) -> tuple[F64, F64]:
