@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from sandbox import images
@@ -151,7 +152,14 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "Dictionary": lambda value: dict(value.properties) if isinstance(value, Feature) else _instance(dict)(value),
     "Algorithm": _algorithm,
 }
-_OF_IMAGES = "List<Image"
+
+
+@cache
+def _conversion(declared: str) -> Callable[[Any], Any] | None:
+    """How to make a declared type, or None for types that pass as they are."""
+    if declared.startswith("List<Image"):
+        return lambda value: [_image(item) for item in _list(value)]
+    return _CONVERSIONS.get(declared.split("<", 1)[0])
 
 
 def coerced(value: Any, declared: str, name: str, key: str) -> Any:
@@ -159,13 +167,11 @@ def coerced(value: Any, declared: str, name: str, key: str) -> Any:
 
     Raises EarthEngineError (400) naming the algorithm, the argument and both types.
     """
-    base = declared.split("<", 1)[0]
-    convert = _CONVERSIONS.get(base)
+    convert = _conversion(declared)
     if convert is None:
         return value
     try:
-        result = convert(value)
-        return [_image(item) for item in result] if declared.startswith(_OF_IMAGES) else result
+        return convert(value)
     except _Mismatch as error:
         raise EarthEngineError(
             f"{name}, argument '{key}': Invalid type.\nExpected type: {declared}.\nActual type: {type_name(value)}."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from sandbox import algorithms  # noqa: F401  (registers every algorithm)
@@ -111,9 +112,9 @@ class Evaluator:
         return set().union(*(self._names_in(item) for item in node.values())) if node else set()
 
     def _node(self, node: Mapping[str, Any], frame: Frame) -> Any:
-        for kind, evaluate in _KINDS.items():
-            if kind in node:
-                return evaluate(self, node[kind], frame)
+        for kind, value in node.items():
+            if kind in _KINDS:
+                return _KINDS[kind](self, value, frame)
         raise EarthEngineError(f"Invalid JSON payload received: unknown value node {sorted(node)}.")
 
     def _constant(self, value: Any, frame: Frame) -> Any:
@@ -153,10 +154,11 @@ class Evaluator:
         self.used.add(name)
         if name == "If":
             return self._if(given, frame)
-        unknown = given.keys() - {argument["argumentName"] for argument in _arguments(name)}
+        parameters = _parameters(name)
+        unknown = given.keys() - parameters.keys()
         if unknown:
             raise EarthEngineError(f"{name}: Unrecognized argument '{sorted(unknown)[0]}'.")
-        values = [self._checked(name, argument, given, frame) for argument in _arguments(name)]
+        values = [self._checked(name, parameter, given, frame) for parameter in parameters.values()]
         if name in NEEDS_CATALOG:
             return implementation(self._catalog, *values)
         return implementation(*values)
@@ -166,14 +168,14 @@ class Evaluator:
         branch = given.get("trueCase" if condition else "falseCase")
         return None if branch is None else self._node(branch, frame)
 
-    def _checked(self, name: str, argument: Mapping[str, Any], given: Mapping[str, Any], frame: Frame) -> Any:
-        key = argument["argumentName"]
+    def _checked(self, name: str, parameter: Parameter, given: Mapping[str, Any], frame: Frame) -> Any:
+        key = parameter.name
         value = self._node(given[key], frame) if key in given else None
         if value is None:
-            if not argument.get("optional"):
+            if not parameter.optional:
                 raise EarthEngineError(f"{name}: Parameter '{key}' is required and may not be null.")
-            value = argument.get("defaultValue")
-        return value if value is None else coerced(value, argument["type"], name, key)
+            value = parameter.default
+        return value if value is None else coerced(value, parameter.declared, name, key)
 
 
 _KINDS: dict[str, Any] = {
@@ -189,8 +191,26 @@ _KINDS: dict[str, Any] = {
 }
 
 
-def _arguments(name: str) -> list[dict[str, Any]]:
-    return list(signatures()[name].get("arguments", []))
+@dataclass(frozen=True)
+class Parameter:
+    """One argument of a published signature."""
+
+    name: str
+    declared: str
+    optional: bool
+    default: Any
+
+
+@cache
+def _parameters(name: str) -> dict[str, Parameter]:
+    """An algorithm's parameters by name, in the order of its signature."""
+    found = signatures()[name].get("arguments", [])
+    return {
+        one["argumentName"]: Parameter(
+            one["argumentName"], one["type"], bool(one.get("optional")), one.get("defaultValue")
+        )
+        for one in found
+    }
 
 
 def _implementation(name: str) -> Any:
