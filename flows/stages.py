@@ -264,7 +264,7 @@ def summary(settings: Settings, requests: int, trained: str) -> str:
     return "\n".join(
         [
             "",
-            f"A corpus of {chips} chips for {requests} requests ({requests / chips:.2f} a chip, start-up included):",
+            f"A corpus of {chips} chips; this run made {requests} requests to Earth Engine:",
             f"  report    {folder / REPORT}    open it in a browser",
             f"  store     {folder / STORE}    xarray.open_zarr reads it",
             f"  manifest  {folder / MANIFEST}    QGIS and GeoPandas read it",
