@@ -98,7 +98,7 @@ class Evaluator:
     def _names_in(self, node: Any) -> set[str]:
         if isinstance(node, list):
             return set().union(*(self._names_in(item) for item in node)) if node else set()
-        if not isinstance(node, Mapping):
+        if not isinstance(node, dict):
             return set()
         if isinstance(node.get("argumentReference"), str):
             return {node["argumentReference"]}
@@ -107,7 +107,7 @@ class Evaluator:
         if "constantValue" in node:
             return set()
         definition = node.get("functionDefinitionValue")
-        if isinstance(definition, Mapping) and "body" in definition:
+        if isinstance(definition, dict) and "body" in definition:
             return set(self._free_names(definition["body"])) - set(definition.get("argumentNames", []))
         return set().union(*(self._names_in(item) for item in node.values())) if node else set()
 

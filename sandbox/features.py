@@ -40,7 +40,10 @@ def index_of(element: Element) -> str | None:
 def with_property(element: Element, key: str, value: Any) -> Any:
     """The element with one property set."""
     stored = value.ms if isinstance(value, Date) and key in ("system:time_start", "system:time_end") else value
-    return replace(element, properties={**element.properties, key: stored})
+    properties = {**element.properties, key: stored}
+    if isinstance(element, Image):
+        return element.with_properties(properties)
+    return replace(element, properties=properties)
 
 
 def property_of(element: Element, key: str) -> Any:

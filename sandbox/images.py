@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, overload
 
 import numpy as np
@@ -137,7 +137,10 @@ class Image:
     clip_grid: PixelGrid | None = None
 
     def with_bands(self, bands: list[ImageBand]) -> Image:
-        return replace(self, bands=tuple(bands))
+        return Image(tuple(bands), self.properties, self.footprint, self.asset_id, self.clip_grid)
+
+    def with_properties(self, properties: MappingOf[str, Any]) -> Image:
+        return Image(self.bands, properties, self.footprint, self.asset_id, self.clip_grid)
 
     def band_names(self) -> list[str]:
         return self.bands.names() if isinstance(self.bands, StoredBands) else [band.name for band in self.bands]

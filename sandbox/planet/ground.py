@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sandbox.planet.lattice import (
-    Lattice, covering, first_quarters, knot_lonlat, knot_positions, pixel_positions, quarters, spread,
+    Lattice,
+    covering,
+    first_quarters,
+    knot_lonlat,
+    knot_positions,
+    pixel_positions,
+    quarters,
+    spread,
 )  # fmt: skip
 from sandbox.planet.noise import Noise, hash_words
 from sandbox.planet.parcels import Parcels, parcels_of
@@ -77,7 +84,7 @@ class Ground:
     material: U8
     parcel: U8
     fine: F32
-    fine_index: NDArray[np.int32]
+    fine_index: NDArray[np.intp]
     warmth_c: F32
     swing_c: F32
     rain_mm: F32

@@ -81,7 +81,9 @@ class Noise:
         table = rng.uniform(-1, 1, size=_CELLS**3).astype(np.float32)
         # Quintic interpolation of uniform values leaves a deviation near 0.27.
         self._table = table / np.float32(0.27)
-        self._fine = _fine_texture(rng).ravel()
+        # Twice over, so that a shifted reading is a view that begins at the shift.
+        self._fine = np.tile(_fine_texture(rng).ravel(), 2)
+        self._above: dict[float, NDArray[np.bool_]] = {}
 
     def smooth(self, xyz_m: F64, wavelengths_m: F64, seeds: NDArray[np.int64]) -> F32:
         """Value noise (octaves, points) at Earth-centred metres (3, points)."""
@@ -99,23 +101,29 @@ class Noise:
         lines = planes[0] + (planes[1] - planes[0]) * t[1]
         return np.asarray(lines[0] + (lines[1] - lines[0]) * t[2])
 
-    def fine_index(self, xyz_m: F64, voxel_m: float = 9.0) -> NDArray[np.int32]:
+    def fine_index(self, xyz_m: F64, voxel_m: float = 9.0) -> NDArray[np.intp]:
         """Where each point (3, ...) falls in the fine texture; shared by every use of it."""
-        cell = np.floor(_rotated(xyz_m) / voxel_m).astype(np.int32) & (_FINE - 1)
+        cell = np.floor(_rotated(xyz_m) / voxel_m).astype(np.intp) & (_FINE - 1)
         return np.asarray((cell[0] * _FINE + cell[1]) * _FINE + cell[2])
 
-    def fine_above(self, index: NDArray[np.int32], seed: int, limit: float) -> NDArray[np.bool_]:
+    def fine_above(self, index: NDArray[np.intp], seed: int, limit: float) -> NDArray[np.bool_]:
         """Where the shifted fine texture exceeds `limit` deviations (cheaper than the values)."""
-        shift = np.int32(hash_int(seed, 77) % _FINE**3)
-        return np.asarray(self._fine.take((index + shift) & np.int32(_FINE**3 - 1)) > np.int8(limit * 40))
+        above = self._above.get(limit)
+        if above is None:
+            above = self._above[limit] = self._fine > np.int8(limit * 40)
+        return np.asarray(_shifted(above, seed).take(index))
 
-    def grain(self, index: NDArray[np.int32], seed: int) -> F32:
+    def grain(self, index: NDArray[np.intp], seed: int) -> F32:
         """White noise, one draw for each voxel of the fine texture; deviation near 1."""
-        jumbled = (index * np.int32(1_664_525) + np.int32(hash_int(seed, 78) % _FINE**3)) & np.int32(_FINE**3 - 1)
+        jumbled = (index * 1_664_525 + hash_int(seed, 78) % _FINE**3) & (_FINE**3 - 1)
         return np.asarray(self._fine.take(jumbled) * np.float32(1 / 40))
 
-    def fine(self, index: NDArray[np.int32], seed: int) -> F32:
+    def fine(self, index: NDArray[np.intp], seed: int) -> F32:
         """The fine texture at `fine_index` positions, shifted by a seed; deviation near 1."""
-        shift = np.int32(hash_int(seed, 77) % _FINE**3)
-        moved = (index + shift) & np.int32(_FINE**3 - 1)
-        return np.asarray(self._fine.take(moved) * np.float32(1 / 40))
+        return np.asarray(_shifted(self._fine, seed).take(index) * np.float32(1 / 40))
+
+
+def _shifted(texture: NDArray[Any], seed: int) -> NDArray[Any]:
+    """One period of a doubled texture, from a place that the seed decides."""
+    shift = hash_int(seed, 77) % _FINE**3
+    return texture[shift : shift + _FINE**3]

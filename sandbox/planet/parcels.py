@@ -43,10 +43,10 @@ def parcels_of(seed: int, lon: F64, lat: F64, warp_a: F32, warp_b: F32) -> Parce
     """Parcels at degrees (height, width); the warps (deviation 1) bend the districts' edges."""
     row = np.clip(np.floor((lat + 0.009 * warp_a) / _ROW_DEG).astype(np.int64) + 2001, 0, 4001)
     metres, around = _METRES.take(row), _AROUND.take(row)
-    whole = np.floor(((lon + 180) / 360 + 0.009 * warp_b / 360) * around) % around
+    whole = _wrapped(np.floor(((lon + 180) / 360 + 0.009 * warp_b / 360) * around), around)
     district = hash_words(seed, whole.astype(np.int64), row)
     turn = district & np.uint32(63)
-    east, north = ((lon + 180) % 360) * metres, lat * _DEGREE_M
+    east, north = _wrapped(lon + 180, 360.0) * metres, lat * _DEGREE_M
     along = east * _COS.take(turn) + north * _SIN.take(turn)
     across = north * _COS.take(turn) - east * _SIN.take(turn)
     return _cells(along, across, district)
@@ -69,6 +69,11 @@ def _cells(along: F64, across: F64, district: NDArray[np.uint32]) -> Parcels:
         block=(block >> np.uint32(8)).astype(np.float32) * np.float32(1 / (1 << 24)),
         street=(np.minimum(bu, bv) < 13.0).view(np.bool_),
     )
+
+
+def _wrapped(values: F64, period: F64 | float) -> F64:
+    """Into [0, period); numpy's remainder takes five times as long."""
+    return np.asarray(values - period * np.floor(values / period))
 
 
 def _split(metres: F64, size: F64 | np.float64) -> tuple[F64, F64]:

@@ -23,7 +23,7 @@ ASTER = "projects/sat-io/open-datasets/ASTER/GDEM"
 GLO30 = "COPERNICUS/DEM/GLO30_2024_1"
 
 _U8, _I16, _F32 = np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.float32)
-_FINE = Lattice(4326, 1 / 12000, -1 / 12000, -180.0, 90.0, step=4)
+_FINE = Lattice(4326, 1 / 12000, -1 / 12000, -180.0, 90.0, step=8)
 _SECOND = Lattice(4326, 1 / 3600, -1 / 3600, -180.0, 90.0, step=1)
 # Canopy by material: mean height (m), its spread, and the product's uncertainty; 0 where nothing stands.
 _TALL = np.array([21, 18, 2.5, 0.6, 0.4, 2.2, 1.0, 0.1, 0.1, 0, 0, 3.0, 9.5, 0.3, 8.5], dtype=np.float32)
