@@ -182,7 +182,7 @@ class Surface:
 
     def _widened(self, lattice: Lattice, window: Window) -> Ground:
         # A window at 10 m takes along what its scene's 20 m bands need to be interpolated.
-        margin = 1 if window.width * window.height <= 64 else 10 if lattice.dx == 10 else 4
+        margin = 1 if window.width * window.height <= 64 else 6 if lattice.dx == 10 else 4
         wide = widened(window, margin)
         value = self._ground(lattice, wide)
         with self._lock:

@@ -47,8 +47,13 @@ class Tile:
         return f"{zone:02d}{band}{_COLUMNS[(zone - 1) % 3][self.east - 1]}{_ROWS[row]}"
 
     def extent(self, pixel_m: int) -> Extent:
-        left, top = self.origin_m
-        return extent_of(utm_lattice(self.epsg, pixel_m), left, top, TILE_M, TILE_M)
+        return _extent(self, pixel_m)
+
+
+@lru_cache(maxsize=4096)
+def _extent(tile: Tile, pixel_m: int) -> Extent:
+    left, top = tile.origin_m
+    return extent_of(utm_lattice(tile.epsg, pixel_m), left, top, TILE_M, TILE_M)
 
 
 @lru_cache(maxsize=65536)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class Extent:
     width: int
     height: int
 
-    @property
+    @cached_property
     def projection(self) -> Projection:
         return self.lattice.projection(self.column, self.row)
 

@@ -24,7 +24,7 @@ GLO30 = "COPERNICUS/DEM/GLO30_2024_1"
 
 _U8, _I16, _F32 = np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.float32)
 _FINE = Lattice(4326, 1 / 12000, -1 / 12000, -180.0, 90.0, step=8)
-_SECOND = Lattice(4326, 1 / 3600, -1 / 3600, -180.0, 90.0, step=1)
+_SECOND = Lattice(4326, 1 / 3600, -1 / 3600, -180.0, 90.0, step=2)
 # Canopy by material: mean height (m), its spread, and the product's uncertainty; 0 where nothing stands.
 _TALL = np.array([21, 18, 2.5, 0.6, 0.4, 2.2, 1.0, 0.1, 0.1, 0, 0, 3.0, 9.5, 0.3, 8.5], dtype=np.float32)
 _SPREAD = np.array([5.0, 4.6, 1.2, 0.5, 0.4, 2.0, 0.8, 0.1, 0.1, 0, 0, 1.6, 2.5, 0.3, 2.0], dtype=np.float32)
@@ -110,7 +110,7 @@ class Statics:
         """The tile whose south-west corner is given, or None where there is no land."""
         if not -90 <= south < 90 or not self._world.has_land(west + 0.5, south + 0.5, 0.6):
             return None
-        lattice = Lattice(4326, _glo30_spacing(south) / 3600, -1 / 3600, -180.0, 90.0, step=1)
+        lattice = Lattice(4326, _glo30_spacing(south) / 3600, -1 / 3600, -180.0, 90.0, step=2)
         wide = round(1 / lattice.dx)
         extent = Extent(lattice, (west + 180) * wide, (89 - south) * 3600, wide, 3600)
         index = _glo30_index(south, west)
