@@ -22,10 +22,14 @@ _GEOMETRY_FIELDS = (".geo", ".all")
 
 @dataclass(frozen=True, eq=False)
 class Filter:
-    """`test(left, right)`: a plain filter passes the element on both sides; `query` is implied by the test."""
+    """`test(left, right)`: a plain filter passes the element on both sides.
+
+    `query` is implied by the test, `otherwise` by its being false.
+    """
 
     test: Callable[[Any, Any], bool]
     query: Query = Query()
+    otherwise: Query = Query()
 
     def matches(self, element: Any) -> bool:
         return bool(self.test(element, element))
@@ -40,6 +44,7 @@ def narrowed(first: Query, second: Query) -> Query:
         start_ms=max(starts, default=None),
         end_ms=min(ends, default=None),
         property_equals=first.property_equals + second.property_equals,
+        property_at_most=first.property_at_most + second.property_at_most,
     )
 
 
@@ -93,7 +98,9 @@ def _register_comparison(names: tuple[str, ...], compare: Callable[[Any, Any], A
     @algorithm(*(f"Filter.{name}" for name in names))
     def comparison(left_field: Any, right_value: Any, right_field: Any, left_value: Any) -> Filter:
         test = _pairwise(_compared(compare), left_field, right_value, right_field, left_value)
-        return Filter(test, _compare_query(names[0], left_field, right_value))
+        return Filter(
+            test, _compare_query(names[0], left_field, right_value), _otherwise_query(names[0], left_field, right_value)
+        )
 
 
 def _compare_query(name: str, field: str | None, value: Any) -> Query:
@@ -106,7 +113,17 @@ def _compare_query(name: str, field: str | None, value: Any) -> Query:
         return Query(start_ms=starts.get(name), end_ms=ends.get(name))
     if name == "equals" and isinstance(bound, (str, int, float)) and not field.startswith("."):
         return Query(property_equals=((field, bound),))
+    if name in ("lessThan", "lessThanOrEquals") and isinstance(bound, (int, float)):
+        return Query(property_at_most=((field, float(bound)),))
     return Query()
+
+
+def _otherwise_query(name: str, field: str | None, value: Any) -> Query:
+    # The client says "at most" as "not greater than".
+    bound = _comparable(value)
+    if field is None or not name.startswith("greaterThan") or not isinstance(bound, (int, float)):
+        return Query()
+    return Query(property_at_most=((field, float(bound)),))
 
 
 for _names, _compare in _COMPARISONS.items():
@@ -200,7 +217,7 @@ def any_of(filters: list[Filter]) -> Filter:
 
 @algorithm("Filter.not")
 def negated(inner: Filter) -> Filter:
-    return Filter(lambda left, right: not inner.test(left, right))
+    return Filter(lambda left, right: not inner.test(left, right), inner.otherwise, inner.query)
 
 
 @algorithm("Filter.always")

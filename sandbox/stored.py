@@ -71,13 +71,15 @@ class Query:
     """What the evaluator could push down; a catalogue may return more than matches, never less.
 
     `start_ms` is inclusive and `end_ms` exclusive (milliseconds since 1970, on system:time_start).
-    `property_equals` are exact matches such as ("orbitProperties_pass", "ASCENDING").
+    `property_equals` are exact matches such as ("orbitProperties_pass", "ASCENDING"), `property_at_most` upper bounds
+    of numbers such as ("CLOUDY_PIXEL_PERCENTAGE", 10.0), which an image without the property meets.
     """
 
     region: BaseGeometry | None = None
     start_ms: int | None = None
     end_ms: int | None = None
     property_equals: tuple[tuple[str, Any], ...] = ()
+    property_at_most: tuple[tuple[str, float], ...] = ()
 
 
 class QueryTooLarge(Exception):

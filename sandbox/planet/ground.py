@@ -53,7 +53,8 @@ _SHARED_PIXELS = 256 * 256
 _RELIEF_OCTAVES = np.array([*range(8), 10, 12, 13])
 _ALL_OCTAVES = np.arange(_WAVELENGTHS_M.size)
 _C = {name: k for k, name in enumerate(CHANNELS)}
-# Octaves this long are evaluated at every fourth node only: bilinear between, they are off by half a percent at most.
+# Octaves this long are evaluated at every fourth node only: bilinear between, they are off by
+# less than a hundredth of their range.
 _LONG_M, _SPARSE = 1.9e3, 4
 
 

@@ -97,7 +97,7 @@ class SceneCatalog:
         self._acquired = lru_cache(maxsize=16384)(self._is_acquired)
 
     def find(self, query: Query) -> list[Scene]:
-        """Scenes whose footprint touches the region and that start in the period, by system:index.
+        """Scenes whose footprint touches the region, in the period and under the query's cloud, by system:index.
 
         Raises:
             QueryTooLarge: there is no region, or more than 5,000 scenes would have to be listed.
@@ -112,6 +112,9 @@ class SceneCatalog:
         scenes = [scene for strip in strips for scene in self.of_strip(strip, first, last)]
         if len(scenes) > _LIMIT:
             raise QueryTooLarge(f"the query gives {len(scenes)} scenes, more than {_LIMIT}")
+        clouds = [limit for name, limit in query.property_at_most if name == "CLOUDY_PIXEL_PERCENTAGE"]
+        if clouds:
+            scenes = [scene for scene in scenes if scene.cloudy_percent <= min(clouds)]
         scenes.sort(key=lambda scene: (scene.datatake_ms // 1000, scene.start_ms // 1000, tile_name(scene.strip.tile)))
         return scenes
 

@@ -1,0 +1,169 @@
+"""What the sandbox does to be fast, beside the plain way of doing it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pyproj
+import pytest
+import shapely
+from shapely.geometry import Point
+
+from sandbox import grids
+from sandbox.features import Feature
+from sandbox.filters import negated
+from sandbox.grids import PixelGrid
+from sandbox.image_regions import _shares
+from sandbox.planet import era5
+from sandbox.planet.ground import _ALL_OCTAVES, _LONG_M, _WAVELENGTHS_M
+from sandbox.planet.lattice import first_quarters, spread, utm_lattice
+from sandbox.reducers import MODE
+from sandbox.registry import REGISTRY
+from sandbox.stored import Query, Window
+from tests.sandbox.planets import shared_planet
+
+LABELS = "GOOGLE/DYNAMICWORLD/V1"
+
+
+def ms(year: int, month: int = 1, day: int = 1) -> int:
+    return int(datetime(year, month, day, tzinfo=UTC).timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("grid", "crs"),
+    [
+        (PixelGrid("EPSG:32632", (10.0, 0.0, 601_230.0, 0.0, -10.0, 5_401_230.0), 128, 128), "EPSG:4326"),
+        (PixelGrid("EPSG:32632", (10.0, 0.0, 841_230.0, 0.0, -10.0, 9_301_230.0), 140, 90), "EPSG:32633"),
+        (PixelGrid("EPSG:4326", (1e-4, 0.0, 11.0, 0.0, -1e-4, -23.0), 200, 300), "EPSG:32732"),
+        (PixelGrid("EPSG:32601", (10.0, 0.0, 310_000.0, 0.0, -10.0, 20_000.0), 3000, 30), "EPSG:4326"),
+    ],
+)
+def test_positions_of_a_grid_are_those_of_each_pixel(grid: PixelGrid, crs: str) -> None:
+    x, y = np.broadcast_arrays(*grids.centres(grid))
+    exact = pyproj.Transformer.from_crs(grid.crs, crs, always_xy=True).transform(x, y)
+    limit = 2e-10 if crs == "EPSG:4326" else 2e-5
+    for found, wanted in zip(grids.positions(grid, crs), exact, strict=True):
+        assert found.shape == grid.shape
+        assert np.abs(found - wanted).max() <= limit
+
+
+def test_positions_across_the_antimeridian_are_exact_pixel_by_pixel() -> None:
+    # Zone 1 begins at the antimeridian: its western neighbours jump to +180 degrees.
+    west = pyproj.Transformer.from_crs(4326, 32601, always_xy=True).transform(-180.0, 10.0)[0]
+    grid = PixelGrid("EPSG:32601", (10.0, 0.0, west - 640.0, 0.0, -10.0, 1_106_000.0), 128, 128)
+    x, y = np.broadcast_arrays(*grids.centres(grid))
+    exact = pyproj.Transformer.from_crs(32601, 4326, always_xy=True).transform(x, y)
+    lon, lat = grids.positions(grid, "EPSG:4326")
+    assert lon.min() < -179.9 and lon.max() > 179.9
+    assert np.array_equal(lon, exact[0]) and np.array_equal(lat, exact[1])
+
+
+@pytest.mark.parametrize(("layers", "labels"), [(49, 9), (300, 5), (30, 200)])
+def test_the_mode_of_labels_is_that_of_counting_each_pixel(layers: int, labels: int) -> None:
+    rng = np.random.default_rng(layers)
+    values = rng.integers(0, labels, (layers, 7, 5)).astype(np.uint8)
+    valid = rng.random(values.shape) < 0.6
+    valid[:, 0, 0] = False
+    ((found, known),) = MODE.reduce(values, valid, np.ones((layers, 1, 1)))
+    for row, column in np.ndindex(7, 5):
+        counts = np.bincount(values[valid[:, row, column], row, column], minlength=1)
+        assert known[row, column] == bool(counts.sum())
+        assert found[row, column] == np.argmax(counts)
+
+
+def test_months_are_found_as_by_looking_at_each() -> None:
+    planet = shared_planet()
+    every = list(planet.images(era5.COLLECTION, Query()) or [])
+    assert len(every) == 911
+    edges = [ms(1940), ms(1950, 2), ms(1950, 2) + 1, ms(2019, 6), ms(2019, 6) - 1, ms(2019, 6, 2), ms(2025, 12, 31),
+             ms(2026), ms(2030)]  # fmt: skip
+    for start in edges:
+        for end in edges:
+            found = planet.images(era5.COLLECTION, Query(start_ms=start, end_ms=end)) or []
+            wanted = [i.asset_id for i in every if start <= i.properties["system:time_start"] < end]
+            assert [image.asset_id for image in found] == wanted
+
+
+def test_ground_of_20_m_is_the_same_from_10_m_and_by_itself() -> None:
+    surface = shared_planet(copy=1).surface
+    lattice = utm_lattice(32632, 20)
+    for column, row in ((30_011, -270_007), (20_000, -100_000), (41_234, -20_001)):
+        window = Window(column, row, 61, 47)
+        shared, alone = surface.ground(lattice, window), surface._ground(first_quarters(lattice), window)
+        for name in ("material", "parcel", "height_m", "east", "north", "fine", "rain_mm", "warmth_c"):
+            assert np.array_equal(getattr(shared, name), getattr(alone, name)), name
+
+
+def test_long_octaves_are_nearly_those_of_every_node() -> None:
+    surface, lattice = shared_planet().surface, utm_lattice(32632, 10)
+    _, positions, _, nodes = surface._places(lattice, Window(60_000, -540_000, 200, 200))
+    sparse = surface._octaves(lattice, positions, nodes, _ALL_OCTAVES)
+    dense = surface._noise_at(positions, _ALL_OCTAVES)
+    long = _WAVELENGTHS_M >= _LONG_M
+    assert np.array_equal(sparse[~long], dense[~long])
+    off = np.abs(sparse[long] - dense[long])
+    # Of values between -3.7 and 3.7.
+    assert 0 < off.max() < 0.06 and off.mean() < 0.005
+
+
+def test_scenes_labelled_together_are_the_same_alone() -> None:
+    planet, alone = shared_planet(), shared_planet(copy=1)
+    rows, columns = np.nonzero(planet.world.biome == 4)
+    place = Point(planet.world.lon[rows[9], columns[9]], planet.world.lat[rows[9], columns[9]])
+    together = list(planet.images(LABELS, Query(place, ms(2020), ms(2021))) or [])
+    assert len(together) > 10
+    window = Window(4000, 5000, 70, 60)
+    for image in together[::3]:
+        other = alone.image(image.asset_id)
+        assert other is not None
+        for mine, theirs in zip(image.bands[-2:], other.bands[-2:], strict=True):
+            for a, b in zip(mine.read(window), theirs.read(window), strict=True):
+                assert np.array_equal(a, b)
+
+
+def test_shares_of_edge_pixels_are_those_of_cutting_every_pixel() -> None:
+    grid = PixelGrid("EPSG:32632", (10.0, 0.0, 0.0, 0.0, -10.0, 300.0), 30, 30)
+    ring = shapely.Point(151.0, 148.0).buffer(110.0).difference(shapely.Point(160.0, 150.0).buffer(40.0))
+    columns, rows = np.meshgrid(np.arange(30), np.arange(30))
+    boxes = shapely.box(columns * 10.0, 290.0 - rows * 10.0, columns * 10.0 + 10, 300.0 - rows * 10.0)
+    plain = shapely.area(shapely.intersection(boxes, ring)) / 100.0
+    shares = _shares(ring, grid)
+    assert 0 < shares.sum() < 900
+    assert np.allclose(shares, plain, atol=1e-12)
+
+
+def test_spread_is_bilinear() -> None:
+    knots = np.random.default_rng(2).normal(size=(3, 6, 7))
+    window = Window(-9, 22, 20, 15)
+    found = spread(knots, window, 4)
+    x = np.arange(-9, 11) / 4 - (-9 // 4)
+    y = np.arange(22, 37) / 4 - 22 // 4
+    i, j = np.floor(x).astype(int), np.floor(y).astype(int)[:, None]
+    u, v = x - i, y[:, None] - j
+    top = knots[:, j, i] * (1 - u) + knots[:, j, i + 1] * u
+    bottom = knots[:, j + 1, i] * (1 - u) + knots[:, j + 1, i + 1] * u
+    assert np.allclose(found, top * (1 - v) + bottom * v)
+
+
+
+
+def test_scenes_under_a_cloud_limit_are_those_of_all_scenes() -> None:
+    planet = shared_planet()
+    rows, columns = np.nonzero(planet.world.biome == 4)
+    place = Point(planet.world.lon[rows[9], columns[9]], planet.world.lat[rows[9], columns[9]])
+    every = list(planet.images("COPERNICUS/S2_HARMONIZED", Query(place, ms(2020), ms(2021))) or [])
+    limited = Query(place, ms(2020), ms(2021), property_at_most=(("CLOUDY_PIXEL_PERCENTAGE", 10.0),))
+    clear = [image.asset_id for image in every if image.properties["CLOUDY_PIXEL_PERCENTAGE"] <= 10]
+    assert 0 < len(clear) < len(every)
+    assert [image.asset_id for image in planet.images("COPERNICUS/S2_HARMONIZED", limited) or []] == clear
+
+
+def test_what_a_filter_implies_is_never_more_than_it_keeps() -> None:
+    at_most = negated(REGISTRY["Filter.greaterThan"]("cloud", 10, None, None))
+    assert at_most.query.property_at_most == (("cloud", 10.0),)
+    assert negated(negated(at_most)).query == at_most.query
+    assert negated(at_most).query.property_at_most == ()
+    assert negated(REGISTRY["Filter.lessThan"]("cloud", 10, None, None)).query == Query()
+    kept = [Feature(None, {"cloud": 10}), Feature(None, {}), Feature(None, {"cloud": 11})]
+    assert [at_most.matches(one) for one in kept] == [True, True, False]
