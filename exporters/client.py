@@ -7,7 +7,7 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from exporters import faults
 from exporters.batches import AtOnce
-from exporters.limiter import Limiter
+from exporters.limiter import RESTRICTED_CONCURRENCY, Limiter
 from exporters.retry import Patience, Retry
 from exporters.transport import Figures, Transport, Unreachable
 from pipeline.errors import Fatal, GeocorpusError, Transient
 from pipeline.grid import Grid
+from pipeline.progress import Progress
 
 STANDARD_URL = "https://earthengine.googleapis.com"
 HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
@@ -72,13 +73,28 @@ class EarthEngine:
         self._transport = transport
         self._retry = Retry(connection.patience, connection.seed, noticed=self._count_retry)
         self._at_once: dict[str, AtOnce] = {}
+        self._said_restricted = False
 
     def _count_retry(self, error: Exception) -> None:
         self._transport.meter.add(retries=1)
 
     def figures(self) -> Figures:
         """Requests, bytes, retries and refusals since the connection was made."""
-        return self._transport.meter.read()
+        return replace(self._transport.meter.read(), concurrency=self._transport.limiter.concurrency)
+
+    def tell(self, progress: Progress) -> None:
+        """Note the figures; say it, once, when Earth Engine restricts the project."""
+        figures = self.figures()
+        progress.note(
+            requests=figures.requests, retries=figures.retries, refused=figures.throttled,
+            at_once=figures.concurrency, megabytes=round(figures.bytes_received / 1e6, 1),
+        )  # fmt: skip
+        if figures.restricted and not self._said_restricted:
+            self._said_restricted = True
+            progress.say(
+                "Earth Engine says that this project's monthly compute quota is used up and restricts it: "
+                f"the work goes on with {RESTRICTED_CONCURRENCY} requests at once until it says otherwise."
+            )
 
     def at_once(self, what: str, limit: int) -> AtOnce:
         """How many of `what` one request may carry: `limit` at first, less once that proved too large."""

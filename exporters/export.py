@@ -162,7 +162,7 @@ def _pull(puller: Puller, tasks: Sequence[_Task], blocks: _Blocks, spool: Spool,
         progress.advance()
 
     for _ in threads.each(one, tasks, puller.engine.connection.concurrency):
-        _tell(puller.engine, progress)
+        puller.engine.tell(progress)
 
 
 def _regions(puller: Puller, tasks: Sequence[_Task]) -> dict[int, Pulled]:
@@ -180,10 +180,3 @@ def _one_chip(puller: Puller, task: _Task) -> Pulled:
             "run the same command again to go on from here."
         ) from error
     return task.kept.join(pixels).join(local(task.chip, task.of(Local)))
-
-
-def _tell(engine: EarthEngine, progress: Progress) -> None:
-    figures = engine.figures()
-    progress.note(requests=figures.requests, retries=figures.retries, megabytes=round(figures.bytes_received / 1e6, 1))
-    if figures.restricted:
-        progress.note(quota="compute quota used up: Earth Engine restricts this project")

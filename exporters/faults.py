@@ -48,6 +48,11 @@ _TEXTS: tuple[tuple[str, Callable[[str], GeocorpusError]], ...] = (
 )  # fmt: skip
 
 
+def names_the_rate(message: str) -> bool:
+    """Whether a refusal is about requests per time, not about how many there are at once."""
+    return re.search(r"quota metric|per minute|per second", message, re.IGNORECASE) is not None
+
+
 def from_text(message: str) -> GeocorpusError:
     """The error for a text that carries no HTTP status; a text that nobody has seen is `Fatal`."""
     for pattern, make in _TEXTS:

@@ -13,7 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from exporters import faults
-from exporters.limiter import Limiter
+from exporters.limiter import Limiter, Refusal
 from pipeline.errors import Throttled, Transient
 
 QUOTA_HEADER = "x-earth-engine-quota-status"
@@ -28,13 +28,16 @@ class Unreachable(Transient):
 
 @dataclass(frozen=True)
 class Figures:
-    """What the work has cost so far. `restricted` is Earth Engine saying that the monthly compute quota is used up."""
+    """What the work has cost so far. `restricted` is Earth Engine having said that the compute quota is used up;
+    `concurrency` is how many requests may be in flight now.
+    """
 
     requests: int = 0
     bytes_received: int = 0
     retries: int = 0
     throttled: int = 0
     restricted: bool = False
+    concurrency: int = 0
 
 
 class Meter:
@@ -97,11 +100,11 @@ class Transport:
         """httplib2's call. Raises the errors of `exporters.faults`; 401 is returned, for credentials to be renewed."""
         if not uri.startswith(self.base_url):
             return self._exchange(uri, method, body, headers)
-        with self.limiter.slot():
+        with self.limiter.slot() as started_s:
             self.meter.add(requests=1)
             response, content = self._exchange(uri, method, body, headers)
-        self.meter.add(received=len(content))
-        self._look_at(response, content)
+            self.meter.add(received=len(content))
+            self._look_at(response, content, started_s)
         return response, content
 
     def _exchange(self, uri: str, method: str, body: Any, headers: Any) -> tuple[httplib2.Response, bytes]:
@@ -129,15 +132,19 @@ class Transport:
                 raise Transient(f"no complete answer within {self.deadline_s:g} s.")
         return b"".join(parts)
 
-    def _look_at(self, response: httplib2.Response, content: bytes) -> None:
-        if "parallelism_restricted=true" in response.get(QUOTA_HEADER, ""):
+    def _look_at(self, response: httplib2.Response, content: bytes, started_s: float) -> None:
+        """Tell the limiter what the reply means for the pace; raise what it means for the caller."""
+        restricted = "parallelism_restricted=true" in response.get(QUOTA_HEADER, "")
+        if restricted:
             self.meter.restricted()
         if response.status < 400 or response.status == 401:
+            self.limiter.served(started_s, restricted)
             return
         error = faults.from_response(response.status, _message(content), _retry_after_s(response))
         if isinstance(error, Throttled):
             self.meter.add(throttled=1)
-            self.limiter.pause(error.retry_after_s or _PAUSE_S)
+            wait_s = _PAUSE_S if error.retry_after_s is None else error.retry_after_s
+            self.limiter.refused(started_s, Refusal(wait_s, faults.names_the_rate(str(error))))
         raise error
 
 

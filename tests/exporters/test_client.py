@@ -17,7 +17,9 @@ from exporters.client import Connection, connect, decoded
 from exporters.retry import Patience
 from pipeline.errors import Fatal, Missing, TooLarge, Transient
 from pipeline.grid import Grid
+from pipeline.progress import Silent
 from sandbox.faults import Fault
+from sandbox.quotas import Quotas
 from sandbox.server import Sandbox
 from tests.exporters import tiny_earth
 from tests.exporters.conftest import IMPATIENT
@@ -103,6 +105,38 @@ def test_no_more_requests_are_in_flight_than_agreed():
         answers = threads.each(lambda number: engine.value(ee.Number(number)), range(12), 12)
         assert sorted(answers) == list(range(12))
         assert server.counters()["peak_concurrency"] == 3
+
+
+def test_a_lower_limit_of_the_service_is_found_with_few_refusals():
+    quotas = Quotas(concurrent=3, requests_per_s=None)
+    with Sandbox(catalog=tiny_earth.TinyEarth([]), latency_s=0.1, quotas=quotas) as server:
+        engine = connect(Connection("demo-project", url=server.url, patience=IMPATIENT, concurrency=9))
+        answers = threads.each(lambda number: engine.value(ee.Number(number)), range(120), 9)
+        assert sorted(answers) == list(range(120))
+        figures = engine.figures()
+        assert 0 < figures.throttled <= 15
+        assert figures.concurrency <= 5
+
+
+def test_a_restriction_is_obeyed_and_said_once(sandbox):
+    engine = connect(Connection("demo-project", url=sandbox.url, patience=IMPATIENT))
+    progress = Listening()
+    sandbox.faults(Fault("restricted", rate=1.0))
+    for number in range(3):
+        engine.value(ee.Number(number))
+        engine.tell(progress)
+    assert engine.figures().concurrency == 2
+    assert len(progress.said) == 1 and "monthly compute quota" in progress.said[0]
+
+
+class Listening(Silent):
+    """Remembers sentences."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
 
 
 def test_a_start_that_stumbles_is_tried_again(sandbox):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import bisect
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporters import threads
+from exporters import faults, threads
 from exporters.batches import AtOnce
 from exporters.faults import TimedOut
-from exporters.limiter import Limiter
+from exporters.limiter import RESTRICTED_CONCURRENCY, Governor, Limiter, Refusal
 from exporters.retry import Patience, Retry
 from pipeline.errors import Fatal, Missing, Throttled, TooLarge, Transient
+from tests.exporters.simulation import Service, Simulation
 
 
 class HandClock:
@@ -67,6 +69,106 @@ def test_no_more_than_the_concurrency_is_in_flight():
 
     list(threads.each(work, range(50), 20))
     assert max(most) <= 3
+
+
+WARM_S, LONG_S = 60.0, 300.0
+
+
+def paced(concurrency: int, rate: float, service: Service, latency_s: float, seed: int = 0) -> Simulation:
+    return Simulation(Governor(concurrency, rate, 0.0), service, latency_s, concurrency, seed)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(4, 40), st.integers(4, 60), st.floats(0.2, 3.0), st.integers(0, 2**16))
+def test_a_lower_limit_of_requests_at_once_is_found_and_filled(concurrency, allowed, latency_s, seed):
+    simulation = paced(concurrency, 1000.0, Service(concurrent=allowed), latency_s, seed)
+    long_s = LONG_S * max(1.0, latency_s / 0.25)
+    outcome = simulation.run(long_s)
+    limit = min(concurrency, allowed) / latency_s
+    assert outcome.throughput(WARM_S, long_s) >= 0.9 * limit
+    assert outcome.share_refused(WARM_S, long_s) <= 0.001 or len(outcome.refused) <= 3
+
+
+@settings(deadline=None, max_examples=8)
+@given(st.integers(20, 40), st.floats(20, 80), st.integers(0, 2**16))
+def test_a_lower_rate_is_found_and_filled(concurrency, rate, seed):
+    service = Service(requests_per_s=rate, burst=rate)
+    outcome = paced(concurrency, 100.0, service, 0.2, seed).run(2 * LONG_S)
+    assert outcome.throughput(2 * WARM_S, 2 * LONG_S) >= 0.9 * rate
+    assert outcome.share_refused(2 * WARM_S, 2 * LONG_S) <= 0.001
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 40), st.integers(1, 60), st.floats(5, 200), st.floats(0, 0.1), st.integers(0, 2**16))
+def test_what_is_configured_is_never_exceeded(concurrency, allowed, rate, noise, seed):
+    service = Service(concurrent=allowed, noise=noise)
+    outcome = paced(concurrency, rate, service, 0.2, seed).run(30.0)
+    assert outcome.most_in_flight <= concurrency and outcome.most_allowed <= concurrency
+    assert all(count <= rate + concurrency + 1 for count in per_second(outcome.begun))
+
+
+def per_second(moments: list[float]) -> list[int]:
+    """How many moments lie in the second that begins with each."""
+    ordered = sorted(moments)
+    return [bisect.bisect_left(ordered, moment + 1.0) - place for place, moment in enumerate(ordered)]
+
+
+def test_a_limit_that_is_raised_again_is_used_again():
+    service = Service(concurrent=5)
+    simulation = paced(20, 1000.0, service, 0.25)
+    assert simulation.run(100.0).throughput(60, 100) == pytest.approx(20, rel=0.1)
+    service.concurrent = 40
+    assert simulation.run(400.0).throughput(350, 400) >= 0.9 * 80
+
+
+def test_refusals_that_say_nothing_about_the_load_do_not_starve_it():
+    outcome = paced(20, 1000.0, Service(noise=0.002), 0.25).run(LONG_S)
+    assert outcome.throughput(WARM_S, LONG_S) >= 0.5 * 80
+
+
+def test_one_decrease_per_round_trip():
+    governor = Governor(40, 100.0, 0.0)
+    for _ in range(40):
+        governor.served(1.0, restricted=False)
+    assert governor.concurrency == 40
+    for _ in range(39):
+        governor.start(2.0)
+    for _ in range(30):
+        governor.refused(2.0, 2.5, Refusal(0.0))
+    once = governor.concurrency
+    assert 20 <= once < 40
+    governor.refused(2.6, 2.9, Refusal(0.0))
+    assert governor.concurrency < once
+
+
+def test_what_retry_after_says_holds_everyone():
+    clock = HandClock()
+    limiter = Limiter(5, 100, clock)
+    with limiter.slot() as started_s:
+        limiter.refused(started_s, Refusal(7.0))
+    with limiter.slot() as started_s:
+        assert started_s >= 1007.0
+
+
+def test_a_restricted_project_is_asked_little_until_the_restriction_ends():
+    simulation = paced(20, 1000.0, Service(), 0.25)
+    simulation.run(20.0)
+    simulation.restricted = True
+    simulation.run(21.0)
+    assert simulation.governor.restricted and simulation.governor.concurrency == RESTRICTED_CONCURRENCY
+    outcome = simulation.run(60.0)
+    assert outcome.throughput(25, 60) <= 1.15 * RESTRICTED_CONCURRENCY / 0.25
+    simulation.restricted = False
+    assert simulation.run(100.0).throughput(80, 100) >= 0.9 * 80
+    assert not simulation.governor.restricted
+
+
+@pytest.mark.parametrize(("text", "rate"), [
+    ("Quota exceeded for quota metric 'Number of read requests' and limit 'requests per minute per user'", True),
+    ("Too Many Requests: Request was rejected because the request rate or the concurrency limit was exceeded.", False),
+])  # fmt: skip
+def test_a_refusal_for_the_rate_is_told_apart(text, rate):
+    assert faults.names_the_rate(text) == rate
 
 
 def failing(*errors: Exception):
