@@ -20,6 +20,7 @@ from flows.display import display
 from flows.offline import api_configured
 from flows.settings import Settings, parse
 from pipeline.errors import Fatal, Transient
+from pipeline.lock import locked
 from pipeline.progress import Progress
 
 SHARDS_AT_ONCE = 2
@@ -86,7 +87,7 @@ _runner: Any = ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE)
 def build(settings: dict[str, Any], as_json: bool = False) -> str:
     """Sample, anchor, export and finalize."""
     parsed = parse(settings)
-    with display(as_json) as progress, stages.earth_engine(parsed) as engine:
+    with display(as_json) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
         return _build(parsed, engine, progress)
 
 
@@ -95,7 +96,7 @@ def demo(settings: dict[str, Any], as_json: bool = False) -> str:
     """Build a small corpus and train on it."""
     parsed = parse(settings)
     with display(as_json) as progress:
-        with stages.earth_engine(parsed) as engine:
+        with locked(parsed.folder), stages.earth_engine(parsed) as engine:
             _build(parsed, engine, progress)
             cost = engine.figures()
         trained = _named("pretrain")(partial(stages.pretrain, parsed, progress))
@@ -106,7 +107,7 @@ def demo(settings: dict[str, Any], as_json: bool = False) -> str:
 def export(settings: dict[str, Any], as_json: bool = False) -> str:
     """Pull what the ledger lacks."""
     parsed = parse(settings)
-    with display(as_json) as progress, stages.earth_engine(parsed) as engine:
+    with display(as_json) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
         return _export_by_shard(parsed, engine, progress)
 
 

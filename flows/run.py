@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from flows import stages
+from flows import sampling_plan, stages
 from flows.display import display
 from flows.settings import Settings
+from pipeline.lock import locked
 from pipeline.progress import Progress
+from sampling.allocation import table
 
 
 def at_once(name: str, settings: Settings, as_json: bool) -> None:
@@ -35,26 +39,40 @@ def say(said: str, settings: Settings, as_json: bool) -> None:
     print(json.dumps({"folder": str(settings.folder), "done": said}) if as_json else said)
 
 
+def print_allocation(settings: Settings, as_json: bool) -> None:
+    """The allocation table alone; nothing is written."""
+    connected = stages.earth_engine(settings) if sampling_plan.needs_engine(settings) else nullcontext(None)
+    with connected as engine, TemporaryDirectory() as folder:
+        regions = sampling_plan.regions(settings, engine, Path(folder) / stages.REGION_CACHE)
+        allocation = sampling_plan.allocation(settings, regions)
+    print(json.dumps(allocation.to_json()) if as_json else table(allocation))
+
+
 def _sample(settings: Settings, progress: Progress) -> str:
     connected = stages.earth_engine(settings) if stages.needs_engine_to_sample(settings) else nullcontext(None)
-    with connected as engine:
+    with locked(settings.folder), connected as engine:
         return stages.sample(settings, engine, progress)
 
 
 def _anchor(settings: Settings, progress: Progress) -> str:
-    with stages.earth_engine(settings) as engine:
+    with locked(settings.folder), stages.earth_engine(settings) as engine:
         return stages.anchor(settings, engine, progress)
 
 
 def _export(settings: Settings, progress: Progress) -> str:
-    with stages.earth_engine(settings) as engine:
+    with locked(settings.folder), stages.earth_engine(settings) as engine:
         return stages.export(settings, engine, progress)
+
+
+def _finalize(settings: Settings, progress: Progress) -> str:
+    with locked(settings.folder):
+        return stages.finalize(settings, progress)
 
 
 STAGES: dict[str, Callable[[Settings, Progress], str]] = {
     "sample": _sample,
     "anchor": _anchor,
     "export": _export,
-    "finalize": stages.finalize,
+    "finalize": _finalize,
     "pretrain": stages.pretrain,
 }
