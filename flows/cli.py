@@ -43,7 +43,23 @@ def _stage(name: str, help_text: str) -> Callable[..., None]:
     return app.command(name)(command)
 
 
-_stage("sample", "Draw candidate locations over regions: locations.parquet.")
+@app.command()
+def sample(
+    config: Config,
+    overrides: Overrides = None,
+    prefect: AsFlow = False,
+    as_json: AsJson = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the allocation table and write nothing.")] = False,
+) -> None:
+    """Draw candidate locations over regions: locations.parquet and a picture, sample.png."""
+    if not dry_run:
+        run_stage("sample", config, overrides, prefect, as_json)
+        return
+    from flows.run import print_allocation
+
+    print_allocation(load(config, overrides or []), as_json)
+
+
 _stage("anchor", "Pin every location to its scenes and grid, and freeze the manifest.")
 _stage("export", "Pull pixels for everything that is missing, shard by shard.")
 _stage("finalize", "Statistics, metadata and the report.")

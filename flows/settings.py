@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -50,12 +50,23 @@ class SourceSettings(Section):
 
 
 class SamplingSettings(Section):
-    """How many places and where: a region table of the source, a local vector file, or a table of points."""
+    """How many places and where: a region table of the source or a vector file, a table of points, or both.
+
+    `column` and `weights` are of strategy "column". `points` are taken as they are, or, with `radius_km`, drawn round.
+    Footprints keep `exclude_buffer_m` from those in the files of `exclude`.
+    """
 
     locations: int = Field(1000, ge=1)
+    strategy: Literal["biomes", "biomes-equal", "ecoregions", "land", "column", "tiles"] = "biomes"
     regions: str = "RESOLVE/ECOREGIONS/2017"
+    column: str = ""
+    weights: dict[str, float] = Field(default_factory=dict)
     points: Path | None = None
+    radius_km: float | None = Field(None, gt=0)
     overdraw: float = Field(1.5, ge=1)
+    may_overlap: bool = False
+    exclude: tuple[Path, ...] = ()
+    exclude_buffer_m: float = Field(0.0, ge=0)
 
 
 class AnchorSettings(Section):
@@ -69,12 +80,21 @@ class AnchorSettings(Section):
 
 
 class SplitSettings(Section):
-    """Shares of the splits, given to whole geographic cells of about `cell_deg` degrees on a side."""
+    """Shares of the splits, given to whole cells of about `cell_deg` degrees, or to `bands` at an angle.
+
+    Footprints of different splits are at least `buffer_m` apart; bands run over `extent` (west, south, east, north), by
+    default the whole Earth.
+    """
 
     train: float = Field(0.9, gt=0, le=1)
     val: float = Field(0.05, ge=0, lt=1)
     test: float = Field(0.05, ge=0, lt=1)
+    by: Literal["cells", "bands"] = "cells"
     cell_deg: float = Field(1.0, gt=0, le=90)
+    buffer_m: float = Field(5000.0, ge=0)
+    bands: int = Field(60, ge=1)
+    angle_rad: float = 0.9
+    extent: tuple[float, float, float, float] = (-180.0, -90.0, 180.0, 90.0)
 
 
 class Settings(Section):

@@ -18,29 +18,29 @@ from exporters import anchoring, catalog
 from exporters.anchoring import Anchored, AnchorRules
 from exporters.client import Connection, EarthEngine, connect
 from exporters.export import export_shard
-from exporters.regions import read_regions
 from exporters.report import write_report
 from exporters.retry import Patience
-from flows import sandbox_process
+from flows import sampling_plan, sandbox_process
 from flows.settings import Settings
 from pipeline import durable
 from pipeline.chip import Chip
 from pipeline.corpus import MANIFEST, STORE, Corpus
 from pipeline.errors import Fatal
-from pipeline.location import Location, read_locations, write_locations
+from pipeline.location import read_locations, write_location_table
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.progress import Progress
 from pipeline.shard import Shard
 from pipeline.spool import Spool
-from sampling.allocation import Allocation, allocate, allocate_points, read_allocation, write_allocation
-from sampling.candidates import draw
-from sampling.points import read_points
-from sampling.regions import Regions, prepare_regions, read_region_file, write_regions
-from sampling.splits import assign_splits
+from sampling.allocation import read_allocation, write_allocation
+from sampling.picture import write_picture
+from sampling.regions import write_regions
+from sampling.sample import Sample, write_sample
 
 LOCATIONS = "locations.parquet"
 ALLOCATION = "allocation.json"
+SAMPLE = "sample.json"
+SAMPLE_PICTURE = "sample.png"
 REGIONS = "regions.parquet"
 REGION_CACHE = "regions-source.parquet"
 ANCHORS = "anchors"
@@ -93,8 +93,7 @@ def check(settings: Settings) -> None:
 
 def needs_engine_to_sample(settings: Settings) -> bool:
     """Whether `sample` has to ask Earth Engine for its regions."""
-    local = settings.sampling.points is not None or Path(settings.sampling.regions).suffix != ""
-    return not local and not (settings.folder / LOCATIONS).exists()
+    return sampling_plan.needs_engine(settings) and not (settings.folder / LOCATIONS).exists()
 
 
 def sample(settings: Settings, engine: EarthEngine | None, progress: Progress) -> str:
@@ -103,42 +102,30 @@ def sample(settings: Settings, engine: EarthEngine | None, progress: Progress) -
     if (settings.folder / LOCATIONS).exists():
         return said
     progress.start("sample", settings.sampling.locations)
-    regions = _regions(settings, engine)
-    allocation, locations = _candidates(settings, regions)
+    regions = sampling_plan.regions(settings, engine, settings.folder / REGION_CACHE)
+    drawn = sampling_plan.sample(settings, regions)
     durable.sweep(settings.folder)
     settings.save()
     if regions is not None:
         write_regions(settings.folder / REGIONS, regions)
-    write_allocation(settings.folder / ALLOCATION, allocation)
-    write_locations(settings.folder / LOCATIONS, locations)
-    for note in regions.notes if regions is not None else ():
+    write_allocation(settings.folder / ALLOCATION, drawn.allocation)
+    write_sample(settings.folder / SAMPLE, drawn)
+    write_picture(settings.folder / SAMPLE_PICTURE, drawn, regions)
+    write_location_table(settings.folder / LOCATIONS, drawn.table)
+    _say_sampled(drawn, progress)
+    return f"{said}\nA picture of them is {settings.folder / SAMPLE_PICTURE}."
+
+
+def _say_sampled(drawn: Sample, progress: Progress) -> None:
+    for note in drawn.notes:
         progress.say(note)
-    if allocation.starved:
-        progress.say(f"{len(allocation.starved)} of {len(allocation.quotas)} regions get no place: too few locations.")
-    progress.note(candidates=len(locations), strata=len(allocation.quotas))
-    progress.advance(allocation.total)
-    return said
-
-
-def _regions(settings: Settings, engine: EarthEngine | None) -> Regions | None:
-    source = settings.sampling.regions
-    if Path(source).suffix:
-        return read_region_file(Path(source))
-    if engine is None:
-        return None
-    cache = settings.folder / REGION_CACHE
-    return prepare_regions(read_regions(engine, source, cache), source)
-
-
-def _candidates(settings: Settings, regions: Regions | None) -> tuple[Allocation, list[Location]]:
-    sampling = settings.sampling
-    if sampling.points is not None:
-        locations = read_points(sampling.points, regions)
-        return allocate_points(locations), locations
-    if regions is None:
-        raise Fatal("sampling needs regions; set sampling.regions to a table of Earth Engine or a vector file.")
-    allocation = allocate(regions, sampling.locations)
-    return allocation, draw(regions, allocation, settings.corpus.seed, sampling.overdraw)
+    for reason, count in drawn.refused.items():
+        progress.say(f"{count} candidates passed over, and replaced where there was room: each {reason}.")
+    starved, strata = len(drawn.allocation.starved), len(drawn.allocation.quotas)
+    if starved:
+        progress.say(f"{starved} of {strata} regions get no place: too few locations or no room.")
+    progress.note(candidates=len(drawn.table), strata=strata)
+    progress.advance(drawn.allocation.total)
 
 
 def anchor(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
@@ -159,9 +146,9 @@ def anchor(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
 
 
 def _with_splits(settings: Settings, chips: list[Chip]) -> list[Chip]:
-    split = settings.split
+    """The split of a chip follows from its place alone, so that it is the one that sampling kept apart."""
     lonlat = np.array([chip.location.lonlat for chip in chips]).reshape(-1, 2)
-    names = assign_splits(lonlat, (split.train, split.val, split.test), settings.corpus.seed, split.cell_deg)
+    names = sampling_plan.split_rule(settings).of(lonlat)
     return [replace(chip, split=str(name)) for chip, name in zip(chips, names, strict=True)]
 
 

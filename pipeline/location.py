@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pyproj import CRS
 
 from pipeline import durable
 from pipeline.errors import Fatal
@@ -59,21 +66,81 @@ def write_locations(path: Path, locations: Sequence[Location]) -> None:
     durable.publish(path, lambda temporary: frame.to_parquet(temporary, index=False))
 
 
-def read_locations(path: Path) -> list[Location]:
-    """Locations in file order; raises `Fatal` when the file is absent or lacks a column."""
+_PIECE_ROWS = 131_072
+_POINT_WKB = np.dtype([("order", "u1"), ("kind", "<u4"), ("lon", "<f8"), ("lat", "<f8")])
+# What QGIS, GDAL and GeoPandas read: https://geoparquet.org/releases/v1.0.0
+_GEO_VERSION = "1.0.0"
+
+
+def write_location_table(path: Path, table: pd.DataFrame) -> None:
+    """Publish a table of locations as GeoParquet, piece by piece, so that millions need little memory.
+
+    `table` has the fields of `Location` but the id, which is made here, and may have more columns of text; texts are
+    best categorical. The file is what `write_locations` would write of the same locations, and those columns.
+    """
+    durable.publish(path, lambda temporary: _write_pieces(temporary, table))
+
+
+def _write_pieces(path: Path, table: pd.DataFrame) -> None:
+    names = ["id", *(name for name in table.columns if name != "id"), "geometry"]
+    geo = {"geo": json.dumps(_geo_metadata(table))}
+    schema = pa.schema([(name, _arrow_type(name)) for name in names], metadata=geo)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for start in range(0, len(table), _PIECE_ROWS):
+            writer.write_table(_arrow_piece(table.iloc[start : start + _PIECE_ROWS], schema))
+
+
+def _geo_metadata(table: pd.DataFrame) -> dict[str, Any]:
+    column: dict[str, Any] = {
+        "encoding": "WKB", "geometry_types": ["Point"], "crs": CRS.from_epsg(4326).to_json_dict(),
+    }  # fmt: skip
+    if len(table):
+        lon, lat = table["lon"], table["lat"]
+        column["bbox"] = [float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())]
+    return {"version": _GEO_VERSION, "primary_column": "geometry", "columns": {"geometry": column}}
+
+
+def _arrow_type(name: str) -> pa.DataType:
+    if name == "geometry":
+        return pa.binary()
+    known = {"lon": pa.float64(), "lat": pa.float64(), "biome": pa.int64(), "ecoregion": pa.int64()}
+    return known.get(name, pa.string())
+
+
+def _arrow_piece(piece: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    lon, lat = (np.asarray(piece[name], dtype=np.float64) for name in ("lon", "lat"))
+    made = {
+        "id": [location_id(*lonlat) for lonlat in zip(lon.tolist(), lat.tolist(), strict=True)],
+        "geometry": _points_wkb(lon, lat),
+    }
+    columns = [made[name] if name in made else pa.array(piece[name]) for name in schema.names]
+    cast = [pa.array(column, kind) if isinstance(column, list) else column.cast(kind)
+            for column, kind in zip(columns, schema.types, strict=True)]  # fmt: skip
+    return pa.Table.from_arrays(cast, schema=schema)
+
+
+def _points_wkb(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> pa.Array:
+    points = np.empty(len(lon), dtype=_POINT_WKB)
+    points["order"], points["kind"], points["lon"], points["lat"] = 1, 1, lon, lat
+    ends = np.arange(len(lon) + 1, dtype=np.int32) * _POINT_WKB.itemsize
+    return pa.Array.from_buffers(pa.binary(), len(lon), [None, pa.py_buffer(ends), pa.py_buffer(points.tobytes())])
+
+
+def read_location_table(path: Path) -> gpd.GeoDataFrame:
+    """The table of locations, one row each, in file order; raises `Fatal` when it is absent or lacks a column."""
     if not path.exists():
         raise Fatal(f"{path} does not exist; run `geocorpus sample` first.")
     frame = gpd.read_parquet(path)
-    return list(_rows(frame, path))
-
-
-def _rows(frame: pd.DataFrame, path: Path) -> Iterator[Location]:
-    names = [field.name for field in fields(Location)]
-    absent = [name for name in names if name not in frame.columns]
+    absent = [field.name for field in fields(Location) if field.name not in frame.columns]
     if absent:
         raise Fatal(f"{path} lacks the columns {', '.join(absent)}; was it written by `geocorpus sample`?")
-    for record in frame[names].itertuples(index=False):
-        yield Location(*record)
+    return frame
+
+
+def read_locations(path: Path) -> list[Location]:
+    """Locations in file order; raises `Fatal` when the file is absent or lacks a column."""
+    frame = read_location_table(path)[[field.name for field in fields(Location)]]
+    return [Location(*record) for record in frame.itertuples(index=False, name=None)]
 
 
 def by_stratum(locations: Iterable[Location]) -> dict[str, list[Location]]:

@@ -1,8 +1,8 @@
-"""How many places each stratum gets: equal shares for biomes, then by area within a biome, summing to n exactly."""
+"""How many places each stratum gets: shares by weight, settled by largest remainders, summing to n exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from pipeline import durable
 from pipeline.errors import Fatal
 from pipeline.location import Location
 from sampling.regions import Regions
+from sampling.weights import Weights, weigh
 
 
 @dataclass(frozen=True)
@@ -79,22 +80,54 @@ def read_allocation(path: Path) -> Allocation:
         raise Fatal(f"{path} is damaged ({error}); delete it and run `geocorpus sample` again.") from error
 
 
-def allocate(regions: Regions, n: int) -> Allocation:
-    """Share `n` places: uniform over biomes, within a biome proportional to area (MMEarth, Nedungadi et al. 2024).
+def allocate(
+    regions: Regions, n: int, weights: Weights | None = None, room: NDArray[np.int64] | None = None
+) -> Allocation:
+    """Share `n` places over groups by weight and within a group by its members' weights (MMEarth's, if none are given).
 
-    Fractions are settled by largest remainders (Hamilton), so counts sum to `n` exactly. In a biome that gets at
-    least as many places as it has regions, every region gets one. Raises `Fatal` when n is below 1.
+    Fractions are settled by largest remainders (Hamilton), so counts sum to `n` exactly. In a group that gets at
+    least as many places as it has regions, every region gets one. No region gets more than its `room` (regions,): what
+    it cannot hold goes to the others of its group, then to other groups. Raises `Fatal` when n is below 1 or above
+    the room of all.
     """
     if n < 1:
         raise Fatal(f"the number of locations must be at least 1, not {n}.")
-    biome = np.asarray(regions.frame["BIOME_NUM"])
-    area_km2 = np.asarray(regions.frame["area_km2"], dtype=np.float64)
-    present = np.unique(biome)
-    counts = np.zeros(len(regions), dtype=np.int64)
-    for number, places in zip(present, largest_remainder(np.ones(len(present)), n), strict=True):
-        members = np.flatnonzero(biome == number)
-        counts[members] = nobody_starved(area_km2[members], int(places))
-    return Allocation(tuple(_quotas(regions, counts)))
+    shares = weights or weigh(regions)
+    most = np.full(len(regions), n, dtype=np.int64) if room is None else np.minimum(room, n)
+    most = np.where(shares.used, most, 0)
+    if most.sum() < n:
+        raise Fatal(
+            f"the regions have room for {most.sum()} footprints that do not overlap and keep clear of what is "
+            f"excluded, not {n}; ask for fewer locations or add regions."
+        )
+    return Allocation(tuple(_quotas(regions, _counts(shares, n, most))))
+
+
+def _counts(shares: Weights, n: int, most: NDArray[np.int64]) -> NDArray[np.int64]:
+    counts = np.zeros(len(most), dtype=np.int64)
+    per_group = np.bincount(shares.group, most, len(shares.group_weight)).astype(np.int64)
+    for group, places in enumerate(_within(largest_remainder, shares.group_weight, n, per_group)):
+        members = np.flatnonzero((shares.group == group) & shares.used)
+        counts[members] = _within(nobody_starved, shares.member_weight[members], int(places), most[members])
+    return counts
+
+
+def _within(
+    share: Callable[[NDArray[Any], int], NDArray[np.int64]], weights: NDArray[Any], n: int, most: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Integers by `share`, none above its `most`; those that would be are filled and the others share what is left."""
+    counts = np.zeros(len(weights), dtype=np.int64)
+    free = weights > 0
+    while free.any() and n > 0:
+        counts[free] = share(weights[free], n)
+        over = free & (counts > most)
+        if not over.any():
+            break
+        counts[over] = most[over]
+        n -= int(most[over].sum())
+        free &= ~over
+        counts[free] = 0
+    return counts
 
 
 def _quotas(regions: Regions, counts: NDArray[np.int64]) -> list[Quota]:
@@ -141,3 +174,19 @@ def nobody_starved(weights: NDArray[Any], n: int) -> NDArray[np.int64]:
 def allocate_points(locations: Sequence[Location]) -> Allocation:
     """One place for each of the user's own points, which is its own stratum."""
     return Allocation(tuple(Quota(one.stratum, 1, one.id, one.biome, one.biome_name) for one in locations))
+
+
+def table(allocation: Allocation) -> str:
+    """The allocation as text: per group of equal biome a line with its places, then a line per stratum."""
+    lines = [f"{'places':>10}  {'km2':>12}  {'km2 a place':>11}  stratum"]
+    for biome in sorted({quota.biome for quota in allocation.quotas}):
+        members = [quota for quota in allocation.quotas if quota.biome == biome]
+        count, area_km2 = sum(one.count for one in members), sum(one.area_km2 for one in members)
+        lines += ["", _line(count, area_km2, members[0].biome_name or "all regions")]
+        lines += [_line(one.count, one.area_km2, f"  {one.stratum}  {one.name}") for one in members]
+    return "\n".join([*lines, "", f"{allocation.total:>10,}  locations in {len(allocation.quotas)} strata"])
+
+
+def _line(count: int, area_km2: float, label: str) -> str:
+    each = f"{area_km2 / count:,.1f}" if count and area_km2 else "-"
+    return f"{count:>10,}  {area_km2:>12,.0f}  {each:>11}  {label}"

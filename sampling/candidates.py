@@ -1,11 +1,11 @@
-"""Draws the places of each stratum: uniform on the ellipsoid, in an order that asking for more never changes."""
+"""The candidates of each stratum: uniform on the ellipsoid, in an order that asking for more never changes."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline.errors import Fatal
-from pipeline.location import Location, location_id
 from sampling import authalic
-from sampling.allocation import Allocation
-from sampling.regions import Regions
 
 SPARE = 8  # Small strata need more than a factor: one or two bad places must not exhaust them.
 _DECIMALS = 7  # What `location_id` sees.
@@ -28,47 +25,42 @@ def candidate_count(quota: int, overdraw: float) -> int:
     return max(math.ceil(quota * overdraw), quota + SPARE) if quota else 0
 
 
-def draw(regions: Regions, allocation: Allocation, seed: int, overdraw: float) -> list[Location]:
-    """Over-drawn candidates, stratum by stratum, in order of preference within each.
+class Stream:
+    """The endless candidates of a stratum, taken piece by piece.
 
-    The k-th candidate of a stratum depends on (seed, stratum, k) and its polygon alone. Raises `Fatal` for an
-    overdraw below 1, a stratum that the regions lack, or one too thin to hit.
+    The k-th depends on (seed, stratum, k) and the polygon alone, however the pieces are cut.
     """
-    if overdraw < 1:
-        raise Fatal(f"overdraw must be at least 1, not {overdraw}.")
-    rows = {stratum: row for row, stratum in enumerate(regions.frame["stratum"])}
-    strange = sorted(set(allocation.counts) - set(rows))
-    if strange:
-        raise Fatal(f"the allocation names {strange[0]!r}, which the regions lack; run `geocorpus sample` anew.")
-    wanted = [(rows[name], candidate_count(quota, overdraw)) for name, quota in allocation.counts.items() if quota]
-    return [location for row, count in wanted for location in _locations(regions, row, count, seed)]
 
+    def __init__(self, polygon: shapely.Geometry, seed: int, stratum: str) -> None:
+        self.polygon = polygon
+        self.stratum = stratum
+        self._generator = np.random.default_rng(_entropy(seed, stratum))
+        self._left: NDArray[np.float64] = np.empty((0, 2))
 
-def _locations(regions: Regions, row: int, count: int, seed: int) -> Iterator[Location]:
-    region = regions.frame.iloc[row]
-    stratum = region["stratum"]
-    facts = (
-        stratum, int(region["BIOME_NUM"]), region["BIOME_NAME"],
-        int(region["ECO_ID"]), region["ECO_NAME"], region["REALM"],
-    )  # fmt: skip
-    for lon, lat in draw_in(region["geometry"], count, seed, stratum).tolist():
-        yield Location(location_id(lon, lat), lon, lat, *facts)
+    @cached_property
+    def _boxes(self) -> _Boxes:
+        return _Boxes.of(self.polygon)
+
+    def take(self, count: int) -> NDArray[np.float64]:
+        """The next `count` places (count, 2), lon and lat in degrees, uniform by area on the ellipsoid.
+
+        Raises `Fatal` for a polygon too thin to hit.
+        """
+        accepted, found, tried = [self._left], len(self._left), 0
+        while found < count:
+            batch = min(262_144, max(64, math.ceil(1.2 * (count - found) / self._boxes.hit_rate)))
+            accepted.append(self._boxes.accept(self._generator.random((batch, 3))))
+            found, tried = found + len(accepted[-1]), tried + batch
+            if tried > _MOST_TRIES and not found:
+                raise Fatal(f"stratum {self.stratum!r} is too thin to draw places in; mend or remove its polygon.")
+        places = np.concatenate(accepted)
+        self._left = places[count:]
+        return places[:count]
 
 
 def draw_in(polygon: shapely.Geometry, count: int, seed: int, stratum: str) -> NDArray[np.float64]:
     """The first `count` places (count, 2) of a stratum, lon and lat in degrees, uniform by area on the ellipsoid."""
-    boxes = _Boxes.of(polygon)
-    generator = np.random.default_rng(_entropy(seed, stratum))
-    accepted: list[NDArray[np.float64]] = []
-    found = tried = 0
-    while found < count:
-        batch = min(262_144, max(64, math.ceil(1.2 * (count - found) / boxes.hit_rate)))
-        kept = boxes.accept(generator.random((batch, 3)))
-        accepted.append(kept)
-        found, tried = found + len(kept), tried + batch
-        if tried > _MOST_TRIES:
-            raise Fatal(f"stratum {stratum!r} is too thin to draw places in; mend or remove its polygon.")
-    return np.concatenate(accepted)[:count] if accepted else np.empty((0, 2))
+    return Stream(polygon, seed, stratum).take(count)
 
 
 def _entropy(seed: int, stratum: str) -> int:

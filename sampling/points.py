@@ -24,10 +24,16 @@ def read_points(path: Path, regions: Regions | None = None) -> list[Location]:
     Takes CSV, TSV, Parquet or any vector file: point geometry in a known CRS, or columns of degrees such as
     lon/lat, longitude/latitude, lng/lat, x/y. Raises `Fatal` naming the file, and the row where there is one.
     """
-    lonlat = np.round(_lonlat(path), 7)
-    _check(lonlat, path)
+    lonlat = read_lonlat(path)
     rows = lookup(regions, lonlat) if regions else np.full(len(lonlat), -1)
     return [_location(lon, lat, regions, row) for (lon, lat), row in zip(lonlat.tolist(), rows.tolist(), strict=True)]
+
+
+def read_lonlat(path: Path) -> NDArray[np.float64]:
+    """The points of a table (n, 2), degrees rounded to a centimetre; the same files and refusals as `read_points`."""
+    lonlat = np.round(_lonlat(path), 7)
+    _check(lonlat, path)
+    return lonlat
 
 
 def _lonlat(path: Path) -> NDArray[np.float64]:

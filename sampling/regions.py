@@ -45,9 +45,12 @@ def stratum_of(ecoregion: int) -> str:
     return f"eco-{ecoregion:03d}"
 
 
-def read_region_file(path: Path) -> Regions:
-    """Regions from any vector file that GeoPandas reads; raises `Fatal` naming the file and what it lacks."""
-    return prepare_regions(read_vector(path), str(path))
+def read_region_file(path: Path, column: str = "") -> Regions:
+    """Regions from any vector file that GeoPandas reads; raises `Fatal` naming the file and what it lacks.
+
+    `column` is one more column to keep, for strata of the user's own.
+    """
+    return prepare_regions(read_vector(path), str(path), column)
 
 
 def read_vector(path: Path) -> gpd.GeoDataFrame:
@@ -64,43 +67,81 @@ def read_vector(path: Path) -> gpd.GeoDataFrame:
     return frame
 
 
-def prepare_regions(frame: gpd.GeoDataFrame, source: str) -> Regions:
+def prepare_regions(frame: gpd.GeoDataFrame, source: str, column: str = "") -> Regions:
     """Check, reproject, repair and dissolve a table with RESOLVE's columns; `source` names it in messages.
 
     Raises `Fatal` for missing columns, a missing CRS, an empty table or one without a usable region.
     """
-    _check_table(frame, source)
+    more = (column,) if column and column not in COLUMNS else ()
+    _check_table(frame, source, (*COLUMNS, *more))
     notes: list[str] = []
-    kept = _with_codes(frame.to_crs("EPSG:4326"), notes)
-    kept["geometry"] = _repair(np.asarray(kept.geometry.array), notes)
-    merged = _one_row_each(kept)
+    kept = _with_codes(frame.to_crs("EPSG:4326"), notes, (*COLUMNS, *more))
+    merged = _one_row_each(_mended(kept, notes), more)
+    return _solid(merged, notes, f"{source} has no region with an area and a biome from 1 to 14; "
+                  "check BIOME_NUM and the geometry.")  # fmt: skip
+
+
+def prepare_areas(frame: gpd.GeoDataFrame, source: str, column: str = "") -> Regions:
+    """Regions from any table of areas: RESOLVE's columns are filled in where absent, and each row is a region.
+
+    For strategies that need no biomes. Raises `Fatal` for a missing CRS or `column`, an empty table or no area.
+    """
+    if all(name in frame.columns for name in COLUMNS):
+        return prepare_regions(frame, source, column)
+    _check_table(frame, source, (column,) if column else ())
+    notes: list[str] = []
+    named = _named_areas(frame.to_crs("EPSG:4326"), column)
+    return _solid(_mended(named, notes), notes, f"{source} has no polygon with an area; check the geometry.")
+
+
+def _named_areas(frame: gpd.GeoDataFrame, column: str) -> gpd.GeoDataFrame:
+    """One region per row, numbered from 1, outside every biome."""
+    numbers = np.arange(1, len(frame) + 1)
+    names = frame["name"].astype(str) if "name" in frame.columns else [f"area {number}" for number in numbers]
+    columns = {
+        "ECO_NAME": list(names), "BIOME_NUM": 0, "BIOME_NAME": "", "REALM": "", "ECO_ID": numbers,
+        "stratum": [f"area-{number:05d}" for number in numbers],
+    }  # fmt: skip
+    if column:
+        columns[column] = list(frame[column])
+    return gpd.GeoDataFrame(columns, geometry=np.asarray(frame.geometry.array), crs=frame.crs)
+
+
+def _mended(frame: gpd.GeoDataFrame, notes: list[str]) -> gpd.GeoDataFrame:
+    frame["geometry"] = _repair(np.asarray(frame.geometry.array), notes)
+    return frame
+
+
+def _solid(merged: gpd.GeoDataFrame, notes: list[str], refusal: str) -> Regions:
+    """Those with an area, which is measured here."""
     merged["area_km2"] = authalic.areas_km2(np.asarray(merged.geometry.array))
     solid = merged[merged["area_km2"] > 0].reset_index(drop=True)
     if len(solid) < len(merged):
         notes.append(f"{_counted(len(merged) - len(solid))} without an area left out.")
     if solid.empty:
-        raise Fatal(f"{source} has no region with an area and a biome from 1 to 14; check BIOME_NUM and the geometry.")
+        raise Fatal(refusal)
     return Regions(solid, tuple(notes))
 
 
-def _check_table(frame: gpd.GeoDataFrame, source: str) -> None:
-    absent = [name for name in COLUMNS if name not in frame.columns]
+def _check_table(frame: gpd.GeoDataFrame, source: str, needed: tuple[str, ...]) -> None:
+    absent = [name for name in needed if name not in frame.columns]
     if absent:
-        raise Fatal(f"{source} lacks the columns {', '.join(absent)}; regions need RESOLVE's {', '.join(COLUMNS)}.")
+        theirs = "RESOLVE's " if set(COLUMNS) <= set(needed) else ""
+        raise Fatal(f"{source} lacks the columns {', '.join(absent)}; regions need {theirs}{', '.join(needed)}.")
     if frame.empty:
         raise Fatal(f"{source} has no regions; give a file with at least one polygon.")
     if frame.crs is None:
         raise Fatal(f"{source} has no CRS, so its coordinates mean nothing; set it, for example to EPSG:4326.")
 
 
-def _with_codes(frame: gpd.GeoDataFrame, notes: list[str]) -> gpd.GeoDataFrame:
+def _with_codes(frame: gpd.GeoDataFrame, notes: list[str], columns: tuple[str, ...]) -> gpd.GeoDataFrame:
     codes = {name: pd.to_numeric(frame[name], errors="coerce") for name in ("BIOME_NUM", "ECO_ID")}
     named = ~_upper(frame["BIOME_NAME"]).isin(_NO_BIOME) & ~_upper(frame["ECO_NAME"]).isin(_NO_BIOME)
     usable = codes["BIOME_NUM"].isin(list(BIOMES)) & codes["ECO_ID"].notna() & named
     if not usable.all():
         names = sorted({str(name) for name in frame["ECO_NAME"][~usable]})
         notes.append(f"{_counted(int((~usable).sum()))} without a biome left out: {_shortened(names)}.")
-    kept = gpd.GeoDataFrame(frame.loc[usable, list(COLUMNS)], geometry=frame.geometry[usable])
+    kept = gpd.GeoDataFrame(frame.loc[usable, list(columns)], geometry=frame.geometry[usable])
     for name, values in codes.items():
         kept[name] = values[usable].astype(np.int64)
     for name in ("ECO_NAME", "BIOME_NAME", "REALM"):
@@ -119,6 +160,14 @@ def _counted(count: int) -> str:
 def _shortened(names: list[str], most: int = 5) -> str:
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def repaired(geometry: NDArray[Any]) -> NDArray[Any]:
+    """Geometries in degrees unwrapped at the antimeridian and made valid; polygons keep areas only."""
+    areal = np.isin(shapely.get_type_id(geometry), (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
+    mended = geometry.copy()
+    mended[areal] = _repair(geometry[areal], [])
+    return mended
 
 
 def _repair(geometry: NDArray[Any], notes: list[str]) -> NDArray[Any]:
@@ -172,13 +221,13 @@ def _moved_into(shell: NDArray[Any], hole: NDArray[Any]) -> NDArray[Any]:
     return hole + np.array([360 * turns, 0])
 
 
-def _one_row_each(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+def _one_row_each(frame: gpd.GeoDataFrame, more: tuple[str, ...]) -> gpd.GeoDataFrame:
     """One row per ECO_ID, in their order; services deliver large regions in pieces."""
     if frame["ECO_ID"].duplicated().any():
         frame = frame.dissolve(by="ECO_ID", aggfunc="first").reset_index()
     ordered = frame.sort_values("ECO_ID").reset_index(drop=True)
     ordered["stratum"] = [stratum_of(code) for code in ordered["ECO_ID"]]
-    return ordered[[*COLUMNS, "stratum", "geometry"]]
+    return ordered[[*COLUMNS, *more, "stratum", "geometry"]]
 
 
 def lookup(regions: Regions, lonlat: NDArray[Any]) -> NDArray[np.int64]:

@@ -1,39 +1,175 @@
-"""Train, validation and test by place: whole equal-area cells go to one split, so that neighbours stay together."""
+"""Train, validation and test by place: whole cells or bands go to one split, with a buffer between them."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import Fatal
 from pipeline.manifest import SPLITS
+from pipeline.nearness import reach_deg
 from sampling import authalic
 
 _TOLERANCE = 1e-6
+_METRES_PER_DEG = 111_320.0
+_LONGEST_PATTERN = 100
+# Corners and middles of the sides of a box round a point: cells are larger than the box, so it touches no others.
+_BOX = tuple((east, north) for north in (-1, 0, 1) for east in (-1, 0, 1))
+Fractions = tuple[float, float, float]
 
 
-def assign_splits(
-    lonlat: NDArray[Any], fractions: tuple[float, float, float], seed: int, cell_deg: float = 1.0
-) -> NDArray[np.str_]:
-    """Each point's split, train, val or test; `lonlat` is (n, 2) in degrees.
+class SplitRule(Protocol):
+    """A split for every place on Earth, and where two of them come too close."""
 
-    A cell of about `cell_deg` squared is hashed with `seed` and goes as a whole to the split in whose share of
-    `fractions` (train, val, test) its hash falls; so a point's split depends on nothing but its place.
+    def of(self, lonlat: NDArray[Any]) -> NDArray[np.str_]:
+        """The split (n,) of points (n, 2) in degrees; it depends on nothing but the place."""
+
+    def in_buffer(self, lonlat: NDArray[Any], distance_m: float) -> NDArray[np.bool_]:
+        """Whether a place of another split may lie within `distance_m` of each point (n, 2)."""
+
+
+@dataclass(frozen=True)
+class CellSplits:
+    """Equal-area cells of about `cell_deg` squared, hashed with `seed` into shares of `fractions` (train, val, test).
+
     Raises `Fatal` for fractions that do not sum to 1 or a cell size outside 0 to 90 degrees.
     """
-    _check(fractions, cell_deg)
-    draws = _hash(cells(lonlat, cell_deg), seed)
-    edges = np.cumsum(fractions)[:-1]
-    return np.asarray(SPLITS)[np.searchsorted(edges, draws, side="right")]
+
+    fractions: Fractions
+    seed: int
+    cell_deg: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_fractions(self.fractions)
+        if not 0 < self.cell_deg <= 90:
+            raise Fatal(f"the cell size must lie between 0 and 90 degrees, not {self.cell_deg}.")
+
+    def of(self, lonlat: NDArray[Any]) -> NDArray[np.str_]:
+        """The split (n,) of points (n, 2) in degrees."""
+        return np.asarray(SPLITS)[self._codes(cells(lonlat, self.cell_deg))]
+
+    def _codes(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        edges = np.cumsum(self.fractions)[:-1]
+        return np.searchsorted(edges, hashed(numbers, self.seed), side="right")
+
+    def in_buffer(self, lonlat: NDArray[Any], distance_m: float) -> NDArray[np.bool_]:
+        """Whether the box of `distance_m` each way round a point touches a cell of another split.
+
+        Near a pole, where a box may span more than its neighbouring cells, it always counts as touching one.
+        """
+        check_buffer(distance_m, self.cell_deg)
+        lat_deg, lon_deg = _box_deg(lonlat, distance_m)
+        own = self._codes(cells(lonlat, self.cell_deg))
+        columns = _columns_per_row(self.cell_deg)
+        beside = np.clip(rows_of(lonlat[:, 1], self.cell_deg)[:, None] + [-1, 0, 1], 0, len(columns) - 1)
+        touching = (lon_deg > 360 / columns[beside].max(axis=1)) | (np.abs(lonlat[:, 1]) + lat_deg >= 90)
+        for east, north in _BOX:
+            corner = lonlat + np.column_stack([east * lon_deg, np.full(len(lonlat), north * lat_deg)])
+            corner[:, 1] = np.clip(corner[:, 1], -90, 90)
+            touching |= self._codes(cells(corner, self.cell_deg)) != own
+        return touching
 
 
-def _check(fractions: tuple[float, float, float], cell_deg: float) -> None:
+@dataclass(frozen=True)
+class BandSplits:
+    """Parallel bands at an angle, in turns, as in the second system: 60 bands, 3 train, 1 test, 1 val (geetiles).
+
+    Bands run over `extent` (west, south, east, north; west above east crosses the antimeridian), longitude and
+    latitude scaled to 0..1, along the direction `angle_rad` (0 is eastward). Raises `Fatal` for fractions that are no
+    whole number of bands of a pattern of at most 100.
+    """
+
+    fractions: Fractions
+    extent: tuple[float, float, float, float] = (-180.0, -90.0, 180.0, 90.0)
+    bands: int = 60
+    angle_rad: float = 0.9
+
+    def __post_init__(self) -> None:
+        _check_fractions(self.fractions)
+        if self.bands < 1 or self._width <= 0 or self._height <= 0:
+            raise Fatal(f"bands need an extent (west, south, east, north) with an area, not {self.extent}.")
+        if not len(self.pattern):
+            raise Fatal(f"{self.fractions} is no whole number of bands each; give shares such as 0.6, 0.2 and 0.2.")
+
+    @property
+    def _width(self) -> float:
+        west, _, east, _ = self.extent
+        return east - west if east > west else east - west + 360
+
+    @property
+    def _height(self) -> float:
+        return self.extent[3] - self.extent[1]
+
+    @cached_property
+    def pattern(self) -> NDArray[np.int64]:
+        """Which split each band of a turn has, as a place in SPLITS; train, then test, then val, as published."""
+        for length in range(1, _LONGEST_PATTERN + 1):
+            bands = np.array(self.fractions) * length
+            if np.abs(bands - np.round(bands)).max() < _TOLERANCE * length:
+                return np.repeat([0, 2, 1], np.round(bands).astype(np.int64)[[0, 2, 1]])
+        return np.empty(0, dtype=np.int64)
+
+    def of(self, lonlat: NDArray[Any]) -> NDArray[np.str_]:
+        """The split (n,) of points (n, 2) in degrees; outside the extent the first or the last band goes on."""
+        return np.asarray(SPLITS)[self._codes(self._along(lonlat))]
+
+    def _along(self, lonlat: NDArray[Any]) -> NDArray[np.float64]:
+        """Position across the bands, in bands."""
+        west, south, *_ = self.extent
+        # Places west of the extent are left of it, not beyond its eastern end.
+        slack = (360 - self._width) / 2
+        x = ((lonlat[:, 0] - west + slack) % 360 - slack) / self._width
+        y = (lonlat[:, 1] - south) / self._height
+        return np.asarray(self._scaled(x, y))
+
+    def _scaled(self, x: Any, y: Any) -> Any:
+        cosine, sine = math.cos(self.angle_rad), math.sin(self.angle_rad)
+        lowest = min(0, cosine) + min(0, sine)
+        return (cosine * x + sine * y - lowest) / (abs(cosine) + abs(sine)) * self.bands
+
+    def _codes(self, along: NDArray[Any]) -> NDArray[np.int64]:
+        band = np.clip(np.floor(along), 0, self.bands - 1).astype(np.int64)
+        return self.pattern[band % len(self.pattern)]
+
+    def in_buffer(self, lonlat: NDArray[Any], distance_m: float) -> NDArray[np.bool_]:
+        """Whether the box of `distance_m` each way round a point touches a band of another split."""
+        lat_deg, lon_deg = _box_deg(lonlat, distance_m)
+        cosine, sine = abs(math.cos(self.angle_rad)), abs(math.sin(self.angle_rad))
+        half = (cosine * lon_deg / self._width + sine * lat_deg / self._height) / (cosine + sine) * self.bands
+        along = self._along(lonlat)
+        own = self._codes(along)
+        touching = (half > 1) | (self._from_seam(lonlat[:, 0]) <= lon_deg)
+        return np.asarray(touching | (self._codes(along - half) != own) | (self._codes(along + half) != own))
+
+    def _from_seam(self, lon_deg: NDArray[Any]) -> NDArray[np.float64]:
+        """Degrees to the meridian opposite the extent, where the first band and the last one meet."""
+        seam_deg = self.extent[0] - (360 - self._width) / 2
+        return np.abs((lon_deg - seam_deg + 180) % 360 - 180)
+
+
+def check_buffer(distance_m: float, cell_deg: float) -> None:
+    """Raise `Fatal` when cells are so small that their buffers meet."""
+    if 2 * distance_m > cell_deg * _METRES_PER_DEG / 2:
+        raise Fatal(
+            f"cells of {cell_deg:g} degrees leave no room for a buffer of {distance_m / 500:.3g} km with the "
+            "footprints; enlarge split.cell_deg or lower split.buffer_m."
+        )
+
+
+def _box_deg(lonlat: NDArray[Any], distance_m: float) -> tuple[float, NDArray[np.float64]]:
+    lat_deg, _ = reach_deg(np.zeros(1), distance_m)
+    _, lon_deg = reach_deg(lonlat[:, 1], distance_m)
+    return lat_deg, lon_deg
+
+
+def _check_fractions(fractions: Fractions) -> None:
     if len(fractions) != len(SPLITS) or min(fractions) < 0 or abs(sum(fractions) - 1) > _TOLERANCE:
         raise Fatal(f"split fractions must be three shares that sum to 1 (train, val, test), not {fractions}.")
-    if not 0 < cell_deg <= 90:
-        raise Fatal(f"the cell size must lie between 0 and 90 degrees, not {cell_deg}.")
 
 
 def cells(lonlat: NDArray[Any], cell_deg: float) -> NDArray[np.int64]:
@@ -44,10 +180,17 @@ def cells(lonlat: NDArray[Any], cell_deg: float) -> NDArray[np.int64]:
     """
     columns = _columns_per_row(cell_deg)
     first = np.concatenate([[0], np.cumsum(columns)])
-    share = (authalic.height_of(lonlat[:, 1]) + 1) / 2 * first[-1]
-    row = np.clip(np.searchsorted(first, share, side="right") - 1, 0, len(columns) - 1)
+    row = rows_of(lonlat[:, 1], cell_deg)
     column = np.floor((lonlat[:, 0] + 180) % 360 / 360 * columns[row]).astype(np.int64)
-    return np.asarray(first[row] + column, dtype=np.int64)
+    return np.asarray(first[row] + np.minimum(column, columns[row] - 1), dtype=np.int64)
+
+
+def rows_of(lat_deg: NDArray[Any], cell_deg: float) -> NDArray[np.int64]:
+    """Row of cells that holds each latitude, from the south."""
+    columns = _columns_per_row(cell_deg)
+    first = np.concatenate([[0], np.cumsum(columns)])
+    share = (authalic.height_of(lat_deg) + 1) / 2 * first[-1]
+    return np.clip(np.searchsorted(first, share, side="right") - 1, 0, len(columns) - 1)
 
 
 def _columns_per_row(cell_deg: float) -> NDArray[np.int64]:
@@ -57,7 +200,7 @@ def _columns_per_row(cell_deg: float) -> NDArray[np.int64]:
     return np.maximum(1, around).astype(np.int64)
 
 
-def _hash(keys: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
+def hashed(keys: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
     """Uniform in [0, 1) from a key and the seed: the finaliser of SplitMix64 (Steele, Lea and Flood 2014), twice."""
     mixed = _mix(keys.astype(np.uint64) ^ _mix(np.array([seed % 2**64], dtype=np.uint64)))
     return (mixed >> np.uint64(11)).astype(np.float64) / 2**53

@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 from shapely import MultiPolygon, Polygon, box
 
 from pipeline.errors import Fatal
-from pipeline.location import location_id
-from sampling.allocation import Allocation, Quota, allocate
 from sampling.authalic import SURFACE_KM2, areas_km2, height_of, latitude_of
-from sampling.candidates import SPARE, candidate_count, draw, draw_in
-from sampling.regions import lookup, read_region_file, stratum_of
-from tests.sampling.region_tables import REAL, regions, strips
+from sampling.candidates import SPARE, Stream, candidate_count, draw_in
+from sampling.regions import lookup
+from tests.sampling.region_tables import regions
 
 
 def test_height_is_the_equal_area_northing_of_proj() -> None:
@@ -49,11 +47,12 @@ def test_seed_and_stratum_decide() -> None:
     assert not np.array_equal(one, draw_in(box(0, 0, 1, 1), 5, 0, "b"))
 
 
-def test_a_stratum_does_not_depend_on_the_others() -> None:
-    both = strips([2, 3])
-    alone = Allocation((Quota("eco-002", 5),))
-    together = draw(both, allocate(both, 10), 7, 1.5)
-    assert [place for place in together if place.stratum == "eco-002"][:13] == draw(both, alone, 7, 1.5)[:13]
+@given(st.integers(0, 2**31), st.lists(st.integers(0, 40), min_size=1, max_size=6))
+def test_however_the_pieces_are_cut(seed: int, pieces: list[int]) -> None:
+    wedge = Polygon([(0, 0), (20, 3), (11, 30)])
+    stream = Stream(wedge, seed, "s")
+    taken = np.concatenate([stream.take(count) for count in pieces])
+    assert np.array_equal(taken, draw_in(wedge, sum(pieces), seed, "s"))
 
 
 def test_uniform_by_area_in_latitude() -> None:
@@ -95,7 +94,7 @@ def test_holes_stay_empty_and_islands_are_hit() -> None:
 def test_antimeridian(polygon: Polygon) -> None:
     table = regions([polygon])
     assert table.frame["area_km2"][0] == pytest.approx(areas_km2(np.array([box(0, 10, 15, 20)]))[0], rel=1e-9)
-    lonlat = np.array([place.lonlat for place in draw(table, allocate(table, 3000), 0, 1.0)])
+    lonlat = draw_in(table.frame.geometry[0], 3000, 0, "s")
     assert ((lonlat[:, 0] >= 175) | (lonlat[:, 0] <= -170)).all() and np.abs(lonlat[:, 0]).max() <= 180
     assert np.mean(lonlat[:, 0] > 0) == pytest.approx(1 / 3, abs=0.03)
     assert (lookup(table, lonlat) == 0).all()
@@ -109,39 +108,8 @@ def test_a_ring_round_the_pole_stays() -> None:
 
 def test_overdraw_counts() -> None:
     assert [candidate_count(quota, 1.5) for quota in (0, 1, 10, 100)] == [0, 1 + SPARE, 10 + SPARE, 150]
-    table = strips([1, 1])
-    assert len(draw(table, allocate(table, 200), 0, 1.25)) == 250
-    with pytest.raises(Fatal, match="overdraw"):
-        draw(table, allocate(table, 2), 0, 0.5)
-
-
-def test_an_allocation_of_other_regions_is_refused() -> None:
-    with pytest.raises(Fatal, match="'eco-009'"):
-        draw(strips([1]), Allocation((Quota("eco-009", 1),)), 0, 1.0)
-
-
-def test_locations_carry_their_region() -> None:
-    place = draw(strips([1, 1], [4, 6]), Allocation((Quota("eco-002", 1),)), 0, 1.0)[0]
-    assert (place.stratum, place.biome, place.biome_name) == ("eco-002", 6, "biome 6")
-    assert (place.ecoregion, place.ecoregion_name, place.realm) == (2, "region 2", "Nowhere")
-    assert place.id == location_id(place.lon, place.lat)
 
 
 def test_a_region_that_is_a_line_is_refused() -> None:
     with pytest.raises(Fatal, match="no region with an area"):
         regions([Polygon([(0, 0), (1, 1), (0, 0)])])
-
-
-@pytest.mark.skipif(not REAL.exists(), reason="the real ecoregions are not at ../shared/data/ecoregions")
-def test_every_real_ecoregion_gets_places_inside_it() -> None:
-    table = read_region_file(REAL)
-    assert len(table) == 846 and any("Rock and Ice" in note for note in table.notes)
-    allocation = allocate(table, 4000)
-    places = draw(table, allocation, 1, 1.2)
-    assert allocation.total == 4000 and not allocation.starved
-    assert len({place.id for place in places}) == len(places)
-    rows = lookup(table, np.array([place.lonlat for place in places]))
-    found = [table.frame["stratum"].iloc[row] for row in rows]
-    # A lookup may name the neighbour on a shared or overlapping border.
-    assert np.mean([name == place.stratum for name, place in zip(found, places, strict=True)]) > 0.999
-    assert {place.stratum for place in places} == {stratum_of(code) for code in table.frame["ECO_ID"]}

@@ -1,0 +1,90 @@
+"""What the settings say of sampling, put into the sampler's own terms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from exporters.client import EarthEngine
+from exporters.regions import read_regions
+from flows.settings import Settings
+from pipeline.errors import Fatal
+from pipeline.grid import LATTICE_M
+from sampling.allocation import Allocation, allocate, allocate_points
+from sampling.discs import read_discs
+from sampling.draw import draw
+from sampling.exclusion import read_exclusion
+from sampling.points import read_points
+from sampling.regions import Regions, prepare_areas, prepare_regions, read_vector
+from sampling.sample import Sample, sample_of, sample_points
+from sampling.splits import BandSplits, CellSplits, SplitRule
+from sampling.terms import Terms
+from sampling.tiles import draw_tiles
+from sampling.weights import BIOMES, BIOMES_EQUAL, ECOREGIONS, Weights, weigh
+
+TILES = "tiles"
+_NEED_BIOMES = (BIOMES, BIOMES_EQUAL)
+
+
+def needs_engine(settings: Settings) -> bool:
+    """Whether the regions have to be asked of Earth Engine."""
+    return settings.sampling.points is None and not Path(settings.sampling.regions).suffix
+
+
+def split_rule(settings: Settings) -> SplitRule:
+    """Cells or bands."""
+    split = settings.split
+    fractions = (split.train, split.val, split.test)
+    if split.by == "bands":
+        return BandSplits(fractions, split.extent, split.bands, split.angle_rad)
+    return CellSplits(fractions, settings.corpus.seed, split.cell_deg)
+
+
+def terms(settings: Settings) -> Terms:
+    """What every place has to keep to."""
+    sampling, side_m = settings.sampling, settings.corpus.size_px * LATTICE_M
+    exclusion = read_exclusion(sampling.exclude, sampling.exclude_buffer_m, side_m)
+    return Terms(side_m, sampling.may_overlap, exclusion, split_rule(settings), settings.split.buffer_m)
+
+
+def regions(settings: Settings, engine: EarthEngine | None, cache: Path) -> Regions | None:
+    """The regions to draw from; None where points are taken as they are and no file tells of regions."""
+    sampling = settings.sampling
+    if sampling.points is not None and sampling.radius_km is not None:
+        return read_discs(sampling.points, sampling.radius_km)
+    prepare = prepare_regions if sampling.strategy in _NEED_BIOMES or sampling.points else prepare_areas
+    if Path(sampling.regions).suffix:
+        return prepare(read_vector(Path(sampling.regions)), sampling.regions, sampling.column)
+    if engine is None:
+        return None
+    return prepare(read_regions(engine, sampling.regions, cache), sampling.regions, sampling.column)
+
+
+def weights(settings: Settings, regions: Regions) -> Weights:
+    """The strategy's weights; discs round points share equally."""
+    sampling = settings.sampling
+    strategy = ECOREGIONS if sampling.points is not None else sampling.strategy
+    return weigh(regions, strategy, sampling.column, sampling.weights)
+
+
+def sample(settings: Settings, regions: Regions | None) -> Sample:
+    """Candidates for every stratum, in their order."""
+    sampling, seed = settings.sampling, settings.corpus.seed
+    if sampling.points is not None and sampling.radius_km is None:
+        return sample_points(read_points(sampling.points, regions), terms(settings), split_rule(settings))
+    if regions is None:
+        raise Fatal("sampling needs regions; set sampling.regions to a table of Earth Engine or a vector file.")
+    if sampling.strategy == TILES:
+        drawn = draw_tiles(regions, sampling.locations, seed, terms(settings), sampling.overdraw)
+    else:
+        shares = weights(settings, regions)
+        drawn = draw(regions, shares, sampling.locations, seed, terms(settings), sampling.overdraw)
+    return sample_of(regions, drawn, split_rule(settings))
+
+
+def allocation(settings: Settings, regions: Regions | None) -> Allocation:
+    """The quotas before any place is drawn: without regard to what is full, excluded or in a buffer."""
+    if settings.sampling.points is not None and settings.sampling.radius_km is None:
+        return allocate_points(read_points(settings.sampling.points, regions))
+    if regions is None or settings.sampling.strategy == TILES:
+        return sample(settings, regions).allocation
+    return allocate(regions, settings.sampling.locations, weights(settings, regions))

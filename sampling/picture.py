@@ -1,0 +1,192 @@
+"""A picture of a sample: the map with its density, bars per biome and split, and what was passed over and why."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import shapely
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipeline import durable
+from pipeline.manifest import SPLITS
+from sampling.regions import Regions
+from sampling.sample import Sample
+
+_INK, _SOFT, _LINE, _SEA = "#1d2733", "#5d6875", "#b9c0c8", "#f4f6f8"
+_SPLIT_COLOURS = {"train": "#4477aa", "val": "#ddaa33", "test": "#bb5566"}
+_DENSITY = "viridis_r"
+_FEW = 4000  # So many points are drawn as such; more as density.
+_MOST_BARS = 16
+_OUTLINE_DEG = 0.2
+# Areas that cover less of the globe than this are drawn larger, in plain degrees.
+_SMALL_DEG = 60.0
+_DOTS_PER_INCH = 110
+_EQUAL_EARTH = (1.340264, -0.081106, 0.000893, 0.003796)
+_EARTH_KM2_PER_UNIT = 6371.0072**2
+
+
+def write_picture(path: Path, sample: Sample, regions: Regions | None) -> None:
+    """Publish the picture as PNG; equal samples give equal pictures."""
+    figure = draw_picture(sample, regions)
+    durable.publish(path, lambda temporary: FigureCanvasAgg(figure).print_png(str(temporary)))
+
+
+def draw_picture(sample: Sample, regions: Regions | None) -> Figure:
+    """The figure: map above, bars and words below."""
+    figure = Figure(figsize=(13, 10.6), dpi=_DOTS_PER_INCH, facecolor="white")
+    chosen = sample.chosen()
+    figure.suptitle(
+        f"{len(chosen):,} locations in {chosen['stratum'].nunique():,} strata",
+        x=0.03, ha="left", fontsize=17, color=_INK, weight="bold",
+    )  # fmt: skip
+    _map(figure, figure.add_axes((0.02, 0.385, 0.93, 0.56)), chosen, regions)
+    # Left of the bars their names need room.
+    _bars(figure.add_axes((0.285, 0.05, 0.215, 0.3)), chosen)
+    _words(figure.add_axes((0.53, 0.05, 0.46, 0.315)), sample, chosen)
+    return figure
+
+
+def equal_earth(lonlat: NDArray[Any]) -> NDArray[np.float64]:
+    """x and y (n, 2), in radians of the unit sphere, of lon and lat (n, 2) (Savric, Patterson and Jenny 2018)."""
+    a1, a2, a3, a4 = _EQUAL_EARTH
+    theta = np.arcsin(np.sqrt(3) / 2 * np.sin(np.radians(lonlat[:, 1])))
+    slope = 9 * a4 * theta**8 + 7 * a3 * theta**6 + 3 * a2 * theta**2 + a1
+    x = 2 * np.sqrt(3) / 3 * np.radians(lonlat[:, 0]) * np.cos(theta) / slope
+    return np.column_stack([x, theta * (a4 * theta**8 + a3 * theta**6 + a2 * theta**2 + a1)])
+
+
+def _map(figure: Figure, axes: Axes, chosen: pd.DataFrame, regions: Regions | None) -> None:
+    lonlat = np.column_stack([chosen["lon"], chosen["lat"]])
+    axes.set_aspect("equal")
+    axes.axis("off")
+    frame = _frame(lonlat)
+    _globe(axes)
+    if regions is not None:
+        _outlines(axes, regions)
+    xy = equal_earth(lonlat)
+    if len(xy) <= _FEW:
+        _dots(axes, xy, np.asarray(chosen["split"].astype(str)))
+    else:
+        _density(figure, axes, xy)
+    if frame is not None:
+        axes.set_xlim(frame[0], frame[2])
+        axes.set_ylim(frame[1], frame[3])
+
+
+def _frame(lonlat: NDArray[Any]) -> tuple[float, float, float, float] | None:
+    """The part of the map that small samples cover, with a margin; None for the whole Earth."""
+    low, high = lonlat.min(axis=0), lonlat.max(axis=0)
+    if (high - low).max() > _SMALL_DEG:
+        return None
+    xy = equal_earth(lonlat)
+    margin = 0.12 * max((xy.max(axis=0) - xy.min(axis=0)).max(), 0.02)
+    (west, south), (east, north) = xy.min(axis=0) - margin, xy.max(axis=0) + margin
+    return float(west), float(south), float(east), float(north)
+
+
+def _globe(axes: Axes) -> None:
+    lat = np.linspace(-90, 90, 181)
+    sides = [np.column_stack([np.full(181, 180.0 * side), -side * lat]) for side in (-1, 1)]
+    rim = np.concatenate(sides)
+    axes.fill(*equal_earth(rim).T, facecolor=_SEA, edgecolor=_LINE, linewidth=0.6, zorder=0)
+    lines = [np.column_stack([np.full(181, lon), lat]) for lon in range(-150, 180, 30)]
+    lines += [np.array([[-180.0, south], [180.0, south]]) for south in range(-60, 90, 30)]
+    drawn = [equal_earth(line) for line in lines]
+    axes.add_collection(LineCollection(drawn, colors="#e3e7ec", linewidths=0.5, zorder=0))
+    axes.autoscale_view()
+
+
+def _outlines(axes: Axes, regions: Regions) -> None:
+    parts = shapely.get_parts(shapely.simplify(np.asarray(regions.frame.geometry.array), _OUTLINE_DEG))
+    rings = shapely.get_rings(parts[shapely.area(parts) > 0.02])
+    paths = [equal_earth(line) for ring in rings for line in _in_sheet(shapely.get_coordinates(ring))]
+    axes.add_collection(LineCollection(paths, colors=_LINE, linewidths=0.25, zorder=1))
+
+
+def _in_sheet(lonlat: NDArray[Any]) -> list[NDArray[Any]]:
+    """A ring cut where it leaves the map at 180 degrees."""
+    lon = (lonlat[:, 0] + 180) % 360 - 180
+    # A vertex on the antimeridian stays on the side that its ring is on.
+    lon = np.where(np.abs(lonlat[:, 0]) <= 180, lonlat[:, 0], lon)
+    cuts = np.flatnonzero(np.abs(np.diff(lon)) > 180) + 1
+    return [piece for piece in np.split(np.column_stack([lon, lonlat[:, 1]]), cuts) if len(piece) > 1]
+
+
+def _dots(axes: Axes, xy: NDArray[Any], split: NDArray[Any]) -> None:
+    size = float(np.clip(9000 / max(len(xy), 1), 4, 40))
+    for name in SPLITS:
+        rows = split == name
+        style = {"s": size, "c": _SPLIT_COLOURS[name], "linewidths": 0, "alpha": 0.85, "zorder": 3, "label": name}
+        axes.scatter(xy[rows, 0], xy[rows, 1], **style)
+    axes.legend(loc="lower left", frameon=False, fontsize=10, labelcolor=_INK)
+
+
+def _density(figure: Figure, axes: Axes, xy: NDArray[Any]) -> None:
+    """Counts per hexagon; the projection is equal-area, so a hexagon is as large on the ground everywhere."""
+    across = float(np.ptp(xy[:, 0]))
+    size = int(np.clip(np.sqrt(len(xy)) / 2.2, 60, 240) * max(across / 5.4, 0.3))
+    hexagons = axes.hexbin(*xy.T, gridsize=size, mincnt=1, cmap=_DENSITY, linewidths=0, zorder=2)
+    width = across / size
+    each_km2 = width**2 * np.sqrt(3) / 2 * _EARTH_KM2_PER_UNIT
+    density = np.asarray(hexagons.get_array()) / each_km2 * 10_000
+    hexagons.set_array(density)
+    hexagons.set_norm(LogNorm(*np.percentile(density, [2, 99.8])))
+    bar = figure.colorbar(hexagons, cax=axes.inset_axes((0.985, 0.2, 0.011, 0.6)), extend="both")
+    bar.set_label("locations per 10,000 km²", color=_SOFT, fontsize=10)
+    bar.ax.tick_params(labelsize=9, colors=_SOFT)
+    bar.outline.set_visible(False)
+
+
+def _bars(axes: Axes, chosen: pd.DataFrame) -> None:
+    """Locations per biome, or per stratum where there is but one biome, in the colours of their splits."""
+    column = "biome_name" if chosen["biome_name"].nunique() > 1 else "ecoregion_name"
+    title = "Locations per biome" if column == "biome_name" else "Locations per region"
+    counts = pd.crosstab(chosen[column].astype(str).replace("", "no biome"), chosen["split"].astype(str))
+    counts = counts.reindex(columns=list(SPLITS), fill_value=0)
+    counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index[:_MOST_BARS]][::-1]
+    left = np.zeros(len(counts))
+    for name in SPLITS:
+        axes.barh(range(len(counts)), counts[name], left=left, color=_SPLIT_COLOURS[name], height=0.72, label=name)
+        left += np.asarray(counts[name])
+    axes.set_yticks(range(len(counts)), [textwrap.shorten(str(name), 58, placeholder=" ...") for name in counts.index])
+    for y, total in enumerate(left):
+        axes.text(total, y, f" {int(total):,}", va="center", fontsize=8.5, color=_SOFT)
+    axes.set_xlim(0, max(left.max(initial=1), 1) * 1.16)
+    axes.set_ylim(-0.6, max(len(counts), 5) - 0.4)
+    axes.set_title(title, loc="left", fontsize=11.5, color=_INK, weight="bold")
+    axes.tick_params(axis="y", labelsize=8.5, colors=_INK, length=0)
+    axes.set_xticks([])
+    axes.spines[:].set_visible(False)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, -0.13), ncols=3, frameon=False, fontsize=9.5, labelcolor=_INK)
+
+
+def _words(axes: Axes, sample: Sample, chosen: pd.DataFrame) -> None:
+    """Splits, reasons and notes, one under the other."""
+    axes.axis("off")
+    shares = chosen["split"].astype(str).value_counts(normalize=True)
+    lines = [("Splits", [f"{name}: {shares.get(name, 0):.1%}" for name in SPLITS])]
+    if sample.refused:
+        reasons = [f"{count:,}: {reason}" for reason, count in sample.refused.items()]
+        lines.append(("Passed over, and replaced where there was room", reasons))
+    spare = len(sample.table) - len(chosen)
+    lines.append(("Spare candidates, for places without a usable scene", [f"{spare:,}"]))
+    if sample.notes:
+        lines.append(("Repaired or left out", list(sample.notes)))
+    y = 1.0
+    for heading, texts in lines:
+        axes.text(0.05, y, heading, fontsize=11.5, weight="bold", color=_INK, va="top", transform=axes.transAxes)
+        y -= 0.065
+        for text in texts:
+            wrapped = textwrap.wrap(text, 74)
+            axes.text(0.05, y, "\n".join(wrapped), fontsize=9.5, color=_SOFT, va="top", transform=axes.transAxes)
+            y -= 0.052 * len(wrapped)
+        y -= 0.035

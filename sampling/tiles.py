@@ -1,0 +1,207 @@
+"""A regular grid of tiles over areas of interest, each in its own UTM zone: none overlaps, none is off-size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from pipeline.grid import to_crs, to_lonlat
+from pipeline.nearness import pairs_within
+from sampling.allocation import allocate
+from sampling.candidates import candidate_count
+from sampling.draw import Drawn
+from sampling.footprints import first_come
+from sampling.regions import Regions
+from sampling.splits import hashed
+from sampling.terms import OVERLAP, Terms
+from sampling.weights import LAND, weigh
+
+_DECIMALS = 7
+_EDGE_DEG = 0.25
+# Outlines of two zones are compared in the plane of one of them; straight lines of the other bend by less.
+_BEND_M = 2.0
+_NORTH = ((0, 56), (56, 64), (64, 72), (72, 84))
+Span = tuple[float, float]
+_NORWAY: dict[int, Span | None] = {31: (0, 3), 32: (3, 12)}
+_SVALBARD: dict[int, Span | None] = {31: (0, 9), 32: None, 33: (9, 21), 34: None, 35: (21, 33), 36: None, 37: (33, 42)}
+_SPECIAL = {56: _NORWAY, 72: _SVALBARD}
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A rectangle of longitude and latitude (degrees) whose places belong to one UTM or UPS grid."""
+
+    epsg: int
+    west: float
+    south: float
+    east: float
+    north: float
+
+    def holds(self, lonlat: NDArray[Any]) -> NDArray[np.bool_]:
+        """Whether each point (n, 2) belongs here; western and southern borders do, a pole does."""
+        lon, lat = lonlat.T
+        inside = (lon >= self.west) & (lon < self.east) & (lat >= self.south)
+        return np.asarray(inside & ((lat < self.north) | (self.north == 90)))
+
+
+def zones() -> Iterator[Zone]:
+    """The grids of the Earth: UTM with the exceptions of Norway and Svalbard, UPS beyond 84 N and 80 S."""
+    for number in range(1, 61):
+        west = 6 * number - 186
+        yield Zone(32700 + number, west, -80, west + 6, 0)
+        for south, north in _NORTH:
+            span = _SPECIAL.get(south, {}).get(number, (west, west + 6))
+            if span is not None:
+                yield Zone(32600 + number, span[0], south, span[1], north)
+    yield Zone(32661, -180, 84, 180, 90)
+    yield Zone(32761, -180, -90, 180, -80)
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Tiles of one size: `row` (n,) of the area, `epsg` (n,), `centre_xy` (n, 2) in metres, `lonlat` (n, 2)."""
+
+    row: NDArray[np.int64]
+    epsg: NDArray[np.int64]
+    centre_xy: NDArray[np.float64]
+    lonlat: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, which: NDArray[Any]) -> Tiles:
+        """Some of them."""
+        return Tiles(self.row[which], self.epsg[which], self.centre_xy[which], self.lonlat[which])
+
+
+def tile(areas: Regions, side_m: float) -> Tiles:
+    """Every tile of `side_m` whose centre lies in an area and in the zone that the tile is laid in.
+
+    Corners are multiples of `side_m` in the zone's metres. Where zones meet, tiles of two grids would overlap; the
+    one of the lower EPSG code stays. An area too small to hold a centre gets the tile that its inner point lies in.
+    """
+    outlines = np.asarray(areas.frame.geometry.array)
+    found = [_in_zone(zone, outlines, side_m) for zone in zones()]
+    together = _joined(found)
+    return _without_overlaps(_small_areas(together, outlines, side_m), side_m)
+
+
+def _joined(parts: list[Tiles]) -> Tiles:
+    columns = [[getattr(part, name) for part in parts] for name in ("row", "epsg", "centre_xy", "lonlat")]
+    return Tiles(*(np.concatenate(column) for column in columns))
+
+
+def _in_zone(zone: Zone, outlines: NDArray[Any], side_m: float) -> Tiles:
+    parts = [_none()]
+    box = shapely.box(zone.west, zone.south, zone.east, zone.north)
+    for row, outline in enumerate(outlines):
+        for turn_deg in (-360.0, 0.0, 360.0):
+            here = shapely.transform(outline, lambda xy, turn=turn_deg: xy + [turn, 0]) if turn_deg else outline
+            if shapely.intersects(box, here):
+                parts.append(_tiles_of(zone, row, shapely.intersection(box, here), side_m))
+    return _once(_joined(parts))
+
+
+def _none() -> Tiles:
+    empty = np.empty(0, dtype=np.int64)
+    return Tiles(empty, empty, np.empty((0, 2)), np.empty((0, 2)))
+
+
+def _tiles_of(zone: Zone, row: int, outline: shapely.Geometry, side_m: float) -> Tiles:
+    """Tiles whose centre lies in an outline that lies in the zone."""
+    crs = f"EPSG:{zone.epsg}"
+    edge = shapely.get_coordinates(shapely.segmentize(outline, _EDGE_DEG))
+    xy = np.column_stack(to_crs(crs).transform(*edge.T))
+    if zone.north == 90 or zone.south == -90:
+        # What holds the pole reaches it, though no vertex does.
+        xy = np.concatenate([xy, [[2e6, 2e6]]]) if shapely.bounds(outline)[2] - shapely.bounds(outline)[0] > 180 else xy
+    low, high = np.floor(xy.min(axis=0) / side_m) - 1, np.ceil(xy.max(axis=0) / side_m) + 1
+    steps = np.meshgrid(*(np.arange(a, b) + 0.5 for a, b in zip(low, high, strict=True)))
+    centre_xy = np.column_stack([step.ravel() for step in steps]) * side_m
+    lonlat = _lonlat(zone.epsg, centre_xy)
+    shapely.prepare(outline)
+    inside = zone.holds(lonlat) & shapely.intersects_xy(outline, lonlat[:, 0], lonlat[:, 1])
+    count = int(inside.sum())
+    return Tiles(np.full(count, row), np.full(count, zone.epsg), centre_xy[inside], lonlat[inside])
+
+
+def _lonlat(epsg: int, xy: NDArray[Any]) -> NDArray[np.float64]:
+    lonlat = np.round(np.column_stack(to_lonlat(f"EPSG:{epsg}").transform(*xy.T)), _DECIMALS)
+    lonlat[:, 0] = (lonlat[:, 0] + 180) % 360 - 180
+    return lonlat
+
+
+def _once(tiles: Tiles) -> Tiles:
+    """A tile that several areas hold belongs to the first of them."""
+    keys = np.column_stack([tiles.epsg, np.round(tiles.centre_xy)])
+    _, first = np.unique(keys, axis=0, return_index=True)
+    return tiles.take(np.sort(first))
+
+
+def _small_areas(tiles: Tiles, outlines: NDArray[Any], side_m: float) -> Tiles:
+    bare = sorted(set(range(len(outlines))) - set(tiles.row.tolist()))
+    added = []
+    for row in bare:
+        point = shapely.get_coordinates(shapely.point_on_surface(outlines[row]))
+        point[:, 0] = (point[:, 0] + 180) % 360 - 180
+        zone = next(zone for zone in zones() if zone.holds(point)[0])
+        xy = np.column_stack(to_crs(f"EPSG:{zone.epsg}").transform(*point.T))
+        centre_xy = (np.floor(xy / side_m) + 0.5) * side_m
+        added.append(Tiles(np.array([row]), np.array([zone.epsg]), centre_xy, _lonlat(zone.epsg, centre_xy)))
+    return _once(_joined([tiles, *added]))
+
+
+def _without_overlaps(tiles: Tiles, side_m: float) -> Tiles:
+    tiles = tiles.take(np.lexsort((tiles.centre_xy[:, 0], tiles.centre_xy[:, 1], tiles.epsg)))
+    first, second = pairs_within(tiles.lonlat, side_m * 1.5)
+    strangers = tiles.epsg[first] != tiles.epsg[second]
+    first, second = first[strangers], second[strangers]
+    touching = _touch(tiles, first, second, side_m)
+    return tiles.take(first_come(len(tiles), first[touching], second[touching]))
+
+
+def _touch(tiles: Tiles, first: NDArray[Any], second: NDArray[Any], side_m: float) -> NDArray[np.bool_]:
+    """Which pairs of tiles of two zones overlap, seen in the plane of the first of each."""
+    touching = np.zeros(len(first), dtype=bool)
+    for here, there in {(int(a), int(b)) for a, b in zip(tiles.epsg[first], tiles.epsg[second], strict=True)}:
+        which = np.flatnonzero((tiles.epsg[first] == here) & (tiles.epsg[second] == there))
+        theirs = _corners(tiles.centre_xy[second[which]], side_m)
+        lonlat = to_lonlat(f"EPSG:{there}").transform(*theirs.reshape(-1, 2).T)
+        seen = np.column_stack(to_crs(f"EPSG:{here}").transform(*lonlat)).reshape(-1, 4, 2)
+        ours = shapely.polygons(_corners(tiles.centre_xy[first[which]], side_m))
+        touching[which] = shapely.dwithin(ours, shapely.polygons(seen), _BEND_M)
+    return touching
+
+
+def _corners(centre_xy: NDArray[Any], side_m: float) -> NDArray[np.float64]:
+    return centre_xy[:, None, :] + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (side_m / 2)
+
+
+def draw_tiles(areas: Regions, n: int, seed: int, terms: Terms, overdraw: float) -> Drawn:
+    """At most `n` tiles, shared over the areas by their number of tiles, in an order shuffled by `seed` for ever.
+
+    A tile keeps its place in the order whatever other areas there are.
+    """
+    found = tile(areas, terms.side_m)
+    refused = {OVERLAP: np.zeros(len(areas), dtype=np.int64)}
+    for reason, wrong in terms.refusals(found.lonlat):
+        refused[reason] = np.bincount(found.row[wrong], minlength=len(areas))
+    wrong = np.any([wrong for _, wrong in terms.refusals(found.lonlat)] or [np.zeros(len(found), dtype=bool)], axis=0)
+    found = found.take(~wrong)
+    room = np.bincount(found.row, minlength=len(areas))
+    allocation = allocate(areas, max(1, min(n, len(found))), weigh(areas, LAND), room)
+    wanted = np.array([candidate_count(quota.count, overdraw) for quota in allocation.quotas])
+    order = np.lexsort((_shuffled(found, seed), found.row))
+    rank = np.arange(len(order)) - np.searchsorted(found.row[order], found.row[order])
+    chosen = order[rank < wanted[found.row[order]]]
+    return Drawn(found.row[chosen], found.lonlat[chosen], allocation, refused, np.zeros(len(areas), dtype=bool))
+
+
+def _shuffled(tiles: Tiles, seed: int) -> NDArray[np.float64]:
+    x, y = np.floor(tiles.centre_xy.T).astype(np.int64)
+    return hashed((tiles.epsg * 2**24 + x // 10) * 2**24 + y // 10, seed)
