@@ -12,6 +12,10 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
+class OneTooLarge(Fatal):
+    """Even a single item is more than Earth Engine computes at once; among many chips, that is one chip's failure."""
+
+
 class AtOnce:
     """How many items a request may carry; shrinks when one was too large, and remembers. Safe for many threads."""
 
@@ -32,7 +36,7 @@ class AtOnce:
     def ask(self, items: Sequence[Item], request: Callable[[Sequence[Item]], Answer]) -> Iterator[Answer]:
         """Answers of `request` for consecutive parts of `items`, halved wherever one is `TooLarge`.
 
-        Raises `Fatal` when a single item is too large.
+        Raises `OneTooLarge` when a single item is too large.
         """
         remaining = list(items)
         while remaining:
@@ -41,7 +45,7 @@ class AtOnce:
                 yield request(part)
             except TooLarge as error:
                 if len(part) == 1:
-                    raise Fatal(f"even one item is too much at once ({error}); ask for smaller chips.") from error
+                    raise OneTooLarge(f"even one item is too much at once ({error}); ask for smaller chips.") from error
                 self.shrink(len(part))
                 continue
             del remaining[: len(part)]

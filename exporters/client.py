@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from exporters import faults
 from exporters.batches import AtOnce
+from exporters.breaker import Breaker
 from exporters.limiter import RESTRICTED_CONCURRENCY, Limiter
 from exporters.retry import Patience, Retry
 from exporters.transport import Figures, Transport, Unreachable
@@ -74,6 +75,7 @@ class EarthEngine:
         self._retry = Retry(connection.patience, connection.seed, noticed=self._count_retry)
         self._at_once: dict[str, AtOnce] = {}
         self._said_restricted = False
+        self.breaker = Breaker(max(20, 2 * connection.concurrency))
 
     def _count_retry(self, error: Exception) -> None:
         self._transport.meter.add(retries=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from exporters import threads
+from exporters.batches import OneTooLarge
 from exporters.client import EarthEngine
 from exporters.pull import Puller, local
 from exporters.sources import Local, Pixels, Region, source_of
 from pipeline.chip import Chip
 from pipeline.corpus import Corpus, empty_block
+from pipeline.dead_letters import FAILED, DeadLetter, DeadLetters
 from pipeline.errors import Transient
 from pipeline.modality import Modality
 from pipeline.progress import Progress
@@ -24,15 +26,22 @@ from pipeline.spool import Pulled, Spool
 _NOTHING = Pulled({}, {})
 
 
+class Incomplete(Transient):
+    """The run did what it could, and something is left for another one."""
+
+
 @dataclass(frozen=True)
 class ShardReport:
-    """What became of one shard: chips pulled now and taken from the spool, and reasons per layer and manifest row."""
+    """What became of one shard: chips pulled now and taken from the spool, reasons per layer and manifest row, and
+    what was given up. A shard with anything given up is not written.
+    """
 
     shard: Shard
     names: tuple[str, ...]
     pulled: int
     from_spool: int
     missing: Mapping[str, Mapping[int, str]]
+    failed: tuple[DeadLetter, ...] = ()
 
 
 @dataclass
@@ -100,7 +109,8 @@ def export(
     """Pull and write everything that the ledger lacks of `layers`; does nothing where nothing is missing.
 
     `layers` are as `exporters.catalog.bound` gives them and as the corpus was created with. Each shard in work
-    takes its size in memory. Raises what the first failing chip raised; finished chips stay in the spool.
+    takes its size in memory. A chip that fails for good does not stop the others: at the end `Incomplete` is raised,
+    `failed/` of the corpus says what and why, and finished chips stay in the spool.
     """
     by_name = {layer.name: layer for layer in layers}
     work = corpus.missing(list(by_name))
@@ -111,7 +121,24 @@ def export(
     def one(shard: Shard) -> ShardReport:
         return export_shard(engine, corpus, shard, [by_name[name] for name in work[shard]], spool, progress)
 
-    return sorted(threads.each(one, list(work), shards_at_once), key=lambda report: report.shard)
+    reports = sorted(threads.each(one, list(work), shards_at_once), key=lambda report: report.shard)
+    refuse_incomplete(corpus, list(by_name))
+    return reports
+
+
+def refuse_incomplete(corpus: Corpus, names: Sequence[str]) -> None:
+    """Raise `Incomplete` while anything of these layers is neither in the store nor has a reason."""
+    letters = DeadLetters(corpus.folder / FAILED).read()
+    unfinished = corpus.missing(names)
+    if not unfinished:
+        return
+    if not letters:
+        raise Incomplete(f"{len(unfinished)} shards are not finished; run the same command again to go on.")
+    others = f", nor could {len(letters) - 1} others" if len(letters) > 1 else ""
+    raise Incomplete(
+        f"location {letters[0].location} could not be pulled ({letters[0].reason.rstrip('.')}){others}: "
+        f"{corpus.folder / FAILED} lists all; run the same command again, or `geocorpus retry`, to take them up."
+    )
 
 
 def export_shard(
@@ -125,16 +152,26 @@ def export_shard(
     """Pull and write `layers` of one shard. For schedulers that run shards themselves; `export` runs them all.
 
     Chips are kept below the manifest's digest in `spool`: a row number means nothing in another manifest.
+    Raises `Transient` when nothing comes any more, and `Fatal`; a chip that fails alone is in the report.
     """
     spool = Spool(spool.folder / corpus.manifest.digest[:16])
     blocks = _Blocks(shard, layers, corpus.manifest.size_px)
     tasks = _take_from_spool(corpus, blocks, spool, progress)
-    _pull(Puller(engine), tasks, blocks, spool, progress)
-    for layer in layers:
-        corpus.write(shard, layer.name, blocks.values[layer.name], dict(sorted(blocks.missing[layer.name].items())))
-    spool.clear(shard)
+    failed = tuple(_pull(Puller(engine), tasks, blocks, spool, progress))
+    DeadLetters(corpus.folder / FAILED).record(shard, failed)
+    if not failed:
+        _write(corpus, blocks, spool)
     names = tuple(layer.name for layer in layers)
-    return ShardReport(shard, names, len(tasks), len(shard) - len(tasks), blocks.missing)
+    return ShardReport(shard, names, len(tasks) - len(failed), len(shard) - len(tasks), blocks.missing, failed)
+
+
+def _write(corpus: Corpus, blocks: _Blocks, spool: Spool) -> None:
+    """Write every layer of the shard; the spool may go once nothing else in the store waits for its chips."""
+    shard = blocks.shard
+    for layer in blocks.layers:
+        corpus.write(shard, layer.name, blocks.values[layer.name], dict(sorted(blocks.missing[layer.name].items())))
+    if all(corpus.ledger.path(name, shard.index).exists() for name in corpus.modalities):
+        spool.clear(shard)
 
 
 def _take_from_spool(corpus: Corpus, blocks: _Blocks, spool: Spool, progress: Progress) -> list[_Task]:
@@ -151,32 +188,49 @@ def _take_from_spool(corpus: Corpus, blocks: _Blocks, spool: Spool, progress: Pr
     return tasks
 
 
-def _pull(puller: Puller, tasks: Sequence[_Task], blocks: _Blocks, spool: Spool, progress: Progress) -> None:
-    means = _regions(puller, tasks)
+def _pull(
+    puller: Puller, tasks: Sequence[_Task], blocks: _Blocks, spool: Spool, progress: Progress
+) -> Iterator[DeadLetter]:
+    """Pull every chip, keep and place it; what was given up is yielded."""
+    means, broken = _regions(puller, tasks)
 
-    def one(task: _Task) -> None:
-        pulled = _one_chip(puller, task).join(means.get(task.chip.row, _NOTHING))
+    def one(task: _Task) -> DeadLetter | None:
+        try:
+            pulled = _one_chip(puller, task).join(means.get(task.chip.row, _NOTHING))
+        except (Transient, OneTooLarge) as error:
+            puller.engine.breaker.failed(error)
+            return _letter(task, task.lacking, error)
+        puller.engine.breaker.came()
         if task.of(Pixels):
             spool.put(blocks.shard, task.chip.row, blocks.to_keep(pulled))
+        if broken and task.of(Region):
+            return _letter(task, task.of(Region), broken)
         blocks.place(task.chip.row, pulled)
         progress.advance()
+        return None
 
-    for _ in threads.each(one, tasks, puller.engine.connection.concurrency):
+    for letter in threads.each(one, tasks, puller.engine.connection.concurrency):
         puller.engine.tell(progress)
+        if letter:
+            yield letter
 
 
-def _regions(puller: Puller, tasks: Sequence[_Task]) -> dict[int, Pulled]:
+def _letter(task: _Task, layers: Sequence[Modality], error: Exception) -> DeadLetter:
+    location = task.chip.location
+    names = tuple(layer.name for layer in layers)
+    return DeadLetter(task.chip.row, location.id, location.lonlat, names, type(error).__name__, str(error))
+
+
+def _regions(puller: Puller, tasks: Sequence[_Task]) -> tuple[dict[int, Pulled], Exception | None]:
+    """Regional means by row; or why there are none now."""
     wanting = [task for task in tasks if task.of(Region)]
     layers = {layer.name: layer for task in wanting for layer in task.of(Region)}
-    return puller.regions([task.chip for task in wanting], list(layers.values()))
+    try:
+        return puller.regions([task.chip for task in wanting], list(layers.values())), None
+    except (Transient, OneTooLarge) as error:
+        return {}, error
 
 
 def _one_chip(puller: Puller, task: _Task) -> Pulled:
-    try:
-        pixels = puller.pixels(task.chip, task.of(Pixels))
-    except Transient as error:
-        raise Transient(
-            f"location {task.chip.location.id} could not be pulled ({str(error).rstrip('.')}); "
-            "run the same command again to go on from here."
-        ) from error
+    pixels = puller.pixels(task.chip, task.of(Pixels))
     return task.kept.join(pixels).join(local(task.chip, task.of(Local)))

@@ -68,6 +68,18 @@ _stage("pretrain", "Train an encoder on a finished corpus.")
 
 
 @app.command()
+def retry(
+    folder: Annotated[Path, typer.Argument(help="A corpus folder.")], prefect: AsFlow = False, as_json: AsJson = False
+) -> None:
+    """Take up again what an export gave up (the same as exporting again), after saying what that is."""
+    from pipeline.dead_letters import FAILED, DeadLetters
+
+    for letter in DeadLetters(folder / FAILED).read()[:10]:
+        typer.echo(f"{letter.location} lacks {', '.join(letter.layers)}: {letter.reason}", err=True)
+    run_stage("export", str(folder), None, prefect, as_json)
+
+
+@app.command()
 def demo(
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -128,7 +140,7 @@ def main() -> None:
     except Fatal as error:
         _say(f"{error}", code=2)
     except GeocorpusError as error:
-        _say(f"{error} Run the same command again to go on.", code=1)
+        _say(f"{error}" if "again" in f"{error}" else f"{error} Run the same command again to go on.", code=1)
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     except typer.Abort:

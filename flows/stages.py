@@ -17,7 +17,7 @@ import numpy as np
 from exporters import anchoring, catalog
 from exporters.anchoring import Anchored, AnchorRules
 from exporters.client import Connection, EarthEngine, connect
-from exporters.export import export_shard
+from exporters.export import export_shard, refuse_incomplete
 from exporters.report import write_report
 from exporters.retry import Patience
 from flows import sampling_plan, sandbox_process
@@ -200,8 +200,11 @@ def open_export(settings: Settings, engine: EarthEngine, progress: Progress) -> 
 
 
 def exported(settings: Settings) -> str:
-    """What is said when all shards are there; the spool has then served."""
-    shutil.rmtree(settings.folder / SPOOL, ignore_errors=True)
+    """What is said when all shards are there; raises `Incomplete` when some are not. The spool has then served."""
+    corpus = Corpus.open(settings.folder)
+    refuse_incomplete(corpus, [modality.name for modality in layers(settings)])
+    if not corpus.missing():
+        shutil.rmtree(settings.folder / SPOOL, ignore_errors=True)
     return f"All pixels are in {settings.folder / STORE}. Next: {program()} finalize {settings.folder}"
 
 

@@ -33,7 +33,9 @@ class Pulled:
 
     def join(self, other: Pulled) -> Pulled:
         """Both, `other` first where they overlap."""
-        return Pulled({**self.values, **other.values}, {**self.missing, **other.missing})
+        values = {name: value for name, value in self.values.items() if name not in other.missing}
+        missing = {name: reason for name, reason in self.missing.items() if name not in other.values}
+        return Pulled({**values, **other.values}, {**missing, **other.missing})
 
 
 class Spool:
@@ -46,7 +48,9 @@ class Spool:
         return self.folder / f"{shard.index:05d}" / f"{row:09d}.npz"
 
     def put(self, shard: Shard, row: int, pulled: Pulled) -> None:
-        """Keep a chip; whole or not at all."""
+        """Keep a chip, whole or not at all, beside what is kept of it already: layers of an earlier run stay."""
+        kept = self.get(shard, row)
+        pulled = kept.join(pulled) if kept else pulled
         reasons = np.frombuffer(json.dumps(dict(pulled.missing)).encode(), dtype=np.uint8)
         buffer = io.BytesIO()
         arrays: dict[str, Any] = {**pulled.values, _REASONS: reasons}

@@ -13,9 +13,10 @@ import pytest
 from exporters import anchoring, catalog
 from exporters.anchor_rules import AnchorRules
 from exporters.client import Connection, connect
-from exporters.export import export, export_shard
+from exporters.export import Incomplete, export, export_shard
 from exporters.regions import RESOLVE, read_regions
 from pipeline.corpus import MANIFEST, Corpus
+from pipeline.dead_letters import DeadLetters
 from pipeline.errors import Fatal, Transient
 from pipeline.manifest import Manifest
 from pipeline.progress import Silent
@@ -123,6 +124,79 @@ def test_a_crash_costs_no_chip_twice_and_leaves_no_trace(sandbox, engine, tmp_pa
     assert sandbox.counters()["requests"]["image:computePixels"] == CHIPS - paid
     assert sum(report.from_spool for report in reports) == 2, "one shard was whole, of the next there were two"
     assert bytes_of(tmp_path / "broken") == bytes_of(tmp_path / "whole")
+
+
+def hasty_engine(sandbox):
+    return connect(Connection("demo-project", url=sandbox.url, patience=replace(IMPATIENT, transient_attempts=1)))
+
+
+def test_chips_that_fail_for_good_stop_no_other_and_are_listed(sandbox, engine, tmp_path):
+    whole, layers = new_corpus(tmp_path / "whole", manifest_of())
+    export(engine, whole, layers, tmp_path / "whole" / "spool", Silent())
+    corpus, _ = new_corpus(tmp_path / "broken", manifest_of())
+    spool = tmp_path / "broken" / "spool"
+    sandbox.faults(Fault("503", "image:computePixels", next=2))
+    with pytest.raises(Incomplete, match="location .* could not be pulled.*nor could 1 others.*geocorpus retry"):
+        export(hasty_engine(sandbox), corpus, layers, spool, Silent())
+    assert list(corpus.missing()) == [corpus.shards[0]], "the other shards are finished"
+    letters = DeadLetters(tmp_path / "broken" / "failed").read()
+    assert len(letters) == 2 and {letter.error for letter in letters} == {"Transient"}
+    assert all("503" in letter.reason and letter.location == corpus.manifest[letter.row].location.id
+               for letter in letters)  # fmt: skip
+    assert all(set(letter.layers) == set(FEW) for letter in letters)
+    sandbox.reset_counters()
+    export(engine, corpus, layers, spool, Silent())
+    assert sandbox.counters()["requests"]["image:computePixels"] == 2
+    assert not (tmp_path / "broken" / "failed").exists()
+    assert bytes_of(tmp_path / "broken") == bytes_of(tmp_path / "whole")
+
+
+def test_a_chip_that_is_too_large_alone_is_its_own_failure(sandbox, engine, tmp_path):
+    corpus, layers = new_corpus(tmp_path, manifest_of(), ["esa_worldcover"])
+    slow = connect(Connection("demo-project", url=sandbox.url, patience=IMPATIENT, concurrency=1))
+    sandbox.faults(Fault("memory", "image:computePixels", next=1))
+    with pytest.raises(Incomplete, match="memory"):
+        export(slow, corpus, layers, tmp_path / "spool", Silent())
+    (letter,) = DeadLetters(tmp_path / "failed").read()
+    assert letter.error == "OneTooLarge"
+    assert len(corpus.missing()) == 1
+    export(engine, corpus, layers, tmp_path / "spool", Silent())
+    assert not corpus.missing()
+
+
+def test_regional_means_that_fail_leave_the_pixels_paid_for(sandbox, engine, tmp_path):
+    corpus, layers = new_corpus(tmp_path, manifest_of())
+    sandbox.faults(Fault("503", "value:compute", next=1))
+    with pytest.raises(Incomplete):
+        export(hasty_engine(sandbox), corpus, layers, tmp_path / "spool", Silent())
+    assert {letter.layers for letter in DeadLetters(tmp_path / "failed").read()} == {("era5",)}
+    sandbox.faults()
+    sandbox.reset_counters()
+    export(engine, corpus, layers, tmp_path / "spool", Silent())
+    assert sandbox.counters()["requests"] == {"value:compute": 1}
+
+
+def test_when_nothing_comes_any_more_the_run_stops(sandbox, tmp_path):
+    corpus, layers = new_corpus(tmp_path, manifest_of(60), ["esa_worldcover"], shard_rows=60)
+    patience = replace(IMPATIENT, transient_attempts=1)
+    engine = connect(Connection("demo-project", url=sandbox.url, patience=patience, concurrency=4))
+    sandbox.reset_counters()
+    sandbox.faults(Fault("503", "image:computePixels", rate=1))
+    with pytest.raises(Transient, match="20 chips in a row.*503"):
+        export(engine, corpus, layers, tmp_path / "spool", Silent())
+    assert sandbox.counters()["total"] < 40
+
+
+def test_chips_of_layers_that_are_not_wanted_now_stay_paid_for(sandbox, engine, tmp_path):
+    corpus, layers = new_corpus(tmp_path, manifest_of(), ["aster", "esa_worldcover"])
+    first, second = ([layer for layer in layers if layer.name == name] for name in ("aster", "esa_worldcover"))
+    sandbox.faults(Fault("503", "image:computePixels", next=1))
+    with pytest.raises(Incomplete):
+        export(hasty_engine(sandbox), corpus, first, tmp_path / "spool", Silent())
+    export(engine, corpus, second, tmp_path / "spool", Silent())
+    sandbox.reset_counters()
+    export(engine, corpus, first, tmp_path / "spool", Silent())
+    assert sandbox.counters()["requests"] == {"image:computePixels": 1}
 
 
 def test_what_the_spool_lacks_is_all_that_is_asked(engine, sandbox, tmp_path):

@@ -1,0 +1,59 @@
+"""What could not be had, and why: one small file per shard with a failure, gone when the shard is finished."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pipeline import durable
+from pipeline.errors import Fatal
+from pipeline.shard import Shard
+
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One chip that was given up: its manifest row and location, the layers it lacks, the error's kind and text."""
+
+    row: int
+    location: str
+    lonlat: tuple[float, float]
+    layers: tuple[str, ...]
+    error: str
+    reason: str
+
+
+class DeadLetters:
+    """The letters below one folder: `<shard>.json`, in the order of rows. Holds no clock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"{index:05d}.json"
+
+    def record(self, shard: Shard, letters: Sequence[DeadLetter]) -> None:
+        """Replace what is known of a shard; nothing failed means nothing is left."""
+        if letters:
+            durable.write_json(self._path(shard.index), [asdict(one) for one in sorted(letters, key=lambda x: x.row)])
+            return
+        self._path(shard.index).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+    def read(self) -> list[DeadLetter]:
+        """All letters, by row; raises `Fatal` for a damaged file."""
+        return [letter for path in sorted(self.folder.glob("[0-9]*.json")) for letter in _letters(path)]
+
+
+def _letters(path: Path) -> list[DeadLetter]:
+    try:
+        return [
+            DeadLetter(**(plain | {"lonlat": tuple(plain["lonlat"]), "layers": tuple(plain["layers"])}))
+            for plain in durable.read_json(path)
+        ]
+    except (TypeError, KeyError) as error:
+        raise Fatal(f"{path} is damaged ({error}); delete it and export again.") from error

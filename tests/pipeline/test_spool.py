@@ -1,0 +1,55 @@
+"""What was paid for is kept: chips of several runs side by side, damaged files as if they were none; dead letters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.dead_letters import DeadLetter, DeadLetters
+from pipeline.errors import Fatal
+from pipeline.shard import Shard
+from pipeline.spool import Pulled, Spool
+
+SHARD = Shard(3, 12, 16)
+
+
+def test_layers_of_an_earlier_run_stay(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.put(SHARD, 12, Pulled({"a": np.ones(3)}, {"b": "clouds"}))
+    spool.put(SHARD, 12, Pulled({"b": np.zeros(2)}, {"c": "none"}))
+    kept = spool.get(SHARD, 12)
+    assert kept and set(kept.values) == {"a", "b"} and kept.missing == {"c": "none"}
+    assert np.array_equal(kept.values["a"], np.ones(3))
+
+
+def test_a_damaged_chip_is_no_chip_and_can_be_kept_anew(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.put(SHARD, 12, Pulled({"a": np.ones(3)}))
+    (path,) = tmp_path.rglob("*.npz")
+    path.write_bytes(path.read_bytes()[:50])
+    assert spool.get(SHARD, 12) is None
+    spool.put(SHARD, 12, Pulled({"a": np.ones(3)}))
+    assert spool.get(SHARD, 12) is not None
+
+
+def letter(row: int) -> DeadLetter:
+    return DeadLetter(row, f"place-{row}", (7.5, 45.5), ("a", "b"), "Transient", "no answer.")
+
+
+def test_dead_letters_are_kept_in_order_and_go_with_their_shard(tmp_path: Path) -> None:
+    letters = DeadLetters(tmp_path / "failed")
+    letters.record(SHARD, [letter(14), letter(12)])
+    letters.record(Shard(0, 0, 4), [letter(1)])
+    assert letters.read() == [letter(1), letter(12), letter(14)]
+    letters.record(SHARD, [])
+    assert letters.read() == [letter(1)]
+    letters.record(Shard(0, 0, 4), [])
+    assert letters.read() == [] and not (tmp_path / "failed").exists()
+
+
+def test_a_damaged_letter_is_named(tmp_path: Path) -> None:
+    (tmp_path / "00001.json").write_text('[{"row": 1}]')
+    with pytest.raises(Fatal, match="00001.json is damaged"):
+        DeadLetters(tmp_path).read()
