@@ -208,10 +208,10 @@ def _unwrapped_polygon(polygon: shapely.Polygon) -> shapely.Polygon:
 
 
 def _unwrapped_ring(ring: shapely.LinearRing) -> NDArray[np.float64]:
-    """Longitudes made continuous; a ring round a pole cannot be, and stays as it is."""
+    """Longitudes made continuous; a ring round a pole cannot be, and stays; so does a box round the whole Earth."""
     lonlat = shapely.get_coordinates(ring)
     lon = np.unwrap(lonlat[:, 0], period=360)
-    if abs(lon[-1] - lon[0]) > 180:
+    if abs(lon[-1] - lon[0]) > 180 or np.ptp(lon) == 0:
         return lonlat
     return np.column_stack([lon, lonlat[:, 1]])
 

@@ -1,12 +1,17 @@
 """Cells have one area, neighbours share a split, shares come out as asked, and only the place decides."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from shapely import box
 
 from pipeline.errors import Fatal
+from pipeline.nearness import smallest_distance_m
 from sampling.candidates import draw_in
-from sampling.splits import CellSplits, cells
+from sampling.splits import BandSplits, CellSplits, SplitRule, cells
 
 GLOBE = draw_in(box(-180, -90, 180, 90), 100_000, 0, "globe")
 FRACTIONS = (0.8, 0.15, 0.05)
@@ -49,3 +54,76 @@ def test_all_train_and_the_edges_of_the_map() -> None:
 def test_nonsense_is_refused(fractions: tuple[float, float, float], cell_deg: float) -> None:
     with pytest.raises(Fatal):
         CellSplits(fractions, 0, cell_deg)
+
+
+def kept(rule: SplitRule, lonlat: np.ndarray, buffer_m: float) -> np.ndarray:
+    """Points that keep half of a buffer to other splits."""
+    return lonlat[~rule.in_buffer(lonlat, buffer_m / 2)]
+
+
+RULES = st.one_of(
+    st.builds(CellSplits, st.just((0.4, 0.3, 0.3)), st.integers(0, 99), st.floats(0.6, 20)),
+    st.builds(
+        BandSplits, st.just((0.6, 0.2, 0.2)),
+        st.sampled_from([(-180.0, -90.0, 180.0, 90.0), (170.0, -20.0, -160.0, 5.0), (-10.0, 30.0, 30.0, 70.0)]),
+        st.integers(5, 60), st.floats(0, 6.28),
+    ),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(RULES, st.sampled_from([(0.0, 0.0), (179.9, -12.0), (20.0, 88.9), (5.0, 61.0), (-70.0, -78.0)]),
+       st.floats(100, 12_000), st.integers(0, 999))  # fmt: skip
+def test_places_of_two_splits_are_a_buffer_apart(
+    rule: SplitRule, centre: tuple[float, float], buffer_m: float, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    wide = 2.5 / max(np.cos(np.radians(centre[1])), 0.02)
+    lon = (centre[0] + generator.uniform(-wide, wide, 4000) + 180) % 360 - 180
+    lat = np.clip(centre[1] + generator.uniform(-2.5, 2.5, 4000), -90, 90)
+    lonlat = kept(rule, np.column_stack([lon, lat]), buffer_m)
+    names = rule.of(lonlat)
+    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        assert smallest_distance_m(lonlat[names == one], lonlat[names == other]) >= buffer_m
+
+
+def test_most_places_are_outside_the_buffer_and_only_near_borders_inside() -> None:
+    rule = CellSplits(FRACTIONS, 1, 1.0)
+    inside = rule.in_buffer(GLOBE, 3000)
+    assert 0.005 < inside.mean() < 0.06
+    one_split = CellSplits((1.0, 0.0, 0.0), 1, 1.0)
+    assert one_split.in_buffer(GLOBE, 3000).mean() < 1e-3
+
+
+def test_bands_are_those_that_were_published() -> None:
+    """60 bands, in turns of three for train, one for test, one for val; shares by area of the map."""
+    rule = BandSplits((0.6, 0.2, 0.2), (0.0, 0.0, 60.0, 30.0), 60, 0.0)
+    middles = np.column_stack([np.arange(60) + 0.5, np.full(60, 15.0)])
+    assert rule.of(middles).tolist() == ["train", "train", "train", "test", "val"] * 12
+    turned = BandSplits((0.6, 0.2, 0.2), (0.0, 0.0, 60.0, 30.0), 60, 0.9)
+    generator = np.random.default_rng(0)
+    names = turned.of(generator.uniform([0, 0], [60, 30], (50_000, 2)))
+    assert np.mean(names == "train") == pytest.approx(0.6, abs=0.02)
+    # A diagonal from corner to corner crosses all bands.
+    assert len(set(turned._along(np.array([[0.0, 0.0], [60.0, 30.0]])).round(6))) == 2
+
+
+@pytest.mark.parametrize("angle_rad", [0.0, 0.9, 1.5, 2.5, 4.0])
+def test_the_extent_spans_all_bands(angle_rad: float) -> None:
+    rule = BandSplits((0.6, 0.2, 0.2), (170.0, -10.0, -170.0, 10.0), 10, angle_rad)
+    corners = np.array([[170.0, -10], [170, 10], [-170, -10], [-170, 10]])
+    along = rule._along(corners)
+    assert along.min() == pytest.approx(0) and along.max() == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: BandSplits((1 / 3 + 0.001, 1 / 3, 1 / 3 - 0.001)), "whole number of bands"),
+        (lambda: BandSplits((0.6, 0.2, 0.2), (5.0, 10.0, 5.0, 10.0)), "extent"),
+        (lambda: CellSplits(FRACTIONS, 0, 0.1).in_buffer(GLOBE, 5000), "no room for a buffer"),
+    ],
+)
+def test_what_cannot_be_split_is_refused(make: Callable[[], object], says: str) -> None:
+    with pytest.raises(Fatal, match=says):
+        make()
