@@ -21,7 +21,7 @@ from pipeline.spool import Pulled
 
 MASKED = "all values are masked"
 _MAX_BANDS = 1024  # of one computePixels request (Earth Engine's usage limits)
-_REGION_ROWS = 128
+REGION_ROWS = 128
 _NOTHING = Pulled({}, {})
 
 
@@ -43,7 +43,7 @@ class Puller:
     def __init__(self, engine: EarthEngine) -> None:
         self.engine = engine
         self.bands = engine.at_once("bands", _MAX_BANDS)
-        self.rows = engine.at_once("rows", _REGION_ROWS)
+        self.rows = engine.at_once("rows", REGION_ROWS)
 
     def pixels(self, chip: Chip, layers: Sequence[Modality]) -> Pulled:
         """Layers whose source is `Pixels`: one request, more only after `TooLarge` or `Missing`."""

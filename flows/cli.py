@@ -23,6 +23,7 @@ app.add_typer(sandbox_app, name="sandbox")
 Config = Annotated[str, typer.Argument(help="A TOML file, a corpus folder, or a shipped configuration: demo, mmearth.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section.key=value.", metavar="[A.B=C]...")]
 AsFlow = Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow (at once where none is configured).")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check, pull a few chips, estimate; write nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output, JSON lines of progress.")]
 
 
@@ -61,10 +62,26 @@ def sample(
 
 
 _stage("anchor", "Pin every location to its scenes and grid, and freeze the manifest.")
-_stage("export", "Pull pixels for everything that is missing, shard by shard.")
 _stage("finalize", "Statistics, metadata and the report.")
 _stage("build", "All of sample, anchor, export and finalize, as a Prefect flow.")
 _stage("pretrain", "Train an encoder on a finished corpus.")
+
+
+@app.command()
+def export(
+    config: Config,
+    overrides: Overrides = None,
+    prefect: AsFlow = False,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Pull pixels for everything that is missing, shard by shard."""
+    if not dry_run:
+        run_stage("export", config, overrides, prefect, as_json)
+        return
+    from flows import run
+
+    run.dry(load(config, overrides or []), as_json)
 
 
 @app.command()

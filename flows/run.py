@@ -34,6 +34,13 @@ def as_flow(name: str, settings: Settings, as_json: bool) -> None:
     say(said, settings, as_json)
 
 
+def dry(settings: Settings, as_json: bool) -> None:
+    """Check and estimate an export, and print it; no lock, for nothing is written."""
+    stages.check(settings)
+    with stages.earth_engine(settings) as engine:
+        say(stages.dry_run(settings, engine), settings, as_json)
+
+
 def say(said: str, settings: Settings, as_json: bool) -> None:
     """The closing lines: what is where, and what to run next."""
     print(json.dumps({"folder": str(settings.folder), "done": said}) if as_json else said)

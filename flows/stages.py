@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +20,7 @@ from exporters.client import Connection, EarthEngine, connect
 from exporters.export import export_shard, refuse_incomplete
 from exporters.report import write_report
 from exporters.retry import Patience
-from flows import sampling_plan, sandbox_process
+from flows import preflight, sampling_plan, sandbox_process
 from flows.settings import Settings
 from pipeline import durable
 from pipeline.chip import Chip
@@ -188,6 +188,7 @@ def open_export(settings: Settings, engine: EarthEngine, progress: Progress) -> 
     wanted = {modality.name: modality for modality in catalog.bound(layers(settings), corpus.manifest)}
     spool = Spool(settings.folder / SPOOL)
     missing = corpus.missing(wanted)
+    preflight.before(engine, _work(corpus.manifest, missing, wanted), settings.folder, progress)
     todo = sum(len(shard) for shard in missing)
     progress.start("export", len(corpus.manifest), done=len(corpus.manifest) - todo)
     return [
@@ -197,6 +198,23 @@ def open_export(settings: Settings, engine: EarthEngine, progress: Progress) -> 
         )
         for shard, names in missing.items()
     ]
+
+
+def _work(
+    manifest: Manifest, missing: Mapping[Shard, Sequence[str]], wanted: Mapping[str, Modality]
+) -> preflight.Work:
+    return preflight.Work(manifest, {shard: [wanted[name] for name in names] for shard, names in missing.items()})
+
+
+def dry_run(settings: Settings, engine: EarthEngine) -> str:
+    """What `export` would do and take; pulls a few chips and writes nothing."""
+    manifest = Manifest.read(settings.folder / MANIFEST)
+    wanted = {modality.name: modality for modality in catalog.bound(layers(settings), manifest)}
+    if (settings.folder / STORE / "zarr.json").exists():
+        missing = Corpus.open(settings.folder).missing(wanted)
+    else:
+        missing = {shard: tuple(wanted) for shard in manifest.shards(settings.corpus.shard_rows)}
+    return preflight.dry_run(engine, _work(manifest, missing, wanted), settings.folder)
 
 
 def exported(settings: Settings) -> str:

@@ -1,0 +1,82 @@
+"""What a person reads before an export: whether it can work, and what it will take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from exporters import preflight
+from exporters.client import EarthEngine
+from exporters.preflight import Estimate, Pilot, Work
+from pipeline.progress import Progress
+
+LONG_CHIPS = 1000  # from here on an export checks itself before it begins
+_UNKNOWN = (
+    "EECU-hours       unknown: replies do not tell them. They show in Cloud Monitoring a while after the pilot; "
+    "to fit one month, a chip may cost"
+)
+
+
+def before(engine: EarthEngine, work: Work, folder: Path, progress: Progress) -> None:
+    """Check a long export and say what it will take; does nothing for a short one. Raises `Fatal`."""
+    if work.chips < LONG_CHIPS:
+        return
+    preflight.readable(engine, work)
+    tried = preflight.pilot(engine, work)
+    estimate = preflight.estimate(engine, work, tried, folder)
+    preflight.refuse_full_disk(estimate, work, folder)
+    progress.say(
+        f"{estimate.chips:,} chips to pull: about {estimate.requests:,} requests, {duration(estimate.hours)} at "
+        f"{estimate.concurrency} at once, {estimate.stored_gb:.1f} GB on disk."
+    )
+
+
+def dry_run(engine: EarthEngine, work: Work, folder: Path) -> str:
+    """Check and estimate only. Raises `Fatal` for what would stop the export."""
+    if not work.missing:
+        return f"Nothing is missing in {folder}; an export would ask for nothing."
+    assets = preflight.readable(engine, work)
+    tried = preflight.pilot(engine, work)
+    estimate = preflight.estimate(engine, work, tried, folder)
+    preflight.refuse_full_disk(estimate, work, folder)
+    return "\n".join([*_checked(engine, assets, tried), *_costs(estimate), *_absent(tried)])
+
+
+def _checked(engine: EarthEngine, assets: list[str], tried: Pilot) -> list[str]:
+    quota = "restricts this project" if engine.figures().restricted else "does not restrict this project now"
+    return [
+        f"credentials      accepted by {engine.connection.base_url} for {engine.connection.project}; it {quota}",
+        f"assets           {len(assets)} exist and can be read",
+        f"pilot            {tried.chips} chips, {tried.pixel_requests} pixel requests, {tried.seconds:.2f} s each",
+    ]
+
+
+def _costs(estimate: Estimate) -> list[str]:
+    affordable = ", ".join(f"{seconds:.2g} EECU-s ({tier})" for tier, seconds in estimate.affordable_eecu_s().items())
+    return [
+        f"chips to pull    {estimate.chips:,}",
+        f"requests         {estimate.requests:,} ({estimate.requests / estimate.chips:.3f} a chip)",
+        f"time             {duration(estimate.hours)} at {estimate.concurrency} requests at once",
+        f"to receive       {_size(estimate.received_gb)}",
+        f"on disk          {_size(estimate.stored_gb)} of {_size(estimate.free_gb)} free",
+        f"{_UNKNOWN} {affordable}.",
+        "Nothing was written.",
+    ]
+
+
+def _absent(tried: Pilot) -> list[str]:
+    """What the pilot's chips lack, so that a layer that is never there is seen before a week is spent on it."""
+    counts = Counter(name for name, _ in tried.reasons)
+    examples = dict(tried.reasons)
+    return [f"{name}: no data in {count} of {tried.chips} ({examples[name]})" for name, count in counts.items()]
+
+
+def duration(hours: float) -> str:
+    """Hours as a person says them."""
+    if hours < 1:
+        return f"{hours * 60:.1f} minutes"
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
+
+
+def _size(gigabytes: float) -> str:
+    return f"{gigabytes:,.1f} GB" if gigabytes >= 1 else f"{gigabytes * 1000:,.1f} MB"

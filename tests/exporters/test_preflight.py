@@ -1,0 +1,69 @@
+"""What is known before a long export."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from exporters import catalog, preflight
+from exporters.preflight import Work
+from pipeline.errors import Fatal
+from tests.exporters.test_export import CHIPS, SHARD_ROWS, manifest_of
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def work_of(names: list[str] | None = None, count: int = CHIPS) -> Work:
+    manifest = manifest_of(count)
+    layers = catalog.bound(catalog.modalities(names), manifest)
+    return Work(manifest, {shard: layers for shard in manifest.shards(SHARD_ROWS)})
+
+
+def test_every_asset_and_the_scenes_collections_are_looked_up(engine, sandbox):
+    found = preflight.readable(engine, work_of())
+    assert {"COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S2_HARMONIZED", "COPERNICUS/S1_GRD"} <= set(found)
+    assert "ECMWF/ERA5_LAND/MONTHLY_AGGR" in found
+    assert sandbox.counters()["total"] == len(found)
+
+
+def test_assets_that_cannot_be_read_are_all_named(engine):
+    work = work_of(["aster", "esa_worldcover", "lat"])
+    lost = [replace(layer, assets=("users/nobody/gone", "users/nobody/lost")) for layer in work.layers]
+    with pytest.raises(Fatal, match="2 of .* users/nobody/gone .*users/nobody/lost") as error:
+        preflight.readable(engine, Work(work.manifest, {shard: lost for shard in work.missing}))
+    assert "\n" not in str(error.value)
+
+
+def test_layers_without_requests_look_nothing_up(engine, sandbox):
+    assert preflight.readable(engine, work_of(["lat", "biome"])) == []
+    assert sandbox.counters()["total"] == 0
+
+
+def test_the_pilot_pulls_what_the_export_would(engine, sandbox):
+    work = work_of()
+    tried = preflight.pilot(engine, work, 4)
+    assert tried.chips == tried.pixel_requests == 4
+    assert sandbox.counters()["requests"] == {"image:computePixels": 4, "value:compute": 1}
+    assert tried.seconds > 0 and tried.stored_bytes > 0 and tried.received_bytes > tried.stored_bytes
+    assert any(name == "sentinel2_scl" for name, _ in tried.reasons), "chips of level l1c have no classes"
+
+
+def test_the_estimate_scales_with_what_is_missing(engine, tmp_path):
+    small, large = work_of(), work_of(count=10 * CHIPS)
+    tried = preflight.pilot(engine, small, 4)
+    one, ten = (preflight.estimate(engine, work, tried, tmp_path) for work in (small, large))
+    assert one.chips == CHIPS and ten.chips == 10 * CHIPS
+    assert one.requests == CHIPS + len(small.missing)
+    assert ten.stored_gb == pytest.approx(10 * one.stored_gb) and ten.hours == pytest.approx(10 * one.hours, rel=0.1)
+    assert ten.affordable_eecu_s()["Community"] == pytest.approx(150 * 3600 / (10 * CHIPS))
+
+
+def test_a_disk_without_room_is_refused(engine, tmp_path: Path, monkeypatch):
+    work = work_of(["esa_worldcover"])
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: Usage(10, 10, 0))
+    estimate = preflight.estimate(engine, work, preflight.pilot(engine, work, 2), tmp_path / "not" / "there")
+    with pytest.raises(Fatal, match="0.0 GB free.*make room"):
+        preflight.refuse_full_disk(estimate, work, tmp_path)
