@@ -9,11 +9,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from exporters import report_charts, report_chips, report_facts, report_map
+from exporters import report_charts, report_chips, report_facts, report_map, report_splits
 from exporters.report_charts import Histogram
 from exporters.report_facts import Count, Coverage
 from pipeline import durable
 from pipeline.corpus import Corpus
+from pipeline.manifest import SPLITS
 from pipeline.modality import Category
 
 REPORT = "report.html"
@@ -66,6 +67,7 @@ def render(corpus: Corpus, chips: int) -> str:
     )  # fmt: skip
     environment.filters["breakable"] = breakable
     environment.filters["percent"] = percent
+    environment.filters["distance"] = report_splits.distance_text
     environment.globals["full_width"] = _FULL_WIDTH
     environment.filters["thousands"] = "{:,}".format
     return environment.get_template(_TEMPLATE).render(_page(corpus, chips))
@@ -84,6 +86,7 @@ def _page(corpus: Corpus, chips: int) -> dict[str, Any]:
         "cards": cards,
         "legends": _legends(corpus, cards),
         **_places(corpus),
+        **_splits(corpus),
         **_rejected(corpus),
     }
 
@@ -100,7 +103,18 @@ def _places(corpus: Corpus) -> dict[str, Any]:
         "years": Markup(report_charts.columns(report_facts.per_year(manifest), "Chips per year")),  # noqa: S704
         "months": Markup(report_charts.columns(report_facts.per_month(manifest), "Chips per month")),  # noqa: S704
         "levels": _bars(report_facts.per_level(manifest)),
+    }
+
+
+def _splits(corpus: Corpus) -> dict[str, Any]:
+    """How many chips each split has, how far apart they are, and what they have of each stratum."""
+    manifest = corpus.manifest
+    return {
         "splits": _bars(report_facts.per_split(manifest)),
+        "split_names": SPLITS,
+        "gaps": report_splits.gaps(manifest),
+        "overlaps": report_splits.overlapping_pairs(manifest),
+        "stratum_shares": report_splits.stratum_shares(manifest),
     }
 
 
