@@ -32,6 +32,11 @@ def too_many_elements() -> EarthEngineError:
     return EarthEngineError("Collection query aborted after accumulating over 5000 elements.")
 
 
+def too_deep() -> EarthEngineError:
+    """The expression nests further than can be evaluated."""
+    return EarthEngineError("Expression is too deeply nested.")
+
+
 def not_found(kind: str, asset_id: str) -> EarthEngineError:
     """`kind` is worded as the algorithm that loads it, such as "Image.load: Image asset"."""
     return EarthEngineError(f"{kind} '{asset_id}' not found (does not exist or caller does not have access).")

@@ -1,35 +1,38 @@
 """Evaluates expression graphs as the client sends them: values by reference, functions, invocations.
 
-Every value that does not depend on a function's argument is computed once per request, so shared nodes cost
-nothing. Arguments are checked and converted to the types of the published signatures before an algorithm runs.
+Each node is made into a program once, with constant arguments already converted; functions that are mapped run
+their programs for each element. Every value that does not depend on a function's argument is computed once per
+request, so shared nodes cost nothing. Arguments are checked and converted to the types of the published signatures.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from sandbox import algorithms  # noqa: F401  (registers every algorithm)
 from sandbox.client_files import signatures
 from sandbox.coercion import coerced
-from sandbox.errors import EarthEngineError
+from sandbox.errors import EarthEngineError, too_deep
 from sandbox.registry import NEEDS_CATALOG, REGISTRY
 from sandbox.stored import Catalog
 
-_MAX_DEPTH = 1000
+_MAX_DEPTH = 500  # invocations within invocations; Earth Engine itself takes about a hundred
 _PYTHON_FRAMES = 30_000  # of such a graph and of the pixels that it describes
+_NONE: frozenset[str] = frozenset()
 
 
-@dataclass
 class Frame:
     """Arguments of the function being run, and what was computed with them."""
 
-    arguments: dict[str, Any] = field(default_factory=dict)
-    parent: Frame | None = None
-    values: dict[str, Any] = field(default_factory=dict)
+    __slots__ = ("arguments", "parent", "values")
+
+    def __init__(self, arguments: dict[str, Any], parent: Frame | None) -> None:
+        self.arguments, self.parent = arguments, parent
+        self.values: dict[str, Any] = {}
 
     def lookup(self, name: str) -> Any:
         frame: Frame | None = self
@@ -39,19 +42,51 @@ class Frame:
             frame = frame.parent
         raise EarthEngineError(f"Unbound argument reference: '{name}'.")
 
+    def home(self, free: frozenset[str]) -> Frame:
+        """The outermost frame that a value with these free names depends on."""
+        frame = self
+        while frame.parent is not None and free.isdisjoint(frame.arguments):
+            frame = frame.parent
+        return frame
+
+
+Program = Callable[[Frame], Any]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node's program and the names of arguments that its value depends on."""
+
+    run: Program
+    free: frozenset[str] = _NONE
+
 
 @dataclass(frozen=True)
 class Function:
     """A function of the graph with the frame that it closes over."""
 
-    evaluator: Evaluator
     names: tuple[str, ...]
-    body: str
+    body: Program
     frame: Frame
 
     def __call__(self, *arguments: Any) -> Any:
-        bound = dict(zip(self.names, arguments, strict=False))
-        return self.evaluator.reference(self.body, Frame(bound, self.frame))
+        return self.body(Frame(dict(zip(self.names, arguments, strict=False)), self.frame))
+
+
+def _refusal(message: str) -> Program:
+    """A program that fails when it is run, as a branch that is not taken never is."""
+
+    def fail(frame: Frame) -> Any:
+        raise EarthEngineError(message)
+
+    return fail
+
+
+def _joined(nodes: list[Node]) -> frozenset[str]:
+    free = _NONE
+    for node in nodes:
+        free = free | node.free
+    return free
 
 
 class Evaluator:
@@ -61,8 +96,8 @@ class Evaluator:
         self._values: Mapping[str, Any] = expression.get("values", {})
         self._result = expression.get("result")
         self._catalog = catalog
-        self._root = Frame()
-        self._free: dict[str, frozenset[str]] = {}
+        self._root = Frame({}, None)
+        self._named: dict[str, Node] = {}
         self._depth = 0
         self.used: set[str] = set()
 
@@ -71,117 +106,124 @@ class Evaluator:
         sys.setrecursionlimit(max(sys.getrecursionlimit(), _PYTHON_FRAMES))
         if not isinstance(self._result, str):
             raise EarthEngineError("Invalid JSON payload received: the expression has no result.")
-        return self.reference(self._result, self._root)
+        return self._reference(self._result).run(self._root)
 
-    def reference(self, key: str, frame: Frame) -> Any:
+    def _reference(self, key: str) -> Node:
         """A named value, computed once in the outermost frame that it depends on."""
-        home = self._home(key, frame)
-        if key not in home.values:
+        if key not in self._named:
             if key not in self._values:
-                raise EarthEngineError(f"Value reference '{key}' not found in the expression.")
-            home.values[key] = self._node(self._values[key], home)
-        return home.values[key]
+                return Node(_refusal(f"Value reference '{key}' not found in the expression."))
+            # A graph is acyclic: one that is not ends here, and is too deep when it runs.
+            self._named[key] = Node(lambda frame: self._named[key].run(frame))
+            made = self._node(self._values[key])
+            self._named[key] = Node(self._once(key, made), made.free)
+        return self._named[key]
 
-    def _home(self, key: str, frame: Frame) -> Frame:
-        free = self._free_names(key)
-        home = frame
-        while home.parent is not None and not free & home.arguments.keys():
-            home = home.parent
-        return home
+    def _once(self, key: str, node: Node) -> Program:
+        make, free, root = node.run, node.free, self._root
 
-    def _free_names(self, key: str) -> frozenset[str]:
-        if key not in self._free:
-            self._free[key] = frozenset()  # a graph is acyclic; this ends a malformed one
-            self._free[key] = frozenset(self._names_in(self._values.get(key)))
-        return self._free[key]
+        def at_root(frame: Frame) -> Any:
+            if key not in root.values:
+                root.values[key] = make(root)
+            return root.values[key]
 
-    def _names_in(self, node: Any) -> set[str]:
-        if isinstance(node, list):
-            return set().union(*(self._names_in(item) for item in node)) if node else set()
-        if not isinstance(node, dict):
-            return set()
-        if isinstance(node.get("argumentReference"), str):
-            return {node["argumentReference"]}
-        if isinstance(node.get("valueReference"), str):
-            return set(self._free_names(node["valueReference"]))
-        if "constantValue" in node:
-            return set()
-        definition = node.get("functionDefinitionValue")
-        if isinstance(definition, dict) and "body" in definition:
-            return set(self._free_names(definition["body"])) - set(definition.get("argumentNames", []))
-        return set().union(*(self._names_in(item) for item in node.values())) if node else set()
+        def at_home(frame: Frame) -> Any:
+            home = frame.home(free)
+            if key not in home.values:
+                home.values[key] = make(home)
+            return home.values[key]
 
-    def _node(self, node: Mapping[str, Any], frame: Frame) -> Any:
+        return at_home if free else at_root
+
+    def _node(self, node: Mapping[str, Any]) -> Node:
         for kind, value in node.items():
             if kind in _KINDS:
-                return _KINDS[kind](self, value, frame)
+                return _KINDS[kind](self, value)
         raise EarthEngineError(f"Invalid JSON payload received: unknown value node {sorted(node)}.")
 
-    def _constant(self, value: Any, frame: Frame) -> Any:
-        return value
+    def _constant(self, value: Any) -> Node:
+        return Node(lambda frame: value)
 
-    def _integer(self, value: Any, frame: Frame) -> int:
-        return int(value)
+    def _integer(self, value: Any) -> Node:
+        return self._constant(int(value))
 
-    def _array(self, value: Mapping[str, Any], frame: Frame) -> list[Any]:
-        return [self._node(item, frame) for item in value.get("values", [])]
+    def _array(self, value: Mapping[str, Any]) -> Node:
+        items = [self._node(item) for item in value.get("values", [])]
+        programs = [item.run for item in items]
+        return Node(lambda frame: [run(frame) for run in programs], _joined(items))
 
-    def _dictionary(self, value: Mapping[str, Any], frame: Frame) -> dict[str, Any]:
-        return {key: self._node(item, frame) for key, item in value.get("values", {}).items()}
+    def _dictionary(self, value: Mapping[str, Any]) -> Node:
+        items = {key: self._node(item) for key, item in value.get("values", {}).items()}
+        programs = [(key, item.run) for key, item in items.items()]
+        return Node(lambda frame: {key: run(frame) for key, run in programs}, _joined(list(items.values())))
 
-    def _argument(self, name: str, frame: Frame) -> Any:
-        return frame.lookup(name)
+    def _argument(self, name: str) -> Node:
+        return Node(lambda frame: frame.lookup(name), frozenset((name,)))
 
-    def _definition(self, value: Mapping[str, Any], frame: Frame) -> Function:
-        return Function(self, tuple(value.get("argumentNames", ())), value["body"], frame)
+    def _definition(self, value: Mapping[str, Any]) -> Node:
+        names, body = tuple(value.get("argumentNames", ())), self._reference(value["body"])
+        return Node(lambda frame: Function(names, body.run, frame), body.free - set(names))
 
-    def _invocation(self, value: Mapping[str, Any], frame: Frame) -> Any:
-        given = value.get("arguments", {})
-        if "functionReference" in value:
-            function = self.reference(value["functionReference"], frame)
-            return function(*(self._node(node, frame) for node in given.values()))
+    def _invocation(self, value: Mapping[str, Any]) -> Node:
         self._depth += 1
         if self._depth > _MAX_DEPTH:
-            raise EarthEngineError("Expression is too deeply nested.")
-        try:
-            return self.call(value["functionName"], given, frame)
-        finally:
-            self._depth -= 1
+            raise too_deep()
+        written = value.get("arguments", {})
+        given = {key: self._node(node) for key, node in written.items()}
+        self._depth -= 1
+        if "functionReference" in value:
+            return self._application(self._reference(value["functionReference"]), list(given.values()))
+        return Node(self._call(value["functionName"], given, written), _joined(list(given.values())))
 
-    def call(self, name: str, given: Mapping[str, Any], frame: Frame) -> Any:
+    def _application(self, function: Node, given: list[Node]) -> Node:
+        programs = [node.run for node in given]
+        return Node(
+            lambda frame: function.run(frame)(*[run(frame) for run in programs]), _joined([function, *given])
+        )
+
+    def _call(self, name: str, given: Mapping[str, Node], nodes: Mapping[str, Any]) -> Program:
         """One algorithm with its argument nodes."""
-        implementation = _implementation(name)
-        self.used.add(name)
+        if name not in REGISTRY:
+            return _refusal(_unknown(name))
         if name == "If":
-            return self._if(given, frame)
+            return self._if(given)
         parameters = _parameters(name)
         unknown = given.keys() - parameters.keys()
         if unknown:
-            raise EarthEngineError(f"{name}: Unrecognized argument '{sorted(unknown)[0]}'.")
-        values = [self._checked(name, parameter, given, frame) for parameter in parameters.values()]
-        if name in NEEDS_CATALOG:
-            return implementation(self._catalog, *values)
-        return implementation(*values)
+            return _refusal(f"{name}: Unrecognized argument '{sorted(unknown)[0]}'.")
+        arguments = [_argument(name, one, given.get(one.name), nodes.get(one.name)) for one in parameters.values()]
+        return self._calling(name, arguments)
 
-    def _if(self, given: Mapping[str, Any], frame: Frame) -> Any:
-        condition = self._node(given["condition"], frame) if "condition" in given else None
-        branch = given.get("trueCase" if condition else "falseCase")
-        return None if branch is None else self._node(branch, frame)
+    def _calling(self, name: str, arguments: list[Fixed | Program]) -> Program:
+        implementation, used = REGISTRY[name], self.used
+        fixed = [one.value if isinstance(one, Fixed) else None for one in arguments]
+        moving = [(place, one) for place, one in enumerate(arguments) if not isinstance(one, Fixed)]
+        first = [self._catalog] if name in NEEDS_CATALOG else []
 
-    def _checked(self, name: str, parameter: Parameter, given: Mapping[str, Any], frame: Frame) -> Any:
-        key = parameter.name
-        value = self._node(given[key], frame) if key in given else None
-        if value is None:
-            if not parameter.optional:
-                raise EarthEngineError(f"{name}: Parameter '{key}' is required and may not be null.")
-            value = parameter.default
-        return value if value is None else coerced(value, parameter.declared, name, key)
+        def call(frame: Frame) -> Any:
+            used.add(name)
+            values = fixed.copy()
+            for place, run in moving:
+                values[place] = run(frame)
+            return implementation(*first, *values)
+
+        return call
+
+    def _if(self, given: Mapping[str, Node]) -> Program:
+        nothing = Node(lambda frame: None)
+        condition, yes, no = (given.get(key, nothing).run for key in ("condition", "trueCase", "falseCase"))
+
+        def choose(frame: Frame) -> Any:
+            self.used.add("If")
+            return yes(frame) if condition(frame) else no(frame)
+
+        return choose
 
 
-_KINDS: dict[str, Any] = {
+_KINDS: dict[str, Callable[[Evaluator, Any], Node]] = {
     "constantValue": Evaluator._constant,
     "functionInvocationValue": Evaluator._invocation,
-    "valueReference": Evaluator.reference,
+    "valueReference": Evaluator._reference,
     "argumentReference": Evaluator._argument,
     "arrayValue": Evaluator._array,
     "dictionaryValue": Evaluator._dictionary,
@@ -192,6 +234,13 @@ _KINDS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
+class Fixed:
+    """An argument that is the same at each call, already converted."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
 class Parameter:
     """One argument of a published signature."""
 
@@ -199,6 +248,27 @@ class Parameter:
     declared: str
     optional: bool
     default: Any
+
+
+def _argument(name: str, parameter: Parameter, node: Node | None, written: Any) -> Fixed | Program:
+    """An argument of algorithm `name`; only what nothing can change is converted beforehand."""
+    constant = written.get("constantValue") if isinstance(written, dict) else None
+    if node is None or isinstance(constant, (str, bool, int, float)):
+        try:
+            return Fixed(_checked(name, parameter, constant))
+        except EarthEngineError as error:
+            return _refusal(str(error))
+    run = node.run
+    return lambda frame: _checked(name, parameter, run(frame))
+
+
+def _checked(name: str, parameter: Parameter, value: Any) -> Any:
+    """The value as its declared type, or the default."""
+    if value is None:
+        if not parameter.optional:
+            raise EarthEngineError(f"{name}: Parameter '{parameter.name}' is required and may not be null.")
+        value = parameter.default
+    return value if value is None else coerced(value, parameter.declared, name, parameter.name)
 
 
 @cache
@@ -213,9 +283,7 @@ def _parameters(name: str) -> dict[str, Parameter]:
     }
 
 
-def _implementation(name: str) -> Any:
-    if name in REGISTRY:
-        return REGISTRY[name]
+def _unknown(name: str) -> str:
     if name in signatures():
-        raise EarthEngineError(f"The sandbox does not implement the algorithm '{name}'.")
-    raise EarthEngineError(f"Unknown algorithm: '{name}'.")
+        return f"The sandbox does not implement the algorithm '{name}'."
+    return f"Unknown algorithm: '{name}'."

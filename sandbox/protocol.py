@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 import re
 import threading
 import time
@@ -18,7 +19,7 @@ from sandbox.coercion import coerced
 from sandbox.counters import Counters
 from sandbox.element_collections import Collection
 from sandbox.encode import feature_json, to_json
-from sandbox.errors import EarthEngineError
+from sandbox.errors import EarthEngineError, too_deep
 from sandbox.evaluate import Evaluator
 from sandbox.features import Feature, element_geometry
 from sandbox.images import Image
@@ -61,6 +62,8 @@ def parse(method: str, target: str, raw: bytes, root_url: str) -> Request:
     url = urlsplit(target)
     try:
         body = json.loads(raw) if raw else {}
+    except RecursionError as error:
+        raise too_deep() from error
     except ValueError as error:
         raise EarthEngineError("Invalid JSON payload received.") from error
     if not isinstance(body, dict):
@@ -98,13 +101,15 @@ class Protocol:
         expression = body.get("expression")
         if not isinstance(expression, dict):
             raise EarthEngineError("Invalid JSON payload received: 'expression' is required.")
-        digest = hashlib.sha256(json.dumps(expression, sort_keys=True).encode()).hexdigest()
+        digest = _digest(expression)
         evaluator = Evaluator(expression, self._catalog)
         start = time.thread_time()
         try:
             return use(evaluator.run())
         except QueryTooLarge as error:
             raise EarthEngineError("Collection query aborted after accumulating over 5000 elements.") from error
+        except RecursionError as error:
+            raise too_deep() from error
         finally:
             self._counters.evaluated(endpoint, digest, evaluator.used, time.thread_time() - start)
 
@@ -188,6 +193,15 @@ class Protocol:
         if following is not None:
             document["nextPageToken"] = following
         return json_reply(document)
+
+
+def _digest(expression: Mapping[str, Any]) -> str:
+    """Names an expression, as written. Raises EarthEngineError (400) for one that nests too deeply."""
+    try:
+        # Version 2 knows no references between equal objects, so that the same text gives the same bytes.
+        return hashlib.sha256(marshal.dumps(expression, 2)).hexdigest()
+    except ValueError as error:
+        raise too_deep() from error
 
 
 def _image(value: Any) -> Image:
