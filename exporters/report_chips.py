@@ -131,7 +131,7 @@ def place(lon: float, lat: float) -> str:
 def _stored(corpus: Corpus, layer: Coverage, row: int) -> tuple[NDArray[Any] | None, str]:
     """Stored values of one chip, or the reason why there are none."""
     modality = layer.modality
-    if row // corpus.shard_rows not in corpus.ledger.done(modality.name):
+    if row // corpus.shard_rows not in corpus.finished(modality.name):
         return None, "not exported yet"
     stored = corpus.read(modality.name, slice(row, row + 1))[0]
     if row in layer.missing:

@@ -100,7 +100,7 @@ def coverage(corpus: Corpus) -> list[Coverage]:
 
 
 def _coverage(corpus: Corpus, modality: Modality) -> Coverage:
-    entries = corpus.ledger.entries(modality.name)
+    entries = corpus.entries(modality.name)
     return Coverage(
         modality,
         len(entries),
@@ -143,6 +143,6 @@ def finished_rows(corpus: Corpus) -> np.ndarray:
     """How many modalities are finished, for each row of the manifest."""
     finished = np.zeros(len(corpus.manifest), dtype=np.int64)
     for name in corpus.modalities:
-        for index in corpus.ledger.done(name):
+        for index in corpus.finished(name):
             finished[corpus.shards[index].slice] += 1
     return finished

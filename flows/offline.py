@@ -23,7 +23,7 @@ def api_configured() -> bool:
 def _active_profile() -> dict[str, str]:
     home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
     try:
-        profiles = tomllib.loads((home / "profiles.toml").read_text())
+        profiles = tomllib.loads((home / "profiles.toml").read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError):
         return {}
     active = os.environ.get("PREFECT_PROFILE", profiles.get("active", ""))

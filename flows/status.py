@@ -64,7 +64,7 @@ def read_status(folder: Path) -> Status:
 
 
 def _layer(corpus: Corpus, name: str) -> LayerStatus:
-    entries = corpus.ledger.entries(name)
+    entries = corpus.entries(name)
     reasons = Counter(_kind(reason) for entry in entries for reason in entry.missing.values())
     return LayerStatus(len(entries), dict(reasons.most_common()))
 

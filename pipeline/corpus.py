@@ -27,6 +27,7 @@ MANIFEST = "manifest.parquet"
 LEDGER = "ledger"
 STATISTICS = "statistics.json"
 FORMAT_VERSION = 1
+ABSENT = "absent"  # stands for the digest of a shard that is all nodata: Zarr writes no object for it
 _RESERVED = ("chip", "longitude", "latitude", "time", "level", "split")
 
 
@@ -38,6 +39,7 @@ class Corpus:
         self.manifest = manifest
         self.shard_rows = shard_rows
         self.ledger = Ledger(folder / LEDGER)
+        self._finished: dict[str, tuple[frozenset[int], frozenset[int]]] = {}
 
     @classmethod
     def create(cls, folder: Path, modalities: Iterable[Modality], shard_rows: int = 512) -> Corpus:
@@ -177,9 +179,33 @@ class Corpus:
     def missing(self, names: Iterable[str] | None = None) -> dict[Shard, tuple[str, ...]]:
         """What remains to be done: for each unfinished shard, its modalities without a ledger entry."""
         wanted = list(self.modalities if names is None else names)
-        done = {name: self.ledger.done(name) for name in wanted}
+        done = {name: self.finished(name) for name in wanted}
         work = {shard: tuple(name for name in wanted if shard.index not in done[name]) for shard in self.shards}
         return {shard: names for shard, names in work.items() if names}
+
+    def entries(self, name: str) -> list[Entry]:
+        """Ledger entries of a modality that hold for this store, by shard.
+
+        An entry of another manifest or specification, or whose object is gone, does not count: what an absent
+        object leaves behind would read as nodata.
+        """
+        kept = [self.ledger.read(name, index) for index in sorted(self.ledger.done(name))]
+        return [entry for entry in kept if self._holds(entry)]
+
+    def _holds(self, entry: Entry) -> bool:
+        known = (self.manifest.digest, self.modality(entry.modality).digest)
+        if (entry.manifest_digest, entry.modality_digest) != known or entry.shard >= len(self.shards):
+            return False
+        return entry.digest == ABSENT or self.object_path(entry.modality, self.shards[entry.shard]).exists()
+
+    def finished(self, name: str) -> frozenset[int]:
+        """Indices of the shards of a modality whose entries hold; looked at again when the ledger's files change."""
+        marked = self.ledger.done(name)
+        seen = self._finished.get(name)
+        if seen is None or seen[0] != marked:
+            seen = (marked, frozenset(entry.shard for entry in self.entries(name)))
+            self._finished[name] = seen
+        return seen[1]
 
     def write(self, shard: Shard, name: str, block: NDArray[Any], missing: Mapping[int, str]) -> Entry:
         """Write the whole shard of one modality, make it durable, then mark it in the ledger.
@@ -196,6 +222,7 @@ class Corpus:
             self._seal(name, shard), dict(missing), self._summarise(modality, shard, block),
         )  # fmt: skip
         self.ledger.mark(entry)
+        self._finished.pop(name, None)
         return entry
 
     def _summarise(self, modality: Modality, shard: Shard, block: NDArray[Any]) -> statistics.Summary:
@@ -214,14 +241,14 @@ class Corpus:
     def _seal(self, name: str, shard: Shard) -> str:
         path = self.object_path(name, shard)
         if not path.exists():
-            return "absent"
+            return ABSENT
         durable.sync_file(path)
         return file_digest(path)
 
     def verify(self, name: str, shard: Shard) -> bool:
         """Whether the stored object is the one that the ledger describes."""
         path = self.object_path(name, shard)
-        found = file_digest(path) if path.exists() else "absent"
+        found = file_digest(path) if path.exists() else ABSENT
         return found == self.ledger.read(name, shard.index).digest
 
     def read(self, name: str, rows: slice) -> NDArray[Any]:
@@ -230,7 +257,7 @@ class Corpus:
         The check matters: an absent shard would read as nodata without any error.
         """
         touched = range(rows.start // self.shard_rows, (rows.stop - 1) // self.shard_rows + 1)
-        absent = set(touched) - self.ledger.done(name)
+        absent = set(touched) - self.finished(name)
         if absent:
             raise Fatal(f"shard {min(absent)} of {name!r} in {self.folder} is not finished; run `geocorpus export`.")
         return np.asarray(self._array(name, mode="r")[rows])
@@ -241,7 +268,7 @@ class Corpus:
 
     def statistics(self, name: str) -> dict[str, list[statistics.BandStatistics]]:
         """Statistics of the train rows of a modality, per group and band, merged from the finished shards."""
-        return statistics.merge(entry.summary for entry in self.ledger.entries(name))
+        return statistics.merge(entry.summary for entry in self.entries(name))
 
     def finalize(self) -> None:
         """Publish `statistics.json` and consolidate the metadata, so that readers open the store in one read."""

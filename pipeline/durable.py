@@ -72,7 +72,7 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Parse a JSON file; raises `Fatal` naming the file when it is absent or not JSON."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise Fatal(f"{path} does not exist; run the stage that makes it first.") from error
     except (OSError, ValueError) as error:

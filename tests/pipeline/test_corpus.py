@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +91,34 @@ def test_an_unfinished_shard_is_an_error_not_nodata(corpus: Corpus) -> None:
     corpus.read("cover", shard.slice)
     with pytest.raises(Fatal, match="not finished"):
         corpus.read("cover", slice(0, 9))
+
+
+def test_a_ledger_without_its_store_counts_for_nothing(corpus: Corpus) -> None:
+    written = fill(corpus)
+    shutil.rmtree(corpus.folder / "corpus.zarr")
+    again = Corpus.create(corpus.folder, MODALITIES, shard_rows=8)
+    assert set(again.missing()) == set(again.shards)
+    fill(again)
+    np.testing.assert_array_equal(again.read("optical", slice(0, 21)), written["optical"])
+
+
+def test_a_ledger_of_another_manifest_counts_for_nothing(corpus: Corpus) -> None:
+    fill(corpus)
+    shutil.rmtree(corpus.folder / "corpus.zarr")
+    make_manifest(corpus.folder, 21, SIZE_PX, seed=1)
+    again = Corpus.create(corpus.folder, MODALITIES, shard_rows=8)
+    assert set(again.missing()) == set(again.shards)
+    assert again.entries("optical") == []
+
+
+def test_a_lost_object_is_missing_again(corpus: Corpus) -> None:
+    fill(corpus)
+    lost = corpus.shards[1]
+    corpus.object_path("optical", lost).unlink()
+    again = Corpus.open(corpus.folder)
+    assert again.missing() == {lost: ("optical",)}
+    with pytest.raises(Fatal, match="not finished"):
+        again.read("optical", lost.slice)
 
 
 def test_a_damaged_object_is_found(corpus: Corpus) -> None:
