@@ -125,7 +125,7 @@ def _dots(axes: Axes, xy: NDArray[Any], split: NDArray[Any]) -> None:
     size = float(np.clip(9000 / max(len(xy), 1), 4, 40))
     for name in SPLITS:
         rows = split == name
-        style = {"s": size, "c": _SPLIT_COLOURS[name], "linewidths": 0, "alpha": 0.85, "zorder": 3, "label": name}
+        style: dict[str, Any] = {"s": size, "c": _SPLIT_COLOURS[name], "linewidths": 0, "alpha": 0.85, "zorder": 3, "label": name}
         axes.scatter(xy[rows, 0], xy[rows, 1], **style)
     axes.legend(loc="lower left", frameon=False, fontsize=10, labelcolor=_INK)
 
