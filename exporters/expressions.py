@@ -15,6 +15,8 @@ from pipeline.chip import Chip
 
 Then = Callable[[ee.Image], ee.Image]
 ORBIT_PASSES = ("ascending", "descending")
+SEASONS = ("winter", "spring", "summer", "fall")
+_MARGIN_M = 200.0
 
 
 def same(image: ee.Image) -> ee.Image:
@@ -100,6 +102,25 @@ def mode_over_year(collection: str, band: str, then: Then = same) -> Pixels:
 def static(image: Callable[[], ee.Image]) -> Pixels:
     """The same image for every chip. `image` is called late: no graph can be made before a connection is."""
     return Pixels(lambda chip: image())
+
+
+def tiles(chip: Chip, collection: str, bands: Sequence[str]) -> ee.Image:
+    """Tiles of one lattice around the chip as one image that keeps their projection.
+
+    `mosaic()` alone gives one degree a pixel, on which slopes and interpolation would be taken. The margin gives
+    both their neighbours at the chip's edge. Without any tile the request ends in `Missing`: a recorded reason.
+    """
+    around = footprint(chip).buffer(_MARGIN_M, _MARGIN_M / 10)
+    found = ee.ImageCollection(collection).filterBounds(around).select(list(bands))
+    return found.mosaic().setDefaultProjection(ee.Image(found.first()).projection())
+
+
+def seasons(year: int) -> dict[str, tuple[datetime, datetime]]:
+    """Meteorological seasons by their northern names, first moment and the one behind the last; winter begins in the
+    December before. Whole months, so that neither 29 February nor a month's last day is lost.
+    """
+    start = datetime(year - 1, 12, 1, tzinfo=UTC)
+    return {name: (month_start(start, 3 * n), month_start(start, 3 * n + 3)) for n, name in enumerate(SEASONS)}
 
 
 def between(chip: Chip, collection: str, start: datetime, end: datetime) -> ee.ImageCollection:

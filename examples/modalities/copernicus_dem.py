@@ -1,0 +1,31 @@
+"""Copernicus DEM GLO-30 (2024_1): heights of the surface, and slope in degrees, across the borders of its tiles."""
+
+import ee
+
+from exporters.expressions import tiles
+from exporters.sources import Pixels
+from pipeline.chip import Chip
+from pipeline.modality import Band, Display, Modality
+
+COLLECTION = "COPERNICUS/DEM/GLO30_2024_1"
+
+
+def _elevation_and_slope(chip: Chip) -> ee.Image:
+    """Slope is taken on the model's own pixels, so the mosaic must keep their projection."""
+    elevation = tiles(chip, COLLECTION, ["DEM"]).toFloat()
+    return elevation.addBands(ee.Terrain.slope(elevation))
+
+
+copernicus_dem = Modality(
+    name="copernicus_dem",
+    title="Copernicus DEM GLO-30 elevation and slope",
+    bands=(Band("elevation", "m", "surface height above the EGM2008 geoid"), Band("slope", "degree")),
+    dtype="float32",
+    nodata=-9999,
+    resampling="bilinear",
+    valid_range=(-500, 9000),
+    assets=(COLLECTION,),
+    reference="https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_DEM_GLO30_2024_1",
+    display=Display("hillshade", ("elevation",), 0.0, 4000.0),
+    source=Pixels(_elevation_and_slope),
+)
