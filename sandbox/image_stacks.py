@@ -20,6 +20,7 @@ from sandbox.features import index_of
 from sandbox.grids import DEFAULT_PROJECTION, PixelGrid
 from sandbox.image_bands import named
 from sandbox.image_math import union_type
+from sandbox.image_polls import polled_mode
 from sandbox.images import Image, ImageBand, Scope, prepared, saturated
 from sandbox.reducers import Reducer
 from sandbox.registry import algorithm
@@ -45,12 +46,11 @@ class Stack:
             joined = union_type(joined, kind)
         return joined
 
-    def layers(self, name: str, grid: PixelGrid, scope: Scope) -> list[Pixels]:
-        """The pixels of each image that may have some on the grid, in order."""
+    def near(self, name: str, grid: PixelGrid, scope: Scope) -> list[ImageBand]:
+        """The band of each image that may have pixels on the grid, in order."""
         outline = scope.outline(grid)
         bands = [self._band(image, name) for image in self.images]
-        near = [band for band in bands if band.footprint is None or prepared(band.footprint).intersects(outline)]
-        return [band.pixels(grid, scope) for band in near]
+        return [band for band in bands if band.footprint is None or prepared(band.footprint).intersects(outline)]
 
     def _band(self, image: Image, name: str) -> ImageBand:
         for band in image.bands:
@@ -78,7 +78,10 @@ def _reduced_bands(stack: Stack, name: str, reducer: Reducer, suffixed: bool) ->
     dtype = reducer.dtype_for(source)
 
     def all_outputs(grid: PixelGrid, scope: Scope) -> list[Pixels]:
-        layers = stack.layers(name, grid, scope)
+        bands = stack.near(name, grid, scope)
+        if reducer is reducers.MODE and (polled := polled_mode(bands, grid, scope)) is not None:
+            return [polled]
+        layers = [band.pixels(grid, scope) for band in bands]
         if not layers:
             layers = [(np.zeros(grid.shape, source), np.zeros(grid.shape, dtype=np.bool_))]
         values, valid = _stacked(layers, source)

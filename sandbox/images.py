@@ -190,6 +190,29 @@ def resampled(source: Compute, native: Projection, mode: str, dtype: np.dtype[An
     return compute
 
 
+@dataclass(frozen=True, eq=False)
+class StoredPixels:
+    """The compute function of a stored band's own pixels, which knows its band."""
+
+    band: stored.Band
+    read: Compute
+
+    def __call__(self, grid: PixelGrid, scope: Scope) -> Pixels:
+        return self.read(grid, scope)
+
+
+def nearest_places(native: Projection, grid: PixelGrid, scope: Scope) -> tuple[Window, NDArray[np.intp]] | None:
+    """The native window under a grid, and which of its pixels (flattened) each pixel of the grid takes.
+
+    None where some pixel has no position.
+    """
+    mapping = scope.mapping(grid, native)
+    if mapping.derived("known", _known) is not None:
+        return None
+    window, local = mapping.derived(0, lambda whole: _window(whole, None, 0))
+    return window, resample.nearest_place(local, window.width)
+
+
 def _known(mapping: Mapping) -> NDArray[np.bool_] | None:
     """Which pixels have a position; None: all."""
     known = np.isfinite(mapping.columns) & np.isfinite(mapping.rows)
@@ -226,7 +249,7 @@ def _stored_band(band: stored.Band, footprint: BaseGeometry | None) -> ImageBand
             raise EarthEngineError("Internal error: a stored band was asked for pixels off its lattice.", 500)
         return band.read(window)
 
-    compute = resampled(read, native, "nearest", dtype)
+    compute = StoredPixels(band, resampled(read, native, "nearest", dtype))
     return ImageBand(band.name, dtype, native, compute, footprint, getattr(band, "shape", None))
 
 

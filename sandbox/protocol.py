@@ -199,7 +199,7 @@ def _digest(expression: Mapping[str, Any]) -> str:
     """Names an expression, as written. Raises EarthEngineError (400) for one that nests too deeply."""
     try:
         # Version 2 knows no references between equal objects, so that the same text gives the same bytes.
-        return hashlib.sha256(marshal.dumps(expression, 2)).hexdigest()
+        return hashlib.sha256(marshal.dumps(dict(expression), 2)).hexdigest()
     except ValueError as error:
         raise too_deep() from error
 

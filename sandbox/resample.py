@@ -26,9 +26,13 @@ _KEPT_TAPS_PIXELS = 512 * 512
 
 def nearest(values: NDArray[Any], valid: NDArray[np.bool_], mapping: Mapping) -> Pixels:
     """The pixel that holds each position."""
-    width = values.shape[1]
-    place = mapping.derived(("nearest", width), lambda one: _place(one, width))
+    place = nearest_place(mapping, values.shape[1])
     return values.ravel().take(place), valid.ravel().take(place)
+
+
+def nearest_place(mapping: Mapping, width: int) -> NDArray[np.intp]:
+    """Where each position falls in a flattened source of that width (shared: not to be written to)."""
+    return mapping.derived(("nearest", width), lambda one: _place(one, width))
 
 
 def _place(mapping: Mapping, width: int) -> NDArray[np.intp]:

@@ -6,7 +6,7 @@ The contract between the evaluator (which knows Earth Engine's semantics) and wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -54,6 +54,22 @@ class Band(Protocol):
     def read(self, window: Window) -> tuple[Values, Valid]:
         """Values (height, width) in `dtype`, and which of them are data; outside the band none are."""
         ...
+
+
+class Poll(Protocol):
+    """Label bands of one lattice that can be counted together, which costs less than reading each."""
+
+    def counts(self, voters: Sequence[Any], window: Window) -> NDArray[np.unsignedinteger[Any]]:
+        """How many of the voters' bands say each label at each pixel: (labels, height, width), label 0 first."""
+        ...
+
+
+@dataclass(frozen=True)
+class Vote:
+    """A band's part in a poll; a stored band of bytes may have one as its attribute `vote`."""
+
+    poll: Poll
+    voter: Any
 
 
 @dataclass(frozen=True)

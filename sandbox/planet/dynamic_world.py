@@ -6,7 +6,7 @@ Labels follow the ground, with errors in patches that differ from scene to scene
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -22,7 +22,9 @@ from sandbox.planet.scenes import Scene, tile_name
 from sandbox.planet.sentinel2 import seen
 from sandbox.planet.sky import Clouds
 from sandbox.planet.timeline import moment
-from sandbox.stored import StoredImage, Valid, Values, Window
+from sandbox.stored import StoredImage, Valid, Values, Vote, Window
+
+Counts = NDArray[np.uint8] | NDArray[np.uint16]
 
 COLLECTION = "GOOGLE/DYNAMICWORLD/V1"
 CLASSES = (
@@ -83,7 +85,8 @@ class Labels:
             PlanetBand(name, _F32, extent, partial(self._probability, scene, k, roll, extent.lattice))
             for k, name in enumerate(CLASSES)
         ]
-        return (*made, PlanetBand("label", _U8, extent, partial(roll.label, scene, extent.lattice)))
+        label = partial(roll.label, scene, extent.lattice)
+        return (*made, PlanetBand("label", _U8, extent, label, Vote(roll, scene)))
 
     def _probability(
         self, scene: Scene, number: int, roll: Roll, lattice: Lattice, window: Window
@@ -96,16 +99,37 @@ class Labels:
 
     def paint(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> list[tuple[Values, Valid | None]]:
         """Labels and what is seen of the ground, for scenes of one tile."""
+        usual, rival = self._surface.ground(lattice, window).derived("dynamic_world", _usual_and_rival)
+        return [
+            (np.where(errs, rival, usual), valid) for errs, valid in self._looks(scenes, lattice, window)
+        ]
+
+    def counts(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> Counts:
+        """How many scenes say each class, (9, height, width): each says what is usual at a pixel, or its rival."""
+        usual, rival = self._surface.ground(lattice, window).derived("dynamic_world", _usual_and_rival)
+        counter = np.uint8 if len(scenes) < 256 else np.uint16
+        erring, looking = np.zeros(usual.shape, counter), np.zeros(usual.shape, counter)
+        for errs, valid in self._looks(scenes, lattice, window):
+            erring += (errs if valid is None else errs & valid).view(np.uint8)
+            looking += counter(1) if valid is None else valid.view(np.uint8)
+        agreeing = looking - erring
+        counts = np.empty((len(CLASSES), *usual.shape), counter)
+        for label, out in enumerate(counts):
+            np.multiply(agreeing, (usual == label).view(np.uint8), out=out)
+            out += erring * (rival == label).view(np.uint8)
+        return counts
+
+    def _looks(
+        self, scenes: Sequence[Scene], lattice: Lattice, window: Window
+    ) -> Iterator[tuple[Valid, Valid | None]]:
+        """Where each scene of one tile says the rival, and what it sees of the ground (None: all)."""
         ground = self._surface.ground(lattice, window)
-        usual, rival = ground.derived("dynamic_world", _usual_and_rival)
         clear = self._clouds.clear([scene.weather for scene in scenes], lattice, window)
         strips = {scene.strip.orbit: scene.strip for scene in scenes}
         inside = {orbit: seen(strip, lattice, window) for orbit, strip in strips.items()}
-        painted: list[tuple[Values, Valid | None]] = []
         for scene, cloudless in zip(scenes, clear, strict=True):
-            passing = self._surface.noise.fine_above(ground.fine_index, scene.key % (1 << 30), 1.35)
-            painted.append((np.where(passing, rival, usual), _both(inside[scene.strip.orbit], cloudless)))
-        return painted
+            errs = self._surface.noise.fine_above(ground.fine_index, scene.key % (1 << 30), 1.35)
+            yield errs, _both(inside[scene.strip.orbit], cloudless)
 
 
 def _both(one: Valid | None, other: Valid | None) -> Valid | None:
@@ -115,7 +139,7 @@ def _both(one: Valid | None, other: Valid | None) -> Valid | None:
     return one & other
 
 
-@dataclass
+@dataclass(eq=False)
 class Roll:
     """Scenes of one tile and what was painted of them, for the latest window: a year's mode looks at all of them.
 
@@ -127,6 +151,14 @@ class Roll:
     _window: tuple[Lattice, Window] | None = None
     _painted: dict[int, tuple[Values, Valid | None]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def counts(self, voters: Sequence[Scene], window: Window) -> Counts:
+        """How many of these scenes' labels say each class, by class; the window counts from the tile's corner."""
+        extent = voters[0].tile.extent(10)
+        part = extent.part(window)
+        if part is None:
+            return np.zeros((len(CLASSES), window.height, window.width), np.uint8)
+        return part.placed(self.labels.counts(voters, extent.lattice, part.inside), window)
 
     def label(self, scene: Scene, lattice: Lattice, window: Window) -> tuple[Values, Valid | None]:
         """Labels (height, width) of one scene, and which are data (None: all)."""

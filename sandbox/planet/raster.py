@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from sandbox.planet.lattice import Lattice
-from sandbox.stored import Projection, StoredImage, Valid, Values, Window
+from sandbox.stored import Projection, StoredImage, Valid, Values, Vote, Window
 
 Painter = Callable[[Window], tuple[Values, Valid | None]]
 
@@ -31,6 +31,32 @@ class Extent:
     def projection(self) -> Projection:
         return self.lattice.projection(self.column, self.row)
 
+    def part(self, window: Window) -> Part | None:
+        """What a window, counted from the extent's first pixel, has of it; None: nothing."""
+        left, top = max(window.column, 0), max(window.row, 0)
+        right, bottom = min(window.column + window.width, self.width), min(window.row + window.height, self.height)
+        if right <= left or bottom <= top:
+            return None
+        inside = Window(left + self.column, top + self.row, right - left, bottom - top)
+        return Part(inside, top - window.row, left - window.column)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A window of lattice indices, and the row and column where it begins in the window that was asked for."""
+
+    inside: Window
+    row: int
+    column: int
+
+    def placed(self, values: NDArray[Any], window: Window) -> NDArray[Any]:
+        """The part's values (..., height, width) within the window, 0 around them."""
+        if (self.inside.width, self.inside.height) == (window.width, window.height):
+            return values
+        out = np.zeros((*values.shape[:-2], window.height, window.width), values.dtype)
+        out[..., self.row : self.row + self.inside.height, self.column : self.column + self.inside.width] = values
+        return out
+
 
 @dataclass(frozen=True)
 class PlanetBand:
@@ -40,6 +66,7 @@ class PlanetBand:
     dtype: np.dtype[Any]
     extent: Extent
     paint: Painter
+    vote: Vote | None = None
 
     @property
     def projection(self) -> Projection:
@@ -52,26 +79,14 @@ class PlanetBand:
 
     def read(self, window: Window) -> tuple[Values, Valid]:
         """Values (height, width) and which are data; windows may reach outside the band."""
-        left, top = max(window.column, 0), max(window.row, 0)
-        right = min(window.column + window.width, self.extent.width)
-        bottom = min(window.row + window.height, self.extent.height)
-        if right <= left or bottom <= top:
+        part = self.extent.part(window)
+        if part is None:
             shape = (window.height, window.width)
             return np.zeros(shape, self.dtype), np.zeros(shape, np.bool_)
-        inside = Window(left + self.extent.column, top + self.extent.row, right - left, bottom - top)
-        values, valid = self.paint(inside)
+        values, valid = self.paint(part.inside)
         values = values.astype(self.dtype, copy=False)
         valid = np.ones(values.shape, np.bool_) if valid is None else valid
-        if (inside.width, inside.height) == (window.width, window.height):
-            return values, valid
-        return _placed(values, window, left, top), _placed(valid, window, left, top)
-
-
-def _placed(values: NDArray[Any], window: Window, left: int, top: int) -> NDArray[Any]:
-    out = np.zeros((window.height, window.width), values.dtype)
-    y, x = top - window.row, left - window.column
-    out[y : y + values.shape[0], x : x + values.shape[1]] = values
-    return out
+        return part.placed(values, window), part.placed(valid, window)
 
 
 class LazyImage(StoredImage):

@@ -10,12 +10,17 @@ import pytest
 import shapely
 from shapely.geometry import Point
 
-from sandbox import grids
+from sandbox import grids, images
+from sandbox.element_collections import of_elements
 from sandbox.features import Feature
 from sandbox.filters import negated
 from sandbox.grids import PixelGrid
+from sandbox.image_bands import named
+from sandbox.image_polls import polled_mode
 from sandbox.image_regions import _shares
-from sandbox.planet import era5
+from sandbox.image_stacks import reduced
+from sandbox.images import Scope
+from sandbox.planet import Planet, era5
 from sandbox.planet.ground import _ALL_OCTAVES, _LONG_M, _WAVELENGTHS_M
 from sandbox.planet.lattice import first_quarters, spread, utm_lattice
 from sandbox.reducers import MODE
@@ -107,6 +112,18 @@ def test_long_octaves_are_nearly_those_of_every_node() -> None:
     assert 0 < off.max() < 0.06 and off.mean() < 0.005
 
 
+def labelled_place(planet: Planet) -> Point:
+    """A place in zone 32 north with several tiles and many labels a year."""
+    for row, column in zip(*np.nonzero(planet.world.land), strict=True):
+        place = Point(planet.world.lon[row, column] + 0.2, planet.world.lat[row, column])
+        if not (11.3 < place.x < 11.9 and 0 < place.y < 70):
+            continue
+        found = list(planet.images(LABELS, Query(place, ms(2020), ms(2021))) or [])
+        if len(found) > 25 and len({image.properties["MGRS_TILE"] for image in found}) > 1:
+            return place
+    raise AssertionError("no such place")
+
+
 def test_scenes_labelled_together_are_the_same_alone() -> None:
     planet, alone = shared_planet(), shared_planet(copy=1)
     rows, columns = np.nonzero(planet.world.biome == 4)
@@ -120,6 +137,25 @@ def test_scenes_labelled_together_are_the_same_alone() -> None:
         for mine, theirs in zip(image.bands[-2:], other.bands[-2:], strict=True):
             for a, b in zip(mine.read(window), theirs.read(window), strict=True):
                 assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:32633", "EPSG:4326"])
+def test_the_mode_of_labels_counted_together_is_that_of_reading_each(crs: str) -> None:
+    planet = shared_planet()
+    place = labelled_place(planet)
+    found = [images.from_stored(one) for one in planet.images(LABELS, Query(place, ms(2020), ms(2021))) or []]
+    labels = [image.with_bands([image.bands[9]]) for image in found]
+    read = [image.with_bands(named(list(image.bands), ["mode"])) for image in labels]
+    assert len({band.projection for image in labels for band in image.bands}) > 1
+    x, y = pyproj.Transformer.from_crs(4326, crs, always_xy=True).transform(place.x, place.y)
+    step = 1e-4 if crs == "EPSG:4326" else 10.0
+    grid = PixelGrid(crs, (step, 0.0, x - x % step, 0.0, -step, y - y % step), 60, 50)
+    together, plain = (reduced(of_elements(members, True), MODE, False).bands[0] for members in (labels, read))
+    scope = Scope()
+    assert polled_mode([image.bands[0] for image in labels], grid, scope) is not None
+    assert polled_mode([image.bands[0] for image in read], grid, scope) is None
+    for mine, theirs in zip(together.pixels(grid, scope), plain.pixels(grid, Scope()), strict=True):
+        assert np.array_equal(mine, theirs)
 
 
 def test_shares_of_edge_pixels_are_those_of_cutting_every_pixel() -> None:
