@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import ee
@@ -9,7 +10,7 @@ import geopandas as gpd
 
 from exporters.client import EarthEngine
 from pipeline import durable
-from pipeline.errors import Fatal
+from pipeline.errors import Fatal, Missing
 
 RESOLVE = "RESOLVE/ECOREGIONS/2017"
 COLUMNS = ("ECO_NAME", "BIOME_NUM", "BIOME_NAME", "REALM", "ECO_ID")
@@ -19,12 +20,15 @@ _PAGE = 200
 def read_regions(engine: EarthEngine, asset_id: str, cache: Path) -> gpd.GeoDataFrame:
     """Regions with the columns of RESOLVE Ecoregions 2017 and their outlines in EPSG:4326.
 
-    Asked for once; afterwards `cache` answers. Raises `Fatal` when the table lacks a column.
+    Asked for once; afterwards `cache` answers. Raises `Fatal` when there is no such table or it lacks a column.
     """
-    if cache.exists():
+    with contextlib.suppress(OSError, ValueError):  # absent, or damaged: then it is asked for again
         return gpd.read_parquet(cache)
     table = ee.FeatureCollection(asset_id).select(list(COLUMNS))
-    features = list(engine.features(table, _PAGE))
+    try:
+        features = list(engine.features(table, _PAGE))
+    except Missing as error:
+        raise Fatal(f"the region table {asset_id} is not there ({error}); correct sampling.regions.") from error
     frame = gpd.GeoDataFrame.from_features(features, crs="EPSG:4326")
     absent = [name for name in COLUMNS if name not in frame.columns or frame[name].isna().all()]
     if absent:

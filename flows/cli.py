@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
 
+from flows.modality_commands import modality_app
 from flows.offline import api_configured
 from flows.settings import load
 from pipeline.errors import Fatal, GeocorpusError
@@ -19,6 +23,7 @@ app = typer.Typer(
 )  # fmt: skip
 sandbox_app = typer.Typer(no_args_is_help=True, help="The built-in local Earth Engine.")
 app.add_typer(sandbox_app, name="sandbox")
+app.add_typer(modality_app, name="modality")
 
 Config = Annotated[str, typer.Argument(help="A TOML file, a corpus folder, or a shipped configuration: demo, mmearth.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section.key=value.", metavar="[A.B=C]...")]
@@ -151,23 +156,38 @@ def serve(
 
 
 def main() -> None:
-    """Entry point: a person sees one sentence, never a traceback, for what geocorpus raises on purpose."""
+    """Entry point: a person sees one sentence, never a traceback; set GEOCORPUS_TRACEBACK to see those."""
+    signal.signal(signal.SIGINT, _interrupted)
     try:
-        app(standalone_mode=False)
+        sys.exit(app(standalone_mode=False) or 0)
     except Fatal as error:
         _say(f"{error}", code=2)
     except GeocorpusError as error:
         _say(f"{error}" if "again" in f"{error}" else f"{error} Run the same command again to go on.", code=1)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except typer.Abort:
-        _say("stopped; run the same command again to go on.", code=130)
-    except KeyboardInterrupt:
-        _say("stopped; run the same command again to go on.", code=130)
+    except BrokenPipeError:
+        os._exit(141)  # whoever read our output has left; there is nobody to tell
+    except OSError as error:
+        _say(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}; mend that and go on.", code=2)
     except Exception as error:
-        if hasattr(error, "format_message"):
-            _say(error.format_message(), code=2)
-        raise
+        _explain(error)
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    """Stop at once: a stopped run is a crashed one, and those lose nothing. Servers end when their parent is gone."""
+    # Bars hide the cursor; the text is written whole in one call, as a handler may come in the midst of a print.
+    show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+    os.write(2, f"{show_cursor}\ngeocorpus: stopped; run the same command again to go on.\n".encode())
+    os._exit(130)
+
+
+def _explain(error: Exception) -> None:
+    """A wrong use of the command line in its own words, or a defect of ours in one sentence."""
+    if hasattr(error, "format_message"):
+        _say(error.format_message(), code=2)
+    if os.environ.get("GEOCORPUS_TRACEBACK"):
+        raise error
+    what = " ".join(str(error).split())
+    _say(f"unexpected {type(error).__name__}: {what}; GEOCORPUS_TRACEBACK=1 shows where, please report it.", code=1)
 
 
 def _say(text: str, code: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -13,6 +14,18 @@ OFFLINE = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(START_TIMEOUT_S),
 }
+
+
+def home_of_prefect() -> str:
+    """Prefect's folder: the usual one where it can be written, else one that lasts as long as the machine runs."""
+    usual = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
+    known = usual if usual.exists() else usual.parent
+    return str(usual) if os.access(known, os.W_OK) else str(Path(tempfile.gettempdir()) / "geocorpus-prefect")
+
+
+def without_proxy(hosts: str) -> str:
+    """`hosts` that no proxy is asked for: those that the environment names already, and this machine."""
+    return ",".join(dict.fromkeys([*filter(None, hosts.split(",")), "127.0.0.1", "localhost"]))
 
 
 def api_configured() -> bool:

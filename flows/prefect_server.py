@@ -26,7 +26,13 @@ def running() -> Iterator[str]:
     """Start the server on a free port and yield its API's URL; raises `Fatal` when it does not come up."""
     port = _free_port()
     command = [sys.executable, "-m", "flows.prefect_server", str(port)]
-    process = subprocess.Popen(command, env={**os.environ, "PREFECT_UI_ENABLED": "0"}, stdin=subprocess.DEVNULL)  # noqa: S603
+    # A session of its own: Ctrl-C is for us, and it ends when we are gone.
+    process = subprocess.Popen(  # noqa: S603
+        command,
+        env={**os.environ, "PREFECT_UI_ENABLED": "0"},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         _wait(process, f"http://127.0.0.1:{port}/api/health")
         yield f"http://127.0.0.1:{port}/api"
@@ -46,7 +52,11 @@ def _wait(process: subprocess.Popen[bytes], health_url: str) -> None:
         if _answers(health_url):
             return
         time.sleep(0.2)
-    raise Fatal(f"Prefect's local server did not start within {START_TIMEOUT_S} s; run the stages without --prefect.")
+    why = f"ended with code {process.returncode}" if process.returncode else f"took over {START_TIMEOUT_S} s"
+    raise Fatal(
+        f"Prefect's local server {why}; check that PREFECT_HOME can be written, "
+        "or run sample, anchor, export and finalize one by one, which need no server."
+    )
 
 
 def _answers(url: str) -> bool:

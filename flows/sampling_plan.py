@@ -27,7 +27,7 @@ _NEED_BIOMES = (BIOMES, BIOMES_EQUAL)
 
 def needs_engine(settings: Settings) -> bool:
     """Whether the regions have to be asked of Earth Engine."""
-    return settings.sampling.points is None and not Path(settings.sampling.regions).suffix
+    return bool(settings.sampling.regions) and not Path(settings.sampling.regions).suffix
 
 
 def split_rule(settings: Settings) -> SplitRule:
@@ -54,7 +54,7 @@ def regions(settings: Settings, engine: EarthEngine | None, cache: Path) -> Regi
     prepare = prepare_regions if sampling.strategy in _NEED_BIOMES or sampling.points else prepare_areas
     if Path(sampling.regions).suffix:
         return prepare(read_vector(Path(sampling.regions)), sampling.regions, sampling.column)
-    if engine is None:
+    if engine is None or not sampling.regions:
         return None
     return prepare(read_regions(engine, sampling.regions, cache), sampling.regions, sampling.column)
 

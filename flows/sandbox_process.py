@@ -21,7 +21,10 @@ def running(settings: SourceSettings) -> Iterator[str]:
         sys.executable, "-m", "sandbox", "--port", "0", "--with-parent",
         "--seed", str(settings.sandbox_seed), "--latency", str(settings.sandbox_latency_s),
     ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)  # noqa: S603
+    # A session of its own: Ctrl-C is for us, and ends it when we are gone.
+    process = subprocess.Popen(  # noqa: S603
+        command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True
+    )
     try:
         yield _url(process)
     finally:

@@ -6,10 +6,10 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline import durable
 from pipeline.errors import Fatal, unknown_name
@@ -28,7 +28,7 @@ class CorpusSettings(Section):
     """Where the corpus is and what it holds. No `modalities` means all that are known."""
 
     folder: Path = Path("corpus")
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     size_px: int = Field(128, ge=8, le=2048)
     shard_rows: int = Field(512, ge=1)
     modalities: tuple[str, ...] = ()
@@ -72,9 +72,9 @@ class SamplingSettings(Section):
 class AnchorSettings(Section):
     """Which scenes are usable; `orbit_window_days` bounds how far a radar scene may be from the anchor."""
 
-    years: tuple[int, ...] = (2017, 2018, 2019, 2020)
+    years: tuple[int, ...] = Field((2017, 2018, 2019, 2020), min_length=1)
     max_cloud_percent: float = Field(10.0, gt=0, le=100)
-    levels: tuple[str, ...] = ("l2a", "l1c")
+    levels: tuple[Literal["l2a", "l1c"], ...] = Field(("l2a", "l1c"), min_length=1)
     orbit_window_days: int = Field(30, ge=0)
     batch: int = Field(200, ge=1, le=1000)
 
@@ -95,6 +95,12 @@ class SplitSettings(Section):
     bands: int = Field(60, ge=1)
     angle_rad: float = 0.9
     extent: tuple[float, float, float, float] = (-180.0, -90.0, 180.0, 90.0)
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError("train, val and test must sum to 1")
+        return self
 
 
 class Settings(Section):
@@ -135,7 +141,8 @@ class Settings(Section):
         plain = self.model_dump(mode="json")
         sections = {name: plain[name] for name in ("sampling", "anchor", "split")}
         sections["corpus"] = {key: plain["corpus"][key] for key in ("seed", "size_px", "shard_rows")}
-        sections["source"] = {key: plain["source"][key] for key in ("sandbox_seed",)}
+        local = self.source.project == SANDBOX_PROJECT
+        sections["source"] = {"sandbox_seed": self.source.sandbox_seed, "sandbox": local}
         return {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
 
     def save(self) -> None:
@@ -155,18 +162,22 @@ def load(config: str, overrides: Iterable[str] = ()) -> Settings:
 
     Raises `Fatal` for a file that is absent or not TOML, and for unknown keys (naming the nearest known one).
     """
-    plain = _read(_find(config))
+    path = _find(config)
+    plain = _read(path)
+    if Path(config).is_dir():
+        # The folder may have been moved, or be named from elsewhere, since its settings were saved.
+        plain.setdefault("corpus", {})["folder"] = config
     for override in overrides:
         _apply(plain, override)
     return parse(plain)
 
 
 def _find(config: str) -> Path:
-    if config in shipped():
-        return shipped()[config]
     path = Path(config)
     if path.is_dir():
         path = path / SAVED_AS
+    if config in shipped() and not path.is_file():
+        return shipped()[config]
     if not path.is_file():
         known = ", ".join(shipped())
         raise Fatal(f"no configuration {config!r}: give a TOML file, a corpus folder, or one of {known}.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,7 @@ from sampling.allocation import read_allocation, write_allocation
 from sampling.picture import write_picture
 from sampling.regions import write_regions
 from sampling.sample import Sample, write_sample
+from training.config import PretrainConfig
 
 LOCATIONS = "locations.parquet"
 ALLOCATION = "allocation.json"
@@ -86,8 +88,10 @@ def layers(settings: Settings) -> list[Modality]:
 
 
 def check(settings: Settings) -> None:
-    """Refuse what can be refused before any work: unknown modalities, settings that changed under a corpus."""
+    """Refuse what can be refused before any work, so that nothing is written that a correction could not use."""
     layers(settings)
+    run_name(settings)
+    PretrainConfig.from_plain({"inputs": ["any"], **_without_run(settings)})
     settings.refuse_changes()
 
 
@@ -138,8 +142,8 @@ def anchor(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
     counts = read_allocation(folder / ALLOCATION).counts
     rules = AnchorRules(**settings.anchor.model_dump(), size_px=settings.corpus.size_px, seed=settings.corpus.seed)
     anchored = anchoring.anchor(engine, locations, counts, rules, folder / ANCHORS, progress)
-    manifest = Manifest.freeze(_with_splits(settings, anchored.chips), settings.corpus.seed)
     _write_rejected(folder, anchored)
+    manifest = Manifest.freeze(_with_splits(settings, anchored.chips), settings.corpus.seed)
     manifest.write(folder / MANIFEST)
     _say_shortfalls(anchored, progress)
     return said
@@ -157,8 +161,8 @@ def _say_shortfalls(anchored: Anchored, progress: Progress) -> None:
     if lacking:
         strata = ", ".join(f"{name} ({count})" for name, count in sorted(anchored.shortfalls.items())[:5])
         progress.say(
-            f"{lacking} places have no usable scene: {strata}; rejected.parquet says why, "
-            "more years, clouds or sampling.overdraw may fill them."
+            f"{lacking} of the places asked for found no usable scene, in {strata}: rejected.parquet says why; "
+            "more anchor.years, anchor.max_cloud_percent or sampling.overdraw may fill them."
         )
 
 
@@ -171,7 +175,9 @@ def lay_out(settings: Settings) -> Corpus:
     """Create the store for the frozen manifest, or open it; adds arrays of modalities that it lacks."""
     manifest = Manifest.read(settings.folder / MANIFEST)
     bound = catalog.bound(layers(settings), manifest)
-    return Corpus.create(settings.folder, bound, settings.corpus.shard_rows)
+    corpus = Corpus.create(settings.folder, bound, settings.corpus.shard_rows)
+    settings.save()
+    return corpus
 
 
 @dataclass(frozen=True)
@@ -200,9 +206,7 @@ def open_export(settings: Settings, engine: EarthEngine, progress: Progress) -> 
     ]
 
 
-def _work(
-    manifest: Manifest, missing: Mapping[Shard, Sequence[str]], wanted: Mapping[str, Modality]
-) -> preflight.Work:
+def _work(manifest: Manifest, missing: Mapping[Shard, Sequence[str]], wanted: Mapping[str, Modality]) -> preflight.Work:
     return preflight.Work(manifest, {shard: [wanted[name] for name in names] for shard, names in missing.items()})
 
 
@@ -247,16 +251,31 @@ def finalize(settings: Settings, progress: Progress) -> str:
     return f"The report is {report}. Next: {program()} pretrain {settings.folder}"
 
 
+def run_name(settings: Settings) -> str:
+    """The folder of a training run below `runs/`: `pretrain.run`, or the preset's name."""
+    plain = settings.pretrain
+    name = str(plain.get("run", plain.get("preset", "pretrain")))
+    if Path(name).name != name or name in (".", ".."):
+        raise Fatal(f"setting pretrain.run = {name!r} is not allowed: it names a folder below {RUNS}/.")
+    return name
+
+
+def _without_run(settings: Settings) -> dict[str, Any]:
+    return {key: value for key, value in settings.pretrain.items() if key != "run"}
+
+
 def pretrain(settings: Settings, progress: Progress) -> str:
-    """Train on the corpus; the run is kept in `runs/<run>` of the corpus folder."""
+    """Train on the corpus; the run is kept in `runs/<run>` of the corpus folder.
+
+    Without `pretrain.inputs`, the inputs are the layers that are shown in true colour.
+    """
     if find_spec("torch") is None:
         raise Fatal("training needs PyTorch; install it with: pip install 'geocorpus[train]'.")
-    from training.config import PretrainConfig
     from training.train import pretrain as train
 
-    plain = dict(settings.pretrain)
-    run = str(plain.pop("run", plain.get("preset", "pretrain")))
-    result = train(settings.folder, PretrainConfig.from_plain(plain), settings.folder / RUNS / run, progress)
+    pictures = [one.name for one in Corpus.open(settings.folder).modalities.values() if one.display.style == "rgb"]
+    config = PretrainConfig.from_plain({"inputs": pictures, **_without_run(settings)})
+    result = train(settings.folder, config, settings.folder / RUNS / run_name(settings), progress)
     falls = [
         f"    {name:<22}{result.first_losses[name]:>8.3f} to {last:.3f}"
         for name, last in result.last_losses.items()

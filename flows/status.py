@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import stages
+from pipeline import durable
 from pipeline.corpus import MANIFEST, STATISTICS, STORE, Corpus
 from pipeline.errors import Fatal
 from pipeline.location import read_locations
+from pipeline.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,19 @@ def read_status(folder: Path) -> Status:
     located = folder / stages.LOCATIONS
     candidates = len(read_locations(located)) if located.exists() else 0
     if not (folder / STORE / "zarr.json").exists():
-        return Status(str(folder), candidates)
+        chips = len(Manifest.read(folder / MANIFEST)) if (folder / MANIFEST).exists() else 0
+        return Status(str(folder), candidates, chips)
     corpus = Corpus.open(folder)
     spooled = sum(1 for _ in (folder / stages.SPOOL).rglob("[0-9]*.npz"))
     layers = {name: _layer(corpus, name) for name in corpus.modalities}
-    finalized = (folder / STATISTICS).exists()
+    finalized = _finalized(folder, corpus)
     return Status(str(folder), candidates, len(corpus.manifest), len(corpus.shards), spooled, finalized, layers)
+
+
+def _finalized(folder: Path, corpus: Corpus) -> bool:
+    """Whether the published statistics cover every modality that the store has."""
+    published = folder / STATISTICS
+    return published.exists() and set(corpus.modalities) <= set(durable.read_json(published))
 
 
 def _layer(corpus: Corpus, name: str) -> LayerStatus:

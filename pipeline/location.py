@@ -130,7 +130,10 @@ def read_location_table(path: Path) -> gpd.GeoDataFrame:
     """The table of locations, one row each, in file order; raises `Fatal` when it is absent or lacks a column."""
     if not path.exists():
         raise Fatal(f"{path} does not exist; run `geocorpus sample` first.")
-    frame = gpd.read_parquet(path)
+    try:
+        frame = gpd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise Fatal(f"{path} cannot be read as GeoParquet ({error}); delete it and run `geocorpus sample`.") from error
     absent = [field.name for field in fields(Location) if field.name not in frame.columns]
     if absent:
         raise Fatal(f"{path} lacks the columns {', '.join(absent)}; was it written by `geocorpus sample`?")

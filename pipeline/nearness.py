@@ -62,9 +62,7 @@ class NearIndex:
         ]
         return np.concatenate([which for which, _ in found]), np.concatenate([member for _, member in found])
 
-    def _between(
-        self, row_key: NDArray[Any], lon: NDArray[Any], half_deg: NDArray[Any], asking: NDArray[Any]
-    ) -> Pairs:
+    def _between(self, row_key: NDArray[Any], lon: NDArray[Any], half_deg: NDArray[Any], asking: NDArray[Any]) -> Pairs:
         low, high = np.maximum(lon - half_deg, -180.0), np.minimum(lon + half_deg, 180.0)
         some = np.flatnonzero(low <= high)
         first = np.searchsorted(self._keys, row_key[some] + low[some], side="left")

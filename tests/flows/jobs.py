@@ -44,11 +44,12 @@ def reset(url: str) -> None:
     urllib.request.urlopen(urllib.request.Request(f"{url}/sandbox/reset", method="POST")).close()
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    """`python -m flows.cli ARGUMENTS`, running."""
+def start(*arguments: str, group: bool = False) -> subprocess.Popen[str]:
+    """`python -m flows.cli ARGUMENTS`, running; in a process group of its own if asked."""
     return subprocess.Popen(
         [sys.executable, "-m", "flows.cli", *arguments],
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "COLUMNS": "200"},
+        start_new_session=group,
     )  # fmt: skip
 
 

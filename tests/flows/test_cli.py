@@ -57,7 +57,7 @@ def test_a_store_of_another_manifest(tmp_path: Path) -> None:
 def test_an_unwritable_path(tmp_path: Path) -> None:
     points = tmp_path / "points.csv"
     points.write_text("lon,lat\n7.5,45.5\n")
-    said = refused("sample", "demo", "corpus.folder=/proc/geocorpus", f"sampling.points={points}")
+    said = refused("sample", "demo", "corpus.folder=/proc/geocorpus", f"sampling.points={points}", "sampling.regions=")
     assert "cannot write /proc/geocorpus" in said
 
 
@@ -80,6 +80,12 @@ def test_a_sandbox_that_is_not_running(tmp_path: Path) -> None:
     [
         (("sample", "absent.toml"), "no configuration 'absent.toml'"),
         (("sample", "demo", "corpus.foldr=x"), "did you mean 'corpus.folder'"),
+        (("sample", "demo", "anchor.years=[]"), "anchor.years"),
+        (("sample", "demo", "anchor.levels=['l3']"), "anchor.levels"),
+        (("sample", "demo", "split.train=0.5"), "must sum to 1"),
+        (("sample", "demo", "corpus.seed=-1"), "corpus.seed"),
+        (("sample", "demo", "pretrain.stepz=3"), "did you mean 'pretrain.steps'"),
+        (("sample", "demo", "pretrain.run=../evil"), "pretrain.run"),
         (("status", "/nowhere"), "there is no corpus in /nowhere"),
         (("anchor", "demo", "corpus.folder=/nowhere", "source.url=http://127.0.0.1:9"), "http://127.0.0.1:9"),
         (("pretrain", "demo", "corpus.folder=/nowhere"), "there is no corpus in /nowhere"),
@@ -94,7 +100,7 @@ def test_wrong_words(arguments: tuple[str, ...], words: str) -> None:
 def test_settings_cannot_change_under_a_corpus(tmp_path: Path) -> None:
     points = tmp_path / "points.csv"
     points.write_text("lon,lat\n7.5,45.5\n-60.1,-3.2\n")
-    ours = ("demo", f"corpus.folder={tmp_path / 'c'}", f"sampling.points={points}")
+    ours = ("demo", f"corpus.folder={tmp_path / 'c'}", f"sampling.points={points}", "sampling.regions=")
     assert geocorpus("sample", *ours).returncode == 0
     assert "corpus.seed = 0, not 5" in refused("sample", *ours, "corpus.seed=5")
     assert "candidates" in geocorpus("status", str(tmp_path / "c")).stdout
@@ -105,3 +111,24 @@ def test_a_prefect_api_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.
     said = refused("sample", "demo", f"corpus.folder={tmp_path / 'c'}", "source.url=http://127.0.0.1:9")
     assert "the configured Prefect API http://127.0.0.1:9/api does not answer" in said
     assert nothing_in(tmp_path / "c")
+
+
+def sampled(folder: Path, points: Path) -> tuple[str, ...]:
+    points.write_text("lon,lat\n7.5,45.5\n-60.1,-3.2\n")
+    ours = (f"sampling.points={points}", "sampling.regions=")
+    assert geocorpus("sample", "demo", f"corpus.folder={folder}", *ours).returncode == 0
+    return ours
+
+
+def test_a_folder_is_itself_wherever_it_was_made(tmp_path: Path) -> None:
+    sampled(tmp_path / "before", tmp_path / "points.csv")
+    (tmp_path / "before").rename(tmp_path / "after")
+    assert geocorpus("sample", str(tmp_path / "after")).returncode == 0
+    assert not (tmp_path / "before").exists()
+    assert "2 candidates" in geocorpus("status", str(tmp_path / "after")).stdout
+
+
+def test_a_damaged_table_is_named(tmp_path: Path) -> None:
+    sampled(tmp_path / "c", tmp_path / "points.csv")
+    (tmp_path / "c" / "locations.parquet").write_bytes(b"PAR1 half a file")
+    assert "locations.parquet cannot be read" in refused("status", str(tmp_path / "c"))

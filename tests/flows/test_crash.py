@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
+import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.flows.jobs import STAGES, counters, differences, geocorpus, reset, run_stages, sandbox, snapshot, start
@@ -26,6 +30,7 @@ class Job:
     """A small job: its settings for a folder, and what an uninterrupted run made and cost."""
 
     url: str
+    folder: Path
     whole: dict[str, bytes]
     pixel_requests: int
 
@@ -46,7 +51,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
     folder = tmp_path_factory.mktemp("whole") / "corpus"
     with sandbox("--latency", str(LATENCY_S)) as url:
         run_stages(settings(url, folder))
-        yield Job(url, snapshot(folder), counters(url)["requests"]["image:computePixels"])
+        yield Job(url, folder, snapshot(folder), counters(url)["requests"]["image:computePixels"])
 
 
 def run_killing(stage: str, overrides: list[str], chance: random.Random, longest_s: float) -> int:
@@ -160,3 +165,45 @@ def test_the_build_flow_killed_and_run_again(job: Job, tmp_path: Path, monkeypat
     assert outcome.returncode == 0, outcome.stderr
     assert "report.html" in outcome.stdout
     assert differences(snapshot(folder), job.whole) == []
+
+
+@pytest.mark.parametrize("stage", ["export", "build"])
+def test_ctrl_c_ends_everything_at_once(job: Job, tmp_path: Path, stage: str) -> None:
+    """SIGINT to the whole process group, as a terminal sends it, while our own sandbox and servers run."""
+    folder = tmp_path / "corpus"
+    ours = [one for one in job.overrides(folder) if not one.startswith("source.url")] + ["source.sandbox_latency_s=1"]
+    if stage == "export":
+        run_stages(ours, ("sample", "anchor"))
+    process = start(stage, "demo", *ours, group=True)
+    wait_for(lambda: len(children_of(process.pid)) > 0 and (folder / "config.toml").exists(), process)
+    time.sleep(2)
+    children = children_of(process.pid)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "stopped; run the same command again" in errors and "Traceback" not in errors
+    assert descendants_gone(children, within_s=20)
+
+
+def wait_for(met: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Until `met`; the process must not end before."""
+    while not met():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+
+
+def test_build_and_the_stages_make_the_same_corpus_of_points(job: Job, tmp_path: Path) -> None:
+    points = tmp_path / "points.csv"
+    locations = pd.read_parquet(job.folder / "locations.parquet")
+    locations[["lon", "lat"]].head(3).to_csv(points, index=False)
+    made = []
+    for name in ("stages", "build"):
+        ours = [*job.overrides(tmp_path / name / "c"), f"sampling.points={points}"]
+        if name == "build":
+            assert geocorpus("build", "demo", *ours).returncode == 0
+        else:
+            run_stages(ours)
+        made.append(snapshot(tmp_path / name / "c"))
+    assert differences(*made) == []
+    biomes = pd.read_parquet(tmp_path / "build" / "c" / "locations.parquet")["biome"]
+    assert (biomes > 0).all()

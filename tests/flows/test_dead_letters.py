@@ -20,6 +20,7 @@ def fail_next(url: str, count: int) -> None:
 
 def test_what_was_given_up_is_said_listed_and_taken_up_again(tmp_path: Path) -> None:
     with sandbox() as url:
+
         def settings(name: str) -> list[str]:
             return [
                 f"corpus.folder={tmp_path / name / 'c'}", f"source.url={url}", "source.attempts=1", "corpus.size_px=16",
