@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyproj import Geod
 
 from pipeline.errors import Fatal
-from sampling.points import read_lonlat
+from sampling.points import read_lonlat, read_names
 from sampling.regions import Regions, prepare_areas
 
 _CORNERS = 90
@@ -23,13 +23,14 @@ def read_discs(path: Path, radius_km: float) -> Regions:
     """A region of `radius_km` round each point of a table (see `read_lonlat`); raises `Fatal` for a bad table."""
     if not 0 < radius_km <= 5000:
         raise Fatal(f"sampling.radius_km must lie between 0 and 5000, not {radius_km}.")
-    return discs(read_lonlat(path), radius_km, str(path))
+    return discs(read_lonlat(path), radius_km, str(path), read_names(path))
 
 
-def discs(lonlat: NDArray[Any], radius_km: float, source: str) -> Regions:
+def discs(lonlat: NDArray[Any], radius_km: float, source: str, names: list[str] | None = None) -> Regions:
     """Geodesic discs round points (n, 2) in degrees, straight between 90 points of the circle."""
     outlines = [_disc(lon, lat, radius_km) for lon, lat in lonlat.tolist()]
-    return prepare_areas(gpd.GeoDataFrame(geometry=outlines, crs="EPSG:4326"), source)
+    columns = {"name": names} if names else {}
+    return prepare_areas(gpd.GeoDataFrame(columns, geometry=outlines, crs="EPSG:4326"), source)
 
 
 def _disc(lon_deg: float, lat_deg: float, radius_km: float) -> shapely.Polygon:

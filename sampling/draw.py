@@ -38,8 +38,9 @@ def sizes() -> Iterator[int]:
 class Drawn:
     """Candidates in order of preference within each stratum: `row` (n,) of the region and `lonlat` (n, 2).
 
-    `allocation` says how many of each stratum are to be filled; `refused` counts candidates passed over, as (reason,
-    region); `full` (regions,) marks strata that had no room for their share, which went to others.
+    `allocation` says how many of each stratum are to be filled; `refused` counts by reason, for each region, candidates
+    that were passed over before the last one taken (all that were tried where a region is full); `full` (regions,)
+    marks strata that had no room for their share, which went to others.
     """
 
     row: NDArray[np.int64]
@@ -78,7 +79,6 @@ class _Field:
     terms: Terms
     taken: NDArray[np.int64] = field(init=False)
     full: NDArray[np.bool_] = field(init=False)
-    refused: dict[str, NDArray[np.int64]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         frame = self.regions.frame
@@ -87,9 +87,13 @@ class _Field:
             for polygon, stratum in zip(frame.geometry.array, frame["stratum"], strict=True)
         ]
         self._ground = None if self.terms.may_overlap else Ground(self.terms.side_m)
-        self._rows: list[NDArray[np.int64]] = []
+        # Pieces of what was taken and, by reason, of what was refused; a serial number counts a stratum's candidates.
+        self._rows: list[NDArray[np.int32]] = []
+        self._serials: list[NDArray[np.int32]] = []
         self._places: list[NDArray[np.float64]] = []
+        self._refused: dict[str, list[tuple[NDArray[np.int32], NDArray[np.int32]]]] = {}
         count = len(self.regions)
+        self._tried = np.zeros(count, dtype=np.int32)
         self.taken = np.zeros(count, dtype=np.int64)
         self.full = ~self.weights.used
         # Of the present window, and of the last round: how many were tried and how many found room.
@@ -127,28 +131,42 @@ class _Field:
         count = np.ceil(lacking * np.minimum(_SURPLUS / rate, _LARGEST_FACTOR)).astype(np.int64)
         rows = np.flatnonzero(count)
         places = np.concatenate([self._streams[row].take(int(count[row])) for row in rows])
-        row = np.repeat(rows, count[rows])
+        row = np.repeat(rows, count[rows]).astype(np.int32)
+        rank = np.arange(len(row)) - np.repeat(np.cumsum(count[rows]) - count[rows], count[rows])
         # Strata take turns, each at its own pace, so that none is served before its neighbour.
-        turn = np.concatenate([(np.arange(count[row]) + 0.5) / count[row] for row in rows])
-        order = np.lexsort((row, turn))
-        self._admit(row[order], places[order], count)
+        order = np.lexsort((row, (rank + 0.5) / count[row]))
+        serial = (self._tried[row] + rank).astype(np.int32)
+        self._tried += count.astype(np.int32)
+        found = self._admit(row[order], serial[order], places[order])
+        self._count(count, np.bincount(found, minlength=len(count)))
 
-    def _admit(self, row: NDArray[np.int64], places: NDArray[np.float64], count: NDArray[np.int64]) -> None:
+    def _admit(
+        self, row: NDArray[np.int32], serial: NDArray[np.int32], places: NDArray[np.float64]
+    ) -> NDArray[np.int32]:
+        """Take what the terms and the ground allow; the region (m,) of each."""
         kept = np.ones(len(row), dtype=bool)
         for reason, wrong in self.terms.refusals(places):
-            self._refuse(reason, row[kept & wrong])
+            self._refuse(reason, row[kept & wrong], serial[kept & wrong])
             kept &= ~wrong
         if self._ground is not None:
             free = self._ground.settle(places[kept])
-            self._refuse(OVERLAP, row[kept][~free])
+            self._refuse(OVERLAP, row[kept][~free], serial[kept][~free])
             kept[kept] = free
         self._rows.append(row[kept])
+        self._serials.append(serial[kept])
         self._places.append(places[kept])
-        self._count(count, np.bincount(row[kept], minlength=len(count)))
+        return row[kept]
 
-    def _refuse(self, reason: str, row: NDArray[np.int64]) -> None:
-        tally = self.refused.setdefault(reason, np.zeros(len(self.taken), dtype=np.int64))
-        tally += np.bincount(row, minlength=len(tally))
+    def _refuse(self, reason: str, row: NDArray[np.int32], serial: NDArray[np.int32]) -> None:
+        self._refused.setdefault(reason, []).append((row, serial))
+
+    def _refused_before(self, last: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        """By reason, how many candidates of each region were refused before its serial number `last`."""
+        found = {}
+        for reason, parts in self._refused.items():
+            row, serial = (np.concatenate(one) for one in zip(*parts, strict=True))
+            found[reason] = np.bincount(row[serial < last[row]], minlength=len(last))
+        return found
 
     def _count(self, tried: NDArray[np.int64], found: NDArray[np.int64]) -> None:
         self.taken += found
@@ -164,7 +182,11 @@ class _Field:
         order = np.argsort(row, kind="stable")
         ranks = np.arange(len(row)) - np.searchsorted(row[order], row[order])
         chosen = order[ranks < wanted[row[order]]]
+        last = np.zeros(len(wanted), dtype=np.int64)
+        np.maximum.at(last, row[chosen], np.concatenate(self._serials)[chosen])
+        last[self.full] = np.iinfo(np.int64).max
         due = allocate(self.regions, allocation.total, self.weights)
         less = [given.count < share.count for given, share in zip(allocation.quotas, due.quotas, strict=True)]
-        return Drawn(row[chosen], places[chosen], allocation, self.refused, self.full & np.array(less))
+        refused = self._refused_before(last)
+        return Drawn(row[chosen].astype(np.int64), places[chosen], allocation, refused, self.full & np.array(less))
 

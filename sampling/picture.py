@@ -26,6 +26,7 @@ _SPLIT_COLOURS = {"train": "#4477aa", "val": "#ddaa33", "test": "#bb5566"}
 _DENSITY = "viridis_r"
 _FEW = 4000  # So many points are drawn as such; more as density.
 _MOST_BARS = 16
+_MOST_DETAILS = 12
 _OUTLINE_DEG = 0.2
 # Areas that cover less of the globe than this are drawn larger, in plain degrees.
 _SMALL_DEG = 60.0
@@ -48,7 +49,11 @@ def draw_picture(sample: Sample, regions: Regions | None) -> Figure:
         f"{len(chosen):,} locations in {chosen['stratum'].nunique():,} strata",
         x=0.03, ha="left", fontsize=17, color=_INK, weight="bold",
     )  # fmt: skip
-    _map(figure, figure.add_axes((0.02, 0.385, 0.93, 0.56)), chosen, regions)
+    if _are_small(chosen):
+        _map(figure, figure.add_axes((0.01, 0.39, 0.43, 0.53)), chosen, regions)
+        _details(figure, chosen)
+    else:
+        _map(figure, figure.add_axes((0.02, 0.385, 0.93, 0.56)), chosen, regions)
     # Left of the bars their names need room.
     _bars(figure.add_axes((0.285, 0.05, 0.215, 0.3)), chosen)
     _words(figure.add_axes((0.53, 0.05, 0.46, 0.315)), sample, chosen)
@@ -73,13 +78,47 @@ def _map(figure: Figure, axes: Axes, chosen: pd.DataFrame, regions: Regions | No
     if regions is not None:
         _outlines(axes, regions)
     xy = equal_earth(lonlat)
-    if len(xy) <= _FEW:
+    if len(xy) <= _FEW or _are_small(chosen):
         _dots(axes, xy, np.asarray(chosen["split"].astype(str)))
     else:
         _density(figure, axes, xy)
     if frame is not None:
         axes.set_xlim(frame[0], frame[2])
         axes.set_ylim(frame[1], frame[3])
+
+
+def _are_small(chosen: pd.DataFrame) -> bool:
+    """Whether the strata are a few small areas, far from each other: then each is drawn for itself."""
+    if not 2 <= chosen["stratum"].nunique() <= _MOST_DETAILS:
+        return False
+    spans = chosen.groupby("stratum", observed=True)["lat"].agg(np.ptp)
+    whole = max(np.ptp(chosen["lat"]), np.ptp(chosen["lon"]))
+    return bool(spans.max() < _SMALL_DEG / 2 and whole > 3 * spans.max())
+
+
+def _details(figure: Figure, chosen: pd.DataFrame) -> None:
+    """A small map of each stratum, its places in the colours of their splits."""
+    parts = list(chosen.groupby("stratum", observed=True))
+    columns = min(4, len(parts))
+    rows = -(-len(parts) // columns)
+    grid = figure.add_gridspec(rows, columns, left=0.46, right=0.985, top=0.9, bottom=0.42, wspace=0.08, hspace=0.25)
+    for at, (_, part) in enumerate(parts):
+        _detail(figure.add_subplot(grid[at // columns, at % columns]), part)
+
+
+def _detail(axes: Axes, part: pd.DataFrame) -> None:
+    # Longitudes beyond the antimeridian follow on those before it.
+    lon = np.unwrap(np.asarray(part["lon"]), period=360)
+    lat = np.asarray(part["lat"])
+    axes.set_aspect(1 / np.cos(np.radians(np.clip(lat.mean(), -85, 85))))
+    colours = [_SPLIT_COLOURS[str(name)] for name in part["split"]]
+    axes.scatter(lon, lat, s=float(np.clip(9000 / len(part), 0.7, 14)), c=colours, linewidths=0)
+    title = textwrap.shorten(str(part["ecoregion_name"].iloc[0]), 24, placeholder=" ...")
+    axes.set_title(f"{title}\n{len(part):,}", fontsize=9.5, color=_INK)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_color(_LINE)
 
 
 def _frame(lonlat: NDArray[Any]) -> tuple[float, float, float, float] | None:
@@ -124,10 +163,9 @@ def _in_sheet(lonlat: NDArray[Any]) -> list[NDArray[Any]]:
 def _dots(axes: Axes, xy: NDArray[Any], split: NDArray[Any]) -> None:
     size = float(np.clip(9000 / max(len(xy), 1), 4, 40))
     for name in SPLITS:
-        rows = split == name
-        style: dict[str, Any] = {"s": size, "c": _SPLIT_COLOURS[name], "linewidths": 0, "alpha": 0.85, "zorder": 3, "label": name}
-        axes.scatter(xy[rows, 0], xy[rows, 1], **style)
-    axes.legend(loc="lower left", frameon=False, fontsize=10, labelcolor=_INK)
+        x, y = xy[split == name].T
+        axes.scatter(x, y, s=size, c=_SPLIT_COLOURS[name], linewidths=0, alpha=0.85, zorder=3, label=name)
+    axes.legend(loc="lower left", frameon=False, fontsize=10, labelcolor=_INK, markerscale=max(1.0, 4 / size**0.5))
 
 
 def _density(figure: Figure, axes: Axes, xy: NDArray[Any]) -> None:
@@ -161,7 +199,7 @@ def _bars(axes: Axes, chosen: pd.DataFrame) -> None:
     for y, total in enumerate(left):
         axes.text(total, y, f" {int(total):,}", va="center", fontsize=8.5, color=_SOFT)
     axes.set_xlim(0, max(left.max(initial=1), 1) * 1.16)
-    axes.set_ylim(-0.6, max(len(counts), 5) - 0.4)
+    axes.set_ylim(len(counts) - max(len(counts), 7) - 0.6, len(counts) - 0.4)
     axes.set_title(title, loc="left", fontsize=11.5, color=_INK, weight="bold")
     axes.tick_params(axis="y", labelsize=8.5, colors=_INK, length=0)
     axes.set_xticks([])

@@ -54,9 +54,9 @@ def test_files_of_any_kind_and_crs(tmp_path: Path) -> None:
 
 
 def test_refusals(tmp_path: Path) -> None:
-    gpd.GeoDataFrame(geometry=[Point(0, 0)]).to_file(tmp_path / "bare.shp")
-    with pytest.raises(Fatal, match="bare.shp has no CRS"):
-        read_exclusion([tmp_path / "bare.shp"], 0, 1280)
+    gpd.GeoDataFrame(geometry=[Point(0, 0)]).to_parquet(tmp_path / "bare.parquet")
+    with pytest.raises(Fatal, match="bare.parquet has no CRS"):
+        read_exclusion([tmp_path / "bare.parquet"], 0, 1280)
     with pytest.raises(Fatal, match="none.gpkg does not exist"):
         read_exclusion([tmp_path / "none.gpkg"], 0, 1280)
     gpd.GeoDataFrame(geometry=[None], crs=4326).to_file(tmp_path / "empty.gpkg")
