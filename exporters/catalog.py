@@ -34,6 +34,13 @@ def modalities(names: Sequence[str] | None = None, files: Iterable[Path] = ()) -
     return [known[name] for name in chosen]
 
 
+def of_file(path: Path) -> list[Modality]:
+    """The layers that one file defines; raises `Fatal` as `modalities` does."""
+    own = _layers(_from_file(path))
+    modalities([], [path])
+    return own
+
+
 def bound(chosen: Iterable[Modality], manifest: Manifest) -> list[Modality]:
     """The layers completed from the manifest: what `Corpus.create` and `export` are to be given."""
     return [_keeping_source(modality, manifest) for modality in chosen]
