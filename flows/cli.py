@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 
 from flows.modality_commands import modality_app
-from flows.modality_commands import modality_app
 from flows.offline import api_configured
 from flows.settings import load
 from pipeline.errors import Fatal, GeocorpusError
@@ -24,7 +23,6 @@ app = typer.Typer(
 )  # fmt: skip
 sandbox_app = typer.Typer(no_args_is_help=True, help="The built-in local Earth Engine.")
 app.add_typer(sandbox_app, name="sandbox")
-app.add_typer(modality_app, name="modality")
 app.add_typer(modality_app, name="modality")
 
 Config = Annotated[str, typer.Argument(help="A TOML file, a corpus folder, or a shipped configuration: demo, mmearth.")]
