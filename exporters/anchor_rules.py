@@ -19,7 +19,11 @@ _MARGIN_M = 100.0  # snapping to the lattice, the scale of UTM off its meridian,
 
 @dataclass(frozen=True)
 class AnchorRules:
-    """Which scenes may serve. Part files and choices depend on everything here but `batch`."""
+    """Which scenes may serve. Part files and choices depend on everything here but `batch`.
+
+    A grid is in its scene's UTM zone, so that pixels stay as they are; with `own_zone` in the location's, so that
+    tiles that were laid side by side stay so where a scene of the neighbouring zone serves one of them.
+    """
 
     years: tuple[int, ...] = (2017, 2018, 2019, 2020)
     max_cloud_percent: float = 10.0
@@ -28,6 +32,7 @@ class AnchorRules:
     size_px: int = 128
     batch: int = 200
     seed: int = 0
+    own_zone: bool = False
 
     def __post_init__(self) -> None:
         strange = sorted(set(self.levels) - set(scenes.OPTICAL))

@@ -19,7 +19,7 @@ from exporters.expressions import ORBIT_PASSES
 from pipeline import durable
 from pipeline.chip import Acquisition, Chip, Scene
 from pipeline.errors import Fatal
-from pipeline.grid import Grid, mgrs_crs
+from pipeline.grid import Grid, mgrs_crs, utm_crs
 from pipeline.location import Location
 
 _ERROR_M = 1.0  # without one, Earth Engine may refuse to compare geometries of different projections
@@ -207,7 +207,8 @@ def _nearest(date_ms: float, candidates: Sequence[Candidate]) -> dict[str, Any] 
 def _outcome(location: Location, kept: Mapping[str, Any], rules: AnchorRules) -> Outcome:
     if "reason" in kept:
         return Rejected(location, kept["reason"])
-    grid = Grid.around(location.lonlat, mgrs_crs(kept["anchor"]["tile"]), rules.size_px)
+    crs = utm_crs(location.lonlat) if rules.own_zone else mgrs_crs(kept["anchor"]["tile"])
+    grid = Grid.around(location.lonlat, crs, rules.size_px)
     scene = _scene(scenes.OPTICAL[kept["level"]], kept["anchor"])
     passes = {orbit_pass: _radar_scene(kept[orbit_pass]) for orbit_pass in ORBIT_PASSES}
     return Chip(location, grid, Acquisition(scene, kept["level"], **passes))

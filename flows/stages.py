@@ -140,7 +140,8 @@ def anchor(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
         return said
     locations = read_locations(folder / LOCATIONS)
     counts = read_allocation(folder / ALLOCATION).counts
-    rules = AnchorRules(**settings.anchor.model_dump(), size_px=settings.corpus.size_px, seed=settings.corpus.seed)
+    corpus, own_zone = settings.corpus, settings.sampling.strategy == sampling_plan.TILES
+    rules = AnchorRules(**settings.anchor.model_dump(), size_px=corpus.size_px, seed=corpus.seed, own_zone=own_zone)
     anchored = anchoring.anchor(engine, locations, counts, rules, folder / ANCHORS, progress)
     _write_rejected(folder, anchored)
     manifest = Manifest.freeze(_with_splits(settings, anchored.chips), settings.corpus.seed)

@@ -14,7 +14,7 @@ from exporters import anchoring
 from exporters.anchor_rules import AnchorRules, Candidate, Draw
 from exporters.anchoring import anchor
 from exporters.client import Connection, connect
-from exporters.scouting import BATCHES_AT_ONCE, Rejected
+from exporters.scouting import BATCHES_AT_ONCE, Rejected, _outcome
 from pipeline.chip import Chip
 from pipeline.errors import Fatal, Transient
 from pipeline.grid import Grid
@@ -57,6 +57,14 @@ def test_grids_lie_on_the_tiles_lattice_and_inside_the_scene(engine, tmp_path):
     for each in found.chips:
         assert each.grid == Grid.around(each.location.lonlat, tiny_earth.CRS, 12)
         assert each.acquisition.anchor.asset_id.endswith(tiny_earth.TILE)
+
+
+def test_tiles_stay_in_their_own_zone_where_a_neighbouring_scene_serves():
+    place = Location("border", 11.99, 45.0)
+    scene = {"index": "20180101T100000_20180101T100000_T33TTL", "time_ms": 1.515e12, "tile": "33TTL"}
+    kept = {"level": "l2a", "anchor": scene, "ascending": None, "descending": None}
+    found = {own: _outcome(place, kept, replace(RULES, own_zone=own)).grid.crs for own in (False, True)}
+    assert found == {False: "EPSG:32633", True: "EPSG:32632"}
 
 
 def test_the_first_drawn_year_with_a_scene_serves(engine, tmp_path):
