@@ -81,7 +81,8 @@ def corpus(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpu
     index = write_index(folder, shared_data / "scenes")
     with sandbox("--rasters", str(shared_data / "scenes"), "--index", str(index), "--no-planet") as url:
         run_stages([
-            f"corpus.folder={folder / 'c'}", f"source.url={url}", f"sampling.points={points}", "sampling.regions=", "sampling.may_overlap=true",
+            f"corpus.folder={folder / 'c'}", f"source.url={url}", f"sampling.points={points}",
+            "sampling.regions=", "sampling.may_overlap=true",
             f"corpus.size_px={SIZE_PX}", f"corpus.modalities={list(LAYERS)}", f"corpus.modality_files=['{DEM_FILE}']",
             "corpus.shard_rows=4", "anchor.years=[2017, 2020, 2023]",
             "split.train=1.0", "split.val=0.0", "split.test=0.0",
