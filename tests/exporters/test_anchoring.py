@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporters import anchoring
+from exporters import anchoring, scouting
 from exporters.anchor_rules import AnchorRules, Candidate, Draw
 from exporters.anchoring import anchor
 from exporters.client import Connection, connect
-from exporters.scouting import BATCHES_AT_ONCE, Rejected, _outcome
+from exporters.scouting import BATCHES_AT_ONCE, Rejected
 from pipeline.chip import Chip
 from pipeline.errors import Fatal, Transient
 from pipeline.grid import Grid
@@ -63,7 +63,7 @@ def test_tiles_stay_in_their_own_zone_where_a_neighbouring_scene_serves():
     place = Location("border", 11.99, 45.0)
     scene = {"index": "20180101T100000_20180101T100000_T33TTL", "time_ms": 1.515e12, "tile": "33TTL"}
     kept = {"level": "l2a", "anchor": scene, "ascending": None, "descending": None}
-    found = {own: _outcome(place, kept, replace(RULES, own_zone=own)).grid.crs for own in (False, True)}
+    found = {own: scouting._outcome(place, kept, replace(RULES, own_zone=own)).grid.crs for own in (False, True)}
     assert found == {False: "EPSG:32633", True: "EPSG:32632"}
 
 
