@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -42,6 +42,14 @@ class PixelGrid:
     transform: tuple[float, float, float, float, float, float]
     width: int
     height: int
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # A request looks pixels up by grid hundreds of times.
+        return hash((self.crs, self.transform, self.width, self.height))
 
     @property
     def shape(self) -> tuple[int, int]:

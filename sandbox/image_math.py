@@ -45,6 +45,8 @@ def byte_type(left: np.dtype[Any], right: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _divide(left: Array, right: Array) -> Array:
+    if np.all(right):
+        return np.asarray(np.asarray(left, np.float64) / right)
     safe = np.where(right == 0, 1, right)
     return np.where(right == 0, 0.0, np.asarray(left, np.float64) / safe)
 

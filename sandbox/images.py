@@ -279,7 +279,9 @@ def saturated(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         return values.astype(dtype)
     limits = np.iinfo(dtype)
     if values.dtype.kind == "f":
-        values = np.nan_to_num(np.trunc(values.astype(np.float64)), nan=0.0, posinf=2.0**63, neginf=-(2.0**63))
+        values = np.trunc(values.astype(np.float64))
+        if not np.isfinite(values).all():
+            values = np.nan_to_num(values, nan=0.0, posinf=2.0**63, neginf=-(2.0**63))
         return _clip_float(values, limits).astype(dtype)
     return np.clip(values, *_shared_limits(values.dtype, limits)).astype(dtype)
 

@@ -71,7 +71,7 @@ def _rounded(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
 def interpolated(mode: str, values: NDArray[Any], valid: NDArray[np.bool_], mapping: Mapping) -> Pixels:
     """Bilinear or bicubic; every tap of `mapping` must lie inside `values`."""
     if not valid.all():
-        return _partly_valid(values, valid, _stencil(mode, mapping, values.shape[1]))
+        return _masked(values, valid, _stencil(mode, mapping, values.shape[1]))
     if mapping.columns.shape[0] == 1 and mapping.rows.shape[1] == 1:
         total = _separable(mode, values, mapping)
     else:
@@ -91,6 +91,28 @@ def _make_stencil(mode: str, mapping: Mapping, width: int) -> Iterator[_Tap]:
     for row, row_weight in _taps(mode, mapping.rows):
         for column, column_weight in columns:
             yield row * width + column, row_weight * column_weight
+
+
+def _masked(values: NDArray[Any], valid: NDArray[np.bool_], stencil: Iterable[_Tap]) -> Pixels:
+    """As if all were valid, but where a position looks at a pixel that is not."""
+    taps = list(stencil)
+    missing = ~valid.ravel()
+    touched = missing.take(taps[0][0])
+    for place, _ in taps[1:]:
+        touched |= missing.take(place)
+    where = np.flatnonzero(touched)
+    if 2 * where.size > touched.size:
+        return _partly_valid(values, valid, taps)
+    result = _rounded(_gathered(np.where(valid, values, values.dtype.type(0)), taps), values.dtype)
+    known = np.ones(result.shape, np.bool_)
+    if where.size:
+        edge = [(_picked(place, where, result), _picked(weight, where, result)) for place, weight in taps]
+        result.ravel()[where], known.ravel()[where] = _partly_valid(values, valid, edge)
+    return result, known
+
+
+def _picked(part: NDArray[Any], where: NDArray[np.intp], like: NDArray[Any]) -> NDArray[Any]:
+    return np.broadcast_to(part, like.shape).ravel().take(where)
 
 
 def _partly_valid(values: NDArray[Any], valid: NDArray[np.bool_], stencil: Iterable[_Tap]) -> Pixels:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +47,12 @@ def _usual_and_rival(ground: Ground) -> tuple[NDArray[np.uint8], NDArray[np.uint
 
 def is_labelled(scene: Scene, seed: int) -> bool:
     """Whether Dynamic World ran: clear enough, and not in the few tile-years that it lacks."""
-    year = moment(scene.start_ms).year
-    missing = hash_int(seed, scene.tile.epsg, scene.tile.east, scene.tile.north, year, 41) % 1000 < 25
-    return scene.cloudy_percent <= _MAX_CLOUD and not missing
+    return scene.cloudy_percent <= _MAX_CLOUD and not _is_missing(scene.tile, moment(scene.start_ms).year, seed)
+
+
+@lru_cache(maxsize=4096)
+def _is_missing(tile: Tile, year: int, seed: int) -> bool:
+    return hash_int(seed, tile.epsg, tile.east, tile.north, year, 41) % 1000 < 25
 
 
 class Labels:

@@ -34,7 +34,8 @@ class Months:
         self._seed, self._world, self._noise = seed, world, noise
         self._month = lru_cache(maxsize=1024)(self._make_month)
         self._climate = _kept_if_small(self._climate_of)
-        self._weather = _kept_if_small(self._weather_of)
+        self._years = lru_cache(maxsize=4096)(self._weather_of)
+        self._wave = _kept_if_small(_wave_of)
 
     def find(self, query: Query) -> list[StoredImage]:
         """The months that start in the period."""
@@ -67,10 +68,9 @@ class Months:
         return StoredImage(f"{COLLECTION}/{year}{month:02d}", bands, properties)
 
     def _paint(self, name: str, year: int, month: int, window: Window) -> tuple[Values, Valid | None]:
-        climate, weather = self._climate(window), self._weather(window, year, month)
-        _, lat = _lonlat(window)
+        climate, wave = self._climate(window), self._wave(window, month)
+        weather = self._weather(window, year, month)
         land = climate[_C["height_m"]] > 0
-        wave = -np.cos(2 * np.pi * ((month - 0.5) / 12 - 0.045 + np.where(lat < 0, 0.5, 0.0))).astype(np.float32)
         if name == "total_precipitation_sum":
             return self._rain(climate, wave, weather[1]), land
         return self._temperature(name, climate, wave, weather[0]), land
@@ -78,12 +78,20 @@ class Months:
     def _climate_of(self, window: Window) -> F32:
         return self._world.sample(*_lonlat(window))
 
-    def _weather_of(self, window: Window, year: int, month: int) -> F32:
+    def _weather(self, window: Window, year: int, month: int) -> F32:
         """Two fields of deviation 1 that belong to the month: warm or cold, wet or dry."""
+        if window.width * window.height <= _KEPT_CELLS:
+            # Most look at a whole year of one place, and twelve months at once cost little more than one.
+            return np.asarray(self._years(window, year, 1, 12)[month - 1])
+        return np.asarray(self._weather_of(window, year, month, 1)[0])
+
+    def _weather_of(self, window: Window, year: int, month: int, months: int) -> F32:
+        """The fields of consecutive months (months, 2, height, width)."""
         lon, lat = _lonlat(window)
         places = earth_centred(lon, lat).reshape(3, -1)
-        seeds = self._seed * 13 + (year * 12 + month) * 2 + np.array([0, 1])
-        return self._noise.smooth(places, np.array([2.1e6, 1.4e6]), seeds).reshape(2, *lon.shape)
+        seeds = self._seed * 13 + (year * 12 + month) * 2 + np.arange(2 * months)
+        fields = self._noise.smooth(places, np.tile([2.1e6, 1.4e6], months), seeds)
+        return fields.reshape(months, 2, *lon.shape)
 
     def _temperature(self, name: str, climate: F32, wave: F32, anomaly: F32) -> F32:
         height = np.maximum(climate[_C["height_m"]], 0)
@@ -103,6 +111,12 @@ def _lonlat(window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     columns = np.arange(window.column, window.column + window.width, dtype=np.float64)
     rows = np.arange(window.row, window.row + window.height, dtype=np.float64)
     return _LATTICE.lonlat(columns, rows)
+
+
+def _wave_of(window: Window, month: int) -> F32:
+    """The month's warmth, -1 in the coldest and 1 in the warmest of the hemisphere."""
+    _, lat = _lonlat(window)
+    return -np.cos(2 * np.pi * ((month - 0.5) / 12 - 0.045 + np.where(lat < 0, 0.5, 0.0))).astype(np.float32)
 
 
 def _kept_if_small(make: Callable[..., F32]) -> Callable[..., F32]:

@@ -162,7 +162,7 @@ class Surface:
         """Fields of exactly `window`; neighbours within a few pixels come from the same kept window."""
         with self._lock:
             value = self._kept.get((lattice, window))
-            wider = value or next((g for k, g in self._wide.items() if k[0] == lattice and holds(k[1], window)), None)
+            wider = value or next((g for k, g in self._wide.items() if holds(k[1], window) and k[0] == lattice), None)
         if value is not None:
             return value
         value = wider.cut(window) if wider else self._made(lattice, window)
@@ -178,7 +178,7 @@ class Surface:
             return self._ground(first_quarters(lattice), window)
         wanted = Window(window.column * 2, window.row * 2, window.width * 2, window.height * 2)
         with self._lock:
-            wider = next((g for k, g in self._wide.items() if k[0] == fine and holds(k[1], wanted)), None)
+            wider = next((g for k, g in self._wide.items() if holds(k[1], wanted) and k[0] == fine), None)
         return (wider or self._widened(fine, wanted)).every_other(window)
 
     def _widened(self, lattice: Lattice, window: Window) -> Ground:
@@ -193,7 +193,7 @@ class Surface:
     def height_m(self, lattice: Lattice, window: Window) -> F32:
         """Metres above the sea (negative below it) at pixel centres; a slope asks for a pixel more all round."""
         with self._lock:
-            found = next((k for k in self._heights if k[0] == lattice and holds(k[1], window)), None)
+            found = next((k for k in self._heights if holds(k[1], window) and k[0] == lattice), None)
             height = self._heights[found] if found else None
         wide = found[1] if found else widened(window, 2)
         if height is None:

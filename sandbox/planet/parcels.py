@@ -6,6 +6,7 @@ Districts are cells of about 5 km in rows of latitude, a whole number of them ar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from sandbox.planet.noise import hash_words
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+T = TypeVar("T", bound=np.generic)
 
 _DEGREE_M = 111_320.0
 _ROW_DEG = 0.045
@@ -41,10 +43,10 @@ class Parcels:
 
 def parcels_of(seed: int, lon: F64, lat: F64, warp_a: F32, warp_b: F32) -> Parcels:
     """Parcels at degrees (height, width); the warps (deviation 1) bend the districts' edges."""
-    row = np.clip(np.floor((lat + 0.009 * warp_a) / _ROW_DEG).astype(np.int64) + 2001, 0, 4001)
+    row = _one_if_same(np.clip(np.floor((lat + 0.009 * warp_a) / _ROW_DEG).astype(np.int64) + 2001, 0, 4001))
     metres, around = _METRES.take(row), _AROUND.take(row)
     whole = _wrapped(np.floor(((lon + 180) / 360 + 0.009 * warp_b / 360) * around), around)
-    district = hash_words(seed, whole.astype(np.int64), row)
+    district = _one_if_same(hash_words(seed, whole.astype(np.int64), row))
     turn = district & np.uint32(63)
     east, north = _wrapped(lon + 180, 360.0) * metres, lat * _DEGREE_M
     along = east * _COS.take(turn) + north * _SIN.take(turn)
@@ -69,6 +71,11 @@ def _cells(along: F64, across: F64, district: NDArray[np.uint32]) -> Parcels:
         block=(block >> np.uint32(8)).astype(np.float32) * np.float32(1 / (1 << 24)),
         street=(np.minimum(bu, bv) < 13.0).view(np.bool_),
     )
+
+
+def _one_if_same(values: NDArray[T]) -> NDArray[T]:
+    """(1, 1) where all values are the same, as within one district: what follows is then done once."""
+    return values[:1, :1] if (values == values[0, 0]).all() else values
 
 
 def _wrapped(values: F64, period: F64 | float) -> F64:
