@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -174,6 +175,25 @@ def test_regional_means_that_fail_leave_the_pixels_paid_for(sandbox, engine, tmp
     sandbox.reset_counters()
     export(engine, corpus, layers, tmp_path / "spool", Silent())
     assert sandbox.counters()["requests"] == {"value:compute": 1}
+
+
+# Not "missing": an asset that is not there is for a person to mend, and says so.
+EVERY_WAY = ("429", "500", "503", "memory", "timeout", "slow", "truncated", "reset", "restricted")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_failures_of_every_kind_change_no_byte(sandbox, engine, tmp_path, seed):
+    manifest = manifest_of(40)
+    whole, layers = new_corpus(tmp_path / "whole", manifest, shard_rows=10)
+    export(engine, whole, layers, tmp_path / "whole" / "spool", Silent())
+    broken, _ = new_corpus(tmp_path / "broken", manifest, shard_rows=10)
+    sandbox.faults(*[Fault(kind, rate=0.02 if kind != "429" else 0.005, seconds=0.05) for kind in EVERY_WAY], seed=seed)
+    for _ in range(10):
+        with contextlib.suppress(Transient):
+            export(engine, broken, layers, tmp_path / "broken" / "spool", Silent())
+            break
+    assert sum(sandbox.counters()["faults"].values()) >= 5
+    assert bytes_of(tmp_path / "broken") == bytes_of(tmp_path / "whole")
 
 
 def test_when_nothing_comes_any_more_the_run_stops(sandbox, tmp_path):

@@ -254,6 +254,30 @@ def test_divided_batches_cover_everything_once_and_remember(count, capacity, lim
     assert not refused
 
 
+def test_after_many_answers_more_is_tried_again_and_ever_more_rarely_in_vain():
+    at_once, asked, memory = AtOnce(16), [], [100]
+
+    def request(part):
+        asked.append(len(part))
+        if len(part) > memory[0]:
+            raise TooLarge("memory")
+        return list(part)
+
+    def run(times: int) -> None:
+        for _ in range(times):
+            assert [item for part in at_once.ask(range(16), request) for item in part] == list(range(16))
+
+    memory[0] = 8
+    run(4000)
+    refusals = asked.count(16)
+    assert 2 <= refusals <= 6, "tried again, but rarely"
+    memory[0] = 100
+    run(40_000 // 16)
+    assert at_once.limit in (8, 16)
+    run(20_000)
+    assert at_once.limit == 16
+
+
 def test_a_single_item_that_is_too_large_stops():
     def request(part):
         raise TooLarge("User memory limit exceeded.")
