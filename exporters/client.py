@@ -30,6 +30,7 @@ from pipeline.progress import Progress
 
 STANDARD_URL = "https://earthengine.googleapis.com"
 HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
+WORKLOAD_TAG = "geocorpus"
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 Result = TypeVar("Result")
 
@@ -221,6 +222,8 @@ def _initialise(connection: Connection, credentials: Any, transport: Transport) 
     # Zero: the client's own retries know no Retry-After and no other threads.
     ee.data.setMaxRetries(0)
     ee.Initialize(credentials, url=connection.base_url, project=connection.project, http_transport=transport)
+    # Cloud Monitoring tells EECU-time by this label, and nothing else does.
+    ee.data.setDefaultWorkloadTag(WORKLOAD_TAG)
 
 
 @contextlib.contextmanager

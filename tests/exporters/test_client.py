@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from exporters import threads
-from exporters.client import Connection, connect, decoded
+from exporters.client import WORKLOAD_TAG, Connection, connect, decoded
 from exporters.retry import Patience
 from pipeline.errors import Fatal, Missing, TooLarge, Transient
 from pipeline.grid import Grid
@@ -137,6 +137,11 @@ class Listening(Silent):
 
     def say(self, sentence: str) -> None:
         self.said.append(sentence)
+
+
+def test_requests_carry_a_label_by_which_their_compute_can_be_found(engine):
+    assert ee.data.getWorkloadTag() == WORKLOAD_TAG
+    assert engine.value(ee.Number(7)) == 7
 
 
 def test_a_start_that_stumbles_is_tried_again(sandbox):
