@@ -11,6 +11,7 @@ from shapely import box
 
 from pipeline.errors import Fatal
 from sampling.authalic import areas_km2
+from sampling.candidates import draw_in
 from sampling.draw import Drawn, draw, sizes
 from sampling.exclusion import Exclusion
 from sampling.footprints import any_overlap
@@ -175,3 +176,30 @@ def _per_piece(polygon: shapely.Geometry, lonlat: np.ndarray) -> tuple[np.ndarra
     return np.append(expected[enough], expected[~enough].sum() + 1e-9), np.append(
         found.ravel()[enough], found.ravel()[~enough].sum()
     )
+
+
+@real
+def test_candidates_are_uniform_in_every_real_stratum(earth: Regions) -> None:
+    """Chi-square over the quarters of each of the 846 strata: together, and none beyond one in 10 million."""
+    together, freedom, worst = 0.0, 0, 0.0
+    for polygon, stratum in zip(earth.frame.geometry, earth.frame["stratum"], strict=True):
+        expected, found = _per_quarter(polygon, draw_in(polygon, 400, 11, stratum))
+        statistic = float(((found - expected) ** 2 / expected).sum())
+        together, freedom = together + statistic, freedom + len(expected) - 1
+        worst = max(worst, statistic)
+    assert abs(together - freedom) < 4 * np.sqrt(2 * freedom)
+    assert worst < 36
+
+
+def _per_quarter(polygon: shapely.Geometry, lonlat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Expected and found counts in the four quarters of a polygon's bounds, those with five or more."""
+    west, south, east, north = polygon.bounds
+    x, y = np.linspace(west, east, 3), np.linspace(south, north, 3)
+    boxes = [(x[i], y[j], x[i + 1], y[j + 1]) for i in range(2) for j in range(2)]
+    share = areas_km2(np.array([shapely.intersection(polygon, box(*bounds)) for bounds in boxes]))
+    lon = np.where(lonlat[:, 0] < west - 1e-6, lonlat[:, 0] + 360, lonlat[:, 0])
+    found = np.array([(((lon > x[1]) == i) & ((lonlat[:, 1] > y[1]) == j)).sum() for i in range(2) for j in range(2)])
+    expected = share / share.sum() * len(lonlat)
+    enough = expected >= 5
+    rest = [] if enough.all() else [expected[~enough].sum() + 1e-3]
+    return np.append(expected[enough], rest), np.append(found[enough], [found[~enough].sum()] if rest else [])
