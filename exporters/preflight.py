@@ -15,11 +15,12 @@ from numcodecs import Blosc
 from numpy.typing import NDArray
 
 from exporters import threads
+from exporters.batches import OneTooLarge
 from exporters.client import EarthEngine
 from exporters.pull import REGION_ROWS, Puller, local
 from exporters.sources import Local, Pixels, Region, source_of
 from pipeline.chip import Chip
-from pipeline.errors import Fatal, Missing
+from pipeline.errors import Fatal, Missing, Transient
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.shard import Shard
@@ -138,28 +139,41 @@ def _refusal(engine: EarthEngine, asset_id: str) -> str | None:
 
 
 def pilot(engine: EarthEngine, work: Work, count: int = PILOT_CHIPS) -> Pilot:
-    """Pull a few chips as the export would, and keep nothing."""
+    """Pull a few chips as the export would, and keep nothing.
+
+    A chip that fails is left out: alone, it would not stop the export. Raises what the last one raised when all fail.
+    """
     puller = Puller(engine)
     sample = work.sample(count)
     before = engine.figures()
-
-    def one(item: tuple[Chip, Sequence[Modality]]) -> tuple[float, Pulled]:
-        chip, layers = item
-        started = time.monotonic()
-        pulled = puller.pixels(chip, [layer for layer in layers if isinstance(source_of(layer), Pixels)])
-        return time.monotonic() - started, pulled.join(local(chip, _of(Local, layers)))
-
-    pulled = list(threads.each(one, sample, engine.connection.concurrency))
+    tried = list(threads.each(lambda item: _timed(puller, *item), sample, engine.connection.concurrency))
+    came = [one for one in tried if not isinstance(one, Exception)]
+    if not came:
+        raise next(one for one in tried if isinstance(one, Exception))
     after = engine.figures()
-    means = puller.regions([chip for chip, _ in sample], _of(Region, work.layers))
-    everything = [chip for _, chip in pulled] + list(means.values())
-    by_name = {layer.name: layer for layer in work.layers}
+    everything = [pulled for _, pulled in came] + _means(puller, [chip for chip, _ in sample], _of(Region, work.layers))
     return Pilot(
-        len(sample), statistics.median(seconds for seconds, _ in pulled), after.requests - before.requests,
+        len(came), statistics.median(seconds for seconds, _ in came), after.requests - before.requests,
         engine.figures().bytes_received - before.bytes_received,
-        sum(_stored_bytes(block) for one in everything for name, block in one.values.items() if name in by_name),
+        sum(_stored_bytes(block) for one in everything for block in one.values.values()),
         tuple(sorted((name, reason) for one in everything for name, reason in one.missing.items())),
     )  # fmt: skip
+
+
+def _timed(puller: Puller, chip: Chip, layers: Sequence[Modality]) -> tuple[float, Pulled] | Exception:
+    started = time.monotonic()
+    try:
+        pulled = puller.pixels(chip, _of(Pixels, layers))
+    except (Transient, OneTooLarge) as error:
+        return error
+    return time.monotonic() - started, pulled.join(local(chip, _of(Local, layers)))
+
+
+def _means(puller: Puller, chips: Sequence[Chip], layers: Sequence[Modality]) -> list[Pulled]:
+    try:
+        return list(puller.regions(chips, layers).values())
+    except (Transient, OneTooLarge):
+        return []
 
 
 def _of(kind: type, layers: Iterable[Modality]) -> list[Modality]:

@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 
 from exporters import catalog, preflight
+from exporters.client import Connection, connect
 from exporters.preflight import Work
-from pipeline.errors import Fatal
+from flows import preflight as in_words
+from pipeline.errors import Fatal, Transient
+from pipeline.progress import Silent
+from sandbox.faults import Fault
+from tests.exporters.conftest import IMPATIENT
 from tests.exporters.test_export import CHIPS, SHARD_ROWS, manifest_of
 
 Usage = namedtuple("Usage", "total used free")
@@ -51,6 +56,16 @@ def test_the_pilot_pulls_what_the_export_would(engine, sandbox):
     assert any(name == "sentinel2_scl" for name, _ in tried.reasons), "chips of level l1c have no classes"
 
 
+def test_a_pilot_goes_on_without_a_chip_that_fails_but_not_without_any(sandbox):
+    patience = replace(IMPATIENT, transient_attempts=1)
+    hasty = connect(Connection("demo-project", url=sandbox.url, patience=patience))
+    sandbox.faults(Fault("503", "image:computePixels", next=1))
+    assert preflight.pilot(hasty, work_of(["esa_worldcover", "era5"]), 4).chips == 3
+    sandbox.faults(Fault("503", "image:computePixels", rate=1.0))
+    with pytest.raises(Transient, match="503"):
+        preflight.pilot(hasty, work_of(["esa_worldcover"]), 4)
+
+
 def test_the_estimate_scales_with_what_is_missing(engine, tmp_path):
     small, large = work_of(), work_of(count=10 * CHIPS)
     tried = preflight.pilot(engine, small, 4)
@@ -67,3 +82,27 @@ def test_a_disk_without_room_is_refused(engine, tmp_path: Path, monkeypatch):
     estimate = preflight.estimate(engine, work, preflight.pilot(engine, work, 2), tmp_path / "not" / "there")
     with pytest.raises(Fatal, match="0.0 GB free.*make room"):
         preflight.refuse_full_disk(estimate, work, tmp_path)
+
+
+class Listening(Silent):
+    """Remembers sentences."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+def test_a_long_export_checks_itself_and_a_short_one_does_not(engine, sandbox, tmp_path: Path, monkeypatch):
+    progress, work = Listening(), work_of(["esa_worldcover"])
+    in_words.before(engine, work, tmp_path, progress)
+    assert progress.said == [] and sandbox.counters()["total"] == 0
+    monkeypatch.setattr(in_words, "LONG_CHIPS", CHIPS)
+    in_words.before(engine, work, tmp_path, progress)
+    assert len(progress.said) == 1 and f"about {CHIPS} requests" in progress.said[0]
+
+
+@pytest.mark.parametrize(("hours", "said"), [(0.5, "30.0 minutes"), (13.0, "13.0 hours"), (60.0, "2.5 days")])
+def test_hours_as_a_person_says_them(hours, said):
+    assert in_words.duration(hours) == said
