@@ -278,12 +278,20 @@ def saturated(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind == "f":
         return values.astype(dtype)
     limits = np.iinfo(dtype)
+    # Comparisons with NaN are false: only values that all fit are cast as they are, which truncates.
+    if values.size and values.min() >= limits.min and values.max() <= _largest(values.dtype, limits):
+        return values.astype(dtype)
     if values.dtype.kind == "f":
-        values = np.trunc(values.astype(np.float64))
-        if not np.isfinite(values).all():
-            values = np.nan_to_num(values, nan=0.0, posinf=2.0**63, neginf=-(2.0**63))
+        values = np.nan_to_num(np.trunc(values.astype(np.float64)), nan=0.0, posinf=2.0**63, neginf=-(2.0**63))
         return _clip_float(values, limits).astype(dtype)
     return np.clip(values, *_shared_limits(values.dtype, limits)).astype(dtype)
+
+
+def _largest(source: np.dtype[Any], limits: Any) -> float | int:
+    """A bound that the source type compares exactly and that fits."""
+    if source.kind != "f" or limits.bits < 24:
+        return int(limits.max)
+    return float(np.nextafter(np.float32(limits.max), np.float32(0)))
 
 
 def _clip_float(values: NDArray[Any], limits: Any) -> NDArray[Any]:

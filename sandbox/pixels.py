@@ -25,7 +25,6 @@ from sandbox.projections import projection_of
 from sandbox.stored import Projection
 
 _MAX_DIMENSION = 32_768
-_CACHED_BYTES = 128 * 1024
 _COMMON_GEOTIFF_TYPES = {"int64": np.float64, "uint64": np.float64}
 
 CONTENT_TYPES = {
@@ -96,13 +95,8 @@ def structured(image: Image, grid: PixelGrid) -> NDArray[Any]:
     """A structured array (height, width) with one field per band; masked pixels are 0."""
     scope = Scope()
     result = np.zeros(grid.shape, dtype=[(band.name, band.dtype) for band in image.bands])
-    layers = [_filled(*band.pixels(grid, scope)) for band in image.bands]
-    # A few rows of all bands at a time, so that the records stay in the processor's cache.
-    rows = max(_CACHED_BYTES // max(result.dtype.itemsize * grid.width, 1), 1)
-    for top in range(0, grid.height, rows):
-        part = result[top : top + rows]
-        for band, layer in zip(image.bands, layers, strict=True):
-            part[band.name] = layer[top : top + rows]
+    for band in image.bands:
+        result[band.name] = _filled(*band.pixels(grid, scope))
     return result
 
 

@@ -143,9 +143,10 @@ def _separable(mode: str, values: NDArray[Any], mapping: Mapping) -> NDArray[np.
 
 def _gathered(values: NDArray[Any], stencil: Iterable[_Tap]) -> NDArray[np.float64]:
     flat = values.ravel()
-    total: Any = 0.0
+    total: Any = None
     for place, weight in stencil:
-        total = total + flat.take(place) * weight
+        part = flat.take(place) * weight
+        total = part if total is None else np.add(total, part, out=total)
     return np.asarray(total, np.float64)
 
 

@@ -10,19 +10,19 @@ import pytest
 import shapely
 from shapely.geometry import Point
 
-from sandbox import grids, images
+from sandbox import grids, images, resample
 from sandbox.element_collections import of_elements
 from sandbox.features import Feature
 from sandbox.filters import negated
-from sandbox.grids import PixelGrid
+from sandbox.grids import Mapping, PixelGrid
 from sandbox.image_bands import named
 from sandbox.image_polls import polled_mode
 from sandbox.image_regions import _shares
 from sandbox.image_stacks import reduced
 from sandbox.images import Scope
 from sandbox.planet import Planet, era5
-from sandbox.planet.ground import _ALL_OCTAVES, _LONG_M, _WAVELENGTHS_M
-from sandbox.planet.lattice import first_quarters, spread, utm_lattice
+from sandbox.planet.ground import _ALL_OCTAVES, _LONG_M, _WAVELENGTHS_M, cutting, widened
+from sandbox.planet.lattice import Lattice, first_quarters, spread, utm_lattice
 from sandbox.reducers import MODE
 from sandbox.registry import REGISTRY
 from sandbox.stored import Query, Window
@@ -88,6 +88,71 @@ def test_months_are_found_as_by_looking_at_each() -> None:
             found = planet.images(era5.COLLECTION, Query(start_ms=start, end_ms=end)) or []
             wanted = [i.asset_id for i in every if start <= i.properties["system:time_start"] < end]
             assert [image.asset_id for image in found] == wanted
+
+
+def test_months_of_one_place_are_the_same_together_and_alone() -> None:
+    months, window = shared_planet()._months, Window(1903, 424, 3, 2)
+    wide = Window(1900, 420, 40, 30)
+    for index in ("201901", "201906", "202012"):
+        found = months.named(index)
+        assert found is not None
+        weather = months._weather_of(window, int(index[:4]), int(index[4:]), 1)[0]
+        assert np.array_equal(months._weather(window, int(index[:4]), int(index[4:])), weather)
+        for band in found.bands:
+            shared, alone = band.read(window), band.read(wide)
+            for mine, theirs in zip(shared, alone, strict=True):
+                assert np.array_equal(mine, theirs[4:6, 3:6]), band.name
+
+
+def test_heights_from_a_wider_window_are_those_of_the_window_alone() -> None:
+    for lattice in (utm_lattice(32632, 10), Lattice(4326, 1 / 3600, -1 / 3600, -180.0, 90.0, step=2)):
+        surface, alone = shared_planet(copy=1).surface, shared_planet().surface
+        window = Window(690_003, 150_001, 41, 37) if lattice.epsg == 4326 else Window(60_003, -540_001, 41, 37)
+        shared = [surface.height_m(lattice, one) for one in (widened(window, 2), window)]
+        plain = alone._height_m(lattice, window)
+        assert plain.std() > 0
+        assert np.array_equal(shared[0][2:-2, 2:-2], shared[1])
+        assert np.array_equal(shared[1], plain)
+        if lattice.epsg != 4326:
+            assert np.array_equal(alone._ground(lattice, window).height_m, plain)
+
+
+def test_fields_within_one_district_are_those_of_a_window_over_several() -> None:
+    lattice, surface = utm_lattice(32632, 10), shared_planet().surface
+    wide = Window(60_000, -540_000, 900, 700)
+    whole = surface._ground(lattice, wide)
+    for column, row in ((60_100, -539_900), (60_400, -539_600), (60_700, -539_400)):
+        window = Window(column, row, 31, 23)
+        rows, columns = cutting(wide, window)
+        part = surface._ground(lattice, window)
+        for name in ("material", "parcel"):
+            assert np.array_equal(getattr(part, name), getattr(whole, name)[rows, columns]), name
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("missing", [0.01, 0.6])
+def test_pixels_near_masked_ones_are_those_of_weighing_every_pixel(mode: str, missing: float) -> None:
+    rng = np.random.default_rng(8)
+    values, valid = rng.integers(0, 9000, (40, 50)).astype(np.int16), rng.random((40, 50)) >= missing
+    mapping = Mapping(rng.uniform(3, 46, (30, 20)), rng.uniform(3, 36, (30, 20)))
+    found = resample.interpolated(mode, values, valid, mapping)
+    plain = resample._partly_valid(values, valid, resample._make_stencil(mode, mapping, 50))
+    for mine, theirs in zip(found, plain, strict=True):
+        assert np.array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64"])
+@pytest.mark.parametrize("source", ["float32", "float64"])
+def test_casts_of_values_that_fit_are_those_of_any_values(dtype: str, source: str) -> None:
+    limits = np.iinfo(dtype)
+    edges = np.array([limits.min, -1.7, -0.2, 0.9, 254.99, limits.max], dtype=source)
+    past = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30], dtype=source)
+    together = images.saturated(np.concatenate([edges, past]), np.dtype(dtype))
+    alone = [images.saturated(np.array([value]), np.dtype(dtype))[0] for value in np.concatenate([edges, past])]
+    assert together.tolist() == alone
+    assert alone[6] == 0
+    assert alone[1] == max(-1, limits.min) and alone[3:5] == [0, min(254, limits.max)]
+    assert alone[8] == limits.min and abs(alone[7] - limits.max) <= 1024
 
 
 def test_ground_of_20_m_is_the_same_from_10_m_and_by_itself() -> None:
