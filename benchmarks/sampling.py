@@ -87,16 +87,16 @@ def alone(work: Callable[..., Figures], *arguments: Any) -> Figures:
         return pool.apply(work, (*arguments, Path(folder)))
 
 
-def show(rows: list[tuple[str, Figures]]) -> None:
-    """One line per measurement."""
-    print(f"{'':<34}{'locations':>12}{'seconds':>9}{'per million':>13}{'GiB':>7}{'overlaps':>11}")
-    for label, figures in rows:
-        each = figures["seconds"] / figures["locations"] * 1e6
-        print(
-            f"{label:<34}{figures['locations']:>12,.0f}{figures['seconds']:>9.1f}{each:>13.1f}"
-            f"{figures['peak_rss_gib']:>7.2f}{figures['overlaps']:>11,.0f}",
-            flush=True,
-        )
+def measured(label: str, work: Callable[..., Figures], *arguments: Any) -> Figures:
+    """Measure and print one line."""
+    figures = alone(work, *arguments)
+    each = figures["seconds"] / figures["locations"] * 1e6
+    print(
+        f"{label:<34}{figures['locations']:>12,.0f}{figures['seconds']:>9.1f}{each:>13.1f}"
+        f"{figures['peak_rss_gib']:>7.2f}{figures['overlaps']:>11,.0f}",
+        flush=True,
+    )
+    return figures
 
 
 def main() -> None:
@@ -110,13 +110,11 @@ def main() -> None:
     if not chosen.regions.exists():
         sys.exit(f"{chosen.regions} does not exist; give a table with RESOLVE's columns as --regions.")
     locations = chosen.locations or (QUICK_LOCATIONS if chosen.quick else LOCATIONS)
-    rows = [("ours", alone(ours, chosen.regions, locations, chosen.strategy))]
-    rows.append(("GeoSeries.sample_points", alone(geopandas_own, chosen.regions, locations, chosen.strategy)))
-    if not chosen.quick:
-        smaller = [locations // 4, locations // 2]
-        rows += [(f"ours, {count:,}", alone(ours, chosen.regions, count, chosen.strategy)) for count in smaller]
-    show(rows)
-    best, theirs = rows[0][1], rows[1][1]
+    print(f"{'':<34}{'locations':>12}{'seconds':>9}{'per million':>13}{'GiB':>7}{'overlaps':>11}", flush=True)
+    best = measured("ours", ours, chosen.regions, locations, chosen.strategy)
+    theirs = measured("GeoSeries.sample_points", geopandas_own, chosen.regions, locations, chosen.strategy)
+    for count in () if chosen.quick else (locations // 4, locations // 2):
+        measured("ours, fewer", ours, chosen.regions, count, chosen.strategy)
     print(json.dumps({
         "locations": best["locations"], "seconds": round(best["seconds"], 2),
         "peak_rss_gib": round(best["peak_rss_gib"], 3), "x_geopandas": round(theirs["seconds"] / best["seconds"], 2),

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from pipeline import durable
@@ -179,6 +180,9 @@ def _density(figure: Figure, axes: Axes, xy: NDArray[Any]) -> None:
     hexagons.set_array(density)
     hexagons.set_norm(LogNorm(*np.percentile(density, [2, 99.8])))
     bar = figure.colorbar(hexagons, cax=axes.inset_axes((0.985, 0.2, 0.011, 0.6)), extend="both")
+    bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.set_label("locations per 10,000 km²", color=_SOFT, fontsize=10)
     bar.ax.tick_params(labelsize=9, colors=_SOFT)
     bar.outline.set_visible(False)
