@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline import durable
+from pipeline.errors import Fatal
 from pipeline.location import Location
 from sampling.allocation import Allocation, Quota
 from sampling.draw import Drawn
@@ -103,7 +104,10 @@ def _some(quotas: list[Quota], most: int = 5) -> str:
 
 
 def sample_points(locations: Sequence[Location], terms: Terms, splits: SplitRule) -> Sample:
-    """The user's own points: those that break the terms are left out, of two that overlap the later one."""
+    """The user's own points: those that break the terms are left out, of two that overlap the later one.
+
+    Raises `Fatal` when none is left.
+    """
     lonlat = np.array([one.lonlat for one in locations]).reshape(-1, 2)
     kept = np.ones(len(lonlat), dtype=bool)
     refused: dict[str, int] = {}
@@ -114,6 +118,8 @@ def sample_points(locations: Sequence[Location], terms: Terms, splits: SplitRule
         free = Ground(terms.side_m).settle(lonlat[kept])
         refused[OVERLAP] = int((~free).sum())
         kept[kept] = free
+    if not kept.any():
+        raise Fatal(f"none of your points can be used: {' '.join(_left_out(refused))}")
     chosen = [one for one, keep in zip(locations, kept, strict=True) if keep]
     table = pd.DataFrame([vars(one) for one in chosen], columns=list(Location.__dataclass_fields__)).drop(columns="id")
     table["split"] = pd.Categorical(splits.of(lonlat[kept]))

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pyproj import Geod
+from shapely import Point
 
 from pipeline.errors import Fatal
 from pipeline.location import Location, location_id, read_locations, write_location_table
@@ -15,6 +16,7 @@ from sampling.allocation import allocate, table
 from sampling.authalic import areas_km2
 from sampling.discs import discs, read_discs
 from sampling.draw import draw
+from sampling.exclusion import Exclusion
 from sampling.footprints import any_overlap
 from sampling.picture import write_picture
 from sampling.sample import sample_of, sample_points
@@ -100,6 +102,12 @@ def test_own_points_keep_their_order_and_later_overlaps_are_left_out() -> None:
     assert found.notes == ("1 of your points left out: each overlaps an earlier footprint.",)
     assert found.allocation.total == 2
     assert len(sample_points(points((10.0, 50.5), (10.001, 50.5)), Terms(may_overlap=True), RULE).table) == 2
+
+
+def test_points_that_all_lie_in_the_excluded_are_refused() -> None:
+    exclusion = Exclusion.around(np.array([Point(10, 50)]), 100_000)
+    with pytest.raises(Fatal, match="none of your points can be used: 1 of your points left out: each too near"):
+        sample_points(points((10.0, 50.5)), Terms(exclusion=exclusion), RULE)
 
 
 def test_the_table_is_written_and_read_as_locations(tmp_path: Path) -> None:
