@@ -37,8 +37,9 @@ class Service:
         self.faults = Faults(seed)
         self.seed = seed
         self.meter = Meter(quotas)
-        # Evaluation is bound by the cores: few threads switch less, and keep pyproj's per-thread operations warm.
-        self.workers = ThreadPoolExecutor(max_workers=os.cpu_count() or 2, thread_name_prefix="evaluate")
+        # Evaluation is mostly Python: threads that wait for each other's lock cost a tenth more CPU, the client of
+        # a local service wants a core too, and few threads keep pyproj's per-thread operations warm.
+        self.workers = ThreadPoolExecutor(max_workers=max((os.cpu_count() or 2) // 2, 1), thread_name_prefix="evaluate")
         self.protocol = Protocol(catalog, Limits(quotas.max_bytes, quotas.max_bands), self.counters)
 
 

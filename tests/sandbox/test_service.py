@@ -103,6 +103,24 @@ def test_long_graphs_are_evaluated_and_longer_ones_refused(sandbox):
     assert "too deeply nested" in reply.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("levels", [600, 3000])
+def test_values_written_within_values_without_end_are_refused_in_a_sentence(sandbox, levels):
+    text = '{"constantValue":1}'
+    for _ in range(levels):
+        text = '{"functionInvocationValue":{"functionName":"Number.abs","arguments":{"input":' + text + "}}}"
+    body = '{"expression":{"result":"0","values":{"0":' + text + "}}}"
+    reply = requests.post(f"{sandbox.url}/v1/projects/demo/value:compute", data=body, timeout=60)
+    assert reply.status_code == 400
+    assert "too deeply nested" in reply.json()["error"]["message"]
+
+
+def test_a_value_that_needs_itself_is_refused(sandbox):
+    call = {"functionName": "Number.abs", "arguments": {"input": {"valueReference": "0"}}}
+    reply = post(sandbox, {"expression": {"result": "0", "values": {"0": {"functionInvocationValue": call}}}})
+    assert reply.status_code == 400
+    assert "too deeply nested" in reply.json()["error"]["message"]
+
+
 # Quotas
 
 
