@@ -157,7 +157,7 @@ PRESETS: dict[str, PretrainConfig] = {
     "atto": PretrainConfig(),
     "atto_56": PretrainConfig(image_px=56, patch_px=8),
     "demo": PretrainConfig(
-        encoder="zepto", image_px=56, patch_px=8, decoder_width=128, batch_size=8, steps=250, blr=0.1,
+        encoder="zepto", image_px=56, patch_px=8, decoder_width=128, batch_size=8, steps=250, blr=0.05,
         checkpoint_every=50, read_rows=32, threads=1,
     ),
 }  # fmt: skip
