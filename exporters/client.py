@@ -195,6 +195,8 @@ def connect(connection: Connection) -> EarthEngine:
 
 
 def _credentials(connection: Connection) -> Any:
+    if not connection.is_local and urlsplit(connection.base_url).scheme != "https":
+        raise Fatal(f"{connection.base_url} is not encrypted, and credentials would go there; use https.")
     if connection.credentials is not None or connection.is_local:
         return connection.credentials
     try:

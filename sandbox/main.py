@@ -59,7 +59,10 @@ def serve(
     """Serve a catalogue until told to stop; call it from the main thread (it handles signals)."""
     with Sandbox(catalog, latency_s=latency_s, quotas=quotas, seed=seed, port=port) as sandbox:
         sandbox.faults(*faults)
-        print(_GUIDE.format(url=sandbox.url), flush=True)
+        try:
+            print(_GUIDE.format(url=sandbox.url), flush=True)
+        except BrokenPipeError:
+            return  # whoever started us left before we were ready
         _wait(with_parent)
 
 

@@ -210,3 +210,8 @@ def test_a_second_server_can_be_connected_to(engine):
         other.reset_counters()
         assert elsewhere.pixels(numbers(), GRID)["metres"][0, 0] == 2000
         assert other.counters()["total"] == 1
+
+
+def test_credentials_go_nowhere_unencrypted():
+    with pytest.raises(Fatal, match="not encrypted"):
+        connect(Connection("demo", "http://earthengine.example.org", google.oauth2.credentials.Credentials("t")))
