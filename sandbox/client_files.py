@@ -41,7 +41,16 @@ def _discovery_v1() -> dict[str, Any]:
     text = _data_file("cloud_api_discovery_document.json").read_text(encoding="utf-8")
     document: dict[str, Any] = json.loads(text.replace("v1alpha", "v1"))
     _allow_list_filters(document)
+    _allow_workload_tags(document)
     return document
+
+
+def _allow_workload_tags(document: dict[str, Any]) -> None:
+    # Nor does it know the tag that the client sends along when it asks for a thumbnail, table or map to be made.
+    for resource in document["resources"]["projects"]["resources"].values():
+        if "create" in resource.get("methods", {}):
+            parameters = resource["methods"]["create"]["parameters"]
+            parameters.setdefault("workloadTag", {"location": "query", "type": "string"})
 
 
 def _allow_list_filters(document: dict[str, Any]) -> None:

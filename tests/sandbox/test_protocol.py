@@ -76,6 +76,12 @@ def test_png_of_one_band(sandbox):
     assert np.asarray(picture).max() == 7
 
 
+def test_a_tagged_client_may_ask_for_a_download(sandbox):
+    with ee.data.workloadTagContext("some-job"):
+        url = ee.Image(world.HOLES).getDownloadURL({"dimensions": "4x4", "format": "NPY"})
+    assert requests.get(url, timeout=10).status_code == 200
+
+
 @pytest.mark.parametrize("file_format", ["GEO_TIFF", "NPY"])
 def test_download_url_snaps_the_region_to_the_scale(sandbox, file_format):
     image = ee.Image(world.HOLES)
