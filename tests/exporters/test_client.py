@@ -107,6 +107,7 @@ def test_no_more_requests_are_in_flight_than_agreed():
         assert server.counters()["peak_concurrency"] == 3
 
 
+@pytest.mark.slow
 def test_a_lower_limit_of_the_service_is_found_with_few_refusals():
     quotas = Quotas(concurrent=3, requests_per_s=None)
     with Sandbox(catalog=tiny_earth.TinyEarth([]), latency_s=0.1, quotas=quotas) as server:

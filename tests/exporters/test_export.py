@@ -181,6 +181,7 @@ def test_regional_means_that_fail_leave_the_pixels_paid_for(sandbox, engine, tmp
 EVERY_WAY = ("429", "500", "503", "memory", "timeout", "slow", "truncated", "reset", "restricted")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_failures_of_every_kind_change_no_byte(sandbox, engine, tmp_path, seed):
     manifest = manifest_of(40)

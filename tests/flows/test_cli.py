@@ -9,6 +9,8 @@ import pytest
 from tests.flows.jobs import geocorpus
 from tests.pipeline.chips import MODALITIES, make_manifest
 
+pytestmark = pytest.mark.slow  # each starts the command line anew
+
 
 def refused(*arguments: str) -> str:
     """The one sentence of a refusal."""

@@ -11,6 +11,8 @@ import pytest
 from pipeline.lock import LOCK, locked
 from tests.flows.jobs import geocorpus
 
+pytestmark = pytest.mark.slow  # each starts the command line anew
+
 
 @pytest.mark.parametrize("stage", ["sample", "export", "finalize"])
 def test_a_second_run_refuses_in_one_sentence(tmp_path: Path, stage: str) -> None:

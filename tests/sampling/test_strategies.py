@@ -125,6 +125,7 @@ def test_the_table_of_an_allocation_adds_up() -> None:
     assert any("eco-002" in line and line.split()[0] == "5" for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [30, 6000])
 def test_the_picture_shows_dots_or_density(tmp_path: Path, n: int) -> None:
     regions = strips([60, 60, 100], [1, 2, 1])

@@ -26,6 +26,7 @@ def start(*options: str) -> tuple[subprocess.Popen[str], str]:
     return process, match.group(0)
 
 
+@pytest.mark.slow
 def test_it_prints_its_address_answers_and_stops_on_sigterm():
     process, url = start("--seed", "3", "--fault", "value:compute/503=1")
     try:
@@ -36,6 +37,7 @@ def test_it_prints_its_address_answers_and_stops_on_sigterm():
     assert process.wait(timeout=20) == 0
 
 
+@pytest.mark.slow
 def test_it_stops_when_its_parent_goes():
     script = (
         "import subprocess, sys, os\n"

@@ -238,6 +238,7 @@ def test_footprints_at_the_antimeridian_stay_within_the_world(planet: Planet) ->
             assert west >= -180 and east <= 180
 
 
+@pytest.mark.slow
 def test_two_planets_and_many_threads_agree(planet: Planet) -> None:
     other = shared_planet(copy=1)
     point = land_points(planet, 1, 8)[0]

@@ -78,6 +78,7 @@ def logged_losses(folder: Path) -> list:
     return EventAccumulator(str(folder / "tensorboard")).Reload().Scalars("loss")
 
 
+@pytest.mark.slow
 def test_the_losses_fall(corpus: Corpus, tmp_path: Path) -> None:
     config = replace(CONFIG, steps=45, batch_size=8, blr=0.35, decoder_width=32, checkpoint_every=1000)
     result = pretrain(make_corpus(tmp_path, 10).folder, config, tmp_path / "run")
