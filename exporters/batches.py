@@ -56,18 +56,21 @@ class AtOnce:
     def ask(self, items: Sequence[Item], request: Callable[[Sequence[Item]], Answer]) -> Iterator[Answer]:
         """Answers of `request` for consecutive parts of `items`, halved wherever one is `TooLarge`.
 
-        Raises `OneTooLarge` when a single item is too large.
+        Raises `OneTooLarge` when a single item is too large, twice: once may be Earth Engine's load.
         """
+        refused_alone = 0
         remaining = list(items)
         while remaining:
             part = remaining[: self._limit]
             try:
                 answer = request(part)
             except TooLarge as error:
-                if len(part) == 1:
+                refused_alone += len(part) == 1
+                if refused_alone == 2:
                     raise OneTooLarge(f"even one item is too much at once ({error}); ask for smaller chips.") from error
                 self.shrink(len(part))
                 continue
+            refused_alone = 0
             self.answered(len(part))
             yield answer
             del remaining[: len(part)]

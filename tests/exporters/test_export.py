@@ -155,7 +155,7 @@ def test_chips_that_fail_for_good_stop_no_other_and_are_listed(sandbox, engine, 
 def test_a_chip_that_is_too_large_alone_is_its_own_failure(sandbox, engine, tmp_path):
     corpus, layers = new_corpus(tmp_path, manifest_of(), ["esa_worldcover"])
     slow = connect(Connection("demo-project", url=sandbox.url, patience=IMPATIENT, concurrency=1))
-    sandbox.faults(Fault("memory", "image:computePixels", next=1))
+    sandbox.faults(Fault("memory", "image:computePixels", next=2))
     with pytest.raises(Incomplete, match="memory"):
         export(slow, corpus, layers, tmp_path / "spool", Silent())
     (letter,) = DeadLetters(tmp_path / "failed").read()
