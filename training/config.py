@@ -7,6 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from pipeline.errors import Fatal, unknown_name
+from training.architecture import RESPONSES, STEMS, Response, Stem
 from training.size import SIZES
 
 Weighting = Literal["uncertainty", "sum"]
@@ -14,6 +15,8 @@ Decoder = Literal["shared", "per-task"]
 
 _CHOICES = {
     "encoder": tuple(SIZES),
+    "stem": STEMS,
+    "response": RESPONSES,
     "decoder": ("shared", "per-task"),
     "weighting": ("uncertainty", "sum"),
     "device": ("auto", "cpu", "cuda"),
@@ -38,6 +41,8 @@ class PretrainConfig:
     targets: tuple[str, ...] = ()
     bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     encoder: str = "atto"
+    stem: Stem = "modified"
+    response: Response = "image"
     image_px: int = 112
     patch_px: int = 16
     mask_ratio: float = 0.6

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.architecture import STAGES, Architecture, Response, Stem
 from training.size import Size
 
-STAGES = 4
 _EPSILON = 1e-6
 
 
@@ -29,36 +29,53 @@ class ChannelNorm(nn.LayerNorm):
 class ResponseNorm(nn.Module):
     """Global response normalisation (Woo et al. 2023) of (batch, y, x, channels).
 
-    Each image is normalised by its own response over its visible sites; hidden sites must hold zeros, which add
-    nothing to a norm. The published sparse code takes one norm over the whole batch instead, so that an image's
-    features depend on its neighbours in the batch, and on the batch size, and change when the weights move to the
-    dense net. Norms are divided by their mean over channels, so the number of visible sites cancels out, and the
-    same weights serve images without a mask.
+    `over` = "image": each image is normalised by its own response over its visible sites; hidden sites must hold
+    zeros, which add nothing to a norm. "batch" takes one norm over the whole batch, as the published sparse code does,
+    so that an image's features depend on its neighbours in the batch, and change when the weights move to a dense net,
+    which takes the norm per image. Norms are divided by their mean over channels, so the number of visible sites
+    cancels out, and the same weights serve images without a mask. docs/training.md has what the choice changes.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, over: Response = "image") -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(1, 1, 1, channels))
         self.beta = nn.Parameter(torch.zeros(1, 1, 1, channels))
+        self._axes = (1, 2) if over == "image" else (0, 1, 2)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Same shape as `maps`; the norm is taken in float32 at least."""
         exact = maps if maps.dtype == torch.float64 else maps.float()
-        response = torch.linalg.vector_norm(exact, dim=(1, 2), keepdim=True)
+        response = torch.linalg.vector_norm(exact, dim=self._axes, keepdim=True)
         relative = response / (response.mean(dim=-1, keepdim=True) + _EPSILON)
         return self.gamma * (maps * relative.to(maps.dtype)) + self.beta + maps
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al. 2016): while training, a branch of (batch, ...) is left out for random images."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """Same shape as `branch`; what stays is scaled up, so that the mean does not change."""
+        if not self.training or not self.rate:
+            return branch
+        stays = branch.new_empty((len(branch),) + (1,) * (branch.ndim - 1)).bernoulli_(1 - self.rate)
+        return branch * stays / (1 - self.rate)
 
 
 class Block(nn.Module):
     """ConvNeXt V2 block on (batch, channels, y, x): 7x7 depthwise, norm, 1x1 to four times the width and back."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, response: Response = "image", drop_path: float = 0.0) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(width, width, 7, padding=3, groups=width)
         self.norm = nn.LayerNorm(width, eps=_EPSILON)
         self.pwconv1 = nn.Linear(width, 4 * width)
-        self.grn = ResponseNorm(4 * width)
+        self.grn = ResponseNorm(4 * width, response)
         self.pwconv2 = nn.Linear(4 * width, width)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, maps: Tensor, visible: Tensor | None = None) -> Tensor:
         """`visible` (batch, 1, y, x) is True where a site exists; without it all do. Same shape as `maps`."""
@@ -66,31 +83,50 @@ class Block(nn.Module):
         inner = functional.gelu(self.pwconv1(self.norm(inner)))
         # The convolution and the biases revived the hidden sites; they must not count in the response.
         inner = self.grn(inner if visible is None else inner * visible.permute(0, 2, 3, 1))
-        return _keep(maps + self.pwconv2(inner).permute(0, 3, 1, 2), visible)
+        return _keep(maps + self.drop_path(self.pwconv2(inner).permute(0, 3, 1, 2)), visible)
 
 
 class Encoder(nn.Module):
-    """ConvNeXt V2 with MP-MAE's stem; modules are named as in the published checkpoints.
+    """ConvNeXt V2 with MP-MAE's stem or its own; modules are named as in the published checkpoints.
 
-    The stem keeps the resolution in a 3x3 convolution, then a depthwise one of kernel and stride `patch_px` // 8,
-    and three 2x2 convolutions between the stages do the rest: one output site per patch.
+    MP-MAE's stem ("modified") keeps the resolution in a 3x3 convolution, then a depthwise one of kernel and stride
+    `patch_px` // 8 follows; the "original" is one convolution of that kernel and stride. Three 2x2 convolutions between
+    the stages do the rest: one output site per patch. `drop_path` is the rate of the last block, rising from 0.
     """
 
-    def __init__(self, channels: int, size: Size, patch_px: int) -> None:
+    def __init__(
+        self, channels: int, size: Size, patch_px: int, stem: Stem = "modified", response: Response = "image",
+        drop_path: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.patch_px = patch_px
-        widths, stride = size.widths, patch_px // 8
-        self.initial_conv = nn.Sequential(nn.Conv2d(channels, widths[0], 3, padding=1), ChannelNorm(widths[0]),
-                                          nn.GELU())  # fmt: skip
-        self.stem = nn.Sequential(nn.Conv2d(widths[0], widths[0], stride, stride, groups=widths[0]),
-                                  ChannelNorm(widths[0]))  # fmt: skip
+        self.architecture = Architecture(channels, size, patch_px, stem, response)
+        self.patch_px, self.width, widths = patch_px, size.widths[-1], size.widths
+        self._build_stem(channels, widths[0], self.architecture.stem_stride)
         self.downsample_layers = nn.ModuleList(
             nn.Sequential(ChannelNorm(narrow), nn.Conv2d(narrow, wide, 2, 2)) for narrow, wide in pairwise(widths)
         )
+        rates = iter(torch.linspace(0, drop_path, sum(size.depths)).tolist())
         self.stages = nn.ModuleList(
-            nn.ModuleList(Block(width) for _ in range(depth)) for width, depth in zip(widths, size.depths, strict=True)
+            nn.ModuleList(Block(width, response, next(rates)) for _ in range(depth))
+            for width, depth in zip(widths, size.depths, strict=True)
         )
-        self.width = widths[-1]
+
+    @classmethod
+    def of(cls, architecture: Architecture, drop_path: float = 0.0) -> Encoder:
+        """An encoder of that shape, with torch's own initial weights."""
+        one = architecture
+        return cls(one.channels, one.size, one.patch_px, one.stem, one.response, drop_path)
+
+    def _build_stem(self, channels: int, width: int, stride: int) -> None:
+        if self.architecture.stem == "original":
+            self.stem_orig = nn.Sequential(nn.Conv2d(channels, width, stride, stride), ChannelNorm(width))
+            return
+        self.initial_conv = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), ChannelNorm(width), nn.GELU())
+        self.stem = nn.Sequential(nn.Conv2d(width, width, stride, stride, groups=width), ChannelNorm(width))
+
+    def _stem(self, image: Tensor) -> Tensor:
+        found = self.stem_orig(image) if self.architecture.stem == "original" else self.stem(self.initial_conv(image))
+        return cast(Tensor, found)
 
     def forward(self, image: Tensor, visible: Tensor | None = None) -> Tensor:
         """Features (batch, width, y / patch_px, x / patch_px) of `image` (batch, channels, y, x).
@@ -108,7 +144,7 @@ class Encoder(nn.Module):
         # Assigning instead of multiplying: a hidden pixel counts for nothing even where it is not a number.
         maps = image if full is None else image.masked_fill(~full, 0)
         # Nothing looks across a border of patches from here to the first stage, which masks what the biases revived.
-        maps = self.stem(self.initial_conv(maps))
+        maps = self._stem(maps)
         found = []
         for stage in range(STAGES):
             maps = self.downsample_layers[stage - 1](maps) if stage else maps

@@ -49,8 +49,8 @@ class MPMAE(nn.Module):
     def __init__(self, inputs: Sequence[Layer], targets: Sequence[Layer], config: PretrainConfig) -> None:
         super().__init__()
         self.inputs, self.targets, self.patch_px = tuple(inputs), tuple(targets), config.patch_px
-        width = config.decoder_width
-        self.encoder = Encoder(sum(layer.channels for layer in inputs), SIZES[config.encoder], config.patch_px)
+        width, channels = config.decoder_width, sum(layer.channels for layer in inputs)
+        self.encoder = Encoder(channels, SIZES[config.encoder], config.patch_px, config.stem, config.response)
         self.proj = nn.Conv2d(self.encoder.width, width, 1)
         self.mask_token = nn.Parameter(torch.zeros(1, width, 1, 1))
         decoders = 1 if config.decoder == "shared" else len(targets)
