@@ -20,10 +20,15 @@ _CHOICES = {
     "decoder": ("shared", "per-task"),
     "weighting": ("uncertainty", "sum"),
     "device": ("auto", "cpu", "cuda"),
+    "precision": ("auto", "bf16", "float32"),
+    "compile": ("auto", "on", "off"),
 }
 
 # Settings that change how a run is carried out, but, rounding apart, not what it computes: it may resume with others.
-WITHOUT_EFFECT = ("checkpoint_every", "checkpoints_kept", "read_ahead", "threads", "device")
+WITHOUT_EFFECT = (
+    "checkpoint_every", "checkpoints_kept", "keep_every", "read_ahead", "threads", "device", "micro_batch", "compile",
+    "processes", "log_every", "peak_tflops", "wandb",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,13 @@ class PretrainConfig:
     entry they are those that have data in every group of its statistics. `steps` 0 means `epochs` passes over
     the train rows. `warmup` is a fraction of the steps. `read_rows` is the most rows that are read, and shuffled,
     together. `threads` 0 leaves torch's own number; results are bit-identical for one number of threads.
+
+    `batch_size` is the effective batch, over all processes and passes; a process computes `micro_batch` chips at a
+    time (0: its whole share). `precision` and `compile` "auto" are bf16 and on for a GPU, float32 and off for a CPU.
+    `unfinished` allows training on the shards that are done; the run keeps to those it began with. Losses leave the
+    device every `log_every` steps. The newest `checkpoints_kept` checkpoints stay, and those of every `keep_every`-th
+    step (0: none). `processes` is how many to start on this machine. `peak_tflops` is what the device can do, for the
+    log's utilisation (0: measured at the start). `wandb` names a Weights & Biases project to log to ("": none).
     """
 
     inputs: tuple[str, ...] = ()
@@ -64,6 +76,15 @@ class PretrainConfig:
     read_ahead: int = 2
     threads: int = 0
     device: str = "auto"
+    micro_batch: int = 0
+    precision: str = "auto"
+    compile: str = "auto"
+    unfinished: bool = False
+    log_every: int = 10
+    keep_every: int = 0
+    processes: int = 1
+    peak_tflops: float = 0.0
+    wandb: str = ""
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
@@ -108,7 +129,7 @@ class PretrainConfig:
 
 def _refusals(config: PretrainConfig) -> list[tuple[bool, str]]:
     positive = ("image_px", "decoder_width", "decoder_depth", "batch_size", "epochs", "read_rows", "read_ahead",
-                "checkpoint_every", "checkpoints_kept")  # fmt: skip
+                "checkpoint_every", "checkpoints_kept", "log_every", "processes")  # fmt: skip
     small = [name for name in positive if getattr(config, name) < 1]
     patch = config.patch_px
     return [
@@ -120,6 +141,8 @@ def _refusals(config: PretrainConfig) -> list[tuple[bool, str]]:
         (patch > 0 and config.visible_patches < 1,
          f"mask_ratio {config.mask_ratio} hides every patch; lower it or enlarge image_px"),
         (config.steps < 0 or config.threads < 0 or config.seed < 0, "steps, threads and seed must not be negative"),
+        (min(config.micro_batch, config.keep_every, config.peak_tflops) < 0,
+         "micro_batch, keep_every and peak_tflops must not be negative"),
         (config.blr <= 0, f"blr must be positive, not {config.blr}"),
         (not 0 <= config.warmup < 1, f"warmup is a fraction of the steps below 1, not {config.warmup}"),
         (len(config.betas) != 2, "betas must be two numbers"),
@@ -135,10 +158,11 @@ def _typed(name: str, value: Any) -> Any:
         return tuple(_number(name, one, 0.0) for one in (value if isinstance(value, list | tuple) else [value]))
     if isinstance(wanted, tuple):
         return _names(name, value)
-    if isinstance(wanted, int | float):
+    if isinstance(wanted, int | float) and not isinstance(wanted, bool):
         return _number(name, value, wanted)
     if not isinstance(value, type(wanted)):
-        raise Fatal(f"pretrain.{name} must be {'a table' if name == 'bands' else 'text'}, not {value!r}.")
+        kinds = {bool: "true or false", str: "text"}
+        raise Fatal(f"pretrain.{name} must be {kinds.get(type(wanted), 'a table')}, not {value!r}.")
     return value
 
 
