@@ -11,26 +11,32 @@ from training.layer import IGNORED
 _EPSILON = 1e-6
 
 
-def squared_error(prediction: Tensor, target: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+def squared_error(
+    prediction: Tensor, target: Tensor, counted: Tensor, count: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Mean squared error over the True places of `counted`, and whether there are any; all of one shape.
 
     Exactly 0, with a gradient of 0, where nothing counts. The mean is over places, not over patches: a patch with
-    much nodata weighs less.
+    much nodata weighs less. With `count`, the True places of a whole batch of which this is a part, it is this part's
+    share of the whole batch's mean: the shares add up to it.
     """
     # Chosen before squaring: the gradient of a square that is not finite would be NaN even where it is left out.
-    return _mean(torch.where(counted, _exact(prediction) - target, 0) ** 2, counted)
+    return _mean(torch.where(counted, _exact(prediction) - target, 0) ** 2, counted, count)
 
 
-def class_error(logits: Tensor, target: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+def class_error(
+    logits: Tensor, target: Tensor, counted: Tensor, count: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy of `logits` (batch, classes, ...) over the True places of `counted` (batch, ...).
 
-    `target` holds class indices; what it is elsewhere does not matter. Exactly 0 where nothing counts.
+    `target` holds class indices; what it is elsewhere does not matter. Exactly 0 where nothing counts. `count` as in
+    `squared_error`.
     """
     # One row per place: the two-dimensional kernel adds up in no fixed order on a GPU.
     rows = _exact(logits).movedim(1, -1).reshape(-1, logits.shape[1])
     wanted = torch.where(counted, target, IGNORED).reshape(-1)
     errors = functional.cross_entropy(rows, wanted, ignore_index=IGNORED, reduction="none")
-    return _mean(errors, counted)
+    return _mean(errors, counted, count)
 
 
 def normalise_patches(target: Tensor, valid: Tensor, patch_px: int) -> Tensor:
@@ -47,18 +53,19 @@ def normalise_patches(target: Tensor, valid: Tensor, patch_px: int) -> Tensor:
     return (centred / (variance + _EPSILON).sqrt()).reshape(target.shape)
 
 
-def weigh(losses: Tensor, active: Tensor, log_variances: Tensor | None) -> Tensor:
+def weigh(losses: Tensor, active: Tensor, log_variances: Tensor | None, share: float = 1.0) -> Tensor:
     """The sum over the active targets: of exp(-s) L + s with s from `log_variances`, or plainly of L without it.
 
     Kendall et al. 2018 as MP-MAE uses it: no factor of a half, the same for classes and numbers. A target with
-    nothing to predict in a batch adds neither its loss nor its s. All arguments have shape (targets,).
+    nothing to predict in a batch adds neither its loss nor its s. All arguments have shape (targets,). `share` is what
+    part of a whole batch this is; the losses are then shares too, and the sums over the parts are the whole's.
     """
-    weighted = losses if log_variances is None else torch.exp(-log_variances) * losses + log_variances
+    weighted = losses if log_variances is None else torch.exp(-log_variances) * losses + share * log_variances
     return torch.where(active, weighted, 0).sum()
 
 
-def _mean(errors: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
-    count = counted.sum()
+def _mean(errors: Tensor, counted: Tensor, count: Tensor | None) -> tuple[Tensor, Tensor]:
+    count = counted.sum() if count is None else count
     return errors.sum() / count.clamp(min=1), count > 0
 
 

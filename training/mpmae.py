@@ -82,22 +82,34 @@ class MPMAE(nn.Module):
         parts = [_one_hot(layer, batch) if layer.classes else batch.values[layer.name] for layer in self.inputs]
         return torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
 
-    def objective(self, batch: Batch) -> Objective:
-        """The loss of every target on what was hidden from the encoder, and their weighted sum."""
-        parts = [self._loss(*pair, batch) for pair in zip(self.targets, self(batch), strict=True)]
-        values = torch.stack([loss for loss, _ in parts])
-        active = torch.stack([counts for _, counts in parts])
-        return Objective(losses.weigh(values, active, self.log_variances), values, active)
+    def objective(self, batch: Batch, counts: Tensor | None = None, share: float = 1.0) -> Objective:
+        """The loss of every target on what was hidden from the encoder, and their weighted sum.
 
-    def _loss(self, layer: Layer, prediction: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        target, counted = batch.values[layer.name], batch.valid[layer.name]
+        Of a part of a batch, give the `counts` of the whole and what `share` of its chips this is: objectives of the
+        parts then add up to the objective of the whole, gradients included.
+        """
+        wanted = self.counts(batch) if counts is None else counts
+        parts = [self._loss(*one, batch) for one in zip(self.targets, self(batch), wanted, strict=True)]
+        values = torch.stack([loss for loss, _ in parts])
+        active = torch.stack([any_left for _, any_left in parts])
+        return Objective(losses.weigh(values, active, self.log_variances, share), values, active)
+
+    def counts(self, batch: Batch) -> Tensor:
+        """How many values of each target the loss is a mean over, (targets,)."""
+        return torch.stack([self._counted(layer, batch).sum() for layer in self.targets])
+
+    def _counted(self, layer: Layer, batch: Batch) -> Tensor:
+        """Where there is data that the encoder did not see; at image level, where there is data."""
+        valid = batch.valid[layer.name]
+        return valid & self._hidden_pixels(batch) if layer.pixel else valid
+
+    def _loss(self, layer: Layer, prediction: Tensor, count: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        target, valid, counted = batch.values[layer.name], batch.valid[layer.name], self._counted(layer, batch)
         if layer.modality.patch_normalised and layer.pixel and not layer.classes:
-            target = losses.normalise_patches(target, counted, self.patch_px)
-        if layer.pixel:
-            counted = counted & self._hidden_pixels(batch)
+            target = losses.normalise_patches(target, valid, self.patch_px)
         if layer.classes:
-            return losses.class_error(prediction.unflatten(1, (layer.classes, -1)), target, counted)
-        return losses.squared_error(prediction, target, counted)
+            return losses.class_error(prediction.unflatten(1, (layer.classes, -1)), target, counted, count)
+        return losses.squared_error(prediction, target, counted, count)
 
     def _hidden_pixels(self, batch: Batch) -> Tensor:
         hidden = ~batch.visible[:, None]
