@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import cast
 
 import torch
@@ -105,7 +105,7 @@ class Encoder(nn.Module):
         self.downsample_layers = nn.ModuleList(
             nn.Sequential(ChannelNorm(narrow), nn.Conv2d(narrow, wide, 2, 2)) for narrow, wide in pairwise(widths)
         )
-        rates = iter(torch.linspace(0, drop_path, sum(size.depths)).tolist())
+        rates = (drop_path * place / (sum(size.depths) - 1) for place in count())
         self.stages = nn.ModuleList(
             nn.ModuleList(Block(width, response, next(rates)) for _ in range(depth))
             for width, depth in zip(widths, size.depths, strict=True)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
-from tests.training.submanifold import sparse_features
-from training.encoder import Encoder, ResponseNorm
+from tests.training.submanifold import sparse_trace
+from training.architecture import RESPONSES, STEMS, Architecture
+from training.encoder import DropPath, Encoder, ResponseNorm
 from training.size import SIZES, Size
 
 TINY = Size((1, 1, 2, 1), (3, 4, 5, 6))
+CHANNELS_LAST = ("norm", "pwconv1", "grn", "pwconv2")  # Layers inside a block that see (batch, y, x, channels).
 
 
-def make_encoder(patch_px: int, channels: int = 2) -> Encoder:
+def make_encoder(patch_px: int, channels: int = 2, stem: str = "modified", response: str = "image") -> Encoder:
     """Double precision, with every parameter random, so that no term is silent."""
     torch.manual_seed(3)
-    encoder = Encoder(channels, TINY, patch_px).double()
+    encoder = Encoder(channels, TINY, patch_px, stem, response).double()
     with torch.no_grad():
         for one in encoder.parameters():
             one.copy_(torch.randn_like(one) * 0.5)
@@ -30,25 +34,61 @@ def make_input(patch_px: int, side: int = 3) -> tuple[Tensor, Tensor]:
     return torch.randn(2, 2, side * patch_px, side * patch_px, dtype=torch.float64), visible
 
 
+def dense_trace(encoder: Encoder, image: Tensor, visible: Tensor) -> dict[str, Tensor]:
+    """What came out of every module, as (batch, y, x, channels), by its name; the last is "features"."""
+    found: dict[str, Tensor] = {}
+
+    def hook(name: str):
+        last = name.startswith("stages") and name.rsplit(".", 1)[-1] in CHANNELS_LAST
+        return lambda _module, _given, made: found.update({name: made if last else made.permute(0, 2, 3, 1)})
+
+    hooks = [module.register_forward_hook(hook(name)) for name, module in encoder.named_modules() if name]
+    found["features"] = encoder(image, visible).permute(0, 2, 3, 1)
+    for one in hooks:
+        one.remove()
+    return found
+
+
+def in_layer(name: str) -> Callable[[str], str]:
+    return lambda text: f"{name}: {text}"
+
+
+def assert_same_as_sparse(encoder: Encoder, image: Tensor, visible: Tensor, tolerance: float) -> None:
+    """Every layer's output at the sites that exist, and every gradient of a random function of the features."""
+    image = image.requires_grad_()
+    dense, sparse = dense_trace(encoder, image, visible), sparse_trace(encoder, image, visible).layers
+    computing = {name for name, module in encoder.named_modules() if list(module.parameters(recurse=False))}
+    assert computing <= sparse.keys(), computing - sparse.keys()
+    for name, (sites, values) in sparse.items():
+        there = dense[name][tuple(torch.tensor(sites).T)]
+        torch.testing.assert_close(there, values, rtol=tolerance, atol=tolerance, msg=in_layer(name))
+    names, parameters = zip(*[("image", image), *encoder.named_parameters()], strict=True)
+    weights = torch.randn(encoder.width, dtype=image.dtype)
+    losses = [((maps * weights) ** 2).mean() for maps in (dense["features"][visible], sparse["features"][1])]
+    for name, a, b in zip(names, *(torch.autograd.grad(loss, parameters) for loss in losses), strict=True):
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance * float(b.abs().max()), msg=in_layer(name))
+
+
+@pytest.mark.parametrize("response", RESPONSES)
+@pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("patch_px", [8, 16])
-def test_equals_sparse_convolution(patch_px: int) -> None:
-    encoder, (image, visible) = make_encoder(patch_px), make_input(patch_px)
-    parameters = list(encoder.parameters())
-    dense = encoder(image, visible)
-    sparse = [sparse_features(encoder, one, mask) for one, mask in zip(image, visible, strict=True)]
+def test_equals_sparse_convolution(patch_px: int, stem: str, response: str) -> None:
+    encoder, (image, visible) = make_encoder(patch_px, stem=stem, response=response), make_input(patch_px)
+    assert_same_as_sparse(encoder, image, visible, 1e-8)
+    features = encoder(image, visible)
+    assert sorted(map(tuple, visible.nonzero().tolist())) == sorted(
+        map(tuple, features.abs().sum(1).nonzero().tolist())
+    )
 
-    for index, features in enumerate(sparse):
-        assert sorted(features) == sorted(map(tuple, visible[index].nonzero().tolist()))
-        for (y, x), value in features.items():
-            torch.testing.assert_close(dense[index, :, y, x], value, rtol=1e-8, atol=1e-8)
 
-    weights = torch.randn(TINY.widths[-1], dtype=torch.float64)
-    dense_loss = ((dense * weights[:, None, None]) ** 2).sum()
-    sparse_loss = sum(((value * weights) ** 2).sum() for features in sparse for value in features.values())
-    for a, b in zip(
-        torch.autograd.grad(dense_loss, parameters), torch.autograd.grad(sparse_loss, parameters), strict=True
-    ):
-        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-7)
+def test_the_published_size_equals_sparse_convolution_in_single_precision() -> None:
+    torch.manual_seed(5)
+    encoder = Encoder(12, SIZES["atto"], 8)
+    with torch.no_grad():
+        for name, one in encoder.named_parameters():
+            one.copy_(torch.rand_like(one) if "norm" in name else torch.randn_like(one) * 0.05)
+    visible = torch.tensor([[[True, True], [False, True]]])
+    assert_same_as_sparse(encoder, torch.randn(1, 12, 16, 16), visible, 1e-5)
 
 
 def test_hidden_pixels_do_not_reach_visible_features() -> None:
@@ -75,9 +115,13 @@ def test_everything_visible_is_no_mask() -> None:
     torch.testing.assert_close(encoder(image, torch.ones(2, 3, 3, dtype=torch.bool)), encoder(image))
 
 
-@pytest.mark.parametrize(("patch_px", "height", "width"), [(8, 8, 40), (16, 32, 16)])
-def test_any_multiple_of_the_patch(patch_px: int, height: int, width: int) -> None:
-    maps = make_encoder(patch_px).features(torch.randn(1, 2, height, width, dtype=torch.float64))
+@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize(
+    ("patch_px", "height", "width"),
+    [(8, 56, 56), (16, 112, 112), (32, 224, 224), (16, 128, 128), (8, 64, 64), (24, 48, 72), (8, 8, 40), (16, 32, 16)],
+)
+def test_any_multiple_of_the_patch(patch_px: int, height: int, width: int, stem: str) -> None:
+    maps = make_encoder(patch_px, stem=stem).features(torch.randn(1, 2, height, width, dtype=torch.float64))
     strides = [patch_px // 8, patch_px // 4, patch_px // 2, patch_px]
     assert [tuple(one.shape[1:]) for one in maps] == [
         (channels, height // stride, width // stride) for channels, stride in zip(TINY.widths, strides, strict=True)
@@ -97,6 +141,40 @@ def test_response_norm_is_per_image() -> None:
     torch.testing.assert_close(together[:1], norm(maps[:1]))
     response = maps[1].pow(2).sum((0, 1)).sqrt()
     torch.testing.assert_close(together[1], maps[1] * response / response.mean() + maps[1], rtol=1e-4, atol=1e-5)
+
+
+def test_response_over_the_batch() -> None:
+    norm = ResponseNorm(3, "batch")
+    torch.nn.init.ones_(norm.gamma)
+    maps = torch.randn(2, 4, 4, 3)
+    response = maps.pow(2).sum((0, 1, 2)).sqrt()
+    torch.testing.assert_close(norm(maps), maps * response / response.mean() + maps, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(norm(maps)[:1], norm(maps[:1]))
+
+
+def test_drop_path_leaves_out_whole_images_while_training_and_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    drop, branch = DropPath(0.25), torch.ones(4000, 2, 1, 1)
+    dropped = drop(branch)
+    assert dropped.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
+    assert torch.equal(dropped[:, 0], dropped[:, 1]) and dropped.mean().item() == pytest.approx(1, abs=0.05)
+    assert torch.equal(drop.eval()(branch), branch)
+
+
+def test_drop_path_rises_to_the_last_block() -> None:
+    rates = [one.rate for one in Encoder(2, TINY, 8, drop_path=0.4).modules() if isinstance(one, DropPath)]
+    assert rates == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_every_size_is_built_with_both_stems_and_described(name: str) -> None:
+    """On no real memory: the largest would take three gigabytes."""
+    for stem in STEMS:
+        with torch.device("meta"):
+            encoder = Encoder(12, SIZES[name], 16, stem)
+            assert encoder(torch.zeros(1, 12, 112, 112)).shape == (1, SIZES[name].widths[-1], 7, 7)
+        assert encoder.architecture.size_name == name
+        assert Architecture.from_plain(encoder.architecture.to_plain()) == encoder.architecture
 
 
 def test_atto_has_the_published_number_of_parameters() -> None:
