@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -145,3 +146,53 @@ def test_bfloat16_changes_little(corpus: Corpus) -> None:
         rough = model.objective(batch)
     assert rough.losses.dtype == rough.total.dtype == torch.float32
     torch.testing.assert_close(rough.losses, exact.losses, rtol=0.02, atol=0.01)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "nothing"])
+def test_a_target_that_is_empty_in_a_batch_costs_and_moves_nothing(corpus: Corpus, name: str) -> None:
+    """Whatever its kind and extent, and whatever its values are where they do not count."""
+    model, batch = make_model(corpus, decoder="per-task")
+    index, old = NAMES.index(name), batch.values[name]
+    rubbish = torch.full_like(old, -1 if old.dtype == torch.int64 else torch.nan)
+    empty = {name: torch.zeros_like(batch.valid[name])}
+    batch = replace(batch, values=batch.values | {name: rubbish}, valid=batch.valid | empty)
+    if name == "light":  # An input too: what it shows must be numbers.
+        batch = replace(batch, values=batch.values | {name: torch.zeros_like(old)})
+    objective = model.objective(batch)
+    objective.total.backward()
+    assert objective.losses[index].item() == 0.0 and not objective.active[index]
+    assert not any(one.grad is not None and one.grad.any() for one in model.heads[index].parameters())
+    assert not any(one.grad is not None and one.grad.any() for one in model.decoders[index].parameters())
+    assert all(torch.isfinite(one.grad).all() for one in model.parameters() if one.grad is not None)
+
+
+@pytest.mark.parametrize("weighting", ["uncertainty", "sum"])
+def test_a_batch_without_any_target_costs_and_moves_nothing(corpus: Corpus, weighting: str) -> None:
+    model, batch = make_model(corpus, weighting=weighting)
+    nothing = {name: torch.zeros_like(valid) for name, valid in batch.valid.items()}
+    total = model.objective(replace(batch, valid=nothing)).total
+    total.backward()
+    assert total.item() == 0.0
+    assert not any(one.grad is not None and one.grad.any() for one in model.parameters())
+
+
+def test_the_objective_by_hand(corpus: Corpus) -> None:
+    """Place by place in Python, from the predictions alone."""
+    model, batch = make_model(corpus, weighting="sum")
+    predictions = [one.detach().numpy() for one in model(batch)]
+    got = dict(zip(NAMES, model.objective(batch).losses.tolist(), strict=True))
+    hidden = (~batch.visible).repeat_interleave(8, 1).repeat_interleave(8, 2).numpy()
+    for name, prediction in zip(NAMES, predictions, strict=True):
+        if name == "light":
+            continue  # Normalised per patch, which has tests of its own.
+        values, valid, errors = batch.values[name].numpy(), batch.valid[name].numpy(), []
+        for place in zip(*valid.nonzero(), strict=True):
+            image, band, yx = place[0], place[1], place[2:]
+            if yx and not hidden[(image, *yx)]:
+                continue
+            if values.dtype == np.int64:
+                scores = prediction[(image, slice(None), *yx)]
+                errors.append(np.log(np.exp(scores).sum()) - scores[values[place]])
+            else:
+                errors.append((prediction[(image, band, *yx)] - values[place]) ** 2)
+        assert got[name] == pytest.approx(np.mean(errors) if errors else 0.0, rel=1e-4), name
