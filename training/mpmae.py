@@ -13,6 +13,7 @@ from training import losses
 from training.config import PretrainConfig
 from training.data import Batch
 from training.encoder import Block, ChannelNorm, Encoder, initialise
+from training.image import image_of
 from training.layer import Layer
 from training.size import SIZES
 
@@ -79,8 +80,7 @@ class MPMAE(nn.Module):
 
     def image(self, batch: Batch) -> Tensor:
         """The encoder's input (batch, channels, y, x): numbers as they are, classes one-hot, nodata as zeros."""
-        parts = [_one_hot(layer, batch) if layer.classes else batch.values[layer.name] for layer in self.inputs]
-        return torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
+        return image_of(self.inputs, batch.values, batch.valid)
 
     def objective(self, batch: Batch, counts: Tensor | None = None, share: float = 1.0) -> Objective:
         """The loss of every target on what was hidden from the encoder, and their weighted sum.
@@ -115,9 +115,3 @@ class MPMAE(nn.Module):
         hidden = ~batch.visible[:, None]
         return hidden.repeat_interleave(self.patch_px, dim=2).repeat_interleave(self.patch_px, dim=3)
 
-
-def _one_hot(layer: Layer, batch: Batch) -> Tensor:
-    """Class indices (batch, bands, y, x) as (batch, bands * classes, y, x) of zeros and ones."""
-    indices, valid = batch.values[layer.name], batch.valid[layer.name]
-    ones = functional.one_hot(indices.clamp(min=0), layer.classes) * valid[..., None]
-    return ones.permute(0, 1, 4, 2, 3).flatten(1, 2).float()
