@@ -66,9 +66,14 @@ class Work:
 
     def sample(self, count: int) -> list[tuple[Chip, Sequence[Modality]]]:
         """Chips at even distances over all that is missing."""
-        rows = [(row, layers) for shard, layers in self.missing.items() for row in shard.rows]
-        places = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))
-        return [(self.manifest[rows[place][0]], rows[place][1]) for place in places]
+        shards = list(self.missing)
+        ends = np.cumsum([len(shard) for shard in shards])
+        places = np.unique(np.linspace(0, self.chips - 1, min(count, self.chips)).astype(int))
+        holding = np.searchsorted(ends, places, side="right")
+        return [
+            (self.manifest[shards[index].stop + int(place - ends[index])], self.missing[shards[index]])
+            for place, index in zip(places, holding, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -125,8 +130,8 @@ def _assets(work: Work) -> set[str]:
 
 def _collections(manifest: Manifest) -> set[str]:
     names: set[str] = set()
-    for column in ("anchor_id", "ascending_id", "descending_id"):
-        names |= {str(name).rpartition("/")[0] for name in manifest.column(column) if name}
+    for columns in manifest.pieces("anchor_id", "ascending_id", "descending_id"):
+        names |= {str(name).rpartition("/")[0] for column in columns for name in column if name}
     return names - {""}
 
 

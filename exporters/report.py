@@ -131,7 +131,7 @@ def _bars(counts: tuple[Count, ...] | list[Count]) -> list[Bar]:
 def _figures(corpus: Corpus, covered: list[Coverage]) -> list[tuple[str, str]]:
     manifest = corpus.manifest
     done, wanted = sum(one.shards_done for one in covered), sum(one.shards for one in covered)
-    side_km = manifest.size_px * float(manifest.column("resolution_m")[0]) / 1000
+    side_km = manifest.size_px * manifest.resolution_m / 1000
     years = report_facts.per_year(manifest)
     return [
         (f"{len(manifest):,}", "chips"),

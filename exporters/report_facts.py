@@ -72,15 +72,20 @@ def per_biome(manifest: Manifest) -> list[Count]:
 
 def per_year(manifest: Manifest) -> list[Count]:
     """Chips by year of the anchor, gaps between years included."""
-    tally = Counter(manifest.frame["anchor_time"].dt.year.tolist())
+    tally = Counter((_months(manifest) // 12 + 1970).tolist())
     return [Count(str(year), tally[year]) for year in range(min(tally), max(tally) + 1)]
 
 
 def per_month(manifest: Manifest) -> list[Count]:
     """Chips by calendar month of the anchor, all twelve."""
-    tally = Counter(manifest.frame["anchor_time"].dt.month.tolist())
+    tally = Counter((_months(manifest) % 12 + 1).tolist())
     names = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
     return [Count(name, tally[number]) for number, name in enumerate(names, start=1)]
+
+
+def _months(manifest: Manifest) -> np.ndarray:
+    """Calendar month of every anchor, counted from January 1970."""
+    return manifest.column("anchor_time").astype("datetime64[M]").astype(int)
 
 
 def per_level(manifest: Manifest) -> list[Count]:

@@ -52,19 +52,19 @@ def gaps(manifest: Manifest) -> list[Gap]:
 
 def _lonlat(manifest: Manifest) -> NDArray[np.float64]:
     """Centres of the footprints; across the antimeridian they run beyond 180 degrees."""
-    centres = shapely.get_coordinates(shapely.centroid(np.asarray(manifest.frame.geometry.array)))
+    centres = shapely.get_coordinates(shapely.centroid(manifest.outlines()))
     centres[:, 0] = (centres[:, 0] + 180) % 360 - 180
     return centres
 
 
 def _diagonal_m(manifest: Manifest) -> float:
     # A thousandth more: what a metre of UTM may be on the ground.
-    return float(np.hypot(manifest.size_px, manifest.size_px) * manifest.column("resolution_m")[0] * 1.001)
+    return float(np.hypot(manifest.size_px, manifest.size_px) * manifest.resolution_m * 1.001)
 
 
 def overlapping_pairs(manifest: Manifest) -> int:
     """How many pairs of chips have footprints that overlap, by their outlines in a plane of the pair."""
-    outlines = shapely.get_coordinates(np.asarray(manifest.frame.geometry.array)).reshape(len(manifest), -1, 2)
+    outlines = shapely.get_coordinates(manifest.outlines()).reshape(len(manifest), -1, 2)
     centres = _lonlat(manifest)
     first, second = pairs_within(centres, _diagonal_m(manifest))
     seen = [_in_plane(outlines[rows], centres[first]) for rows in (first, second)]

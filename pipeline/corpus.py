@@ -226,9 +226,9 @@ class Corpus:
         return entry
 
     def _summarise(self, modality: Modality, shard: Shard, block: NDArray[Any]) -> statistics.Summary:
-        train = self.manifest.column("split")[shard.slice] == "train"
+        train = self.manifest.column("split", shard.slice) == "train"
         column = modality.statistics_by
-        values = self.manifest.column(column)[shard.slice] if column else [statistics.EVERYTHING] * len(shard)
+        values = self.manifest.column(column, shard.slice) if column else [statistics.EVERYTHING] * len(shard)
         groups = [str(value) if counts else None for value, counts in zip(values, train, strict=True)]
         return statistics.summarise(modality, block, groups)
 
@@ -326,7 +326,7 @@ def _compressor(dtype: str) -> BloscCodec:
 
 def _coordinates(manifest: Manifest) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:
     text = np.dtypes.StringDType()
-    seconds = np.asarray(manifest.frame["anchor_time"].dt.tz_localize(None), dtype="datetime64[s]").astype(np.int64)
+    seconds = manifest.column("anchor_time").astype("datetime64[s]").astype(np.int64)
     return [
         ("chip", manifest.column("id").astype(text), {"long_name": "location id"}),
         ("longitude", manifest.column("lon").astype(np.float64), {"units": "degrees_east"}),

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime
-from functools import cached_property
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
 from numpy.typing import NDArray
+from pyproj import CRS
 
 from pipeline import durable
 from pipeline.chip import Acquisition, Chip, Scene
 from pipeline.errors import Fatal
-from pipeline.grid import Grid
+from pipeline.grid import Grid, to_lonlat
 from pipeline.location import Location
+from pipeline.rows import PIECE_ROWS, FileRows, HeldRows, Rows
 from pipeline.shard import Shard, shards_of
 
 SPLITS = ("train", "val", "test")
@@ -29,16 +35,30 @@ _GRID = ("crs", "origin_x_m", "origin_y_m", "resolution_m", "height_px", "width_
 COLUMNS = (
     *_LOCATION, "split", *_GRID, "level", *(f"{role}_{part}" for role in _SCENES for part in ("id", "time")),
 )  # fmt: skip
+_TIME = pa.timestamp("ms", tz="UTC")
+_TYPES = {
+    "lon": pa.float64(), "lat": pa.float64(), "biome": pa.int64(), "ecoregion": pa.int64(),
+    "origin_x_m": pa.float64(), "origin_y_m": pa.float64(), "resolution_m": pa.float64(),
+    "height_px": pa.int64(), "width_px": pa.int64(), **{f"{role}_time": _TIME for role in _SCENES},
+}  # fmt: skip
+SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
+# What QGIS, GDAL and GeoPandas read: https://geoparquet.org/releases/v1.0.0
+_GEO_VERSION = "1.0.0"
+# Remembers the digest of a manifest file, and the file that it was computed from.
+DIGEST_SUFFIX = ".digest.json"
 
 
 class Manifest:
-    """Chips in their final order. Iterates and indexes as `Chip`; `frame` has one row per chip.
+    """Chips in their final order. Iterates and indexes as `Chip`, made on demand.
 
-    The frame is the truth; chips are made on demand, so a million rows stay a table.
+    What `read` gives leaves the rows in the file: a million of them cost the memory of those in work. `excerpt` is what
+    a worker elsewhere needs of it.
     """
 
-    def __init__(self, frame: gpd.GeoDataFrame) -> None:
-        self.frame = frame
+    def __init__(self, rows: Rows, digest: str | None = None) -> None:
+        self._rows = rows
+        if digest is not None:
+            self.digest = digest
 
     @classmethod
     def freeze(cls, chips: Sequence[Chip], seed: int) -> Manifest:
@@ -51,64 +71,119 @@ class Manifest:
         ordered = sorted(chips, key=lambda chip: chip.location.id)
         shuffled = [ordered[index] for index in np.random.default_rng(seed).permutation(len(ordered))]
         grouped = [chip for split in SPLITS for chip in shuffled if chip.split == split]
-        footprints = [chip.grid.footprint() for chip in grouped]
-        frame = pd.DataFrame([_record(chip) for chip in grouped], columns=list(COLUMNS))
-        for role in _SCENES:
-            frame[f"{role}_time"] = pd.to_datetime(frame[f"{role}_time"], utc=True).dt.as_unit("ms")
-        return cls(gpd.GeoDataFrame(frame, geometry=footprints, crs="EPSG:4326"))
+        return cls(HeldRows(pa.concat_tables(_tables(grouped))))
+
+    @classmethod
+    def of_frame(cls, frame: pd.DataFrame) -> Manifest:
+        """From a table with (at least) the columns of `COLUMNS`, in their final order."""
+        return cls(HeldRows(pa.Table.from_pandas(frame[list(COLUMNS)], preserve_index=False).cast(SCHEMA)))
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """Read `manifest.parquet`; raises `Fatal` when it is absent or not a manifest."""
+        """Open `manifest.parquet`; raises `Fatal` when it is absent or not a manifest."""
         if not path.exists():
             raise Fatal(f"{path} does not exist; run `geocorpus anchor` first.")
         try:
-            frame = gpd.read_parquet(path)
+            rows = FileRows(path, SCHEMA)
         except (OSError, ValueError) as error:
             raise Fatal(f"{path} cannot be read as GeoParquet ({error}).") from error
-        absent = [name for name in COLUMNS if name not in frame.columns]
+        absent = [name for name in COLUMNS if name not in rows.names]
         if absent:
             raise Fatal(f"{path} lacks the columns {', '.join(absent)}; it is no manifest of this version.")
-        return cls(frame)
+        return cls(rows, _remembered(path))
 
     def write(self, path: Path) -> None:
-        """Publish as GeoParquet; equal manifests give equal bytes."""
-        durable.publish(path, lambda temporary: self.frame.to_parquet(temporary, index=False))
+        """Publish as GeoParquet, its digest beside it; equal manifests give equal bytes."""
+        durable.publish(path, self._write_pieces)
+        known = {"digest": self.digest, "file": _file_digest(path)}
+        durable.write_json(path.with_suffix(DIGEST_SUFFIX), known)
+
+    def _write_pieces(self, path: Path) -> None:
+        names = [*SCHEMA, pa.field("geometry", pa.binary())]
+        schema = pa.schema(names, metadata={"geo": json.dumps(self._geo_metadata())})
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for piece in self._rows.pieces():
+                outlines = pa.array(shapely.to_wkb(_outlines(piece)), pa.binary())
+                writer.write_table(piece.append_column("geometry", outlines).cast(schema), row_group_size=PIECE_ROWS)
+
+    def _geo_metadata(self) -> dict[str, Any]:
+        bounds = np.array([shapely.total_bounds(_outlines(piece)) for piece in self._rows.pieces()])
+        bbox = [*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist()]
+        column = {
+            "encoding": "WKB", "geometry_types": ["Polygon"], "bbox": bbox, "crs": CRS.from_epsg(4326).to_json_dict(),
+        }  # fmt: skip
+        return {"version": _GEO_VERSION, "primary_column": "geometry", "columns": {"geometry": column}}
 
     def __len__(self) -> int:
-        return len(self.frame)
+        return self._rows.count
 
     def __getitem__(self, row: int) -> Chip:
         if not 0 <= row < len(self):
             raise IndexError(row)
-        return _chip(self._records[row], row)
+        return self.chips(row, row + 1)[0]
 
     def __iter__(self) -> Iterator[Chip]:
-        return (self[row] for row in range(len(self)))
+        starts = range(0, len(self), PIECE_ROWS)
+        return (chip for start in starts for chip in self.chips(start, min(start + PIECE_ROWS, len(self))))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Manifest) and self.digest == other.digest
 
     __hash__ = None  # type: ignore[assignment]
 
-    @cached_property
-    def _records(self) -> list[tuple[Any, ...]]:
-        return list(self.frame[list(COLUMNS)].itertuples(index=False, name=None))
+    def chips(self, start: int, stop: int) -> list[Chip]:
+        """The chips of rows `start` (inclusive) to `stop` (exclusive)."""
+        records = self._rows.part(start, stop).to_pylist()
+        return [_chip(record, row) for row, record in enumerate(records, start)]
+
+    def excerpt(self, shard: Shard) -> Manifest:
+        """The same manifest with the rows of one shard in memory and no others; small, and it can be pickled.
+
+        It has the length and the digest of the whole; asking for other rows raises `IndexError`.
+        """
+        # Taken, not sliced: a slice would carry the buffers of its whole row group along.
+        held = self._rows.part(shard.start, shard.stop).take(np.arange(len(shard)))
+        return Manifest(HeldRows(held, shard.start, len(self)), self.digest)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the rows in order: the identity that the store and the ledger are bound to."""
-        text = self.frame[list(COLUMNS)].to_csv(index=False, float_format="%.9g", date_format="%Y-%m-%dT%H:%M:%S.%f")
-        return hashlib.sha256(text.encode()).hexdigest()
+        text = hashlib.sha256(f"{','.join(COLUMNS)}\n".encode())
+        for piece in self._rows.pieces():
+            text.update(_csv(piece).encode())
+        return text.hexdigest()
 
-    @property
+    @cached_property
     def size_px(self) -> int:
         """Width of every chip in pixels."""
-        return int(self.frame["width_px"].iloc[0])
+        return int(self._rows.any_row()["width_px"])
 
-    def column(self, name: str) -> NDArray[Any]:
-        """One column as an array, such as "level" or "split"."""
-        return np.asarray(self.frame[name])
+    @cached_property
+    def resolution_m(self) -> float:
+        """Side of every pixel in metres."""
+        return float(self._rows.any_row()["resolution_m"])
+
+    @property
+    def frame(self) -> gpd.GeoDataFrame:
+        """The whole table with footprints, for tools that want it; a million rows take gigabytes."""
+        table = pa.concat_tables(self._rows.pieces())
+        return gpd.GeoDataFrame(table.to_pandas(), geometry=_outlines(table), crs="EPSG:4326")
+
+    def column(self, name: str, rows: slice | None = None) -> NDArray[Any]:
+        """One column as an array, such as "level" or "split"; of some rows if asked.
+
+        Texts are objects, equal ones the same object; times are datetime64[ms] in UTC.
+        """
+        return _array(self._rows.column(name) if rows is None else self._rows.part(rows.start, rows.stop).column(name))
+
+    def pieces(self, *names: str) -> Iterator[list[NDArray[Any]]]:
+        """These columns, some thousands of rows at a time: for a look at all rows that keeps none."""
+        for piece in self._rows.pieces():
+            yield [_array(piece.column(name)) for name in names]
+
+    def outlines(self) -> NDArray[Any]:
+        """The footprint of every row as a polygon in lon/lat; across the antimeridian it runs beyond 180 degrees."""
+        return np.concatenate([_outlines(piece) for piece in self._rows.pieces()])
 
     def rows_of(self, split: str) -> NDArray[np.int64]:
         """Row numbers of a split, ascending."""
@@ -129,6 +204,13 @@ def _check_chips(chips: Sequence[Chip]) -> None:
         raise Fatal(f"unknown split {sorted(strange)[0]!r}; use one of {', '.join(SPLITS)}.")
 
 
+def _tables(chips: Sequence[Chip]) -> Iterator[pa.Table]:
+    for start in range(0, len(chips), PIECE_ROWS):
+        columns = zip(*[_record(chip) for chip in chips[start : start + PIECE_ROWS]], strict=True)
+        arrays = [pa.array(cells, field.type) for cells, field in zip(columns, SCHEMA, strict=True)]
+        yield pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
 def _record(chip: Chip) -> tuple[Any, ...]:
     location = tuple(getattr(chip.location, name) for name in _LOCATION)
     grid = (chip.grid.crs, *chip.grid.origin_xy, chip.grid.resolution_m, *chip.grid.shape_yx)
@@ -140,15 +222,20 @@ def _scene_cells(scene: Scene | None) -> tuple[str | None, datetime | None]:
     return (scene.asset_id, scene.time) if scene else (None, None)
 
 
-def _chip(record: tuple[Any, ...], row: int) -> Chip:
-    cells = dict(zip(COLUMNS, record, strict=True))
+def _csv(piece: pa.Table) -> str:
+    """Rows as pandas has always written them for the digest."""
+    text: str = piece.to_pandas().to_csv(
+        index=False, header=False, float_format="%.9g", date_format="%Y-%m-%dT%H:%M:%S.%f", lineterminator="\n"
+    )
+    return text
+
+
+def _chip(cells: Mapping[str, Any], row: int) -> Chip:
     location = Location(**{name: cells[name] for name in _LOCATION})
     grid = Grid(
-        cells["crs"],
-        (float(cells["origin_x_m"]), float(cells["origin_y_m"])),
-        (int(cells["height_px"]), int(cells["width_px"])),
-        float(cells["resolution_m"]),
-    )
+        cells["crs"], (cells["origin_x_m"], cells["origin_y_m"]), (cells["height_px"], cells["width_px"]),
+        cells["resolution_m"],
+    )  # fmt: skip
     scenes = {role: _scene(cells[f"{role}_id"], cells[f"{role}_time"]) for role in _SCENES}
     anchor = scenes["anchor"]
     if anchor is None:
@@ -157,7 +244,48 @@ def _chip(record: tuple[Any, ...], row: int) -> Chip:
     return Chip(location, grid, acquisition, cells["split"], row)
 
 
-def _scene(asset_id: Any, time: Any) -> Scene | None:
-    if pd.isna(asset_id):
+def _scene(asset_id: str | None, time: datetime | None) -> Scene | None:
+    return None if asset_id is None or time is None else Scene(asset_id, time.astimezone(UTC))
+
+
+def _array(cells: pa.ChunkedArray) -> NDArray[Any]:
+    if pa.types.is_string(cells.type):
+        return np.asarray(cells.dictionary_encode().to_pandas().astype(object))
+    return np.asarray(cells.cast(pa.timestamp("ms")) if cells.type == _TIME else cells)
+
+
+def _outlines(table: pa.Table) -> NDArray[Any]:
+    """Footprints (n,) as `Grid.footprint` gives them, one CRS after the other."""
+    columns = ("origin_x_m", "origin_y_m", "resolution_m", "height_px", "width_px")
+    left, top, resolution, height, width = (np.asarray(table.column(name)) for name in columns)
+    right, bottom = left + width * resolution, top - height * resolution
+    x, y = np.column_stack([left, right, right, left]), np.column_stack([top, top, bottom, bottom])
+    crs = np.asarray(table.column("crs").to_pandas().astype(object))
+    corners = np.empty((len(table), 4, 2))
+    for name in sorted(set(crs.tolist())):
+        here = crs == name
+        corners[here] = np.stack(to_lonlat(name).transform(x[here], y[here]), axis=-1)
+    lon = corners[..., 0]
+    lon[(np.ptp(lon, axis=1) > 180)[:, None] & (lon < 0)] += 360
+    return np.asarray(shapely.polygons(corners))
+
+
+def _remembered(path: Path) -> str | None:
+    """The digest that was written with this very file; None where none was, or the file is another one now."""
+    kept = path.with_suffix(DIGEST_SUFFIX)
+    if not kept.exists():
         return None
-    return Scene(asset_id, pd.Timestamp(time).to_pydatetime())
+    known = durable.read_json(kept)
+    return str(known["digest"]) if known.get("file") == _file_digest(path) else None
+
+
+def _file_digest(path: Path) -> str:
+    about = path.stat()
+    return _digest_of(path, about.st_ino, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _digest_of(path: Path, *_about: int) -> str:
+    """SHA-256 of a file's bytes, computed once a process for the file that it was."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Fatal
-from pipeline.manifest import Manifest
+from pipeline.manifest import COLUMNS, Manifest
+from pipeline.rows import PIECE_ROWS, HeldRows
 from pipeline.shard import shards_of
 from tests.pipeline.chips import make_chip, make_manifest
 
@@ -51,7 +58,7 @@ def test_the_digest_sees_every_kind_of_change(tmp_path: Path, field: str) -> Non
     changed = manifest.frame.copy()
     value = changed.loc[2, field]
     changed.loc[2, field] = value + "x" if isinstance(value, str) else value + 10
-    assert Manifest(changed).digest != manifest.digest
+    assert Manifest.of_frame(changed).digest != manifest.digest
 
 
 def test_what_cannot_be_frozen_is_refused(tmp_path: Path) -> None:
@@ -69,3 +76,78 @@ def test_shards_cover_every_row_once(rows: int, shard_rows: int) -> None:
     assert [row for shard in shards for row in shard.rows] == list(range(rows))
     assert all(0 < len(shard) <= shard_rows for shard in shards)
     assert [shard.index for shard in shards] == list(range(len(shards)))
+
+
+def digest_of_the_whole(frame: pd.DataFrame) -> str:
+    """The digest as one text, the way that the first corpora were hashed."""
+    text = frame[list(COLUMNS)].to_csv(index=False, float_format="%.9g", date_format="%Y-%m-%dT%H:%M:%S.%f")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_the_digest_of_corpora_that_exist_stays_what_it_was() -> None:
+    manifest = Manifest.freeze([make_chip(number) for number in range(23)], 0)
+    assert manifest.digest == "30ff2348123a72bb1b2ba44825342c52f15103986cc81f6dd70f47ed1e7242c1"
+
+
+def test_the_digest_in_pieces_is_the_digest_of_the_whole(tmp_path: Path) -> None:
+    few = pa.Table.from_pandas(make_manifest(tmp_path, 97).frame[list(COLUMNS)], preserve_index=False)
+    without_radar = few.set_column(few.column_names.index("ascending_time"), "ascending_time",
+                                   pa.nulls(len(few), pa.timestamp("ms", "UTC")))  # fmt: skip
+    many = pa.concat_tables([few] * (PIECE_ROWS // 97 + 1) + [without_radar] * 90)
+    whole = Manifest.of_frame(many.to_pandas())
+    assert len(whole) > 2 * PIECE_ROWS
+    assert whole.digest == digest_of_the_whole(many.to_pandas())
+
+
+def test_files_with_one_large_row_group_are_read_as_well(tmp_path: Path) -> None:
+    manifest = make_manifest(tmp_path, 40)
+    manifest.frame.to_parquet(tmp_path / "older.parquet", index=False)
+    older = Manifest.read(tmp_path / "older.parquet")
+    assert older == manifest
+    assert older.chips(7, 31) == manifest.chips(7, 31)
+
+
+def test_the_file_is_geoparquet_with_every_grids_outline(tmp_path: Path) -> None:
+    chips = [make_chip(number) for number in range(30)]
+    chips[3] = replace(chips[3], grid=replace(chips[3].grid, crs="EPSG:32601", origin_xy=(162_000.0, 100_000.0),
+                                              shape_yx=(900, 900)))  # fmt: skip
+    manifest = Manifest.freeze(chips, 0)
+    manifest.write(tmp_path / "m.parquet")
+    frame = gpd.read_parquet(tmp_path / "m.parquet")
+    assert frame.crs == "EPSG:4326"
+    assert [polygon.wkb for polygon in frame.geometry] == [chip.grid.footprint().wkb for chip in manifest]
+    assert max(polygon.bounds[2] for polygon in frame.geometry) > 180
+
+
+def test_rows_are_read_across_row_groups(tmp_path: Path) -> None:
+    table = pa.concat_tables([make_manifest(tmp_path, 50).excerpt(shards_of(50, 50)[0])._rows.part(0, 50)] * 200)
+    long = Manifest(HeldRows(table))
+    long.write(tmp_path / "long.parquet")
+    read = Manifest.read(tmp_path / "long.parquet")
+    assert pq.ParquetFile(tmp_path / "long.parquet").num_row_groups == 2
+    assert read.chips(PIECE_ROWS - 3, PIECE_ROWS + 4) == long.chips(PIECE_ROWS - 3, PIECE_ROWS + 4)
+    assert read.column("id", slice(PIECE_ROWS - 1, PIECE_ROWS + 1)).tolist() == [
+        chip.location.id for chip in long.chips(PIECE_ROWS - 1, PIECE_ROWS + 1)
+    ]
+
+
+def test_an_excerpt_is_the_same_manifest_with_the_rows_of_one_shard(tmp_path: Path) -> None:
+    make_manifest(tmp_path, 4000)
+    manifest = Manifest.read(tmp_path / "manifest.parquet")
+    shard = manifest.shards(100)[7]
+    sent = pickle.dumps(manifest.excerpt(shard))
+    there = pickle.loads(sent)  # noqa: S301
+    assert len(sent) < 100_000 < (tmp_path / "manifest.parquet").stat().st_size
+    assert (len(there), there.digest, there.size_px) == (4000, manifest.digest, 16)
+    assert there.chips(700, 800) == manifest.chips(700, 800)
+    assert there.column("split", shard.slice).tolist() == manifest.column("split")[700:800].tolist()
+    with pytest.raises(IndexError):
+        there[699]
+
+
+def test_a_remembered_digest_holds_for_the_very_file_only(tmp_path: Path) -> None:
+    first, other = make_manifest(tmp_path, 5), make_manifest(tmp_path / "other", 6)
+    (tmp_path / "other/manifest.parquet").replace(tmp_path / "manifest.parquet")
+    assert Manifest.read(tmp_path / "manifest.parquet").digest == other.digest != first.digest
+    (tmp_path / "manifest.digest.json").unlink()
+    assert Manifest.read(tmp_path / "manifest.parquet").digest == other.digest
