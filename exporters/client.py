@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from exporters import faults
 from exporters.batches import AtOnce
 from exporters.breaker import Breaker
-from exporters.limiter import RESTRICTED_CONCURRENCY, Limiter
+from exporters.limiter import RESTRICTED_CONCURRENCY, Limiter, Pace
 from exporters.retry import Patience, Retry
 from exporters.transport import Figures, Transport, Unreachable
 from pipeline.errors import Fatal, GeocorpusError, Transient
@@ -80,6 +80,15 @@ class EarthEngine:
 
     def _count_retry(self, error: Exception) -> None:
         self._transport.meter.add(retries=1)
+
+    @property
+    def limiter(self) -> Pace:
+        """What every request has to pass."""
+        return self._transport.limiter
+
+    def join(self, more: Figures) -> None:
+        """Count what another process of the same run has done as ours."""
+        self._transport.meter.join(more)
 
     def figures(self) -> Figures:
         """Requests, bytes, retries and refusals since the connection was made."""
@@ -177,12 +186,13 @@ def _translated(ask: Callable[[], Result]) -> Result:
 _connecting = threading.Lock()
 
 
-def connect(connection: Connection) -> EarthEngine:
+def connect(connection: Connection, limiter: Pace | None = None) -> EarthEngine:
     """Initialise the client (it holds one connection per process) and return it wrapped.
 
-    Raises `Fatal` in one sentence when there are no credentials, or nothing answers at a local address.
+    `limiter` is one that other processes share; without it, the connection has its own. Raises `Fatal` in one
+    sentence when there are no credentials, or nothing answers at a local address.
     """
-    limiter = Limiter(connection.concurrency, connection.requests_per_s)
+    limiter = limiter or Limiter(connection.concurrency, connection.requests_per_s)
     transport = Transport(connection.base_url, limiter, connection.deadline_s, connection.concurrency)
     engine = EarthEngine(connection, transport)
     credentials = _credentials(connection)

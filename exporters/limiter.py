@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,6 +43,28 @@ class Refusal:
 
     retry_after_s: float
     names_the_rate: bool = False
+
+
+class Pace(Protocol):
+    """What stands before every request, here or in another process; safe for many threads.
+
+    A request happens inside `slot`, which yields the moment when it began; then `served` or `refused` says, before
+    the slot is left, what became of it.
+    """
+
+    @property
+    def concurrency(self) -> int: ...
+
+    @property
+    def restricted(self) -> bool: ...
+
+    def slot(self) -> AbstractContextManager[float]: ...
+
+    def served(self, started_s: float, restricted: bool = False) -> None: ...
+
+    def refused(self, started_s: float, refusal: Refusal) -> None: ...
+
+    def pause(self, seconds: float) -> None: ...
 
 
 class Governor:
@@ -141,7 +163,7 @@ def _load(seen: float, allowed: float) -> float:
 
 
 class Limiter:
-    """Every request to Earth Engine passes through `slot`; safe for many threads, one for the whole process."""
+    """The pace of one process, or, behind `exporters.limiter_service`, of all processes of a run."""
 
     def __init__(self, concurrency: int, requests_per_s: float, clock: Clock | None = None) -> None:
         self.clock = clock or RealClock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import httplib2
@@ -13,7 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from exporters import faults
-from exporters.limiter import Limiter, Refusal
+from exporters.limiter import Pace, Refusal
 from pipeline.errors import Throttled, Transient
 
 QUOTA_HEADER = "x-earth-engine-quota-status"
@@ -39,6 +39,18 @@ class Figures:
     restricted: bool = False
     concurrency: int = 0
 
+    def since(self, before: Figures) -> Figures:
+        """What was counted after `before`; states are the present ones."""
+        return replace(self, **{name: getattr(self, name) - getattr(before, name) for name in _COUNTED})
+
+    def plus(self, more: Figures) -> Figures:
+        """Both counts together, as of two processes of one run; the concurrency is one for all, and ours."""
+        counts = {name: getattr(self, name) + getattr(more, name) for name in _COUNTED}
+        return replace(self, restricted=self.restricted or more.restricted, **counts)
+
+
+_COUNTED = tuple(one.name for one in fields(Figures) if one.name not in ("restricted", "concurrency"))
+
 
 class Meter:
     """Counts requests, bytes and retries from many threads."""
@@ -59,6 +71,11 @@ class Meter:
                 throttled=old.throttled + throttled,
             )
 
+    def join(self, more: Figures) -> None:
+        """Add what another process of the same run has counted."""
+        with self._lock:
+            self._figures = self._figures.plus(more)
+
     def restricted(self) -> None:
         """Remember that the project is in restricted mode."""
         with self._lock:
@@ -77,7 +94,7 @@ class Transport:
     (Google's token exchange) pass as they are.
     """
 
-    def __init__(self, base_url: str, limiter: Limiter, deadline_s: float, connections: int) -> None:
+    def __init__(self, base_url: str, limiter: Pace, deadline_s: float, connections: int) -> None:
         self.base_url = base_url
         self.limiter = limiter
         self.deadline_s = deadline_s
