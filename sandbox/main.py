@@ -16,6 +16,7 @@ from sandbox.faults import Fault
 from sandbox.folder import RasterFolder
 from sandbox.planet import Planet
 from sandbox.quotas import OFF, Quotas
+from sandbox.ready import VARIANTS
 from sandbox.server import Sandbox
 from sandbox.stored import Catalog
 
@@ -55,9 +56,10 @@ def serve(
     seed: int = 0,
     faults: Sequence[Fault] = (),
     with_parent: bool = False,
+    ready_chips: int = 0,
 ) -> None:
     """Serve a catalogue until told to stop; call it from the main thread (it handles signals)."""
-    with Sandbox(catalog, latency_s=latency_s, quotas=quotas, seed=seed, port=port) as sandbox:
+    with Sandbox(catalog, latency_s, quotas, seed, port, ready_chips) as sandbox:
         sandbox.faults(*faults)
         try:
             print(_GUIDE.format(url=sandbox.url), flush=True)
@@ -85,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--concurrent", type=int, default=40, help="requests at once per project")
     parser.add_argument("--rate", type=float, default=100.0, help="requests per second per project")
     parser.add_argument("--fault", action="append", default=[], type=fault_of, metavar="[ENDPOINT/]KIND=RATE")
+    parser.add_argument(
+        "--ready", type=int, nargs="?", const=VARIANTS, default=0, metavar="VARIANTS",
+        help="answer pixel requests from a pool of ready chips",
+    )  # fmt: skip
     parser.add_argument("--with-parent", action="store_true", help="stop when the parent process ends")
     return parser
 
@@ -98,4 +104,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         catalog = catalog_of(options.seed, options.rasters, options.index, not options.no_planet)
     except (OSError, ValueError) as error:
         sys.exit(f"The sandbox cannot start: {error}")
-    serve(catalog, options.port, options.latency, quotas, options.seed, options.fault, options.with_parent)
+    serve(catalog, options.port, options.latency, quotas, options.seed, options.fault, options.with_parent,
+          options.ready)  # fmt: skip

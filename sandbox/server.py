@@ -21,6 +21,7 @@ from sandbox.faults import Fault, Faults, apply_before, fault_from
 from sandbox.pixels import Limits
 from sandbox.protocol import Protocol, Reply, json_reply, parse, project_of
 from sandbox.quotas import Meter, QuotaExceeded, Quotas
+from sandbox.ready import ReadyPool
 from sandbox.stored import Catalog
 
 _UNMETERED = ("discovery", "algorithms")
@@ -31,7 +32,9 @@ _GZIP_FROM_BYTES = 100_000
 class Service:
     """What the handlers of one server share."""
 
-    def __init__(self, catalog: Catalog, latency_s: float, quotas: Quotas, seed: int) -> None:
+    def __init__(
+        self, catalog: Catalog, latency_s: float, quotas: Quotas, seed: int, pool: ReadyPool | None = None
+    ) -> None:
         self.latency_s = latency_s
         self.counters = Counters()
         self.faults = Faults(seed)
@@ -40,7 +43,7 @@ class Service:
         # Evaluation is mostly Python: threads that wait for each other's lock cost a tenth more CPU, the client of
         # a local service wants a core too, and few threads keep pyproj's per-thread operations warm.
         self.workers = ThreadPoolExecutor(max_workers=max((os.cpu_count() or 2) // 2, 1), thread_name_prefix="evaluate")
-        self.protocol = Protocol(catalog, Limits(quotas.max_bytes, quotas.max_bands), self.counters)
+        self.protocol = Protocol(catalog, Limits(quotas.max_bytes, quotas.max_bands), self.counters, pool)
 
 
 class _Server(ThreadingHTTPServer):
@@ -145,6 +148,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise EarthEngineError(f"Method not found: {method} {request.path}", 404)
         if service.latency_s > 0 and found[0] not in _UNMETERED:
             time.sleep(service.latency_s)
+        ready = service.protocol.ready(found[0], request)
+        if ready is not None:
+            return ready
         try:
             return service.workers.submit(found[1], service.protocol, request, found[2]).result()
         except EarthEngineError:
@@ -212,7 +218,8 @@ def _set_faults(service: Service, raw: bytes) -> Reply:
 class Sandbox:
     """A local Earth Engine on 127.0.0.1 at a free port, in a thread; a context manager.
 
-    `latency_s` is added to every request without holding a core or a lock.
+    `latency_s` is added to every request without holding a core or a lock. With `ready_chips` pixel requests are
+    answered from a pool of so many variants once it is filled (sandbox.ready): for measuring clients, not for data.
     """
 
     def __init__(
@@ -222,8 +229,10 @@ class Sandbox:
         quotas: Quotas | None = None,
         seed: int = 0,
         port: int = 0,
+        ready_chips: int = 0,
     ) -> None:
-        self._service = Service(catalog, latency_s, quotas or Quotas(), seed)
+        pool = ReadyPool(ready_chips) if ready_chips else None
+        self._service = Service(catalog, latency_s, quotas or Quotas(), seed, pool)
         self._server = _Server(("127.0.0.1", port), self._service)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
