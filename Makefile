@@ -22,7 +22,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train]" --group dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,cloud]" --group dev
 	@touch $(STAMP)
 
 clean:

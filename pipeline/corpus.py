@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -13,7 +13,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from xarray.backends.zarr import FillValueCoder
+from zarr.buffer.cpu import Buffer
 from zarr.codecs import BloscCodec
+from zarr.storage import MemoryStore
 
 from pipeline import durable, statistics
 from pipeline.errors import Fatal, unknown_name
@@ -21,41 +23,53 @@ from pipeline.ledger import Entry, Ledger
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.shard import Shard
+from pipeline.store import METADATA, Store, store_at
 
 STORE = "corpus.zarr"
 MANIFEST = "manifest.parquet"
 LEDGER = "ledger"
 STATISTICS = "statistics.json"
+PLACE = "store.json"  # where the store is, when it is not in the folder
 FORMAT_VERSION = 1
 ABSENT = "absent"  # stands for the digest of a shard that is all nodata: Zarr writes no object for it
 _RESERVED = ("chip", "longitude", "latitude", "time", "level", "split")
 
 
 class Corpus:
-    """A folder with `corpus.zarr`, `manifest.parquet` and `ledger/`. Make it with `create`, or `open` it."""
+    """A folder with `corpus.zarr`, `manifest.parquet` and `ledger/`. Make it with `create`, or `open` it.
 
-    def __init__(self, folder: Path, manifest: Manifest, shard_rows: int) -> None:
+    The arrays may be elsewhere: on another disk or in a bucket, as `store.json` in the folder then says.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, shard_rows: int, store: Store) -> None:
         self.folder = folder
+        self.store = store
         self.manifest = manifest
         self.shard_rows = shard_rows
         self.ledger = Ledger(folder / LEDGER)
         self._finished: dict[str, tuple[frozenset[int], frozenset[int]]] = {}
 
     @classmethod
-    def create(cls, folder: Path, modalities: Iterable[Modality], shard_rows: int = 512) -> Corpus:
+    def create(
+        cls, folder: Path, modalities: Iterable[Modality], shard_rows: int = 512, store_url: str | None = None
+    ) -> Corpus:
         """Lay out the empty store for the manifest in `folder`: metadata of every array, before any work.
 
-        Calling it again with the same arguments changes nothing; with more modalities it adds their arrays.
-        Raises `Fatal` when the store belongs to another manifest, shard size or specification.
+        `store_url` is a path, `s3://bucket/prefix` or `gs://bucket/prefix`; None is `corpus.zarr` in the folder, or
+        where the corpus has its store already. Calling it again with the same arguments changes nothing; with more
+        modalities it adds their arrays. Raises `Fatal` when the store belongs to another manifest, shard size or
+        specification, or may not be written, and `Transient` when it does not answer.
         """
         manifest = Manifest.read(folder / MANIFEST)
-        corpus = cls(folder, manifest, shard_rows)
+        corpus = cls(folder, manifest, shard_rows, place_of(folder, store_url))
+        corpus.store.check()
         durable.sweep(folder)
-        store = folder / STORE
-        if (store / "zarr.json").exists():
-            corpus._refuse_other(zarr.open_group(store, mode="r"))
+        if corpus.store.exists:
+            corpus._refuse_other()
         else:
-            corpus._lay_out(store)
+            corpus.store.adopt(corpus._lay_out)
+        if corpus.store.url != str(folder / STORE):
+            durable.write_json(folder / PLACE, {"store": corpus.store.url})
         for modality in modalities:
             corpus.add(modality)
         return cls.open(folder)
@@ -63,17 +77,16 @@ class Corpus:
     @classmethod
     def open(cls, folder: Path) -> Corpus:
         """Open an existing corpus; raises `Fatal` when there is none or it belongs to another manifest."""
-        store = folder / STORE
-        if not (store / "zarr.json").exists():
+        store = place_of(folder)
+        if not store.exists:
             raise Fatal(f"there is no corpus in {folder}; run `geocorpus export` first, or check the path.")
-        group = zarr.open_group(store, mode="r")
-        corpus = cls(folder, Manifest.read(folder / MANIFEST), int(str(group.attrs.get("shard_rows", 0))))
-        corpus._refuse_other(group)
+        corpus = cls(folder, Manifest.read(folder / MANIFEST), 0, store)
+        corpus.shard_rows = int(corpus._group_attributes().get("shard_rows", 0))
+        corpus._refuse_other()
         return corpus
 
-    def _lay_out(self, store: Path) -> None:
-        """Build the group and its coordinates under another name, then give it its own: whole or absent."""
-        draft = store.with_name(f".{store.name}{durable.TEMPORARY_SUFFIX}")
+    def _lay_out(self, draft: Path) -> None:
+        """Build the group and its coordinates in a folder."""
         group = zarr.open_group(draft, mode="w", attributes=self._attributes())
         for name, values, attributes in _coordinates(self.manifest):
             array = group.create_array(
@@ -81,7 +94,6 @@ class Corpus:
                 dimension_names=("chip",), attributes=attributes,
             )  # fmt: skip
             array[:] = values
-        draft.replace(store)
 
     def _attributes(self) -> dict[str, Any]:
         return {
@@ -93,15 +105,27 @@ class Corpus:
             "shard_rows": self.shard_rows,
         }
 
-    def _refuse_other(self, group: zarr.Group) -> None:
-        if group.attrs.get("manifest_digest") != self.manifest.digest:
+    def _group_attributes(self) -> dict[str, Any]:
+        return dict(self._metadata("")["attributes"])
+
+    def _metadata(self, name: str) -> dict[str, Any]:
+        """Zarr's metadata of an array, or of the whole store; raises `Fatal` when they are gone or damaged."""
+        key = f"{name}/{METADATA}".lstrip("/")
+        try:
+            return dict(json.loads(self.store.get(key) or b""))
+        except ValueError as error:
+            raise Fatal(f"{self.store.url}/{key} is absent or damaged ({error}); restore it from a copy.") from error
+
+    def _refuse_other(self) -> None:
+        attributes = self._group_attributes()
+        if attributes.get("manifest_digest") != self.manifest.digest:
             raise Fatal(
-                f"the store in {self.folder} belongs to another manifest; use another folder, "
+                f"the store in {self.store.url} belongs to another manifest; use another folder, "
                 "or put the manifest it was made from back."
             )
-        if group.attrs.get("shard_rows") != self.shard_rows:
+        if attributes.get("shard_rows") != self.shard_rows:
             raise Fatal(
-                f"the store in {self.folder} has {group.attrs.get('shard_rows')} rows a shard, "
+                f"the store in {self.store.url} has {attributes.get('shard_rows')} rows a shard, "
                 f"not {self.shard_rows}; keep corpus.shard_rows as it was."
             )
 
@@ -110,7 +134,7 @@ class Corpus:
 
         Raises `Fatal` when there is one of that name with another specification.
         """
-        if modality.name in _RESERVED or modality.name.startswith("band_"):
+        if _is_reserved(modality.name):
             raise Fatal(f"a modality cannot be called {modality.name!r}: the store uses that name; choose another.")
         known = self._stored_modality(modality.name)
         if known is None:
@@ -122,13 +146,12 @@ class Corpus:
             )
 
     def _stored_modality(self, name: str) -> Modality | None:
-        metadata = self.folder / STORE / name / "zarr.json"
-        if not metadata.exists():
+        if not self.store.present([f"{name}/{METADATA}"]):
             return None
-        return Modality.from_specification(durable.read_json(metadata)["attributes"]["geocorpus"])
+        return Modality.from_specification(self._metadata(name)["attributes"]["geocorpus"])
 
     def _create_array(self, modality: Modality) -> None:
-        group = zarr.open_group(self.folder / STORE, mode="r+", use_consolidated=False)
+        group = zarr.open_group(self.store.zarr(read_only=False), mode="r+", use_consolidated=False)
         self._create_band_names(group, modality)
         shape = modality.shape(self.manifest.size_px)
         rows = len(self.manifest)
@@ -156,14 +179,9 @@ class Corpus:
     @cached_property
     def modalities(self) -> dict[str, Modality]:
         """The layers of the store by name, as their own attributes describe them."""
-        found = sorted(path.parent.name for path in (self.folder / STORE).glob("*/zarr.json"))
-        described = {name: self._described(name) for name in found}
-        return {name: modality for name, modality in described.items() if modality}
-
-    def _described(self, name: str) -> Modality | None:
-        attributes = durable.read_json(self.folder / STORE / name / "zarr.json")["attributes"]
-        plain = attributes.get("geocorpus")
-        return Modality.from_specification(plain) if plain else None
+        layers = [name for name in self.store.names() if not _is_reserved(name)]
+        specifications = {name: self._metadata(name)["attributes"].get("geocorpus") for name in layers}
+        return {name: Modality.from_specification(plain) for name, plain in specifications.items() if plain}
 
     def modality(self, name: str) -> Modality:
         """The layer called `name`; raises `Fatal` with the nearest known name otherwise."""
@@ -190,13 +208,14 @@ class Corpus:
         object leaves behind would read as nodata.
         """
         kept = [self.ledger.read(name, index) for index in sorted(self.ledger.done(name))]
-        return [entry for entry in kept if self._holds(entry)]
+        ours = [entry for entry in kept if self._is_ours(entry)]
+        keys = {entry.shard: self.object_key(name, self.shards[entry.shard]) for entry in ours}
+        there = self.store.present(keys[entry.shard] for entry in ours if entry.digest != ABSENT)
+        return [entry for entry in ours if entry.digest == ABSENT or keys[entry.shard] in there]
 
-    def _holds(self, entry: Entry) -> bool:
+    def _is_ours(self, entry: Entry) -> bool:
         known = (self.manifest.digest, self.modality(entry.modality).digest)
-        if (entry.manifest_digest, entry.modality_digest) != known or entry.shard >= len(self.shards):
-            return False
-        return entry.digest == ABSENT or self.object_path(entry.modality, self.shards[entry.shard]).exists()
+        return (entry.manifest_digest, entry.modality_digest) == known and entry.shard < len(self.shards)
 
     def finished(self, name: str) -> frozenset[int]:
         """Indices of the shards of a modality whose entries hold; looked at again when the ledger's files change."""
@@ -215,11 +234,11 @@ class Corpus:
         """
         modality = self.modality(name)
         _check_block(modality, shard, block, self.manifest.size_px)
-        array = self._array(name, mode="r+")
-        array[shard.slice] = block
+        key = self.object_key(name, shard)
+        digest = self.store.replace(key, self._encoded(name, shard, block)) or ABSENT
         entry = Entry(
             shard.index, name, (shard.start, shard.stop), self.manifest.digest, modality.digest,
-            self._seal(name, shard), dict(missing), self._summarise(modality, shard, block),
+            digest, dict(missing), self._summarise(modality, shard, block),
         )  # fmt: skip
         self.ledger.mark(entry)
         self._finished.pop(name, None)
@@ -232,23 +251,31 @@ class Corpus:
         groups = [str(value) if counts else None for value, counts in zip(values, train, strict=True)]
         return statistics.summarise(modality, block, groups)
 
-    def object_path(self, name: str, shard: Shard) -> Path:
-        """The file that holds one shard of one modality; absent when the whole shard is nodata."""
-        modality = self.modality(name)
-        rest = ["0"] * len(modality.shape(1))
-        return self.folder / STORE / name / "c" / "/".join([str(shard.index), *rest])
+    def _encoded(self, name: str, shard: Shard, block: NDArray[Any]) -> memoryview | None:
+        """The object of one shard as zarr-python makes it; None where all is nodata, for then it makes none."""
+        metadata = self.store.get(f"{name}/{METADATA}") or b""
+        objects: dict[str, Any] = {METADATA: Buffer.from_bytes(metadata)}
+        zarr.open_array(MemoryStore(objects), mode="r+")[shard.slice] = block
+        made = objects.get(self.object_key(name, shard).removeprefix(f"{name}/"))
+        return memoryview(made.as_buffer_like()) if made else None
 
-    def _seal(self, name: str, shard: Shard) -> str:
-        path = self.object_path(name, shard)
-        if not path.exists():
-            return ABSENT
-        durable.sync_file(path)
-        return file_digest(path)
+    def object_key(self, name: str, shard: Shard) -> str:
+        """The key, below the store, of the object that holds one shard of one modality."""
+        rest = ["0"] * len(self.modality(name).shape(1))
+        return "/".join([name, "c", str(shard.index), *rest])
+
+    def object_path(self, name: str, shard: Shard) -> Path:
+        """The file that holds one shard of one modality; absent when the whole shard is nodata.
+
+        Raises `Fatal` for a store that is in no folder (`corpus.store.folder` is None then).
+        """
+        if self.store.folder is None:
+            raise Fatal(f"{self.store.url} has no files; read it through `Corpus.read`.")
+        return self.store.folder / self.object_key(name, shard)
 
     def verify(self, name: str, shard: Shard) -> bool:
         """Whether the stored object is the one that the ledger describes."""
-        path = self.object_path(name, shard)
-        found = file_digest(path) if path.exists() else ABSENT
+        found = self.store.digest(self.object_key(name, shard)) or ABSENT
         return found == self.ledger.read(name, shard.index).digest
 
     def read(self, name: str, rows: slice) -> NDArray[Any]:
@@ -260,11 +287,8 @@ class Corpus:
         absent = set(touched) - self.finished(name)
         if absent:
             raise Fatal(f"shard {min(absent)} of {name!r} in {self.folder} is not finished; run `geocorpus export`.")
-        return np.asarray(self._array(name, mode="r")[rows])
-
-    def _array(self, name: str, mode: Literal["r", "r+"]) -> zarr.Array[Any]:
-        self.modality(name)
-        return zarr.open_array(self.folder / STORE / name, mode=mode)
+        with self.store.reading():
+            return np.asarray(zarr.open_array(self.store.zarr(read_only=True), path=name, mode="r")[rows])
 
     def statistics(self, name: str) -> dict[str, list[statistics.BandStatistics]]:
         """Statistics of the train rows of a modality, per group and band, merged from the finished shards."""
@@ -277,13 +301,30 @@ class Corpus:
         with warnings.catch_warnings():
             # Zarr 3's specification has no consolidated metadata yet; xarray and zarr-python read it all the same.
             warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
-            zarr.consolidate_metadata(str(self.folder / STORE))
+            zarr.consolidate_metadata(self.store.zarr(read_only=False))
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, as "sha256:..."."""
-    with path.open("rb") as stream:
-        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+def place_of(folder: Path, url: str | None = None) -> Store:
+    """The store of the corpus in `folder`: `url` for a new one, by default `corpus.zarr` in the folder.
+
+    Raises `Fatal` when the corpus has its store already, and elsewhere than `url`.
+    """
+    default, recorded = store_at(str(folder / STORE)), folder / PLACE
+    known = store_at(durable.read_json(recorded)["store"]) if recorded.exists() else default
+    asked = known if url is None else _absolute(store_at(url))
+    if asked.folder and asked.folder == (folder / STORE).absolute():
+        asked = default
+    if asked.url != known.url and (recorded.exists() or known.exists):
+        raise Fatal(
+            f"the corpus in {folder} has its store at {known.url}, not at {asked.url}; keep corpus.store as it was "
+            f"(a store that was moved is named in {recorded})."
+        )
+    return asked
+
+
+def _absolute(store: Store) -> Store:
+    """A folder's place must not depend on where a command is typed."""
+    return store_at(str(store.folder.absolute())) if store.folder else store
 
 
 def array_attributes(modality: Modality) -> dict[str, Any]:
@@ -306,6 +347,10 @@ def array_attributes(modality: Modality) -> dict[str, Any]:
 def _cf_fill(modality: Modality) -> Any:
     """`_FillValue` as xarray stores it; without it xarray would take nodata for data."""
     return FillValueCoder.encode(modality.fill.item(), np.dtype(modality.dtype))
+
+
+def _is_reserved(name: str) -> bool:
+    return name in _RESERVED or name.startswith("band_")
 
 
 def _one_word(name: str) -> str:

@@ -50,12 +50,12 @@ def publish(path: Path, write: Callable[[Path], None]) -> None:
         raise Fatal(f"cannot write {path}: {error.strerror or error}; check the path and the space on disk.") from error
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Publish bytes."""
     publish(path, lambda temporary: _write_all(temporary, content))
 
 
-def _write_all(path: Path, content: bytes) -> None:
+def _write_all(path: Path, content: bytes | memoryview) -> None:
     path.write_bytes(content)
 
 

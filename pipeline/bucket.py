@@ -1,0 +1,237 @@
+"""A store in a bucket of S3 (or a service that speaks its protocol) or of Google Cloud Storage, through obstore.
+
+Credentials are found where the clouds' own tools find them, and are neither kept nor shown.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pipeline.errors import Fatal, Transient
+from pipeline.store import METADATA, Store
+
+try:
+    import obstore
+    from obstore import exceptions
+    from obstore.store import GCSStore, S3Store
+    from zarr.storage import ObjectStore
+except ImportError as error:
+    raise Fatal("a store in a bucket needs more packages; install them: pip install 'geocorpus[cloud]'.") from error
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
+
+# A larger object goes up in parts. Both ways it is seen whole or not at all; a killed upload in parts leaves
+# invisible parts behind, which the bucket's own life-cycle rule has to remove, and one request leaves nothing.
+ONE_REQUEST_BYTES = 256 * 2**20
+_PART_BYTES = 32 * 2**20
+# One request's time is bounded by the slowest line that is worth using: 113 MB, a large shard, at 3 Mbit/s.
+_PATIENT = {"retry_timeout": timedelta(minutes=4), "max_retries": 30}
+_HASTY = {"retry_timeout": timedelta(seconds=15), "max_retries": 3}
+_TIMEOUTS: ClientConfig = {"timeout": timedelta(minutes=5), "connect_timeout": timedelta(seconds=10)}
+_GOOGLE_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+
+
+class BucketStore(Store):
+    """Objects below `s3://bucket/prefix` or `gs://bucket/prefix`. Short cuts of the network are waited out."""
+
+    folder = None
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its URL: another process finds its own credentials."""
+        return BucketStore, (self.url,)
+
+    @cached_property
+    def _client(self) -> Any:
+        return _connect(self.url, _PATIENT)
+
+    def zarr(self, *, read_only: bool) -> ObjectStore[Any]:
+        return ObjectStore(self._client, read_only=read_only)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with typed(self.url):
+            yield
+
+    def check(self) -> None:
+        key, content = f".geocorpus-check-{uuid.uuid4().hex}", b"geocorpus"
+        with typed(self.url):
+            client = _connect(self.url, _HASTY)
+            obstore.put(client, key, content)
+            found = obstore.get(client, key).bytes().to_bytes()
+            obstore.delete(client, key)
+        if found != content:
+            raise Fatal(f"{self.url} does not give back what is written to it; use another store.")
+
+    def get(self, key: str) -> bytes | None:
+        with typed(self.url):
+            try:
+                return obstore.get(self._client, key).bytes().to_bytes()
+            except FileNotFoundError as error:
+                _refuse_absent_bucket(error)
+                return None
+
+    def put(self, key: str, content: memoryview | bytes) -> None:
+        """Publish an object and look at it once: its length and its tag must be those that were sent."""
+        with typed(self.url):
+            sent = obstore.put(
+                self._client, key, content, chunk_size=_PART_BYTES, use_multipart=len(content) > ONE_REQUEST_BYTES
+            )
+            found = obstore.head(self._client, key)
+        if found["size"] != len(content) or found["e_tag"] != sent["e_tag"]:
+            raise Transient(f"{self.url}/{key} is not what was sent; make sure that nobody else writes there.")
+
+    def delete(self, key: str) -> None:
+        with typed(self.url):
+            try:
+                obstore.delete(self._client, key)
+            except FileNotFoundError as error:
+                _refuse_absent_bucket(error)
+
+    def present(self, keys: Iterable[str]) -> frozenset[str]:
+        """By listing what is below their common folder: a thousand a request, where asking for each would be one."""
+        wanted = frozenset(keys)
+        if not wanted:
+            return wanted
+        folder = os.path.commonpath([os.path.dirname(key) for key in wanted])
+        return wanted & {found["path"] for found in self._listed(folder)}
+
+    def _listed(self, folder: str = "") -> list[Any]:
+        with typed(self.url):
+            return [found for page in obstore.list(self._client, folder or None) for found in page]
+
+    def names(self) -> list[str]:
+        with typed(self.url):
+            return sorted(obstore.list_with_delimiter(self._client)["common_prefixes"])
+
+    def digest(self, key: str) -> str | None:
+        digest = sha256()
+        with typed(self.url):
+            try:
+                for part in obstore.get(self._client, key).stream():
+                    digest.update(part)
+            except FileNotFoundError as error:
+                _refuse_absent_bucket(error)
+                return None
+        return f"sha256:{digest.hexdigest()}"
+
+    def size_bytes(self) -> int:
+        return sum(found["size"] for found in self._listed())
+
+    def adopt(self, build: Callable[[Path], None]) -> None:
+        """The root's metadata go up last, for they are what makes it a store."""
+        with tempfile.TemporaryDirectory() as folder:
+            draft = Path(folder) / "store"
+            build(draft)
+            keys = sorted(str(path.relative_to(draft)) for path in draft.rglob("*") if path.is_file())
+            for key in sorted(keys, key=lambda one: one == METADATA):
+                self.put(key, (draft / key).read_bytes())
+
+
+def _connect(url: str, retries: dict[str, Any]) -> Any:
+    parts = urlsplit(url)
+    prefix = parts.path.strip("/")
+    kind = _s3 if parts.scheme == "s3" else _google
+    return kind(parts.netloc, prefix, {"retry_config": retries})
+
+
+def _s3(bucket: str, prefix: str, options: dict[str, Any]) -> S3Store:
+    """As the AWS command line finds its keys, region and endpoint: environment, profiles, single sign-on, machine."""
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    try:
+        keys = Boto3CredentialProvider()
+    except ValueError as error:
+        raise Fatal("there are no AWS credentials; set AWS_PROFILE, or run `aws configure`.") from error
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    elsewhere: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
+    client: ClientConfig = {**_TIMEOUTS, "allow_http": bool(endpoint and endpoint.startswith("http://"))}
+    return S3Store(bucket, prefix=prefix, credential_provider=keys, client_options=client, **elsewhere, **options)
+
+
+def _google(bucket: str, prefix: str, options: dict[str, Any]) -> GCSStore:
+    """As Google's own clients find them: application default credentials."""
+    import google.auth
+    from obstore.auth.google import GoogleCredentialProvider
+
+    try:
+        found, _ = google.auth.default(scopes=[_GOOGLE_SCOPE])
+    except google.auth.exceptions.DefaultCredentialsError as error:
+        raise Fatal(
+            "there are no Google credentials; run `gcloud auth application-default login` "
+            "or set GOOGLE_APPLICATION_CREDENTIALS."
+        ) from error
+    keys = GoogleCredentialProvider(found)
+    return GCSStore(bucket, prefix=prefix, credential_provider=keys, client_options=_TIMEOUTS, **options)
+
+
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_STATUS = re.compile(r"status code: (\d{3})")
+_CONNECTION = re.compile(r"kind: (\w+)")
+_AGAIN = {408, 425, 429}  # refusals of the moment, whatever their class says
+
+
+@contextmanager
+def typed(url: str) -> Iterator[None]:
+    """Errors of the bucket by what is to be done about them.
+
+    A service's own text is not passed on, save its error code: it may quote keys and signatures.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise _absent(url) from error
+    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+        raise Fatal(
+            f"{url} refuses these credentials{_code(error)}; "
+            "ask for the right to list, read, write and delete objects there, or use others."
+        ) from error
+    except exceptions.BaseError as error:
+        raise _by_status(url, error) from error
+
+
+def _absent(url: str) -> Fatal:
+    return Fatal(f"the bucket of {url}, or an object in it, does not exist; create it, or correct corpus.store.")
+
+
+def _code(error: Exception) -> str:
+    found = _CODE.search(str(error))
+    return f" ({found[1]})" if found else ""
+
+
+def _refuse_absent_bucket(error: FileNotFoundError) -> None:
+    """An object that is not there is an answer; a bucket that is not there is not."""
+    if "NoSuchBucket" in str(error):
+        raise error
+
+
+def _by_status(url: str, error: Exception) -> Fatal | Transient:
+    text = str(error)
+    status = int(found[1]) if (found := _STATUS.search(text)) else 0
+    if "NoSuchBucket" in text:
+        return _absent(url)
+    if "redirect" in text:
+        return Fatal(f"the bucket of {url} is in another region; set AWS_REGION to its own.")
+    if 400 <= status < 500 and status not in _AGAIN:
+        return Fatal(f"{url} refuses the request{_code(error)}; check the credentials, the region and the endpoint.")
+    why = f"HTTP {status}{_code(error)}" if status else _connection(text)
+    return Transient(f"{url} does not answer ({why}); check the network and run the same command again.")
+
+
+def _connection(text: str) -> str:
+    found = _CONNECTION.search(text)
+    return f"{found[1].lower()} failed" if found else "no connection"

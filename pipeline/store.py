@@ -1,0 +1,157 @@
+"""Where a corpus keeps its arrays: a folder, or a bucket of S3 or Google Cloud Storage behind the same few verbs."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from zarr.storage import LocalStore
+
+from pipeline import durable
+from pipeline.errors import Fatal
+
+METADATA = "zarr.json"
+
+
+class Store(ABC):
+    """Objects by key, such as `sentinel2/c/0/0/0/0`. An object is whole or absent, wherever it is kept."""
+
+    url: str
+    folder: Path | None  # of a store on a disk; None where only requests reach it
+
+    @abstractmethod
+    def zarr(self, *, read_only: bool) -> Any:
+        """The same place as a store of zarr-python, which `zarr` and `xarray.open_zarr` take."""
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Errors of what is read through `zarr`, typed as our own."""
+        yield
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise unless objects can be written and removed here: `Fatal`, or `Transient` where nothing answers."""
+
+    @abstractmethod
+    def get(self, key: str) -> bytes | None:
+        """An object's bytes; None when there is none."""
+
+    @abstractmethod
+    def put(self, key: str, content: memoryview | bytes) -> None:
+        """Publish an object under its key, in the place of an older one."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove an object; does nothing when there is none."""
+
+    @abstractmethod
+    def present(self, keys: Iterable[str]) -> frozenset[str]:
+        """Those of `keys` that have an object."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """What is directly below the store, sorted: its arrays."""
+
+    @abstractmethod
+    def digest(self, key: str) -> str | None:
+        """SHA-256 of an object as it is kept, as "sha256:..."; None when there is none."""
+
+    @abstractmethod
+    def size_bytes(self) -> int:
+        """Size of all objects."""
+
+    @abstractmethod
+    def adopt(self, build: Callable[[Path], None]) -> None:
+        """Let `build` lay out a whole store in a folder, then publish that here; seen whole or not at all."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether a store was laid out here."""
+        return self.get(METADATA) is not None
+
+    def replace(self, key: str, content: memoryview | None) -> str | None:
+        """Publish an object, or remove it where `content` is None; returns the digest that it then has."""
+        if content is None:
+            self.delete(key)
+            return None
+        self.put(key, content)
+        return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+class FolderStore(Store):
+    """A store in a folder. Every object is written under another name, forced to disk, and given its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder: Path = folder
+        self.url = str(folder)
+
+    def zarr(self, *, read_only: bool) -> LocalStore:
+        return LocalStore(self.folder, read_only=read_only)
+
+    def check(self) -> None:
+        probe = self.folder.with_name(f".{self.folder.name}-check{durable.TEMPORARY_SUFFIX}")
+        durable.write_bytes(probe, b"geocorpus")
+        probe.unlink()
+
+    def get(self, key: str) -> bytes | None:
+        try:
+            return (self.folder / key).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def put(self, key: str, content: memoryview | bytes) -> None:
+        durable.write_bytes(self.folder / key, content)
+
+    def delete(self, key: str) -> None:
+        (self.folder / key).unlink(missing_ok=True)
+
+    def present(self, keys: Iterable[str]) -> frozenset[str]:
+        return frozenset(key for key in keys if (self.folder / key).exists())
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir() if path.is_dir())
+
+    def digest(self, key: str) -> str | None:
+        try:
+            with (self.folder / key).open("rb") as stream:
+                return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+        except FileNotFoundError:
+            return None
+
+    def size_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    def adopt(self, build: Callable[[Path], None]) -> None:
+        draft = self.folder.with_name(f".{self.folder.name}{durable.TEMPORARY_SUFFIX}")
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        build(draft)
+        draft.replace(self.folder)
+
+
+def store_at(url: str) -> Store:
+    """The store that a path or a URL names: a folder, `file://`, `s3://bucket/key` or `gs://bucket/key`.
+
+    Asks nobody yet. Raises `Fatal` for any other kind of URL, and for one that holds credentials.
+    """
+    parts = urlsplit(url)
+    if parts.scheme in ("", "file") or "://" not in url:
+        return FolderStore(Path(parts.path if parts.scheme == "file" else url).expanduser())
+    _refuse_unusable(url)
+    from pipeline.bucket import BucketStore
+
+    return BucketStore(url)
+
+
+def _refuse_unusable(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.username or parts.password or parts.query:
+        raise Fatal("a store's URL holds no credentials and no options; give those through the environment.")
+    if parts.scheme not in ("s3", "gs"):
+        raise Fatal(f"a store cannot be at {url!r}; give a folder, s3://bucket/prefix or gs://bucket/prefix.")
+    if not parts.netloc or not parts.path.strip("/"):
+        raise Fatal(f"the store {url!r} lacks a bucket or a prefix; write it as {parts.scheme}://bucket/corpus.zarr.")
