@@ -43,10 +43,14 @@ _STATISTICS = b',\n "summary": '
 
 
 class Ledger:
-    """The entries below one folder: `<modality>/<shard>.json`. Holds no clock, so equal work is equal bytes."""
+    """The entries below one folder: `<modality>/<shard>.json`. Holds no clock, so equal work is equal bytes.
 
-    def __init__(self, folder: Path) -> None:
+    With `only`, shards with other indices count as not done: a view of a corpus as it was.
+    """
+
+    def __init__(self, folder: Path, only: Iterable[int] | None = None) -> None:
         self.folder = folder
+        self._only = None if only is None else frozenset(only)
 
     def path(self, modality: str, shard: int) -> Path:
         """Where an entry is kept."""
@@ -59,7 +63,8 @@ class Ledger:
 
     def done(self, modality: str) -> frozenset[int]:
         """Indices of the finished shards of a modality, from the file names alone."""
-        return frozenset(int(path.stem) for path in (self.folder / modality).glob("[0-9]*.json"))
+        marked = frozenset(int(path.stem) for path in (self.folder / modality).glob("[0-9]*.json"))
+        return marked if self._only is None else marked & self._only
 
     def read(self, modality: str, shard: int) -> Entry:
         """One entry; raises `Fatal` when it is absent or damaged."""
