@@ -238,7 +238,7 @@ class Corpus:
         digest = self.store.replace(key, self._encoded(name, shard, block)) or ABSENT
         entry = Entry(
             shard.index, name, (shard.start, shard.stop), self.manifest.digest, modality.digest,
-            digest, dict(missing), self._summarise(modality, shard, block),
+            digest, dict(missing), summary=self._summarise(modality, shard, block),
         )  # fmt: skip
         self.ledger.mark(entry)
         self._finished.pop(name, None)
