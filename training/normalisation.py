@@ -86,7 +86,8 @@ def _restricted(layer: Layer) -> Layer:
 
 def _expected(layer: Layer, stored: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     if layer.name not in stored:
-        raise Fatal(f"these weights need layer {layer.name!r}, and only {', '.join(sorted(stored))} were given; add it.")
+        given = ", ".join(sorted(stored))
+        raise Fatal(f"these weights need layer {layer.name!r}, and only {given} were given; add it.")
     array = np.asarray(stored[layer.name])
     if array.ndim != 4 or array.shape[1] != len(layer.bands):
         wanted = ", ".join(layer.modality.band_names)
