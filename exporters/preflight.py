@@ -25,6 +25,7 @@ from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.shard import Shard
 from pipeline.spool import Pulled
+from pipeline.store import Store
 
 PILOT_CHIPS = 8
 # EECU-hours a month of the noncommercial tiers (developers.google.com/earth-engine/guides/noncommercial_tiers).
@@ -206,16 +207,37 @@ def estimate(engine: EarthEngine, work: Work, tried: Pilot, folder: Path) -> Est
 
 def free_bytes(folder: Path) -> int:
     """Room on the disk that holds, or would hold, the folder."""
-    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
-    return shutil.disk_usage(there).free
+    return shutil.disk_usage(_there(folder)).free
 
 
-def refuse_full_disk(estimate: Estimate, work: Work, folder: Path) -> None:
-    """Raise `Fatal` when the store, and the largest shard's chips while it is in work, do not fit on the disk."""
+def _there(folder: Path) -> Path:
+    """The folder, or what exists of the way to it."""
+    return next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+
+
+def _disk_of(folder: Path) -> int:
+    return _there(folder).stat().st_dev
+
+
+def refuse_full_disk(estimate: Estimate, work: Work, folder: Path, store: Store) -> None:
+    """Raise `Fatal` when the store, or the largest shard's chips while it is in work, do not fit on their disk.
+
+    The chips in work are in the corpus folder; the store may be on another disk, or in a bucket, which has room.
+    """
     spool_gb = max(len(shard) for shard in work.missing) * work.raw_bytes_per_chip / 1e9
-    needed_gb = _SPARE * (estimate.stored_gb + spool_gb)
-    if needed_gb > estimate.free_gb:
+    if store.folder is None:
+        _refuse_full(folder, spool_gb)
+    elif _disk_of(store.folder) == _disk_of(folder):
+        _refuse_full(store.folder, estimate.stored_gb + spool_gb)
+    else:
+        _refuse_full(folder, spool_gb)
+        _refuse_full(store.folder, estimate.stored_gb)
+
+
+def _refuse_full(folder: Path, content_gb: float) -> None:
+    needed_gb, free_gb = _SPARE * content_gb, free_bytes(folder) / 1e9
+    if needed_gb > free_gb:
         raise Fatal(
-            f"the disk of {folder} has {estimate.free_gb:.1f} GB free, but about {needed_gb:.1f} GB are needed; "
-            "make room, or give another corpus.folder."
+            f"the disk of {folder} has {free_gb:.1f} GB free, but about {needed_gb:.1f} GB are needed; "
+            "make room, or give another corpus.folder or corpus.store."
         )

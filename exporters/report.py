@@ -136,7 +136,7 @@ def _figures(corpus: Corpus, covered: list[Coverage]) -> list[tuple[str, str]]:
     return [
         (f"{len(manifest):,}", "chips"),
         (f"{len(covered)}", "modalities"),
-        (size_text(report_facts.store_bytes(corpus.folder)), "on disk"),
+        (size_text(corpus.store.size_bytes()), "on disk" if corpus.store.folder else "in the bucket"),
         (f"{done:,} / {wanted:,}", f"shards done, {corpus.shard_rows} rows each"),
         (f"{manifest.size_px} px", f"a side, {side_km:.2f} km on the ground"),
         (years[0].label if len(years) == 1 else f"{years[0].label}\u2013{years[-1].label}", "anchor scenes"),

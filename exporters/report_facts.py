@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import durable
-from pipeline.corpus import STORE, Corpus
+from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.manifest import SPLITS, Manifest
 from pipeline.modality import Modality
@@ -137,11 +137,6 @@ def rejected(folder: Path) -> pd.DataFrame | None:
 def tally(values: Iterable[object]) -> tuple[Count, ...]:
     """Counts of equal values, the most frequent first."""
     return _by_count(Counter(str(value) for value in values))
-
-
-def store_bytes(folder: Path) -> int:
-    """Size of all files of the store."""
-    return sum(path.stat().st_size for path in (folder / STORE).rglob("*") if path.is_file())
 
 
 def finished_rows(corpus: Corpus) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,6 @@ from prefect import Task, flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from exporters.client import EarthEngine
 from flows import prefect_server, run, stages
@@ -22,8 +22,6 @@ from flows.settings import Settings, parse
 from pipeline.errors import Fatal, Transient
 from pipeline.lock import locked
 from pipeline.progress import Progress
-
-SHARDS_AT_ONCE = 2
 
 
 @contextmanager
@@ -63,27 +61,24 @@ def _named(name: str) -> Any:
 
 
 def _export_by_shard(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
-    """One task run per unfinished shard, a bounded number at once."""
-    work = stages.open_export(settings, engine, progress)
-    for first in range(0, len(work), SHARDS_AT_ONCE):
-        window = work[first : first + SHARDS_AT_ONCE]
-        runs = [_named(f"export shard {one.shard.index}").submit(one.pull) for one in window]
-        for submitted in runs:
-            submitted.result()
-    return stages.exported(settings)
+    """One task run per unfinished shard, as many at once as the export has in work."""
+    context = copy_context()  # of the flow run: the export calls from threads of its own
+
+    def run(name: str, call: Callable[[], Any]) -> Any:
+        return context.copy().run(_named(name), call)
+
+    return stages.export(settings, engine, progress, run)
 
 
 def _build(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
+    stages.store_of(settings).check()  # hours before it is first needed
     _named("sample")(partial(stages.sample, settings, engine, progress))
     _named("anchor")(partial(stages.anchor, settings, engine, progress))
     _export_by_shard(settings, engine, progress)
     return str(_named("finalize")(partial(stages.finalize, settings, progress)))
 
 
-_runner: Any = ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE)
-
-
-@flow(name="geocorpus build", task_runner=_runner)
+@flow(name="geocorpus build")
 def build(settings: dict[str, Any], as_json: bool = False) -> str:
     """Sample, anchor, export and finalize."""
     parsed = parse(settings)
@@ -91,7 +86,7 @@ def build(settings: dict[str, Any], as_json: bool = False) -> str:
         return _build(parsed, engine, progress)
 
 
-@flow(name="geocorpus demo", task_runner=_runner)
+@flow(name="geocorpus demo")
 def demo(settings: dict[str, Any], as_json: bool = False) -> str:
     """Build a small corpus and train on it."""
     parsed = parse(settings)
@@ -103,7 +98,7 @@ def demo(settings: dict[str, Any], as_json: bool = False) -> str:
     return stages.summary(parsed, cost.requests, trained)
 
 
-@flow(name="geocorpus export", task_runner=_runner)
+@flow(name="geocorpus export")
 def export(settings: dict[str, Any], as_json: bool = False) -> str:
     """Pull what the ledger lacks."""
     parsed = parse(settings)

@@ -9,6 +9,7 @@ from exporters import preflight
 from exporters.client import EarthEngine
 from exporters.preflight import Estimate, Pilot, Work
 from pipeline.progress import Progress
+from pipeline.store import Store
 
 LONG_CHIPS = 1000  # from here on an export checks itself before it begins
 _UNKNOWN = (
@@ -17,29 +18,31 @@ _UNKNOWN = (
 )
 
 
-def before(engine: EarthEngine, work: Work, folder: Path, progress: Progress) -> None:
+def before(engine: EarthEngine, work: Work, folder: Path, store: Store, progress: Progress) -> None:
     """Check a long export and say what it will take; does nothing for a short one. Raises `Fatal`."""
     if work.chips < LONG_CHIPS:
         return
     preflight.readable(engine, work)
     tried = preflight.pilot(engine, work)
-    estimate = preflight.estimate(engine, work, tried, folder)
-    preflight.refuse_full_disk(estimate, work, folder)
+    estimate = preflight.estimate(engine, work, tried, store.folder or folder)
+    preflight.refuse_full_disk(estimate, work, folder, store)
     progress.say(
         f"{estimate.chips:,} chips to pull: about {estimate.requests:,} requests, {duration(estimate.hours)} at "
-        f"{estimate.concurrency} at once, {estimate.stored_gb:.1f} GB on disk."
+        f"{estimate.concurrency} at once, {estimate.stored_gb:.1f} GB in {store.url}."
     )
 
 
-def dry_run(engine: EarthEngine, work: Work, folder: Path) -> str:
+def dry_run(engine: EarthEngine, work: Work, folder: Path, store: Store) -> str:
     """Check and estimate only. Raises `Fatal` for what would stop the export."""
+    if store.folder is None:
+        store.check()
     if not work.missing:
         return f"Nothing is missing in {folder}; an export would ask for nothing."
     assets = preflight.readable(engine, work)
     tried = preflight.pilot(engine, work)
-    estimate = preflight.estimate(engine, work, tried, folder)
-    preflight.refuse_full_disk(estimate, work, folder)
-    return "\n".join([*_checked(engine, assets, tried), *_costs(estimate), *_absent(tried)])
+    estimate = preflight.estimate(engine, work, tried, store.folder or folder)
+    preflight.refuse_full_disk(estimate, work, folder, store)
+    return "\n".join([*_checked(engine, assets, tried), *_costs(estimate, store), *_absent(tried)])
 
 
 def _checked(engine: EarthEngine, assets: list[str], tried: Pilot) -> list[str]:
@@ -51,17 +54,23 @@ def _checked(engine: EarthEngine, assets: list[str], tried: Pilot) -> list[str]:
     ]
 
 
-def _costs(estimate: Estimate) -> list[str]:
+def _costs(estimate: Estimate, store: Store) -> list[str]:
     affordable = ", ".join(f"{seconds:.2g} EECU-s ({tier})" for tier, seconds in estimate.affordable_eecu_s().items())
     return [
         f"chips to pull    {estimate.chips:,}",
         f"requests         {estimate.requests:,} ({estimate.requests / estimate.chips:.3f} a chip)",
         f"time             {duration(estimate.hours)} at {estimate.concurrency} requests at once",
         f"to receive       {_size(estimate.received_gb)}",
-        f"on disk          {_size(estimate.stored_gb)} of {_size(estimate.free_gb)} free",
+        _room(estimate, store),
         f"{_UNKNOWN} {affordable}.",
         "Nothing was written.",
     ]
+
+
+def _room(estimate: Estimate, store: Store) -> str:
+    if store.folder is None:
+        return f"in the bucket    {_size(estimate.stored_gb)} below {store.url}"
+    return f"on disk          {_size(estimate.stored_gb)} of {_size(estimate.free_gb)} free"
 
 
 def _absent(tried: Pilot) -> list[str]:

@@ -25,9 +25,13 @@ class Section(BaseModel):
 
 
 class CorpusSettings(Section):
-    """Where the corpus is and what it holds. No `modalities` means all that are known."""
+    """Where the corpus is and what it holds. No `modalities` means all that are known.
+
+    `store` is where the arrays go, when not into the folder: a path, `s3://bucket/prefix` or `gs://bucket/prefix`.
+    """
 
     folder: Path = Path("corpus")
+    store: str | None = Field(None, min_length=1)
     seed: int = Field(0, ge=0)
     size_px: int = Field(128, ge=8, le=2048)
     shard_rows: int = Field(512, ge=1)

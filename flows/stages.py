@@ -25,7 +25,7 @@ from flows import preflight, sampling_plan, sandbox_process
 from flows.settings import Settings
 from pipeline import durable
 from pipeline.chip import Chip
-from pipeline.corpus import MANIFEST, STORE, Corpus
+from pipeline.corpus import MANIFEST, Corpus, place_of
 from pipeline.errors import Fatal
 from pipeline.location import read_locations, write_location_table
 from pipeline.manifest import Manifest
@@ -33,6 +33,7 @@ from pipeline.modality import Modality
 from pipeline.progress import Progress
 from pipeline.shard import Shard
 from pipeline.spool import Spool
+from pipeline.store import Store
 from sampling.allocation import read_allocation, write_allocation
 from sampling.picture import write_picture
 from sampling.regions import write_regions
@@ -172,11 +173,16 @@ def _write_rejected(folder: Path, anchored: Anchored) -> None:
     durable.publish(folder / REJECTED, lambda temporary: frame.to_parquet(temporary, index=False))
 
 
+def store_of(settings: Settings) -> Store:
+    """Where the arrays are, or are to be."""
+    return place_of(settings.folder, settings.corpus.store)
+
+
 def lay_out(settings: Settings) -> Corpus:
     """Create the store for the frozen manifest, or open it; adds arrays of modalities that it lacks."""
     manifest = Manifest.read(settings.folder / MANIFEST)
     bound = catalog.bound(layers(settings), manifest)
-    corpus = Corpus.create(settings.folder, bound, settings.corpus.shard_rows)
+    corpus = Corpus.create(settings.folder, bound, settings.corpus.shard_rows, settings.corpus.store)
     settings.save()
     return corpus
 
@@ -195,7 +201,7 @@ def open_export(settings: Settings, engine: EarthEngine, progress: Progress) -> 
     wanted = {modality.name: modality for modality in catalog.bound(layers(settings), corpus.manifest)}
     spool = Spool(settings.folder / SPOOL)
     missing = corpus.missing(wanted)
-    preflight.before(engine, _work(corpus.manifest, missing, wanted), settings.folder, progress)
+    preflight.before(engine, _work(corpus.manifest, missing, wanted), settings.folder, corpus.store, progress)
     todo = sum(len(shard) for shard in missing)
     progress.start("export", len(corpus.manifest), done=len(corpus.manifest) - todo)
     return [
@@ -215,11 +221,12 @@ def dry_run(settings: Settings, engine: EarthEngine) -> str:
     """What `export` would do and take; pulls a few chips and writes nothing."""
     manifest = Manifest.read(settings.folder / MANIFEST)
     wanted = {modality.name: modality for modality in catalog.bound(layers(settings), manifest)}
-    if (settings.folder / STORE / "zarr.json").exists():
+    store = store_of(settings)
+    if store.exists:
         missing = Corpus.open(settings.folder).missing(wanted)
     else:
         missing = {shard: tuple(wanted) for shard in manifest.shards(settings.corpus.shard_rows)}
-    return preflight.dry_run(engine, _work(manifest, missing, wanted), settings.folder)
+    return preflight.dry_run(engine, _work(manifest, missing, wanted), settings.folder, store)
 
 
 def exported(settings: Settings) -> str:
@@ -228,7 +235,7 @@ def exported(settings: Settings) -> str:
     refuse_incomplete(corpus, [modality.name for modality in layers(settings)])
     if not corpus.missing():
         shutil.rmtree(settings.folder / SPOOL, ignore_errors=True)
-    return f"All pixels are in {settings.folder / STORE}. Next: {program()} finalize {settings.folder}"
+    return f"All pixels are in {corpus.store.url}. Next: {program()} finalize {settings.folder}"
 
 
 def export(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
@@ -288,13 +295,13 @@ def pretrain(settings: Settings, progress: Progress) -> str:
 def summary(settings: Settings, requests: int, trained: str) -> str:
     """The demo's closing lines: where everything is and what to run next."""
     folder = settings.folder
-    chips = len(Corpus.open(folder).manifest)
+    corpus = Corpus.open(folder)
     return "\n".join(
         [
             "",
-            f"A corpus of {chips} chips; this run made {requests} requests to Earth Engine:",
+            f"A corpus of {len(corpus.manifest)} chips; this run made {requests} requests to Earth Engine:",
             f"  report    {folder / REPORT}    open it in a browser",
-            f"  store     {folder / STORE}    xarray.open_zarr reads it",
+            f"  store     {corpus.store.url}    xarray.open_zarr reads it",
             f"  manifest  {folder / MANIFEST}    QGIS and GeoPandas read it",
             f"  training  {trained}",
             "",

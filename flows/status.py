@@ -12,7 +12,7 @@ from rich.table import Table
 
 from flows import stages
 from pipeline import durable
-from pipeline.corpus import MANIFEST, STATISTICS, STORE, Corpus
+from pipeline.corpus import MANIFEST, STATISTICS, Corpus, place_of
 from pipeline.errors import Fatal
 from pipeline.location import read_locations
 from pipeline.manifest import Manifest
@@ -56,7 +56,7 @@ def read_status(folder: Path) -> Status:
         raise Fatal(f"there is no corpus in {folder}; run `geocorpus sample` first, or check the path.")
     located = folder / stages.LOCATIONS
     candidates = len(read_locations(located)) if located.exists() else 0
-    if not (folder / STORE / "zarr.json").exists():
+    if not place_of(folder).exists:
         chips = len(Manifest.read(folder / MANIFEST)) if (folder / MANIFEST).exists() else 0
         return Status(str(folder), candidates, chips)
     corpus = Corpus.open(folder)

@@ -14,6 +14,7 @@ from exporters.preflight import Work
 from flows import preflight as in_words
 from pipeline.errors import Fatal, Transient
 from pipeline.progress import Silent
+from pipeline.store import store_at
 from sandbox.faults import Fault
 from tests.exporters.conftest import IMPATIENT
 from tests.exporters.test_export import CHIPS, SHARD_ROWS, manifest_of
@@ -81,7 +82,20 @@ def test_a_disk_without_room_is_refused(engine, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: Usage(10, 10, 0))
     estimate = preflight.estimate(engine, work, preflight.pilot(engine, work, 2), tmp_path / "not" / "there")
     with pytest.raises(Fatal, match="0.0 GB free.*make room"):
-        preflight.refuse_full_disk(estimate, work, tmp_path)
+        preflight.refuse_full_disk(estimate, work, tmp_path, store_at(str(tmp_path / "corpus.zarr")))
+
+
+def test_each_disk_has_to_have_room_for_its_own_part(engine, tmp_path: Path, monkeypatch):
+    """A store on another disk, or in a bucket, is not looked for on the disk of the folder."""
+    work, other = work_of(["esa_worldcover"]), tmp_path / "other"
+    spool_gb = max(map(len, work.missing)) * work.raw_bytes_per_chip / 1e9
+    free_gb = {tmp_path: 2 * spool_gb, other: 0.0}
+    monkeypatch.setattr(preflight, "free_bytes", lambda folder: free_gb[folder] * 1e9)
+    monkeypatch.setattr(preflight, "_disk_of", lambda folder: list(free_gb).index(folder))
+    estimate = preflight.estimate(engine, work, preflight.pilot(engine, work, 2), tmp_path)
+    preflight.refuse_full_disk(replace(estimate, stored_gb=1e6), work, tmp_path, store_at("s3://lab/corpus.zarr"))
+    with pytest.raises(Fatal, match="disk of .*other has 0.0 GB free"):
+        preflight.refuse_full_disk(estimate, work, tmp_path, store_at(str(other)))
 
 
 class Listening(Silent):
@@ -96,10 +110,10 @@ class Listening(Silent):
 
 def test_a_long_export_checks_itself_and_a_short_one_does_not(engine, sandbox, tmp_path: Path, monkeypatch):
     progress, work = Listening(), work_of(["esa_worldcover"])
-    in_words.before(engine, work, tmp_path, progress)
+    in_words.before(engine, work, tmp_path, store_at(str(tmp_path)), progress)
     assert progress.said == [] and sandbox.counters()["total"] == 0
     monkeypatch.setattr(in_words, "LONG_CHIPS", CHIPS)
-    in_words.before(engine, work, tmp_path, progress)
+    in_words.before(engine, work, tmp_path, store_at(str(tmp_path)), progress)
     assert len(progress.said) == 1 and f"about {CHIPS} requests" in progress.said[0]
 
 
