@@ -14,6 +14,9 @@ from pipeline.modality import Modality
 
 HISTOGRAM_BINS = 64
 EVERYTHING = "all"
+_COUNTED_BYTES = 2  # of integers whose values are counted instead of summed: 65,536 counters stay in the cache
+_COUNTED_AT_ONCE = 1 << 18
+_SUMMED_AT_ONCE = 1 << 16  # of real numbers: what stays in the cache
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,16 @@ def _with_counts(full: BandStatistics, nodata: int) -> BandStatistics:
 
 def band_statistics(modality: Modality, stored: NDArray[Any]) -> BandStatistics:
     """Statistics of one band's stored values (any shape), in float64."""
+    if stored.dtype.kind in "iu" and stored.dtype.itemsize <= _COUNTED_BYTES:
+        return _of_counts(modality, *_value_counts(stored))
+    flat = stored.reshape(-1)
+    starts = range(0, max(flat.size, 1), _SUMMED_AT_ONCE)
+    return reduce(BandStatistics.merge, (_of_values(modality, flat[at : at + _SUMMED_AT_ONCE]) for at in starts))
+
+
+def _of_values(modality: Modality, stored: NDArray[Any]) -> BandStatistics:
     valid = modality.valid(stored)
-    values = stored[valid]
+    values = (stored if valid.all() else stored[valid]).astype(np.float64)
     nodata = int(stored.size - values.size)
     if not values.size:
         return BandStatistics(nodata=nodata, histogram=_histogram(modality, values))
@@ -81,22 +92,52 @@ def band_statistics(modality: Modality, stored: NDArray[Any]) -> BandStatistics:
     )  # fmt: skip
 
 
-def _moments(values: NDArray[Any]) -> tuple[float, float]:
-    exact = values.astype(np.float64)
-    mean = float(exact.mean())
-    exact -= mean
-    return mean, float(np.dot(exact, exact))
+def _value_counts(stored: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Every value that integers of this type can have, ascending, and how often each occurs: one pass, exact."""
+    limits = np.iinfo(stored.dtype)
+    unsigned = np.ascontiguousarray(stored).reshape(-1).view(f"u{stored.dtype.itemsize}")
+    counts = np.zeros(limits.max - limits.min + 1, dtype=np.int64)
+    for start in range(0, unsigned.size, _COUNTED_AT_ONCE):
+        counts += np.bincount(unsigned[start : start + _COUNTED_AT_ONCE], minlength=counts.size)
+    # As unsigned numbers, negative ones come behind the others.
+    return np.arange(limits.min, limits.max + 1), np.roll(counts, -limits.min)
 
 
-def _histogram(modality: Modality, values: NDArray[Any]) -> tuple[int, ...]:
+def _of_counts(modality: Modality, values: NDArray[Any], counts: NDArray[np.int64]) -> BandStatistics:
+    occurring = counts > 0
+    values, counts = values[occurring].astype(modality.dtype), counts[occurring]
+    valid = modality.valid(values)
+    nodata = int(counts[~valid].sum())
+    values, counts, count = values[valid].astype(np.float64), counts[valid], int(counts[valid].sum())
+    if not count:
+        return BandStatistics(nodata=nodata, histogram=_histogram(modality, values, counts))
+    mean = float((values * counts).sum() / count)
+    m2 = float((np.square(values - mean) * counts).sum())
+    return BandStatistics(
+        count, nodata, mean, m2, float(values[0]), float(values[-1]), _histogram(modality, values, counts)
+    )
+
+
+def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
+    """By sums of NumPy's own: BLAS adds up in another order, and so to other digits, with every number of threads."""
+    mean = float(values.mean())
+    return mean, float(np.square(values - mean).sum())
+
+
+def _histogram(
+    modality: Modality, values: NDArray[np.float64], counts: NDArray[np.int64] | None = None
+) -> tuple[int, ...]:
+    """Of values that occur once each, or as often as `counts` says."""
     if modality.categories:
-        return tuple(int(np.count_nonzero(values == code)) for code in modality.codes)
+        often = np.ones(values.shape, dtype=np.int64) if counts is None else counts
+        return tuple(int(often[values == code].sum()) for code in modality.codes)
     if modality.valid_range is None:
         return ()
     low, high = modality.valid_range
-    scaled = (values.astype(np.float64) - low) * (HISTOGRAM_BINS / (high - low))
-    bins = np.clip(scaled.astype(np.int64), 0, HISTOGRAM_BINS - 1)
-    return tuple(int(count) for count in np.bincount(bins, minlength=HISTOGRAM_BINS))
+    scaled = (values - low) * (HISTOGRAM_BINS / (high - low))
+    # Cut as a real number: one far outside of the range is no integer.
+    bins = np.clip(scaled, 0, HISTOGRAM_BINS - 1, out=scaled).astype(np.int64)
+    return tuple(int(count) for count in np.bincount(bins, counts, minlength=HISTOGRAM_BINS))
 
 
 def summarise(modality: Modality, block: NDArray[Any], groups: Sequence[str | None]) -> Summary:
