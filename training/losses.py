@@ -45,12 +45,26 @@ def normalise_patches(target: Tensor, valid: Tensor, patch_px: int) -> Tensor:
     He et al. 2022 ("normalised pixels"); MP-MAE does so for its optical layer. Values that are not valid come out
     arbitrary but finite.
     """
+    _, centred, std = _patch_moments(target, valid, patch_px)
+    return (centred / std).reshape(target.shape)
+
+
+def patch_moments(target: Tensor, valid: Tensor, patch_px: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (batch, 1, y, x) by which `normalise_patches` normalises each pixel's patch."""
+    mean, _, std = _patch_moments(target, valid, patch_px)
+    every = (len(target), 1, *target.shape[2:])
+    spread = (-1, -1, -1, patch_px, -1, patch_px)
+    return mean.expand(spread).reshape(every), std.expand(spread).reshape(every)
+
+
+def _patch_moments(target: Tensor, valid: Tensor, patch_px: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Means, what is left without them, and deviations, of the valid values of each patch, laid out as `_patches`."""
     patches, known = _patches(target, patch_px), _patches(valid, patch_px)
     count = known.sum(dim=(1, 3, 5), keepdim=True).clamp(min=1)
     mean = torch.where(known, patches, 0).sum(dim=(1, 3, 5), keepdim=True) / count
     centred = torch.where(known, patches - mean, 0)
     variance = (centred**2).sum(dim=(1, 3, 5), keepdim=True) / count
-    return (centred / (variance + _EPSILON).sqrt()).reshape(target.shape)
+    return mean, centred, (variance + _EPSILON).sqrt()
 
 
 def weigh(losses: Tensor, active: Tensor, log_variances: Tensor | None, share: float = 1.0) -> Tensor:
