@@ -36,8 +36,9 @@ class PretrainConfig:
     """One run. The defaults are MP-MAE's (112 px, patch 16, atto), but for `batch_size`: the published effective
     batch is 4096.
 
-    `targets` empty means every modality of the corpus. `bands` names the bands to use of a modality; without an
-    entry they are those that have data in every group of its statistics. `steps` 0 means `epochs` passes over
+    `inputs`, `targets` and `bands` may select by what a layer is, see `selection`; `targets` empty means every modality
+    of the corpus. `bands` names the bands to use of a modality; without an entry they are those that have data in every
+    group of its statistics. `steps` 0 means `epochs` passes over
     the train rows. `warmup` is a fraction of the steps. `read_rows` is the most rows that are read, and shuffled,
     together. `threads` 0 leaves torch's own number; results are bit-identical for one number of threads.
 
@@ -49,7 +50,7 @@ class PretrainConfig:
     log's utilisation (0: measured at the start). `wandb` names a Weights & Biases project to log to ("": none).
     """
 
-    inputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ("@colour",)
     targets: tuple[str, ...] = ()
     bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     encoder: str = "atto"
@@ -96,19 +97,23 @@ class PretrainConfig:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> PretrainConfig:
-        """From plain TOML values: `preset` names a starting point of `PRESETS`, every other key a field.
+        """From plain TOML values: `preset` and `pretext` name starting points, every other key a field.
 
-        Raises `Fatal` for an unknown key, preset or choice, or a value of another type.
+        `PRESETS` say how large and how long, `PRETEXTS` from which layers to which. Raises `Fatal` for an unknown key,
+        preset, pretext or choice, or a value of another type.
         """
         settings = dict(plain)
-        preset = settings.pop("preset", "atto")
+        preset, pretext = str(settings.pop("preset", "atto")), str(settings.pop("pretext", "all"))
         if preset not in PRESETS:
-            raise unknown_name("pretrain.preset", str(preset), PRESETS)
+            raise unknown_name("pretrain.preset", preset, PRESETS)
+        if pretext not in PRETEXTS:
+            raise unknown_name("pretrain.pretext", pretext, PRETEXTS)
         known = {one.name: one for one in fields(cls)}
         for name in settings:
             if name not in known:
-                raise unknown_name("setting", f"pretrain.{name}", [f"pretrain.{one}" for one in [*known, "preset"]])
-        return replace(PRESETS[preset], **{name: _typed(name, value) for name, value in settings.items()})
+                raise unknown_name("setting", f"pretrain.{name}", [f"pretrain.{one}" for one in [*known, "preset", "pretext"]])
+        given = {name: _typed(name, value) for name, value in settings.items()}
+        return replace(PRESETS[preset], **{**PRETEXTS[pretext], **given})
 
     def to_plain(self) -> dict[str, Any]:
         """JSON and TOML values; `from_plain` gives the same configuration back."""
@@ -190,3 +195,13 @@ PRESETS: dict[str, PretrainConfig] = {
         checkpoint_every=50, read_rows=32, threads=1,
     ),
 }  # fmt: skip
+
+# From which layers to which, in words of `selection`; the published checkpoints are called all_mod, pix_mod, img_mod,
+# S2 and rgb (the three bands in the order in which they are shown; there blue, green, red).
+PRETEXTS: dict[str, dict[str, Any]] = {
+    "all": {},
+    "pixel": {"targets": ("@pixel",)},
+    "image": {"targets": ("@image",)},
+    "inputs": {"targets": ("@inputs",)},
+    "rgb": {"targets": ("@inputs",), "bands": {"@colour": ("@display",)}},
+}
