@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -105,15 +106,17 @@ def coverage(corpus: Corpus) -> list[Coverage]:
 
 
 def _coverage(corpus: Corpus, modality: Modality) -> Coverage:
-    entries = corpus.entries(modality.name)
-    return Coverage(
-        modality,
-        len(entries),
-        len(corpus.shards),
-        sum(entry.rows[1] - entry.rows[0] for entry in entries),
-        {row: reason for entry in entries for row, reason in entry.missing.items()},
-        merge(entry.summary for entry in entries),
-    )
+    rows: list[int] = []
+    missing: dict[int, str] = {}
+
+    def summaries() -> Iterator[Mapping[str, Any]]:
+        for entry in corpus.entries(modality.name):
+            rows.append(entry.rows[1] - entry.rows[0])
+            missing.update(entry.missing)
+            yield entry.summary
+
+    statistics = merge(summaries())
+    return Coverage(modality, len(rows), len(corpus.shards), sum(rows), missing, statistics)
 
 
 def _by_count(tally: Counter[str]) -> tuple[Count, ...]:

@@ -73,9 +73,8 @@ def _finalized(folder: Path, corpus: Corpus) -> bool:
 
 
 def _layer(corpus: Corpus, name: str) -> LayerStatus:
-    entries = corpus.entries(name)
-    reasons = Counter(_kind(reason) for entry in entries for reason in entry.missing.values())
-    return LayerStatus(len(entries), dict(reasons.most_common()))
+    reasons = Counter(_kind(reason) for entry in corpus.entries(name) for reason in entry.missing.values())
+    return LayerStatus(len(corpus.finished(name)), dict(reasons.most_common()))
 
 
 def _kind(reason: str) -> str:

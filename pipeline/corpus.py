@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from zarr.storage import MemoryStore
 
 from pipeline import durable, statistics
 from pipeline.errors import Fatal, unknown_name
-from pipeline.ledger import Entry, Ledger
+from pipeline.ledger import Entry, Ledger, Mark
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.shard import Shard
@@ -47,7 +47,7 @@ class Corpus:
         self.manifest = manifest
         self.shard_rows = shard_rows
         self.ledger = Ledger(folder / LEDGER)
-        self._finished: dict[str, tuple[frozenset[int], frozenset[int]]] = {}
+        self._finished: dict[str, frozenset[int]] = {}
 
     @classmethod
     def create(
@@ -201,36 +201,45 @@ class Corpus:
         work = {shard: tuple(name for name in wanted if shard.index not in done[name]) for shard in self.shards}
         return {shard: names for shard, names in work.items() if names}
 
-    def entries(self, name: str) -> list[Entry]:
-        """Ledger entries of a modality that hold for this store, by shard.
+    def entries(self, name: str) -> Iterator[Entry]:
+        """Ledger entries of a modality that hold for this store, by shard; one in memory at a time."""
+        return (self.ledger.read(name, index) for index in sorted(self.finished(name)))
+
+    def finished(self, name: str) -> frozenset[int]:
+        """Indices of the shards of a modality whose entries hold. Each entry that held is looked at once.
 
         An entry of another manifest or specification, or whose object is gone, does not count: what an absent
         object leaves behind would read as nodata.
         """
-        kept = [self.ledger.read(name, index) for index in sorted(self.ledger.done(name))]
-        ours = [entry for entry in kept if self._is_ours(entry)]
-        keys = {entry.shard: self.object_key(name, self.shards[entry.shard]) for entry in ours}
-        there = self.store.present(keys[entry.shard] for entry in ours if entry.digest != ABSENT)
-        return [entry for entry in ours if entry.digest == ABSENT or keys[entry.shard] in there]
-
-    def _is_ours(self, entry: Entry) -> bool:
-        known = (self.manifest.digest, self.modality(entry.modality).digest)
-        return (entry.manifest_digest, entry.modality_digest) == known and entry.shard < len(self.shards)
-
-    def finished(self, name: str) -> frozenset[int]:
-        """Indices of the shards of a modality whose entries hold; looked at again when the ledger's files change."""
         marked = self.ledger.done(name)
-        seen = self._finished.get(name)
-        if seen is None or seen[0] != marked:
-            seen = (marked, frozenset(entry.shard for entry in self.entries(name)))
-            self._finished[name] = seen
-        return seen[1]
+        held = self._finished.get(name, frozenset()) & marked
+        held |= self._holding(self.ledger.marks(name, sorted(marked - held)))
+        self._finished[name] = held
+        return held
 
-    def write(self, shard: Shard, name: str, block: NDArray[Any], missing: Mapping[int, str]) -> Entry:
+    def _holding(self, marks: Iterable[Mark]) -> frozenset[int]:
+        ours = [mark for mark in marks if self._is_ours(mark)]
+        keys = {mark.shard: self.object_key(mark.modality, self.shards[mark.shard]) for mark in ours}
+        there = self.store.present(keys[mark.shard] for mark in ours if mark.digest != ABSENT)
+        return frozenset(mark.shard for mark in ours if mark.digest == ABSENT or keys[mark.shard] in there)
+
+    def _is_ours(self, mark: Mark) -> bool:
+        known = (self.manifest.digest, self.modality(mark.modality).digest)
+        return (mark.manifest_digest, mark.modality_digest) == known and mark.shard < len(self.shards)
+
+    def write(
+        self,
+        shard: Shard,
+        name: str,
+        block: NDArray[Any],
+        missing: Mapping[int, str],
+        quality: Mapping[str, Any] | None = None,
+    ) -> Entry:
         """Write the whole shard of one modality, make it durable, then mark it in the ledger.
 
         `block` is (rows of the shard, bands[, y, x]) in the stored dtype. `missing` maps manifest rows without
-        any data to reasons. Raises `Fatal` for a block of another shape or dtype. One writer per shard.
+        any data to reasons; `quality` is kept as it is (JSON). Raises `Fatal` for a block of another shape or dtype.
+        One writer per shard.
         """
         modality = self.modality(name)
         _check_block(modality, shard, block, self.manifest.size_px)
@@ -238,10 +247,9 @@ class Corpus:
         digest = self.store.replace(key, self._encoded(name, shard, block)) or ABSENT
         entry = Entry(
             shard.index, name, (shard.start, shard.stop), self.manifest.digest, modality.digest,
-            digest, dict(missing), summary=self._summarise(modality, shard, block),
+            digest, dict(missing), quality or {}, self._summarise(modality, shard, block),
         )  # fmt: skip
         self.ledger.mark(entry)
-        self._finished.pop(name, None)
         return entry
 
     def _summarise(self, modality: Modality, shard: Shard, block: NDArray[Any]) -> statistics.Summary:

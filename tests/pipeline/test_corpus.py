@@ -108,7 +108,7 @@ def test_a_ledger_of_another_manifest_counts_for_nothing(corpus: Corpus) -> None
     make_manifest(corpus.folder, 21, SIZE_PX, seed=1)
     again = Corpus.create(corpus.folder, MODALITIES, shard_rows=8)
     assert set(again.missing()) == set(again.shards)
-    assert again.entries("optical") == []
+    assert list(again.entries("optical")) == []
 
 
 def test_a_lost_object_is_missing_again(corpus: Corpus) -> None:
@@ -119,6 +119,17 @@ def test_a_lost_object_is_missing_again(corpus: Corpus) -> None:
     assert again.missing() == {lost: ("optical",)}
     with pytest.raises(Fatal, match="not finished"):
         again.read("optical", lost.slice)
+
+
+def test_what_another_process_finishes_or_undoes_is_seen(corpus: Corpus) -> None:
+    fill(corpus)
+    worker = Corpus.open(corpus.folder)
+    lost = worker.shards[1]
+    worker.ledger.forget("optical", lost.index)
+    assert corpus.missing() == {lost: ("optical",)}
+    worker.write(lost, "optical", make_block(OPTICAL, len(lost), SIZE_PX, 1), {}, {"tried": 3})
+    assert corpus.missing() == {}
+    assert [entry.quality for entry in corpus.entries("optical")] == [{}, {"tried": 3}, {}]
 
 
 def test_a_damaged_object_is_found(corpus: Corpus) -> None:
