@@ -1,0 +1,73 @@
+"""Which layers a run takes, said by what they are: `@pixel`, `@image`, `@colour`, … beside plain names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from pipeline.errors import Fatal, unknown_name
+from pipeline.modality import Modality
+from training.config import PretrainConfig
+
+DISPLAYED = "@display"  # Bands: those that a layer is shown in, in that order.
+_INPUTS = "@inputs"
+_SELECTORS: dict[str, Callable[[Modality], bool]] = {
+    "@all": lambda modality: True,
+    "@pixel": lambda modality: modality.extent == "pixel",
+    "@image": lambda modality: modality.extent == "image",
+    "@colour": lambda modality: modality.display.style == "rgb",
+}
+
+
+def resolved(config: PretrainConfig, modalities: Mapping[str, Modality]) -> PretrainConfig:
+    """`config` with the names of a corpus's layers and bands in the place of selectors.
+
+    `@all`, `@pixel`, `@image` and `@colour` (shown in true colour) select by what the specification says, targets also
+    by `@inputs`; a name with a minus leaves that layer out. Keys of `bands` may be selectors too, over which a name
+    has precedence, and `@display` stands for the bands that a layer is shown in. Raises `Fatal` for an unknown
+    selector, and for inputs or targets that select nothing.
+    """
+    inputs = _chosen("inputs", config.inputs, modalities, ())
+    targets = _chosen("targets", config.targets or ("@all",), modalities, inputs)
+    bands = {name: _bands(name, wanted, modalities) for name, wanted in _by_name(config, modalities, inputs).items()}
+    return replace(config, inputs=inputs, targets=targets, bands=bands)
+
+
+def _chosen(
+    what: str, wanted: Sequence[str], modalities: Mapping[str, Modality], inputs: Sequence[str]
+) -> tuple[str, ...]:
+    found = [name for one in wanted if not one.startswith("-") for name in _expanded(one, modalities, inputs)]
+    left_out = {one[1:] for one in wanted if one.startswith("-")}
+    for name in sorted(left_out - set(modalities)):
+        raise unknown_name("modality", name, modalities)
+    names = tuple(name for name in dict.fromkeys(found) if name not in left_out)
+    if wanted and not names:
+        raise Fatal(f"pretrain.{what} = {list(wanted)} selects no modality of this corpus; name some of them.")
+    return names
+
+
+def _expanded(one: str, modalities: Mapping[str, Modality], inputs: Sequence[str]) -> list[str]:
+    if not one.startswith("@"):
+        return [one]
+    if one == _INPUTS:
+        return list(inputs)
+    if one not in _SELECTORS:
+        raise unknown_name("selector", one, [*_SELECTORS, _INPUTS])
+    return [name for name, modality in modalities.items() if _SELECTORS[one](modality)]
+
+
+def _by_name(
+    config: PretrainConfig, modalities: Mapping[str, Modality], inputs: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """The wanted bands by modality; what is said of a name comes after, and over, what is said of a selector."""
+    ordered = sorted(config.bands.items(), key=lambda item: not item[0].startswith("@"))
+    return {name: bands for key, bands in ordered for name in _expanded(key, modalities, inputs)}
+
+
+def _bands(name: str, wanted: tuple[str, ...], modalities: Mapping[str, Modality]) -> tuple[str, ...]:
+    if DISPLAYED not in wanted or name not in modalities:
+        return wanted
+    shown = modalities[name].display.bands
+    if not shown:
+        raise Fatal(f"modality {name!r} does not say which bands it is shown in; name them in pretrain.bands.{name}.")
+    return tuple(band for one in wanted for band in (shown if one == DISPLAYED else (one,)))
