@@ -13,6 +13,8 @@ from pipeline.errors import Fatal
 from training.config import PretrainConfig
 from training.data import Feed
 from training.layer import Layer, layer_of
+from training.normalisation import Normalisation
+from training.selection import resolved
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Plan:
             "config": self.config.to_plain(),
             "corpus": self.corpus_digest,
             "layers": {layer.name: layer.describe() for layer in (*self.inputs, *self.targets)},
+            "inputs": Normalisation.of(self.inputs).to_plain(),
         }
 
 
@@ -46,12 +49,13 @@ def make_plan(corpus: Corpus, config: PretrainConfig) -> Plan:
     Raises `Fatal` for an unknown modality or band, an input without pixels or without data, a crop larger than the
     chips, or a corpus without finished train rows.
     """
-    names = tuple(dict.fromkeys((*config.inputs, *(config.targets or corpus.modalities))))
+    config = resolved(config, corpus.modalities)
+    names = tuple(dict.fromkeys((*config.inputs, *config.targets)))
     for name in config.bands:
         corpus.modality(name)
     layers = {name: layer_of(corpus, name, config.bands) for name in names}
     inputs = tuple(layers[name] for name in config.inputs)
-    targets = tuple(layers[name] for name in config.targets or corpus.modalities)
+    targets = tuple(layers[name] for name in config.targets)
     _check(corpus, config, inputs)
     feed = Feed(corpus, tuple(layers.values()), config)
     _refuse_empty(inputs)
