@@ -111,7 +111,8 @@ class PretrainConfig:
         known = {one.name: one for one in fields(cls)}
         for name in settings:
             if name not in known:
-                raise unknown_name("setting", f"pretrain.{name}", [f"pretrain.{one}" for one in [*known, "preset", "pretext"]])
+                settable = [f"pretrain.{one}" for one in [*known, "preset", "pretext"]]
+                raise unknown_name("setting", f"pretrain.{name}", settable)
         given = {name: _typed(name, value) for name, value in settings.items()}
         return replace(PRESETS[preset], **{**PRETEXTS[pretext], **given})
 
