@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,9 @@ class _Task:
         return [layer for layer in self.lacking if isinstance(source_of(layer), kind)]
 
 
+Pull = Callable[[Shard, Sequence[str]], ShardReport]  # finishes the named layers of a shard, here or elsewhere
+
+
 def export(
     engine: EarthEngine,
     corpus: Corpus,
@@ -106,24 +109,41 @@ def export(
     progress: Progress,
     shards_at_once: int = 1,
 ) -> list[ShardReport]:
-    """Pull and write everything that the ledger lacks of `layers`; does nothing where nothing is missing.
+    """Pull and write, in this process, everything that the ledger lacks of `layers`.
 
     `layers` are as `exporters.catalog.bound` gives them and as the corpus was created with. Each shard in work
-    takes its size in memory. A chip that fails for good does not stop the others: at the end `Incomplete` is raised,
-    `failed/` of the corpus says what and why, and finished chips stay in the spool.
+    takes its size in memory. Raises as `each_shard`.
     """
-    by_name = {layer.name: layer for layer in layers}
-    work = corpus.missing(list(by_name))
+    pull = puller(engine, corpus, layers, spool_folder, progress)
+    reports = each_shard(corpus, [layer.name for layer in layers], pull, progress, shards_at_once)
+    return sorted(reports, key=lambda report: report.shard)
+
+
+def puller(
+    engine: EarthEngine, corpus: Corpus, layers: Sequence[Modality], spool_folder: Path, progress: Progress
+) -> Pull:
+    """What pulls a shard in this process."""
+    by_name, spool = {layer.name: layer for layer in layers}, Spool(spool_folder)
+
+    def pull(shard: Shard, names: Sequence[str]) -> ShardReport:
+        return export_shard(engine, corpus, shard, [by_name[name] for name in names], spool, progress)
+
+    return pull
+
+
+def each_shard(
+    corpus: Corpus, names: Sequence[str], pull: Pull, progress: Progress, shards_at_once: int
+) -> Iterator[ShardReport]:
+    """Pull what the ledger lacks of the layers `names`, so many shards at once; reports as they come, none is held.
+
+    A chip that fails for good does not stop the others: at the end `Incomplete` is raised, `failed/` of the corpus
+    says what and why, and finished chips stay in the spool.
+    """
+    work = corpus.missing(names)
     total = sum(len(shard) for shard in corpus.shards)
     progress.start("export", total, total - sum(len(shard) for shard in work))
-    spool = Spool(spool_folder)
-
-    def one(shard: Shard) -> ShardReport:
-        return export_shard(engine, corpus, shard, [by_name[name] for name in work[shard]], spool, progress)
-
-    reports = sorted(threads.each(one, list(work), shards_at_once), key=lambda report: report.shard)
-    refuse_incomplete(corpus, list(by_name))
-    return reports
+    yield from threads.each(lambda item: pull(*item), list(work.items()), shards_at_once)
+    refuse_incomplete(corpus, names)
 
 
 def refuse_incomplete(corpus: Corpus, names: Sequence[str]) -> None:
@@ -149,7 +169,7 @@ def export_shard(
     spool: Spool,
     progress: Progress,
 ) -> ShardReport:
-    """Pull and write `layers` of one shard. For schedulers that run shards themselves; `export` runs them all.
+    """Pull and write `layers` of one shard.
 
     Chips are kept below the manifest's digest in `spool`: a row number means nothing in another manifest.
     Raises `Transient` when nothing comes any more, and `Fatal`; a chip that fails alone is in the report.

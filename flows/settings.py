@@ -107,6 +107,36 @@ class SplitSettings(Section):
         return self
 
 
+class ClusterSettings(Section):
+    """Who pulls: this process ("none"), worker processes here ("local"), those of a running Dask scheduler ("address"),
+    or SLURM jobs that are submitted ("slurm").
+
+    `workers` processes of "local" have `threads` each; a thread works on one shard. Remote workers reach this machine
+    as `host` on `port`, by default its own address and a free one. A SLURM job has `cores` and `memory` in all.
+    """
+
+    kind: Literal["none", "local", "address", "slurm"] = "none"
+    workers: int = Field(2, ge=1)
+    threads: int = Field(1, ge=1)
+    shards_at_once: int | None = Field(None, ge=1)
+    address: str | None = None
+    host: str | None = None
+    port: int = Field(0, ge=0, le=65535)
+    jobs: int = Field(1, ge=1)
+    queue: str | None = None
+    account: str | None = None
+    walltime: str = "24:00:00"
+    cores: int = Field(2, ge=1)
+    memory: str = "8GiB"
+    directives: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Self:
+        if (self.kind == "address") != (self.address is not None):
+            raise ValueError('address and kind = "address" go together')
+        return self
+
+
 class Settings(Section):
     """The whole file. `pretrain` is handed to the trainer, which checks it."""
 
@@ -115,6 +145,7 @@ class Settings(Section):
     sampling: SamplingSettings = SamplingSettings()
     anchor: AnchorSettings = AnchorSettings()
     split: SplitSettings = SplitSettings()
+    cluster: ClusterSettings = ClusterSettings()
     pretrain: dict[str, Any] = Field(default_factory=dict)
 
     @property

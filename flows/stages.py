@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,10 +18,10 @@ import numpy as np
 from exporters import anchoring, catalog
 from exporters.anchoring import Anchored, AnchorRules
 from exporters.client import Connection, EarthEngine, connect
-from exporters.export import export_shard, refuse_incomplete
+from exporters.export import Pull, ShardReport, each_shard, puller
 from exporters.report import write_report
 from exporters.retry import Patience
-from flows import preflight, sampling_plan, sandbox_process
+from flows import cluster, preflight, sampling_plan, sandbox_process
 from flows.settings import Settings
 from pipeline import durable
 from pipeline.chip import Chip
@@ -32,7 +32,6 @@ from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.progress import Progress
 from pipeline.shard import Shard
-from pipeline.spool import Spool
 from pipeline.store import Store
 from sampling.allocation import read_allocation, write_allocation
 from sampling.picture import write_picture
@@ -50,6 +49,7 @@ ANCHORS = "anchors"
 REJECTED = "rejected.parquet"
 SPOOL = "spool"
 RUNS = "runs"
+SHARDS_AT_ONCE = 2  # in this process: one is pulled while the other is written
 REPORT = "report.html"
 
 
@@ -187,32 +187,6 @@ def lay_out(settings: Settings) -> Corpus:
     return corpus
 
 
-@dataclass(frozen=True)
-class ShardWork:
-    """One unfinished shard and the call that finishes it."""
-
-    shard: Shard
-    pull: Callable[[], object]
-
-
-def open_export(settings: Settings, engine: EarthEngine, progress: Progress) -> list[ShardWork]:
-    """Lay out the store and list the work that the ledger lacks."""
-    corpus = lay_out(settings)
-    wanted = {modality.name: modality for modality in catalog.bound(layers(settings), corpus.manifest)}
-    spool = Spool(settings.folder / SPOOL)
-    missing = corpus.missing(wanted)
-    preflight.before(engine, _work(corpus.manifest, missing, wanted), settings.folder, corpus.store, progress)
-    todo = sum(len(shard) for shard in missing)
-    progress.start("export", len(corpus.manifest), done=len(corpus.manifest) - todo)
-    return [
-        ShardWork(
-            shard,
-            partial(export_shard, engine, corpus, shard, [wanted[name] for name in names], spool, progress),
-        )
-        for shard, names in missing.items()
-    ]
-
-
 def _work(manifest: Manifest, missing: Mapping[Shard, Sequence[str]], wanted: Mapping[str, Modality]) -> preflight.Work:
     return preflight.Work(manifest, {shard: [wanted[name] for name in names] for shard, names in missing.items()})
 
@@ -229,20 +203,46 @@ def dry_run(settings: Settings, engine: EarthEngine) -> str:
     return preflight.dry_run(engine, _work(manifest, missing, wanted), settings.folder, store)
 
 
-def exported(settings: Settings) -> str:
-    """What is said when all shards are there; raises `Incomplete` when some are not. The spool has then served."""
-    corpus = Corpus.open(settings.folder)
-    refuse_incomplete(corpus, [modality.name for modality in layers(settings)])
+Run = Callable[[str, Callable[[], ShardReport]], ShardReport]  # makes the call that has this name
+
+
+def _at_once(_name: str, call: Callable[[], ShardReport]) -> ShardReport:
+    return call()
+
+
+def export(settings: Settings, engine: EarthEngine, progress: Progress, run: Run = _at_once) -> str:
+    """Pull what the ledger lacks, a few shards at once, here or on a cluster; `run` makes the call for each."""
+    corpus = lay_out(settings)
+    bound = catalog.bound(layers(settings), corpus.manifest)
+    wanted = {modality.name: modality for modality in bound}
+    missing = corpus.missing(wanted)
+    preflight.before(engine, _work(corpus.manifest, missing, wanted), settings.folder, corpus.store, progress)
+    if missing:
+        with _pulling(settings, engine, corpus, bound, progress) as (pull, shards_at_once):
+            called = partial(_called, run, pull)
+            for _ in each_shard(corpus, list(wanted), called, progress, shards_at_once):
+                pass  # the ledger remembers
     if not corpus.missing():
         shutil.rmtree(settings.folder / SPOOL, ignore_errors=True)
     return f"All pixels are in {corpus.store.url}. Next: {program()} finalize {settings.folder}"
 
 
-def export(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
-    """Pull what the ledger lacks, shard by shard."""
-    for work in open_export(settings, engine, progress):
-        work.pull()
-    return exported(settings)
+def _called(run: Run, pull: Pull, shard: Shard, names: Sequence[str]) -> ShardReport:
+    return run(f"export shard {shard.index}", partial(pull, shard, names))
+
+
+@contextmanager
+def _pulling(
+    settings: Settings, engine: EarthEngine, corpus: Corpus, bound: Sequence[Modality], progress: Progress
+) -> Iterator[tuple[Pull, int]]:
+    """What pulls a shard, in this process or on a cluster, and how many shards are in work at once."""
+    spool = settings.folder / SPOOL
+    if settings.cluster.kind == "none":
+        yield puller(engine, corpus, bound, spool, progress), settings.cluster.shards_at_once or SHARDS_AT_ONCE
+        return
+    errand = cluster.errand_of(engine.connection, settings.corpus, spool)
+    with cluster.running(settings.cluster, engine, errand, progress) as crew:
+        yield crew.pull, settings.cluster.shards_at_once or crew.size
 
 
 def finalize(settings: Settings, progress: Progress) -> str:
