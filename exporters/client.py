@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ from urllib.parse import urlsplit
 
 import ee
 import google.auth.exceptions
-import numpy as np
 from googleapiclient.errors import Error as GoogleClientError
 from googleapiclient.errors import HttpError
 from numpy.typing import NDArray
@@ -22,6 +20,7 @@ from exporters import faults
 from exporters.batches import AtOnce
 from exporters.breaker import Breaker
 from exporters.limiter import RESTRICTED_CONCURRENCY, Limiter, Pace
+from exporters.npy import decoded
 from exporters.retry import Patience, Retry
 from exporters.transport import Figures, Transport, Unreachable
 from pipeline.errors import Fatal, GeocorpusError, Transient
@@ -151,17 +150,6 @@ def grid_request(grid: Grid) -> dict[str, Any]:
         },
         "crsCode": grid.crs,
     }  # fmt: skip
-
-
-def decoded(content: bytes, shape_yx: tuple[int, int]) -> NDArray[Any]:
-    """The structured array in an NPY body; a body that is cut or no NPY is `Transient`: it was fine when it left."""
-    try:
-        array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError) as error:
-        raise Transient(f"the pixels arrived damaged ({len(content)} bytes).") from error
-    if array.dtype.names is None or array.shape != tuple(shape_yx):
-        raise Transient(f"the pixels arrived as {array.dtype} {array.shape} in place of bands of {shape_yx}.")
-    return array
 
 
 def _translated(ask: Callable[[], Result]) -> Result:

@@ -77,7 +77,7 @@ def _travelling_nodata(modality: Modality) -> float:
 
 def arrived(modality: Modality, pixels: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Bands as they came, (height, width) each, as stored values (bands, height, width)."""
-    block = np.stack([np.asarray(band) for band in pixels]).astype(modality.dtype)
+    block: NDArray[Any] = np.stack(pixels, dtype=modality.dtype, casting="unsafe")
     if math.isnan(modality.nodata):
         block[block == block.dtype.type(NAN_SENTINEL)] = np.nan
     return block

@@ -59,6 +59,26 @@ def _write_all(path: Path, content: bytes | memoryview) -> None:
     path.write_bytes(content)
 
 
+def write_checkable(path: Path, content: bytes | memoryview) -> None:
+    """Publish bytes that tell by themselves whether they are whole, such as a zip file's, for many small files.
+
+    One sync in place of three, after the name is given: a power cut at that moment may leave a part of them, so
+    whoever reads must check. Raises `Fatal` if the folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+        try:
+            with temporary.open("wb", buffering=0) as stream:
+                stream.write(content)
+                temporary.replace(path)
+                os.fsync(stream.fileno())
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise Fatal(f"cannot write {path}: {error.strerror or error}; check the path and the space on disk.") from error
+
+
 def write_text(path: Path, content: str) -> None:
     """Publish UTF-8 text."""
     write_bytes(path, content.encode())

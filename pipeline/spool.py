@@ -55,7 +55,8 @@ class Spool:
         buffer = io.BytesIO()
         arrays: dict[str, Any] = {**pulled.values, _REASONS: reasons}
         np.savez(buffer, **arrays)
-        durable.write_bytes(self._path(shard, row), buffer.getvalue())
+        # np.load checks the sums of the zip file, so that a torn one counts as none.
+        durable.write_checkable(self._path(shard, row), buffer.getbuffer())
 
     def get(self, shard: Shard, row: int) -> Pulled | None:
         """A kept chip; None when there is none or its file is damaged (it is then pulled again)."""

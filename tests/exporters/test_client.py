@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import socket
 from dataclasses import replace
 
 import ee
 import google.oauth2.credentials
-import numpy as np
 import pytest
 
 from exporters import threads
-from exporters.client import WORKLOAD_TAG, Connection, connect, decoded
+from exporters.client import WORKLOAD_TAG, Connection, connect
 from exporters.retry import Patience
 from pipeline.errors import Fatal, Missing, TooLarge, Transient
 from pipeline.grid import Grid
@@ -181,19 +179,6 @@ def test_credentials_are_sent_and_never_shown(sandbox, caplog, capsys):
         shown += [str(error.value), repr(error.value)]
     shown += [caplog.text, *capsys.readouterr()]
     assert not any(SECRET in text for text in shown)
-
-
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"<html>busy</html>", b"\x93NUMPY\x01\x00v\x00{'descr'"])
-def test_a_damaged_body_is_transient(content):
-    with pytest.raises(Transient, match="damaged"):
-        decoded(content, (4, 5))
-
-
-def test_pixels_of_another_shape_are_refused():
-    stream = io.BytesIO()
-    np.save(stream, np.zeros((3, 3), dtype=[("a", "u1")]))
-    with pytest.raises(Transient, match=r"\(3, 3\)"):
-        decoded(stream.getvalue(), (4, 5))
 
 
 def test_patience_is_the_callers(sandbox):

@@ -34,6 +34,15 @@ def test_a_damaged_chip_is_no_chip_and_can_be_kept_anew(tmp_path: Path) -> None:
     assert spool.get(SHARD, 12) is not None
 
 
+def test_a_chip_whose_middle_a_power_cut_left_out_is_no_chip(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.put(SHARD, 12, Pulled({"a": np.arange(5000.0)}))
+    (path,) = tmp_path.rglob("*.npz")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:9000] + bytes(4096) + whole[9000 + 4096 :])
+    assert spool.get(SHARD, 12) is None
+
+
 def letter(row: int) -> DeadLetter:
     return DeadLetter(row, f"place-{row}", (7.5, 45.5), ("a", "b"), "Transient", "no answer.")
 
