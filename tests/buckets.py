@@ -53,11 +53,14 @@ class S3:
         request.add_header("Content-Type", "text/plain")
         urllib.request.urlopen(request).close()
 
-    def objects(self, prefix: str) -> dict[str, bytes]:
-        """Everything below a prefix, by key without it."""
+    def keys(self, prefix: str) -> list[str]:
+        """Everything below a prefix, without it."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{prefix}/")
-        keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
-        return {key.removeprefix(f"{prefix}/"): self.get(key) for key in keys}
+        return [found["Key"].removeprefix(f"{prefix}/") for page in pages for found in page.get("Contents", [])]
+
+    def objects(self, prefix: str) -> dict[str, bytes]:
+        """Everything below a prefix, with what is in it."""
+        return {key: self.get(f"{prefix}/{key}") for key in self.keys(prefix)}
 
     def get(self, key: str) -> bytes:
         return self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
