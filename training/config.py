@@ -26,8 +26,8 @@ _CHOICES = {
 
 # Settings that change how a run is carried out, but, rounding apart, not what it computes: it may resume with others.
 WITHOUT_EFFECT = (
-    "checkpoint_every", "checkpoints_kept", "keep_every", "read_ahead", "threads", "device", "micro_batch", "compile",
-    "processes", "log_every", "peak_tflops", "wandb",
+    "checkpoint_every", "checkpoints_kept", "keep_every", "read_ahead", "workers", "threads", "device", "micro_batch",
+    "compile", "processes", "log_every", "peak_tflops", "wandb",
 )  # fmt: skip
 
 
@@ -39,8 +39,9 @@ class PretrainConfig:
     `inputs`, `targets` and `bands` may select by what a layer is, see `selection`; `targets` empty means every modality
     of the corpus. `bands` names the bands to use of a modality; without an entry they are those that have data in every
     group of its statistics. `steps` 0 means `epochs` passes over
-    the train rows. `warmup` is a fraction of the steps. `read_rows` is the most rows that are read, and shuffled,
-    together. `threads` 0 leaves torch's own number; results are bit-identical for one number of threads.
+    the train rows. `warmup` is a fraction of the steps. Runs of `read_rows` neighbouring rows are shuffled together,
+    `mix_blocks` of them at a time. `workers` threads (0: one per core) decode `read_ahead` batches ahead. `threads` 0
+    leaves torch's own number; results are bit-identical for one number of threads.
 
     `batch_size` is the effective batch, over all processes and passes; a process computes `micro_batch` chips at a
     time (0: its whole share). `precision` and `compile` "auto" are bf16 and on for a GPU, float32 and off for a CPU.
@@ -74,7 +75,9 @@ class PretrainConfig:
     checkpoint_every: int = 500
     checkpoints_kept: int = 2
     read_rows: int = 64
+    mix_blocks: int = 8
     read_ahead: int = 2
+    workers: int = 0
     threads: int = 0
     device: str = "auto"
     micro_batch: int = 0
@@ -134,8 +137,8 @@ class PretrainConfig:
 
 
 def _refusals(config: PretrainConfig) -> list[tuple[bool, str]]:
-    positive = ("image_px", "decoder_width", "decoder_depth", "batch_size", "epochs", "read_rows", "read_ahead",
-                "checkpoint_every", "checkpoints_kept", "log_every", "processes")  # fmt: skip
+    positive = ("image_px", "decoder_width", "decoder_depth", "batch_size", "epochs", "read_rows", "mix_blocks",
+                "read_ahead", "checkpoint_every", "checkpoints_kept", "log_every", "processes")  # fmt: skip
     small = [name for name in positive if getattr(config, name) < 1]
     patch = config.patch_px
     return [
@@ -146,7 +149,8 @@ def _refusals(config: PretrainConfig) -> list[tuple[bool, str]]:
         (not 0 < config.mask_ratio < 1, f"mask_ratio must lie between 0 and 1, not {config.mask_ratio}"),
         (patch > 0 and config.visible_patches < 1,
          f"mask_ratio {config.mask_ratio} hides every patch; lower it or enlarge image_px"),
-        (config.steps < 0 or config.threads < 0 or config.seed < 0, "steps, threads and seed must not be negative"),
+        (min(config.steps, config.workers, config.threads, config.seed) < 0,
+         "steps, workers, threads and seed must not be negative"),
         (min(config.micro_batch, config.keep_every, config.peak_tflops) < 0,
          "micro_batch, keep_every and peak_tflops must not be negative"),
         (config.blr <= 0, f"blr must be positive, not {config.blr}"),

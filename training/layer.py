@@ -73,7 +73,7 @@ class Layer:
         return np.where(known[place] == codes, order[place], IGNORED)
 
     def _normalised(self, stored: NDArray[Any], groups: Iterable[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        nothing = _no_moments(len(self.bands))
+        nothing = no_moments(len(self.bands))
         moments = [self.groups.get(str(group), nothing) for group in groups]
         spread = (len(moments), len(self.bands)) + (1,) * (stored.ndim - 2)
         mean, std, has_data = (
@@ -127,8 +127,16 @@ def _moments(bands: Sequence[BandStatistics]) -> Moments:
     return Moments(mean, np.where(std > 0, std, np.float32(1)), np.array([band.count > 0 for band in bands]))
 
 
-def _no_moments(bands: int) -> Moments:
+def no_moments(bands: int) -> Moments:
+    """Those of a group without statistics: nothing in it is data."""
     return _moments([BandStatistics()] * bands)
+
+
+def places_of(corpus: Corpus, layer: Layer) -> NDArray[np.int64]:
+    """The place, among the layer's groups, of each manifest row's own, (rows,); one past the last for no place."""
+    found, inverse = np.unique(groups_of(corpus, layer), return_inverse=True)
+    places = {group: place for place, group in enumerate(layer.groups)}
+    return np.array([places.get(str(group), len(places)) for group in found], dtype=np.int64)[inverse]
 
 
 def groups_of(corpus: Corpus, layer: Layer) -> NDArray[np.str_]:

@@ -1,0 +1,64 @@
+"""In what order rows are trained on: a function of (seed, epoch) and of the rows, whoever reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.corpus import Corpus
+from pipeline.errors import Fatal
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where an epoch stands: the shard and the manifest row of its next sample. No number of processes enters it."""
+
+    epoch: int
+    shard: int
+    row: int
+
+
+class Order:
+    """Every row once an epoch: blocks in an order of their own, `mix` of them at a time shuffled together.
+
+    The manifest is shuffled already, so a block is a random sample of the corpus; what is read together is
+    a window of `mix` runs of neighbours.
+    """
+
+    def __init__(self, blocks: Sequence[NDArray[np.int64]], seed: int, mix: int) -> None:
+        self._blocks, self._seed, self._mix = tuple(blocks), seed, mix
+        self.rows = np.concatenate(blocks)  # ascending
+        self.of = lru_cache(maxsize=2)(self._of)
+
+    def _of(self, epoch: int) -> NDArray[np.int64]:
+        """The manifest rows of an epoch in the order in which they are trained on."""
+        random = np.random.default_rng([self._seed, epoch])
+        blocks = [self._blocks[index] for index in random.permutation(len(self._blocks))]
+        windows = [np.concatenate(blocks[start : start + self._mix]) for start in range(0, len(blocks), self._mix)]
+        return np.concatenate([random.permutation(window) for window in windows])
+
+
+def finished_shards(corpus: Corpus, names: Sequence[str]) -> frozenset[int]:
+    """Indices of the shards that are finished for every one of `names` now."""
+    return frozenset.intersection(*(corpus.finished(name) for name in names))
+
+
+def blocks_of(corpus: Corpus, shards: Collection[int], read_rows: int) -> list[NDArray[np.int64]]:
+    """The train rows of `shards`, in runs of at most `read_rows` neighbours that share a shard.
+
+    Raises `Fatal` for a corpus without train rows; a list without blocks means that none is in these shards.
+    """
+    train = corpus.manifest.rows_of("train")
+    if not len(train):
+        raise Fatal(f"the corpus in {corpus.folder} has no train rows; sample more locations or change the split.")
+    spans = [
+        (start, min(start + read_rows, shard.stop))
+        for shard in corpus.shards if shard.index in shards
+        for start in range(shard.start, shard.stop, read_rows)
+    ]  # fmt: skip
+    found = [train[np.searchsorted(train, start) : np.searchsorted(train, stop)] for start, stop in spans]
+    return [block for block in found if len(block)]

@@ -1,0 +1,84 @@
+"""From stored integers to what the net sees, on the device that trains: the tensor twin of `Layer.values`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.batch import Batch, Raw
+from training.layer import IGNORED, Layer, no_moments
+
+# Equal bits are equal numbers, and torch compares no unsigned integers but uint8.
+_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+
+Normalise = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+
+
+class Preparation:
+    """Makes batches on `device` of `Raw` ones that are there; equal to `Layer.values`, bit for bit on a CPU."""
+
+    def __init__(self, layers: Sequence[Layer], device: torch.device) -> None:
+        self._parts: dict[str, Normalise] = {
+            layer.name: _Classes(layer, device) if layer.classes else _Numbers(layer, device) for layer in layers
+        }
+
+    def __call__(self, raw: Raw) -> Batch:
+        """Values and validity of every layer."""
+        parts = {name: part(raw.stored[name], raw.groups.get(name)) for name, part in self._parts.items()}
+        values = {name: one for name, (one, _) in parts.items()}
+        return Batch(values, {name: valid for name, (_, valid) in parts.items()}, raw.visible, raw.rows)
+
+
+class _Numbers:
+    """Normalises with the moments of each row's group; 0, the mean, where there is no data."""
+
+    def __init__(self, layer: Layer, device: torch.device) -> None:
+        moments = [*layer.groups.values(), no_moments(len(layer.bands))]
+        self._mean, self._std, self._has_data = (
+            torch.from_numpy(np.stack([getattr(one, part) for one in moments])).to(device)
+            for part in ("mean", "std", "has_data")
+        )
+        self._fill = torch.from_numpy(np.array([layer.modality.fill])).to(device)
+        self._nodata_is_nan = bool(np.isnan(layer.modality.nodata))
+
+    def __call__(self, stored: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor]:
+        # Without groups of its own, a layer has one for all rows, or none before anything was finished: the first.
+        chosen = groups if groups is not None else torch.zeros(1, dtype=torch.int64, device=stored.device)
+        spread = (len(chosen), stored.shape[1]) + (1,) * (stored.ndim - 2)
+        mean, std, has_data = (table[chosen].view(spread) for table in (self._mean, self._std, self._has_data))
+        valid = self._is_data(stored) & has_data
+        return torch.where(valid, (stored.to(torch.float32) - mean) / std, 0.0), valid
+
+    def _is_data(self, stored: Tensor) -> Tensor:
+        if self._nodata_is_nan:
+            return ~stored.isnan()
+        kind = _SIGNED.get(stored.dtype, stored.dtype)
+        return stored.view(kind) != self._fill.view(kind)
+
+
+class _Classes:
+    """Class indices of codes, `IGNORED` for codes of no class; bytes through a table, wider codes by search."""
+
+    def __init__(self, layer: Layer, device: torch.device) -> None:
+        codes = np.array(layer.modality.codes, dtype=np.int64)
+        order = np.argsort(codes)
+        self._known, self._order = (torch.from_numpy(one).to(device) for one in (codes[order], order))
+        self._table: Tensor | None = None
+        if np.dtype(layer.modality.dtype).itemsize == 1:
+            every = np.arange(256, dtype=np.uint8).view(layer.modality.dtype)
+            self._table = self._search(torch.from_numpy(every).to(device))
+
+    def __call__(self, stored: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self._table is None:
+            indices = self._search(stored)
+        else:
+            indices = self._table[stored.view(torch.uint8).to(torch.int64)]
+        return indices, indices != IGNORED
+
+    def _search(self, stored: Tensor) -> Tensor:
+        codes = stored.to(torch.int64)
+        place = torch.searchsorted(self._known[:-1].contiguous(), codes)
+        return torch.where(self._known[place] == codes, self._order[place], IGNORED)

@@ -1,0 +1,219 @@
+"""Chips of one modality by manifest row: straight from shard files, or through zarr-python where that cannot be."""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import google_crc32c
+import numpy as np
+import zarr
+from numcodecs import blosc
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
+
+from pipeline.corpus import Corpus
+from pipeline.errors import Fatal
+
+_EMPTY = 2**64 - 1  # Offset and length of an inner chunk that was not written (Zarr v3, sharding_indexed).
+_PAIR_BYTES, _CRC_BYTES = 16, 4
+_OPEN_SHARDS = 32  # Files held open per modality; a shuffle touches a few at a time.
+_HELD_RUNS = 16  # Of `RunReader`, per modality: two windows of the default shuffle.
+_BLOSC_HEADER_BYTES = 16  # Of which bytes 4 to 8 hold the decoded size (C-Blosc 1 format).
+
+_log = logging.getLogger(__name__)
+
+
+class ChipReader(Protocol):
+    """Reads chips (bands, y, x) of one modality; safe for many threads."""
+
+    def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
+        """The stored values of a manifest row: in `scratch`, which has their shape and dtype, or held elsewhere.
+
+        Do not write to what comes back. Raises `Fatal` for a shard that is not finished, or is damaged.
+        """
+
+    def expect(self, rows: range) -> None:
+        """These rows of one shard come next: a disk may start to fetch them."""
+
+
+def open_reader(corpus: Corpus, name: str, run: int) -> ChipReader:
+    """The fastest reader that fits a pixel-level modality; logs one sentence where that is not `ShardReader`.
+
+    `run` is how many neighbouring rows the other one reads at once.
+    """
+    with corpus.store.reading():
+        array = zarr.open_array(corpus.store.zarr(read_only=True), path=name, mode="r")
+    problem = obstacle(corpus, array)
+    if problem is None:
+        return ShardReader(corpus, name, Layout(corpus.shard_rows, _chip(array), array.dtype, array.fill_value))
+    _log.warning("%r %s; it is read through zarr-python, many times slower.", name, problem)
+    return RunReader(corpus, name, run)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What `zarr.json` says of an array: `chip` is the shape of an inner chunk without its first axis, which is 1."""
+
+    shard_rows: int
+    chip: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fill: Any
+
+
+def obstacle(corpus: Corpus, array: zarr.Array[Any]) -> str | None:
+    """Why `ShardReader` cannot read this array, as the end of a sentence; None when it can."""
+    return next((text for test, text in _obstacles(corpus, array) if test), None)
+
+
+def _obstacles(corpus: Corpus, array: zarr.Array[Any]) -> Iterable[tuple[bool, str]]:
+    yield corpus.store.folder is None, "is in no local folder"
+    codecs: tuple[Any, ...] = getattr(array.metadata, "codecs", ())
+    sharding = codecs[0] if len(codecs) == 1 else None
+    if not isinstance(sharding, ShardingCodec):
+        yield True, "is not sharded"
+        return
+    expected = ((corpus.shard_rows, *_chip(array)), (1, *_chip(array)))
+    yield (array.shards, array.chunks) != expected, "is not cut into shards of whole chips"
+    yield sharding.index_location.value != "end", "has its shard index at the start"
+    yield not _are(sharding.index_codecs, BytesCodec, Crc32cCodec), "has a shard index of unknown codecs"
+    yield not _are(sharding.codecs, BytesCodec, BloscCodec), "is not compressed by Blosc alone"
+
+
+def _chip(array: zarr.Array[Any]) -> tuple[int, ...]:
+    shape: tuple[int, ...] = array.shape
+    return shape[1:]
+
+
+def _are(codecs: Iterable[Any], first: type[BytesCodec], second: type) -> bool:
+    """Whether there are two codecs: little-endian bytes, then one of type `second`."""
+    found = tuple(codecs)
+    if [type(codec) for codec in found] != [first, second]:
+        return False
+    return found[0].endian is None or found[0].endian.value == "little"
+
+
+class ShardReader:
+    """Decodes inner chunks out of memory-mapped shard files; the index of an open shard stays in memory.
+
+    A chip costs one call of Blosc, during which the interpreter is free for other threads.
+    """
+
+    def __init__(self, corpus: Corpus, name: str, layout: Layout) -> None:
+        self._corpus, self._name, self._layout = corpus, name, layout
+        self._opened = lru_cache(maxsize=_OPEN_SHARDS)(self._open)
+        self._nbytes = int(np.prod(layout.chip)) * layout.dtype.itemsize
+
+    def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
+        """Decode into `scratch`; rows without an inner chunk, or without a file, are fill."""
+        index, place = divmod(row, self._layout.shard_rows)
+        shard = self._opened(index)
+        offset, length = shard.spans[place] if shard else (_EMPTY, _EMPTY)
+        if shard is None or length == _EMPTY:
+            scratch[...] = self._layout.fill
+            return scratch
+        chunk = shard.content[offset : offset + length]
+        if scratch.nbytes != self._nbytes or int.from_bytes(chunk[4:8], "little") != self._nbytes:
+            raise self._damaged(index, f"row {row} has another size")
+        try:
+            blosc.decompress(chunk, scratch)
+        except RuntimeError as error:
+            raise self._damaged(index, f"row {row} cannot be decoded") from error
+        return scratch
+
+    def expect(self, rows: range) -> None:
+        """Ask the system to read the file's part with these rows, without waiting for it."""
+        index, place = divmod(rows.start, self._layout.shard_rows)
+        shard = self._opened(index)
+        if shard is not None:
+            shard.will_need(place, place + len(rows))
+
+    def _open(self, index: int) -> _OpenShard | None:
+        if index not in self._corpus.finished(self._name):
+            raise Fatal(
+                f"shard {index} of {self._name!r} in {self._corpus.folder} is not finished; run `geocorpus export`."
+            )
+        path = self._corpus.object_path(self._name, self._corpus.shards[index])
+        try:
+            return _OpenShard.of(path, self._layout.shard_rows)
+        except FileNotFoundError:
+            return None  # Finished, and all nodata: Zarr writes no object for it.
+        except ValueError as error:
+            raise self._damaged(index, str(error)) from error
+
+    def _damaged(self, index: int, what: str) -> Fatal:
+        folder = self._corpus.folder
+        return Fatal(
+            f"shard {index} of {self._name!r} in {folder} is damaged ({what}); run `geocorpus verify {folder}`."
+        )
+
+
+@dataclass(frozen=True)
+class _OpenShard:
+    """A mapped file and (offset, length) of each inner chunk, in bytes."""
+
+    content: memoryview
+    spans: tuple[tuple[int, int], ...]
+    mapped: mmap.mmap
+
+    @classmethod
+    def of(cls, path: Path, rows: int) -> _OpenShard:
+        """Map a file of `rows` inner chunks; raises `ValueError` for one that is not whole."""
+        with path.open("rb") as stream:
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        return cls(memoryview(mapped), _index(mapped, rows), mapped)
+
+    def will_need(self, start: int, stop: int) -> None:
+        """Advise the system that the chunks `start` to `stop` will be read."""
+        spans = [span for span in self.spans[start:stop] if span[1] != _EMPTY]
+        if not spans:
+            return
+        first = min(offset for offset, _ in spans) // mmap.PAGESIZE * mmap.PAGESIZE
+        last = max(offset + length for offset, length in spans)
+        self.mapped.madvise(mmap.MADV_WILLNEED, first, last - first)
+
+
+def _index(mapped: mmap.mmap, rows: int) -> tuple[tuple[int, int], ...]:
+    size = rows * _PAIR_BYTES + _CRC_BYTES
+    if len(mapped) < size:
+        raise ValueError("it is shorter than its index")
+    index, crc = mapped[-size:-_CRC_BYTES], mapped[-_CRC_BYTES:]
+    if google_crc32c.value(index) != int.from_bytes(crc, "little"):
+        raise ValueError("its index has another checksum")
+    pairs = np.frombuffer(index, dtype="<u8").reshape(rows, 2)
+    written = pairs[pairs[:, 1] != _EMPTY]
+    limit = len(mapped) - size
+    if len(written) and (written.max() > limit or written.sum(axis=1).max() > limit):
+        raise ValueError("its index points outside the file")
+    if len(written) and written[:, 1].min() < _BLOSC_HEADER_BYTES:
+        raise ValueError("its index names a chunk without content")
+    return tuple((int(offset), int(length)) for offset, length in pairs.tolist())
+
+
+class RunReader:
+    """Reads `run` neighbouring rows at a time through `Corpus.read`, wherever the store is, and keeps a few runs."""
+
+    def __init__(self, corpus: Corpus, name: str, run: int) -> None:
+        self._corpus, self._name, self._run = corpus, name, run
+        self._held = lru_cache(maxsize=_HELD_RUNS)(self._read)
+        self._lock = threading.Lock()
+
+    def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
+        """A view of the run that is held."""
+        shard, place = divmod(row, self._corpus.shard_rows)
+        start = shard * self._corpus.shard_rows + place // self._run * self._run
+        with self._lock:  # Or two threads would read the same run.
+            return self._held(start)[row - start]
+
+    def expect(self, rows: range) -> None:
+        """Nothing: a run is fetched whole once one of its rows is asked for."""
+
+    def _read(self, start: int) -> NDArray[Any]:
+        shard = self._corpus.shards[start // self._corpus.shard_rows]
+        return self._corpus.read(self._name, slice(start, min(start + self._run, shard.stop)))
