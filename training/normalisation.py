@@ -17,6 +17,8 @@ from pipeline.statistics import EVERYTHING
 from training.image import image_of
 from training.layer import Layer, Moments
 
+Groups = str | Sequence[str] | Mapping[str, Sequence[str]]
+
 
 @dataclass(frozen=True)
 class Normalisation:
@@ -39,13 +41,13 @@ class Normalisation:
         """The bands that `image` expects of every layer, in this order."""
         return {layer.name: layer.modality.band_names for layer in self.layers}
 
-    def image(self, stored: Mapping[str, NDArray[Any]], groups: str | Sequence[str] = EVERYTHING) -> Tensor:
+    def image(self, stored: Mapping[str, NDArray[Any]], groups: Groups = EVERYTHING) -> Tensor:
         """The input (rows, channels, y, x), float32, of stored values (rows, bands, y, x) by layer.
 
         Bands are those of `band_names`, in the units in which the corpus stores them, nodata included. `groups` is
-        the group of every row, or of all: for a layer with `statistics_by` "level", its processing level; a layer
-        with one group for everything does not look at it. Raises `Fatal` for a missing layer, other bands, or a
-        group that has no moments.
+        the group of every row, of all, or of every row by layer: for a layer with `statistics_by` "level", its
+        processing level; a layer with one group for everything does not look at it. Raises `Fatal` for a missing
+        layer, other bands, or a group that has no moments.
         """
         values, valid = {}, {}
         for layer in self.layers:
@@ -95,10 +97,11 @@ def _expected(layer: Layer, stored: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     return array
 
 
-def _groups(layer: Layer, groups: str | Sequence[str], rows: int) -> list[str]:
+def _groups(layer: Layer, groups: Groups, rows: int) -> list[str]:
     if layer.modality.statistics_by is None:
         return [EVERYTHING] * rows
-    each = [groups] * rows if isinstance(groups, str) else list(groups)
+    mine = groups[layer.name] if isinstance(groups, Mapping) else groups
+    each = [mine] * rows if isinstance(mine, str) else list(mine)
     for group in sorted(set(each) - set(layer.groups)):
         raise unknown_name(f"{layer.modality.statistics_by} of {layer.name}", group, layer.groups)
     return each

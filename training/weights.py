@@ -25,6 +25,7 @@ from training.timm_names import fit, from_timm, to_timm
 
 WEIGHTS = "encoder.safetensors"
 _FORMAT = 1
+_HEADS = ("head.", "unet.")
 _PICKLED = (".pth", ".pt", ".ckpt")
 
 
@@ -40,10 +41,13 @@ class Pretrained:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def save_encoder(path: Path, pretrained: Pretrained) -> None:
-    """Write `path` whole or not at all: the encoder's weights under timm's names, everything else as metadata."""
+def save_encoder(path: Path, pretrained: Pretrained, head: Mapping[str, Tensor] | None = None) -> None:
+    """Write `path` whole or not at all: the encoder's weights under timm's names, everything else as metadata.
+
+    `head` is what a task adds, under names that begin with `head.` or `unet.`.
+    """
     encoder = pretrained.encoder
-    weights = to_timm(encoder.state_dict(), encoder.architecture)
+    weights = to_timm(encoder.state_dict(), encoder.architecture) | dict(head or {})
     about = {
         "format": _FORMAT,
         "version": version("geocorpus"),
@@ -70,9 +74,14 @@ def load_encoder(source: str | Path, sha256: str | None = None) -> Pretrained:
     about, state = _read(path)
     architecture = Architecture.from_plain(about["architecture"])
     normalisation = Normalisation.from_plain(about["inputs"])
-    encoder = _filled(architecture, state, path)
+    encoder = _filled(architecture, {name: one for name, one in state.items() if not name.startswith(_HEADS)}, path)
     facts = {name: value for name, value in about.items() if name not in ("architecture", "inputs")}
     return Pretrained(encoder, normalisation, facts)
+
+
+def head_of(path: Path) -> dict[str, Tensor]:
+    """What a task added to the encoder in a file; empty where nothing did."""
+    return {name: one for name, one in _read(path)[1].items() if name.startswith(_HEADS)}
 
 
 def _local(source: str | Path, sha256: str | None) -> Path:
