@@ -67,6 +67,14 @@ class Pace(Protocol):
     def pause(self, seconds: float) -> None: ...
 
 
+@dataclass(frozen=True)
+class Turn:
+    """A request's place in the order of beginning: not before `due_s`, and not at all once the pace has changed."""
+
+    due_s: float
+    pace: int
+
+
 class Governor:
     """What may start when; holds no lock and never waits, so that it can be run on any clock.
 
@@ -82,6 +90,7 @@ class Governor:
         self._rate = Level(requests_per_s, floor=0.5, step=0.1, step_share=0.04, proven_rounds=60)
         self._rate.value = requests_per_s
         self._next_s = self._held_until_s = now_s
+        self._pace = 0  # goes up when turns that were given become too early
         self._decreased_s = -float("inf")
         self._started: deque[float] = deque()
         self._good = 0
@@ -100,33 +109,38 @@ class Governor:
         """Whether one more may be in flight."""
         return self.in_flight < self.concurrency
 
-    def start(self, now_s: float) -> float:
-        """Take a place; returns when the request may begin."""
+    def start(self, now_s: float) -> Turn:
+        """Take a place; returns the turn to begin at."""
         self.in_flight += 1
         return self.turn(now_s)
 
-    def turn(self, now_s: float) -> float:
+    def turn(self, now_s: float) -> Turn:
         """When the next request may begin. A rested bucket holds one request per place."""
         interval_s = 1.0 / self._rate.value
         due_s = max(self._next_s, now_s - self._concurrency.value * interval_s)
         self._next_s = due_s + interval_s
-        self._started.append(max(due_s, now_s))
+        return Turn(due_s, self._pace)
+
+    def begins(self, turn: Turn, now_s: float) -> bool:
+        """Whether a request whose turn has come begins now; otherwise it needs another turn."""
+        if now_s < self._held_until_s or turn.pace != self._pace:
+            return False
+        self._started.append(now_s)
         while self._started[0] < now_s - _RATE_WINDOW_S:
             self._started.popleft()
-        return due_s
+        return True
 
     def end(self) -> None:
         """Give the place back."""
         self.in_flight -= 1
 
     def hold(self, until_s: float) -> None:
-        """Let nothing begin before this moment; whoever had an earlier turn takes another then, not all at once."""
+        """Let nothing begin before this moment. All who wait for a turn take another: theirs were given for a pace that
+        was refused, and would come on top of new ones.
+        """
         if until_s > self._held_until_s:
             self._held_until_s = self._next_s = until_s
-
-    def is_held(self, now_s: float) -> bool:
-        """Whether nothing may begin now."""
-        return now_s < self._held_until_s
+            self._pace += 1
 
     def served(self, started_s: float, restricted: bool) -> None:
         """A reply that is no refusal came to a request that began at `started_s`."""
@@ -185,28 +199,28 @@ class Limiter:
     @contextmanager
     def slot(self) -> Iterator[float]:
         """Hold one of the places in flight, once the rate allows it; yields the moment when it began."""
-        due_s = self._enter()
+        turn = self._enter()
         try:
-            self._await(due_s)
+            self._await(turn)
             yield self.clock.now()
         finally:
             self._leave()
 
-    def _enter(self) -> float:
+    def _enter(self) -> Turn:
         with self._changed:
             self._changed.wait_for(self._governor.has_room)
             return self._governor.start(self.clock.now())
 
-    def _await(self, due_s: float) -> None:
+    def _await(self, turn: Turn) -> None:
         """Sleep until the turn has come, and on while somebody was told to wait in the meantime."""
         while True:
-            wait_s = due_s - self.clock.now()
+            wait_s = turn.due_s - self.clock.now()
             if wait_s > 0:
                 self.clock.sleep(wait_s)
             with self._changed:
-                if not self._governor.is_held(self.clock.now()):
+                if self._governor.begins(turn, self.clock.now()):
                     return
-                due_s = self._governor.turn(self.clock.now())
+                turn = self._governor.turn(self.clock.now())
 
     def _leave(self) -> None:
         with self._changed:

@@ -6,7 +6,7 @@ import heapq
 import random
 from dataclasses import dataclass, field
 
-from exporters.limiter import Governor, Refusal
+from exporters.limiter import Governor, Refusal, Turn
 
 
 @dataclass
@@ -66,22 +66,25 @@ class Simulation:
         self.now_s = 0.0
         self.restricted = False
         self.outcome = Outcome()
-        self._events: list[tuple[float, int, str, float, Refusal | None]] = []
+        self._events: list[tuple[float, int, str, float, Refusal | Turn | None]] = []
         self._count = 0
         self._random = random.Random(seed)
 
-    def _push(self, moment: float, what: str, started_s: float = 0.0, refusal: Refusal | None = None) -> None:
+    def _push(self, moment: float, what: str, started_s: float = 0.0, about: Refusal | Turn | None = None) -> None:
         self._count += 1
-        heapq.heappush(self._events, (moment, self._count, what, started_s, refusal))
+        heapq.heappush(self._events, (moment, self._count, what, started_s, about))
+
+    def _wait(self, turn: Turn) -> None:
+        self._push(max(self.now_s, turn.due_s), "begin", about=turn)
 
     def run(self, until_s: float) -> Outcome:
         self._fill()
         while self._events and self._events[0][0] <= until_s:
-            self.now_s, _, what, started_s, refusal = heapq.heappop(self._events)
-            if what == "begin":
-                self._begin()
+            self.now_s, _, what, started_s, about = heapq.heappop(self._events)
+            if isinstance(about, Turn):
+                self._begin(about)
             elif what == "reply":
-                self._reply(started_s, refusal)
+                self._reply(started_s, about)
             else:
                 self.idle += 1
             self._fill()
@@ -91,13 +94,13 @@ class Simulation:
     def _fill(self) -> None:
         while self.idle and self.governor.has_room():
             self.idle -= 1
-            self._push(max(self.now_s, self.governor.start(self.now_s)), "begin")
+            self._wait(self.governor.start(self.now_s))
         self.outcome.most_in_flight = max(self.outcome.most_in_flight, self.governor.in_flight)
         self.outcome.most_allowed = max(self.outcome.most_allowed, self.governor.concurrency)
 
-    def _begin(self) -> None:
-        if self.governor.is_held(self.now_s):
-            self._push(self.governor.turn(self.now_s), "begin")
+    def _begin(self, turn: Turn) -> None:
+        if not self.governor.begins(turn, self.now_s):
+            self._wait(self.governor.turn(self.now_s))
             return
         self.outcome.begun.append(self.now_s)
         refusal = self.service.refusal(self.now_s)

@@ -98,6 +98,16 @@ def test_a_lower_rate_is_found_and_filled(concurrency, rate, seed):
     assert outcome.share_refused(2 * WARM_S, 2 * LONG_S) <= 0.001
 
 
+@settings(deadline=None, max_examples=12)
+@given(st.integers(10, 40), st.floats(2, 12), st.sampled_from([1.0, 20.0]), st.integers(0, 2**16))
+def test_a_rate_far_below_the_threads_is_filled_too(concurrency, rate, burst_s, seed):
+    """Threads that wait for a turn when a refusal comes must not begin on top of those who get one afterwards."""
+    service = Service(requests_per_s=rate, burst=max(1.0, burst_s * rate))
+    outcome = paced(concurrency, 100.0, service, 0.25, seed).run(2 * LONG_S)
+    assert outcome.throughput(2 * WARM_S, 2 * LONG_S) >= 0.9 * rate
+    assert len(outcome.refused) <= 30
+
+
 @settings(deadline=None, max_examples=15)
 @given(st.integers(1, 40), st.integers(1, 60), st.floats(5, 200), st.floats(0, 0.1), st.integers(0, 2**16))
 def test_what_is_configured_is_never_exceeded(concurrency, allowed, rate, noise, seed):
