@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, bound to their configuration and corpus, the newest one is where a run goes on."""
+"""Checkpoints: whole or absent, bound to their configuration and corpus; a run goes on from the newest good one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 from pipeline import durable
 from pipeline.errors import Fatal
-from training.config import WITHOUT_EFFECT
+from training.config import WITHOUT_EFFECT, PretrainConfig
 
 _PATTERN = "step-*.pt"
 
@@ -22,19 +22,21 @@ _PATTERN = "step-*.pt"
 class Checkpoints:
     """`folder/step-00000050.pt` with what `torch.load` reads, and a `.json` beside it, written last, that names it.
 
-    `identity` is {"config": plain, "corpus": digest, ...}: what the states belong to.
+    `identity` is {"config": plain, "corpus": digest, ...}: what the states belong to. The `kept` newest stay, and those
+    whose step is a multiple of `keep_every` (0: none).
     """
 
     folder: Path
     identity: Mapping[str, Any]
     kept: int = 2
+    keep_every: int = 0
 
     def path(self, step: int) -> Path:
         """Where the state after `step` steps is kept."""
         return self.folder / f"step-{step:08d}.pt"
 
     def save(self, step: int, state: Mapping[str, Any]) -> Path:
-        """Publish the state after `step` steps, then forget all but the `kept` newest."""
+        """Publish the state after `step` steps, then forget those that need not stay."""
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         path = self.path(step)
@@ -42,33 +44,35 @@ class Checkpoints:
         description = {"step": step, "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(), **self.identity}
         durable.write_json(path.with_suffix(".json"), description)
         for old in self._complete()[: -self.kept]:
-            old.with_suffix(".json").unlink(missing_ok=True)
-            old.unlink(missing_ok=True)
+            if not self.keep_every or step_of(old) % self.keep_every:
+                old.with_suffix(".json").unlink(missing_ok=True)
+                old.unlink(missing_ok=True)
         return path
 
     def _complete(self) -> list[Path]:
         return [path for path in sorted(self.folder.glob(_PATTERN)) if path.with_suffix(".json").exists()]
 
-    def latest(self) -> Path | None:
-        """The newest complete checkpoint, if there is one."""
-        found = self._complete()
-        return found[-1] if found else None
+    def latest(self) -> tuple[Path | None, tuple[Path, ...]]:
+        """The newest checkpoint that is whole, None to begin from the start; and newer ones, which are damaged.
 
-    def load_latest(self) -> tuple[int, dict[str, Any]] | None:
-        """The newest state and the number of steps it has seen, or None to begin from the start.
-
-        Raises `Fatal` when it is damaged, or belongs to another configuration or corpus.
+        Raises `Fatal` when it belongs to another configuration or corpus, or when all are damaged: to begin anew is
+        for a person to decide.
         """
-        path = self.latest()
-        if path is None:
-            return None
-        description = describe(path)
-        self._refuse_other(path, description)
-        return int(description["step"]), read(path)
+        damaged: list[Path] = []
+        for path in reversed(self._complete()):
+            if _is_whole(path):
+                self._refuse_other(path, describe(path))
+                return path, tuple(damaged)
+            damaged.append(path)
+        if damaged:
+            raise Fatal(f"every checkpoint in {self.folder} is damaged; put one back, or delete them to begin anew.")
+        return None, ()
 
     def _refuse_other(self, path: Path, description: Mapping[str, Any]) -> None:
         mine, theirs = self.identity["config"], description["config"]
-        changed = [name for name in mine if name not in WITHOUT_EFFECT and mine[name] != theirs.get(name)]
+        # A setting that is younger than the checkpoint was then what it is by default now.
+        theirs = PretrainConfig().to_plain() | theirs
+        changed = [name for name in mine if name not in WITHOUT_EFFECT and mine[name] != theirs[name]]
         if changed:
             raise Fatal(
                 f"checkpoint {path} was made with another {', '.join(changed)}; "
@@ -76,6 +80,19 @@ class Checkpoints:
             )
         if description["corpus"] != self.identity["corpus"]:
             raise Fatal(f"checkpoint {path} was made from another corpus, or before it grew; use another run folder.")
+
+
+def step_of(path: Path) -> int:
+    """How many steps the state in a checkpoint has seen."""
+    return int(path.stem.removeprefix("step-"))
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        _verified(path)
+    except Fatal:
+        return False
+    return True
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -88,6 +105,11 @@ def describe(path: Path) -> dict[str, Any]:
 
 def read(path: Path) -> dict[str, Any]:
     """The state that was saved, on the CPU; raises `Fatal` naming the file when it is absent or damaged."""
+    state: dict[str, Any] = torch.load(io.BytesIO(_verified(path)), map_location="cpu", weights_only=True)
+    return state
+
+
+def _verified(path: Path) -> bytes:
     expected = describe(path)["sha256"]
     try:
         content = path.read_bytes()
@@ -95,9 +117,8 @@ def read(path: Path) -> dict[str, Any]:
         raise Fatal(f"cannot read checkpoint {path}: {error.strerror}.") from error
     if hashlib.sha256(content).hexdigest() != expected:
         raise _damaged(path)
-    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    return state
+    return content
 
 
 def _damaged(path: Path) -> Fatal:
-    return Fatal(f"checkpoint {path} is damaged; delete it, and the run goes on from the one before.")
+    return Fatal(f"checkpoint {path} is damaged; use another.")

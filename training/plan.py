@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
+from pipeline.ledger import Ledger
 from training.config import PretrainConfig
 from training.data import Feed
 from training.layer import Layer, layer_of
@@ -19,18 +20,31 @@ from training.selection import resolved
 
 @dataclass(frozen=True)
 class Plan:
-    """`corpus_digest` changes with the manifest, a specification, a statistic or the set of rows trained on."""
+    """`corpus_digest` changes with the manifest, a specification, a statistic or the set of rows trained on.
+
+    `shards` are those that the rows and statistics come from.
+    """
 
     config: PretrainConfig
     inputs: tuple[Layer, ...]
     targets: tuple[Layer, ...]
     feed: Feed
     corpus_digest: str
+    shards: tuple[int, ...] = ()
 
     @property
     def steps(self) -> int:
         """Optimisation steps of the whole run."""
         return self.config.steps or self.config.epochs * self.feed.steps_per_epoch
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What follows from the two, for people; `shards` is what a relaunch of the run keeps to."""
+        feed = self.feed
+        return {
+            "steps": self.steps, "steps_per_epoch": feed.steps_per_epoch, "batch_size": feed.batch_size,
+            "train_rows": len(feed.rows), "shards": list(self.shards),
+        }  # fmt: skip
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -43,23 +57,40 @@ class Plan:
         }
 
 
-def make_plan(corpus: Corpus, config: PretrainConfig) -> Plan:
-    """Resolve `config` against `corpus`.
+def make_plan(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | None = None) -> Plan:
+    """Resolve `config` against `corpus`; `shards` are those that the run began with, None if it begins now.
 
     Raises `Fatal` for an unknown modality or band, an input without pixels or without data, a crop larger than the
-    chips, or a corpus without finished train rows.
+    chips, a corpus without finished train rows, or one that is still being built unless the configuration allows it.
     """
     config = resolved(config, corpus.modalities)
     names = tuple(dict.fromkeys((*config.inputs, *config.targets)))
-    for name in config.bands:
+    for name in (*names, *config.bands):
         corpus.modality(name)
+    unfinished = {shard.index for shard in corpus.missing(names)}
+    finished = tuple(shard.index for shard in corpus.shards if shard.index not in unfinished)
+    used = finished if shards is None else tuple(shards)
+    if used != tuple(shard.index for shard in corpus.shards):
+        corpus = _as_it_was(corpus, used)
     layers = {name: layer_of(corpus, name, config.bands) for name in names}
     inputs = tuple(layers[name] for name in config.inputs)
     targets = tuple(layers[name] for name in config.targets)
     _check(corpus, config, inputs)
     feed = Feed(corpus, tuple(layers.values()), config)
     _refuse_empty(inputs)
-    return Plan(config, inputs, targets, feed, _digest(corpus, layers, feed))
+    if unfinished and not config.unfinished:
+        raise Fatal(
+            f"{len(unfinished)} of {len(corpus.shards)} shards in {corpus.folder} are not finished; run `geocorpus "
+            "export` first, or set pretrain.unfinished = true to train on the others."
+        )
+    return Plan(config, inputs, targets, feed, _digest(corpus, layers, feed), used)
+
+
+def _as_it_was(corpus: Corpus, shards: tuple[int, ...]) -> Corpus:
+    """The same corpus when only these shards were finished: rows and statistics come from them alone."""
+    view = Corpus.open(corpus.folder)
+    view.ledger = Ledger(corpus.ledger.folder, only=shards)
+    return view
 
 
 def _check(corpus: Corpus, config: PretrainConfig, inputs: tuple[Layer, ...]) -> None:

@@ -3,47 +3,42 @@
 from __future__ import annotations
 
 import math
-import platform
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.tensorboard import SummaryWriter
 
 from pipeline import durable
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.progress import Progress, Silent
-from training.checkpoint import Checkpoints
+from training import board, culprit, launch
+from training.batch import Batch
+from training.board import Board
+from training.checkpoint import Checkpoints, read, step_of
+from training.clock import Clock
 from training.config import PretrainConfig
-from training.data import Batch
+from training.device import Device, threads
+from training.flops import Utilisation
 from training.history import LossHistory
-from training.mpmae import MPMAE, Objective
+from training.memory import lowering
+from training.mpmae import MPMAE
 from training.plan import Plan, make_plan
+from training.provenance import provenance
+from training.result import PretrainResult
+from training.share import Share
+from training.step import Step
+from training.stream import Stream
+from training.window import StepFigures, Window
+from training.world import World
 
 RUN = "run.json"
 CHECKPOINTS = "checkpoints"
-TENSORBOARD = "tensorboard"
+BAD_BATCH = "bad-batch-step-{:08d}.pt"
 _BLR_BATCH = 256  # The batch that a base learning rate is meant for (Goyal et al. 2017).
-
-
-@dataclass(frozen=True)
-class PretrainResult:
-    """Losses are unweighted means per target over the first and last steps (at most 20 each), of those targets that
-    had data. `samples_per_s` is of this call; 0 where nothing was left to do.
-    """
-
-    steps: int
-    first_losses: Mapping[str, float]
-    last_losses: Mapping[str, float]
-    checkpoint: Path
-    samples_per_s: float
+_LESS_MODEL = "lower pretrain.micro_batch, or take a smaller pretrain.encoder"
+_LESS_DATA = "lower pretrain.read_rows, pretrain.read_ahead or pretrain.batch_size"
 
 
 def pretrain(
@@ -52,48 +47,63 @@ def pretrain(
     """Train MP-MAE on the train rows of a corpus, or go on where an earlier call of the same was stopped.
 
     Writes `run.json`, `checkpoints/` and `tensorboard/` below `run_folder`. However often it is stopped, the weights
-    come out bit-identical on a CPU with one number of threads. Raises `Fatal` for settings that do not fit the
-    corpus, a checkpoint that is damaged or belongs to another run, or a loss that is not a number.
+    come out bit-identical on a CPU with one number of threads and of processes. `config.processes` are started here;
+    where `torchrun` started several, this is one of them. Raises `Fatal` for settings that do not fit the corpus,
+    checkpoints that are damaged or belong to another run, a loss that is no number, or too little memory.
     """
-    plan = make_plan(Corpus.open(corpus_folder), config)
-    durable.sweep(run_folder)
-    with _threads(config.threads):
-        trainer = Trainer(plan, run_folder)
-        durable.write_json(run_folder / RUN, plan.identity | _facts(plan))
-        return trainer.run(progress or Silent())
+    board.refuse_absent(config.wandb)
+    if config.processes > 1 and not launch.started():
+        return launch.together(corpus_folder, config, run_folder, progress or Silent())
+    world = World.from_environment()
+    device = Device.of(config, world.local)
+    with threads(config.threads, world.here), world.joined(device.place), lowering(_LESS_MODEL):
+        plan = make_plan(Corpus.open(corpus_folder), config, _begun_with(run_folder))
+        trainer = Trainer(plan, run_folder, device, world)
+        return trainer.run((progress if world.first else None) or Silent())
+
+
+def _begun_with(run_folder: Path) -> tuple[int, ...] | None:
+    """The shards that the run keeps to; None where it has not begun."""
+    path = run_folder / RUN
+    return tuple(durable.read_json(path)["shards"]) if path.exists() else None
 
 
 class Trainer:
     """A model, its optimiser and the number of steps they have seen, bound to a run folder."""
 
-    def __init__(self, plan: Plan, run_folder: Path) -> None:
-        self.plan, self.run_folder, self.step = plan, run_folder, 0
+    def __init__(self, plan: Plan, run_folder: Path, device: Device | None = None, world: World | None = None) -> None:
         config = plan.config
-        self.device = _device(config.device)
+        self.plan, self.run_folder, self.step = plan, run_folder, 0
+        self.world, self.device = world or World(), device or Device.of(config)
+        if plan.feed.batch_size < self.world.count:
+            raise Fatal(f"a batch of {plan.feed.batch_size} chips is too small for {self.world.count} processes.")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = MPMAE(plan.inputs, plan.targets, config)
-        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimiser = torch.optim.AdamW(_parameter_groups(self.model, config.weight_decay), betas=config.betas)
+        self.model = model.to(self.device.place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.stepper = Step(self.model, config, self.device, self.world)
         self.names = [layer.name for layer in plan.targets]
         self.history = LossHistory.of(self.names, plan.steps)
-        self.checkpoints = Checkpoints(run_folder / CHECKPOINTS, plan.identity, config.checkpoints_kept)
-        self._restore()
+        self.window = Window(len(self.names), self.world)
+        kept = Checkpoints(run_folder / CHECKPOINTS, plan.identity, config.checkpoints_kept, config.keep_every)
+        self.checkpoints, self.damaged = kept, self._restore(kept)
 
-    def _restore(self) -> None:
-        found = self.checkpoints.load_latest()
-        if found is None:
-            return
-        self.step, state = found
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.history.restore(state["history"])
-        torch.set_rng_state(state["rng"])
+    def _restore(self, checkpoints: Checkpoints) -> tuple[Path, ...]:
+        """Go on from the newest whole checkpoint; returns those that were passed over."""
+        path, damaged = self.world.agreed(checkpoints.latest() if self.world.first else None)
+        if path is not None:
+            state = read(path)
+            self.step = step_of(path)
+            self.model.load_state_dict(state["model"])
+            self.stepper.optimiser.load_state_dict(state["optimiser"])
+            self.history.restore(state["history"])
+            torch.set_rng_state(state["rng"])
+        return tuple(damaged)
 
     def _save(self) -> None:
         state = {
             "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.stepper.optimiser.state_dict(),
             "history": self.history.state(),
             "rng": torch.get_rng_state(),
         }
@@ -101,63 +111,91 @@ class Trainer:
 
     def run(self, progress: Progress) -> PretrainResult:
         """Take the remaining steps."""
+        clock, config, began = Clock(self.plan.feed.batch_size), self.plan.config, self.step
         progress.start("pretrain", self.plan.steps, self.step)
-        clock = Clock(self.plan.feed.batch_size)
-        log = SummaryWriter(str(self.run_folder / TENSORBOARD), purge_step=self.step + 1)
-        with log as board, closing(self.plan.feed.batches(self.step, self.plan.steps)) as batches:
-            for batch in batches:
-                figures = self._take_step(batch)
-                clock.tick()
-                self._report(board, progress, figures | {"samples_per_s": clock.samples_per_s})
-                if self.step % self.plan.config.checkpoint_every == 0 or self.step == self.plan.steps:
-                    board.flush()  # First, so that a resumed run's log has no gap.
+        with self._board(progress) as drawn, closing(self._batches()) as batches:
+            for parts, waited_s in batches:
+                self._take_step(parts)
+                clock.tick(waited_s)
+                at_the_end = self.step == self.plan.steps
+                save = self.step % config.checkpoint_every == 0 or at_the_end
+                if save or self.step % config.log_every == 0 or self.step == began + 1:
+                    self._look(parts, clock, drawn, progress)
+                if save and self.world.first:
+                    drawn.flush()  # First, so that a resumed run's log has no gap.
                     self._save()
                 progress.advance()
         return self._result(clock)
 
-    def _take_step(self, batch: Batch) -> dict[str, float]:
-        """One update; returns the figures to log. Refuses to touch the weights with anything that is no number."""
-        config = self.plan.config
-        rate = learning_rate(self.step, self.plan.steps, config, self.plan.feed.batch_size)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            objective = self.model.objective(batch.to(self.device))
-        losses = self._checked(objective, batch)
-        self.optimiser.zero_grad(set_to_none=True)
-        objective.total.backward()
-        norm = float(nn.utils.get_total_norm([one.grad for one in self.model.parameters() if one.grad is not None]))
-        if not math.isfinite(norm):
-            raise Fatal(f"the gradients are not finite at step {self.step}; lower pretrain.blr and start afresh.")
-        self.optimiser.step()
+    @contextmanager
+    def _board(self, progress: Progress) -> Iterator[Board]:
+        """What the first process alone does before the first step, and where it draws."""
+        if not self.world.first:
+            yield Board()
+            return
+        plan, config = self.plan, self.plan.config
+        durable.sweep(self.run_folder)
+        durable.write_json(self.run_folder / RUN, plan.identity | plan.facts | provenance(self.device, self.world))
+        for path in self.damaged:
+            progress.say(f"Checkpoint {path} is damaged; going on from step {self.step} instead.")
+        with board.opened(self.run_folder, self.step, config.wandb, config.to_plain()) as drawn:
+            yield drawn
+
+    def _batches(self) -> Generator[tuple[list[Batch], float]]:
+        """For every remaining step, this process's share of the batch, and how long it was waited for in seconds."""
+        share = self._share(self.world)
+        with lowering(_LESS_DATA), self._stream(self.step, self.plan.steps, share) as stream:
+            for _ in range(self.step, self.plan.steps):
+                arrived = [(next(stream), stream.wait_s) for _ in range(share.pieces)]
+                yield [part for part, _ in arrived], sum(waited_s for _, waited_s in arrived)
+
+    def _share(self, world: World) -> Share:
+        return world.share(self.plan.feed.batch_size, self.plan.config.micro_batch)
+
+    def _stream(self, first: int, stop: int, share: Share) -> closing[Stream]:
+        return closing(self.plan.feed.batches(first, stop, self.device.place, share))
+
+    def _rate(self, step: int) -> float:
+        return learning_rate(step, self.plan.steps, self.plan.config, self.plan.feed.batch_size)
+
+    def _take_step(self, parts: Sequence[Batch]) -> None:
+        """One update; what came of it stays on the device."""
+        self.window.add(self.stepper.take(parts, self.plan.feed.batch_size, self._rate(self.step)))
         self.step += 1
-        self.history.add(losses, objective.active.tolist())
-        return self._figures(objective, losses) | {"lr": rate, "gradient_norm": norm}
 
-    def _checked(self, objective: Objective, batch: Batch) -> list[float]:
-        losses: list[float] = objective.losses.detach().tolist()
-        for name, values in batch.values.items():
-            if not math.isfinite(sum(losses)) and not bool(torch.isfinite(values).all()):
-                raise Fatal(f"modality {name!r} holds values that are no numbers; mark them as nodata in the corpus.")
-        for name, loss in zip(self.names, losses, strict=True):
-            if not math.isfinite(loss):
-                raise Fatal(f"the loss of {name!r} is {loss} at step {self.step}; lower pretrain.blr and start afresh.")
-        return losses
+    def _look(self, parts: Sequence[Batch], clock: Clock, drawn: Board, progress: Progress) -> None:
+        """Fetch, check and show what the steps since the last look came to."""
+        figures = self.window.fetch(self.step)
+        pace = clock.look()
+        self._refuse_broken(figures)
+        for one in figures:
+            self.history.add(one.losses, one.active)
+            drawn.add(one.step, one.named(self.names) | {"lr": self._rate(one.step - 1)})
+        if self.world.first:
+            speed = {"samples_per_s": pace.samples_per_s, "data_wait_share": pace.data_wait_share}
+            speed["mfu"] = self.utilisation(parts[0]).of_pace(pace.samples_per_s / self.world.count)
+            drawn.add(self.step, speed)
+            progress.note(**_shown(figures[-1].named(self.names) | {"lr": self._rate(self.step - 1)} | speed),
+                          eta=clock.left(self.plan.steps - self.step))  # fmt: skip
 
-    def _figures(self, objective: Objective, losses: Sequence[float]) -> dict[str, float]:
-        active = objective.active.tolist()
-        figures = {"loss": float(objective.total.detach())}
-        parts = zip(self.names, losses, active, strict=True)
-        figures |= {f"loss/{name}": loss for name, loss, counts in parts if counts}
-        if self.model.log_variances is not None:
-            spread = self.model.log_variances.detach().tolist()
-            figures |= {f"log_variance/{name}": one for name, one in zip(self.names, spread, strict=True)}
-        return figures
+    def utilisation(self, example: Batch) -> Utilisation:
+        """How busy steps keep the device; counted and measured once, on chips like those of `example`."""
+        if not hasattr(self, "_utilisation"):
+            self._utilisation = Utilisation.of(self.model, example, self.device, self.plan.config.peak_tflops)
+        return self._utilisation
 
-    def _report(self, board: SummaryWriter, progress: Progress, figures: Mapping[str, float]) -> None:
-        for name, value in figures.items():
-            board.add_scalar(name, value, self.step)
-        progress.note(**{name: figures[name] for name in ("loss", "lr", "samples_per_s")})
+    def _refuse_broken(self, figures: Sequence[StepFigures]) -> None:
+        """Stop before what is no number reaches a checkpoint: name the modality, keep the chips."""
+        broken = next((one for one in figures if not one.finite), None)
+        if broken is None:
+            return
+        with self._stream(broken.step - 1, broken.step, self._share(World())) as whole:
+            found = culprit.find(self.model, whole, self.device)
+        path = self.run_folder / BAD_BATCH.format(broken.step)
+        if self.world.first:
+            found.save(path)
+        self.world.wait()  # Whoever leaves first ends the others.
+        raise Fatal(f"at step {broken.step}, {found.what}; the chips are kept in {path}.")
 
     def _result(self, clock: Clock) -> PretrainResult:
         history, path = self.history, self.checkpoints.path(self.step)
@@ -166,23 +204,11 @@ class Trainer:
         )
 
 
-class Clock:
-    """Samples per second since the first step of this call, which also pays for start-up and does not count."""
-
-    def __init__(self, batch_size: int) -> None:
-        self._batch_size, self._ticks, self._began = batch_size, 0, time.perf_counter()
-
-    def tick(self) -> None:
-        """A step is over."""
-        self._ticks += 1
-        if self._ticks == 1:
-            self._first = time.perf_counter()
-
-    @property
-    def samples_per_s(self) -> float:
-        """0 before the first step; the only step's own speed after one."""
-        began, ticks = (self._first, self._ticks - 1) if self._ticks > 1 else (self._began, self._ticks)
-        return ticks * self._batch_size / (time.perf_counter() - began)
+def _shown(figures: Mapping[str, float]) -> dict[str, float | str]:
+    """The total and the speed first, then the loss of each modality."""
+    shown: dict[str, float | str] = {name: figures[name] for name in ("loss", "lr", "samples_per_s")}
+    shown |= {name: f"{figures[name]:.1%}" for name in ("data_wait_share", "mfu")}
+    return shown | {name.replace("/", "_"): value for name, value in figures.items() if name.startswith("loss/")}
 
 
 def learning_rate(step: int, steps: int, config: PretrainConfig, batch_size: int) -> float:
@@ -192,39 +218,3 @@ def learning_rate(step: int, steps: int, config: PretrainConfig, batch_size: int
     if step < warm:
         return peak * (step + 1) / warm
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
-
-
-def _parameter_groups(model: MPMAE, weight_decay: float) -> list[dict[str, Any]]:
-    """Only matrices and kernels decay; not biases, norms, response norms, the mask token or the log variances."""
-    decaying = {id(part.weight) for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear)}
-    parameters = list(model.parameters())
-    return [
-        {"params": [one for one in parameters if id(one) in decaying], "weight_decay": weight_decay},
-        {"params": [one for one in parameters if id(one) not in decaying], "weight_decay": 0.0},
-    ]
-
-
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise Fatal("pretrain.device is cuda, but torch finds no GPU here; use auto or cpu.")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _facts(plan: Plan) -> dict[str, Any]:
-    versions = {name: version(name) for name in ("torch", "numpy", "geocorpus")}
-    return {
-        "steps": plan.steps, "steps_per_epoch": plan.feed.steps_per_epoch, "train_rows": len(plan.feed.rows),
-        "versions": {"python": platform.python_version(), **versions},
-    }  # fmt: skip

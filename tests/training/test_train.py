@@ -44,12 +44,16 @@ class Recorder(Silent):
         self.patience = patience
         self.began: tuple[int, int] = (0, 0)
         self.losses: list[float] = []
+        self.said: list[str] = []
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
         self.began = (total, done)
 
     def note(self, **figures: float | str) -> None:
         self.losses.append(float(figures["loss"]))
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
 
     def advance(self, count: int = 1) -> None:
         if len(self.losses) == self.patience:
@@ -134,7 +138,8 @@ def test_the_log_holds_every_step(whole: tuple[list[float], Path, Path]) -> None
     assert [event.step for event in total] == [1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose([event.value for event in total], whole[0], rtol=1e-6)
     tags = set(EventAccumulator(str(whole[2] / "tensorboard")).Reload().Tags()["scalars"])
-    assert {f"loss/{name}" for name in DATA} | {"lr", "samples_per_s", "gradient_norm"} <= tags
+    speed = {"samples_per_s", "data_wait_share", "mfu"}
+    assert {f"loss/{name}" for name in DATA} | {"lr", "gradient_norm"} | speed <= tags
     assert "loss/nothing" not in tags
 
 
@@ -146,9 +151,8 @@ def test_one_step_is_adamw_with_the_scheduled_rate(corpus: Corpus, tmp_path: Pat
     for weights in (token, kernel):
         torch.nn.init.normal_(weights)
     before = [weights.detach().clone() for weights in (token, kernel)]
-    figures = trainer._take_step(plan.feed.batch(0))
+    trainer._take_step([plan.feed.batch(0)])
     rate = learning_rate(0, 6, CONFIG, 4)
-    assert figures["lr"] == rate
     for weights, old, decay in zip((token, kernel), before, (0, 0.5), strict=True):
         expected = old * (1 - rate * decay) - rate * weights.grad / (weights.grad.abs() + 1e-8)
         torch.testing.assert_close(weights.detach(), expected, rtol=1e-5, atol=1e-6)
@@ -211,17 +215,47 @@ def test_refuses_a_checkpoint_of_another_corpus(tmp_path: Path, whole: tuple[lis
         pretrain(other.folder, CONFIG, whole[2])
 
 
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 def test_names_a_damaged_checkpoint_and_goes_on_from_the_one_before(corpus: Corpus, tmp_path: Path) -> None:
     result = pretrain(corpus.folder, CONFIG, tmp_path)
-    content = bytearray(result.checkpoint.read_bytes())
-    content[len(content) // 2] ^= 1
-    result.checkpoint.write_bytes(content)
-    with pytest.raises(Fatal, match=f"checkpoint {result.checkpoint} is damaged; delete it"):
-        pretrain(corpus.folder, CONFIG, tmp_path)
-    result.checkpoint.unlink()
+    whole = result.checkpoint.read_bytes()
+    damage(result.checkpoint)
     recorder = Recorder()
     pretrain(corpus.folder, CONFIG, tmp_path, recorder)
     assert recorder.began == (6, 4)
+    assert recorder.said == [f"Checkpoint {result.checkpoint} is damaged; going on from step 4 instead."]
+    assert result.checkpoint.read_bytes() == whole
+
+
+def test_does_not_begin_anew_by_itself_when_every_checkpoint_is_damaged(corpus: Corpus, tmp_path: Path) -> None:
+    result = pretrain(corpus.folder, CONFIG, tmp_path)
+    for path in result.checkpoint.parent.glob("*.pt"):
+        damage(path)
+    with pytest.raises(Fatal, match="every checkpoint in .* is damaged; put one back, or delete them to begin anew"):
+        pretrain(corpus.folder, CONFIG, tmp_path)
+
+
+def test_the_newest_checkpoints_stay_and_every_so_many(corpus: Corpus, tmp_path: Path) -> None:
+    config = replace(CONFIG, steps=10, checkpoint_every=1, checkpoints_kept=3, keep_every=4)
+    result = pretrain(corpus.folder, config, tmp_path)
+    kept = sorted(checkpoint.step_of(path) for path in result.checkpoint.parent.glob("*.pt"))
+    assert kept == [4, 8, 9, 10]
+
+
+def test_a_checkpoint_from_before_a_setting_was_known_still_serves(corpus: Corpus, tmp_path: Path) -> None:
+    result = pretrain(corpus.folder, CONFIG, tmp_path)
+    beside = result.checkpoint.with_suffix(".json")
+    description = json.loads(beside.read_text())
+    del description["config"]["precision"]
+    beside.write_text(json.dumps(description))
+    assert pretrain(corpus.folder, CONFIG, tmp_path).samples_per_s == 0
+    with pytest.raises(Fatal, match="was made with another precision"):
+        pretrain(corpus.folder, replace(CONFIG, precision="bf16"), tmp_path)
 
 
 def test_a_checkpoint_without_its_description_does_not_count(corpus: Corpus, tmp_path: Path) -> None:
@@ -247,14 +281,36 @@ def test_values_that_are_no_numbers_stop_the_run_by_name(tmp_path: Path) -> None
     with np.errstate(all="ignore"):
         for name, block in blocks.items():
             corpus.write(corpus.shards[0], name, block, {})
-    with pytest.raises(Fatal, match="modality 'echo' holds values that are no numbers"):
-        pretrain(tmp_path, CONFIG, tmp_path / "run")
+    config = replace(CONFIG, log_every=50, checkpoint_every=3, micro_batch=2)
+    with pytest.raises(Fatal, match="at step 1, modality 'echo' holds values that are no numbers") as refusal:
+        pretrain(tmp_path, config, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints").exists()
+    kept = tmp_path / "run" / "bad-batch-step-00000001.pt"
+    assert f"the chips are kept in {kept}" in str(refusal.value)
+    bad = torch.load(kept, weights_only=True)
+    assert len(bad["rows"]) == 2 and set(bad["rows"]) <= set(corpus.manifest.rows_of("train"))
+    assert not torch.isfinite(bad["values"]["echo"]).all() and torch.isfinite(bad["values"]["light"]).all()
+    assert bad["valid"]["echo"].shape == bad["values"]["echo"].shape and bad["visible"].shape == (2, 3, 3)
 
 
 def test_a_loss_that_explodes_stops_the_run_by_name(corpus: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(Fatal, match=r"the loss of '\w+' is (nan|inf) at step|gradients are not finite"):
-        pretrain(corpus.folder, replace(CONFIG, blr=1e30, warmup=0.0), tmp_path)
+    with pytest.raises(Fatal, match=r"the (loss|gradients) of '\w+' (is|are) (nan|inf|not finite); lower pretrain.blr"):
+        pretrain(corpus.folder, replace(CONFIG, blr=1e30, warmup=0.0, log_every=50), tmp_path)
+
+
+def test_what_explodes_between_two_looks_never_reaches_a_checkpoint(corpus: Corpus, tmp_path: Path) -> None:
+    """The rate is sane for four steps and saved at the third; nothing looks at steps 4 to 6 until the end."""
+    config = replace(CONFIG, steps=6, checkpoint_every=3, log_every=50)
+    trainer = Trainer(make_plan(corpus, config), tmp_path)
+    sane = trainer._rate
+    trainer._rate = lambda step: sane(step) if step < 4 else 1e30
+    with pytest.raises(Fatal, match=f"at step 6, the loss of .* kept in {tmp_path / 'bad-batch-step-00000006.pt'}"):
+        trainer.run(Silent())
+    assert [path.name for path in (tmp_path / "checkpoints").glob("*.pt")] == ["step-00000003.pt"]
+    weights = trainer.model.state_dict()
+    assert all(bool(torch.isfinite(one).all()) for one in weights.values()), "the update that was no number was taken"
+    rows = torch.load(tmp_path / "bad-batch-step-00000006.pt", weights_only=True)["rows"]
+    assert rows == list(trainer.plan.feed.batch(5).rows)
 
 
 KILLED = """

@@ -1,0 +1,74 @@
+"""What a run computes on and how: the device of this process, its arithmetic, and whether steps are compiled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from pipeline.errors import Fatal
+from training.config import PretrainConfig
+
+
+@dataclass(frozen=True)
+class Device:
+    """`dtype` is that of autocast; float32 means none."""
+
+    place: torch.device
+    dtype: torch.dtype
+    compiled: bool
+
+    @classmethod
+    def of(cls, config: PretrainConfig, local_rank: int = 0) -> Device:
+        """As configured; "auto" is bf16 and compiled on a GPU, float32 and eager on a CPU.
+
+        On CPUs bf16 gained nothing in the backward pass, and compiling takes minutes that a short run does not earn
+        back (docs/training.md). Raises `Fatal` for a GPU that is not there.
+        """
+        device = _named(config.device, local_rank)
+        gpu = device.type == "cuda"
+        bf16 = config.precision == "bf16" or (config.precision == "auto" and gpu)
+        compiled = config.compile == "on" or (config.compile == "auto" and gpu)
+        return cls(device, torch.bfloat16 if bf16 else torch.float32, compiled)
+
+    def autocast(self) -> torch.autocast:
+        """The context in which the forward pass runs."""
+        return torch.autocast(self.place.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+    def synchronise(self) -> None:
+        """Wait until the device has done what it was given; a CPU has."""
+        if self.place.type == "cuda":
+            torch.cuda.synchronize(self.place)
+
+    @property
+    def description(self) -> str:
+        """For people: what hardware, how many threads."""
+        if self.place.type == "cuda":
+            return torch.cuda.get_device_name(self.place)
+        return f"CPU, {torch.get_num_threads()} threads"
+
+
+def _named(name: str, local_rank: int) -> torch.device:
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and not there):
+        return torch.device("cpu")
+    if not there:
+        raise Fatal("pretrain.device is cuda, but torch finds no GPU here; use auto or cpu.")
+    if local_rank >= there:
+        raise Fatal(f"process {local_rank + 1} finds no GPU: this machine has {there}; start as many processes.")
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
+
+
+@contextmanager
+def threads(count: int, processes_here: int = 1) -> Iterator[None]:
+    """`count` threads for torch; 0 leaves its own number, shared among the processes of this machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or (before if processes_here == 1 else max(1, (os.cpu_count() or 1) // processes_here)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

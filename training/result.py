@@ -1,0 +1,20 @@
+"""What came of a run, for whoever started it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """Losses are unweighted means per target over the first and last steps (at most 20 each), of those targets that
+    had data. `samples_per_s` is of this call; 0 where nothing was left to do.
+    """
+
+    steps: int
+    first_losses: Mapping[str, float]
+    last_losses: Mapping[str, float]
+    checkpoint: Path
+    samples_per_s: float
