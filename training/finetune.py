@@ -23,10 +23,10 @@ from training.decay import parameter_groups
 from training.encoder import Encoder
 from training.finetuned import Finetuned
 from training.layer import IGNORED
+from training.pretrained import Pretrained
 from training.recipe import Recipe
 from training.samples import Samples
 from training.unet import UNet
-from training.weights import Pretrained
 
 _BLR_BATCH = 256  # The batch that a base learning rate is meant for (Goyal et al. 2017).
 

@@ -15,10 +15,11 @@ from pipeline.errors import Fatal
 from training.classifier import Classifier
 from training.layer import IGNORED
 from training.normalisation import Normalisation
+from training.pretrained import Pretrained
 from training.samples import Samples
 from training.timm_names import from_timm, to_timm
 from training.unet import UNet
-from training.weights import Pretrained, head_of, load_encoder, save_encoder
+from training.weights import head_of, load_encoder, save_encoder
 
 _BATCH = 64
 _ENCODER, _UNET = "encoder.", "unet."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ from pipeline.errors import Fatal
 from training.architecture import Architecture
 from training.download import digest_of, fetch
 from training.encoder import Encoder
+from training.from_run import from_checkpoint, newest_checkpoint
 from training.normalisation import Normalisation
+from training.pretrained import Pretrained
 from training.published import read_published
 from training.timm_names import fit, from_timm, to_timm
 
@@ -27,18 +28,6 @@ WEIGHTS = "encoder.safetensors"
 _FORMAT = 1
 _HEADS = ("head.", "unet.")
 _PICKLED = (".pth", ".pt", ".ckpt")
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """An encoder, what prepares its input, and where it comes from.
-
-    `facts` of our own files: `version` of geocorpus, digest of the `corpus`, the run's `config`, the `step`.
-    """
-
-    encoder: Encoder
-    normalisation: Normalisation
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_encoder(path: Path, pretrained: Pretrained, head: Mapping[str, Tensor] | None = None) -> None:
@@ -61,13 +50,15 @@ def save_encoder(path: Path, pretrained: Pretrained, head: Mapping[str, Tensor] 
 
 
 def load_encoder(source: str | Path, sha256: str | None = None) -> Pretrained:
-    """The encoder in a file, in a run's folder or at an address, with what prepares its input.
+    """The encoder in a file, in a run's folder or at an address, with what prepares its input; on the CPU.
 
-    `source` is one of our `.safetensors`, a folder that holds an `encoder.safetensors`, a published MMEarth checkpoint
-    (`.pth`), or the https address of one of these; `sha256` is what its bytes must have. Raises `Fatal` for anything
-    else, and `Transient` where a server does not answer.
+    `source` is one of our `.safetensors`, a run's folder (its `encoder.safetensors`, or else its newest checkpoint),
+    one of its checkpoints, a published MMEarth checkpoint (`.pth`), or the https address of a file; `sha256` is what
+    the bytes must have. Raises `Fatal` for anything else, and `Transient` where a server does not answer.
     """
     path = _local(source, sha256)
+    if path.suffix in _PICKLED and path.with_suffix(".json").exists():
+        return from_checkpoint(path)
     if path.suffix in _PICKLED:
         encoder, normalisation = read_published(path)
         return Pretrained(encoder, normalisation, {"published": path.name})
@@ -87,7 +78,9 @@ def head_of(path: Path) -> dict[str, Tensor]:
 def _local(source: str | Path, sha256: str | None) -> Path:
     if "://" in str(source):
         return fetch(str(source), sha256)
-    path = Path(source) / WEIGHTS if Path(source).is_dir() else Path(source)
+    path = Path(source)
+    if path.is_dir():
+        path = path / WEIGHTS if (path / WEIGHTS).exists() else newest_checkpoint(path) or path / WEIGHTS
     if not path.is_file():
         raise Fatal(f"there are no weights at {path}; give a file, a folder with {WEIGHTS}, or an https address.")
     if sha256 is not None and digest_of(path) != sha256:

@@ -21,11 +21,12 @@ from training.finetune import Tuning, error_of, finetune
 from training.finetuned import Finetuned, Scores, load_finetuned
 from training.layer import Layer, Moments, layer_of
 from training.normalisation import Normalisation
+from training.pretrained import Pretrained
 from training.recipe import RECIPES, Recipe
 from training.samples import Samples, chip_samples, pixel_samples
 from training.size import Size
 from training.unet import UNet
-from training.weights import Pretrained, save_encoder
+from training.weights import save_encoder
 
 TINY = Size((1, 1, 2, 1), (4, 6, 8, 10))
 BANDS = Modality("bands", "Bands", (Band("a"), Band("b")), "int16", -1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,15 +17,20 @@ from torch import nn
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, Transient
+from tests.training.corpora import CONFIG
 from tests.training.timm_layout import Norm2d, TimmConvNeXt
 from training import download
 from training.architecture import RESPONSES, STEMS
+from training.checkpoint import Checkpoints
 from training.encoder import Encoder
 from training.layer import layer_of
+from training.mpmae import MPMAE
 from training.normalisation import Normalisation
+from training.plan import make_plan
+from training.pretrained import Pretrained
 from training.size import SIZES, Size
 from training.timm_names import fit, from_timm, to_timm
-from training.weights import WEIGHTS, Pretrained, load_encoder, save_encoder
+from training.weights import WEIGHTS, load_encoder, save_encoder
 
 TINY = Size((1, 1, 2, 1), (3, 4, 5, 6))
 
@@ -116,6 +122,25 @@ def test_a_file_gives_the_same_features_from_raw_values(corpus: Corpus, tmp_path
         assert torch.equal(loaded.encoder(loaded.normalisation.image(raw, levels)), expected)
         assert loaded.facts["corpus"] == "abc" and loaded.facts["step"] == 7 and loaded.facts["version"]
     assert all(one.requires_grad for one in loaded.encoder.parameters())
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_run_gives_its_encoder_with_what_prepares_its_input(corpus: Corpus, tmp_path: Path, stem) -> None:
+    config = replace(CONFIG, inputs=("light", "ground"), stem=stem, response="batch")
+    plan = make_plan(corpus, config)
+    model = MPMAE(plan.inputs, plan.targets, plan.config)
+    checkpoint = Checkpoints(tmp_path / "checkpoints", plan.identity).save(4, {"model": model.state_dict()})
+    batch = plan.feed.batch(0)
+    for source in (tmp_path, checkpoint):
+        loaded = load_encoder(source)
+        assert loaded.encoder.architecture == model.encoder.architecture
+        assert (loaded.facts["step"], loaded.facts["corpus"]) == (4, plan.corpus_digest)
+        assert torch.equal(loaded.encoder(model.image(batch)), model.encoder(model.image(batch)))
+    assert loaded.normalisation.band_names == {"light": ("red", "green"), "ground": ("class",)}
+    save_encoder(tmp_path / WEIGHTS, loaded)
+    again = load_encoder(tmp_path)
+    assert again.facts["config"]["stem"] == stem
+    assert again.facts["timm"] == {"modified": "with its stem replaced", "original": "with patch_size"}[stem]
 
 
 def test_refuses_other_files_in_one_sentence(corpus: Corpus, tmp_path: Path) -> None:
