@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -30,7 +28,7 @@ except ImportError as error:
     raise Fatal("a store in a bucket needs more packages; install them: pip install 'geocorpus[cloud]'.") from error
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig
+    from obstore.store import ClientConfig, GCSCredential
 
 # A larger object goes up in parts. Both ways it is seen whole or not at all; a killed upload in parts leaves
 # invisible parts behind, which the bucket's own life-cycle rule has to remove, and one request leaves nothing.
@@ -132,14 +130,10 @@ class BucketStore(Store):
     def size_bytes(self) -> int:
         return sum(found["size"] for found in self._listed())
 
-    def adopt(self, build: Callable[[Path], None]) -> None:
+    def adopt(self, objects: Mapping[str, memoryview]) -> None:
         """The root's metadata go up last, for they are what makes it a store."""
-        with tempfile.TemporaryDirectory() as folder:
-            draft = Path(folder) / "store"
-            build(draft)
-            keys = sorted(str(path.relative_to(draft)) for path in draft.rglob("*") if path.is_file())
-            for key in sorted(keys, key=lambda one: one == METADATA):
-                self.put(key, (draft / key).read_bytes())
+        for key in sorted(objects, key=lambda one: one == METADATA):
+            self.put(key, objects[key])
 
 
 def _connect(url: str, retries: dict[str, Any]) -> Any:
@@ -163,8 +157,19 @@ def _s3(bucket: str, prefix: str, options: dict[str, Any]) -> S3Store:
     return S3Store(bucket, prefix=prefix, credential_provider=keys, client_options=client, **elsewhere, **options)
 
 
+def _nobody() -> GCSCredential:
+    """What is sent to an emulator: nothing of value, for it takes any token."""
+    return {"token": "nobody", "expires_at": None}
+
+
 def _google(bucket: str, prefix: str, options: dict[str, Any]) -> GCSStore:
-    """As Google's own clients find them: application default credentials."""
+    """As Google's own clients find them: application default credentials, or none where an emulator is named."""
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
+    if emulator:
+        local: ClientConfig = {**_TIMEOUTS, "allow_http": True}
+        return GCSStore(
+            bucket, prefix=prefix, base_url=emulator, credential_provider=_nobody, client_options=local, **options
+        )
     import google.auth
     from obstore.auth.google import GoogleCredentialProvider
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,7 +67,7 @@ class Corpus:
         if corpus.store.exists:
             corpus._refuse_other()
         else:
-            corpus.store.adopt(corpus._lay_out)
+            corpus.store.adopt(_objects(corpus._lay_out))
         if corpus.store.url != str(folder / STORE):
             durable.write_json(folder / PLACE, {"store": corpus.store.url})
         for modality in modalities:
@@ -85,9 +85,9 @@ class Corpus:
         corpus._refuse_other()
         return corpus
 
-    def _lay_out(self, draft: Path) -> None:
-        """Build the group and its coordinates in a folder."""
-        group = zarr.open_group(draft, mode="w", attributes=self._attributes())
+    def _lay_out(self, group: zarr.Group) -> None:
+        """Build the attributes and the coordinates."""
+        group.update_attributes(self._attributes())
         for name, values, attributes in _coordinates(self.manifest):
             array = group.create_array(
                 name, shape=values.shape, dtype=values.dtype, chunks=(max(1, min(len(values), 65536)),),
@@ -138,7 +138,7 @@ class Corpus:
             raise Fatal(f"a modality cannot be called {modality.name!r}: the store uses that name; choose another.")
         known = self._stored_modality(modality.name)
         if known is None:
-            self._create_array(modality)
+            self._publish_array(modality)
         elif known != modality:
             raise Fatal(
                 f"modality {modality.name!r} in {self.folder} was written with another specification; "
@@ -146,12 +146,18 @@ class Corpus:
             )
 
     def _stored_modality(self, name: str) -> Modality | None:
-        if not self.store.present([f"{name}/{METADATA}"]):
+        if self.store.get(f"{name}/{METADATA}") is None:
             return None
         return Modality.from_specification(self._metadata(name)["attributes"]["geocorpus"])
 
-    def _create_array(self, modality: Modality) -> None:
-        group = zarr.open_group(self.store.zarr(read_only=False), mode="r+", use_consolidated=False)
+    def _publish_array(self, modality: Modality) -> None:
+        """Made in memory, so that nothing of the store but new objects is written; the array's metadata last."""
+        made = _objects(partial(self._create_array, modality=modality))
+        del made[METADATA]
+        for key in sorted(made, key=lambda one: one == f"{modality.name}/{METADATA}"):
+            self.store.put(key, made[key])
+
+    def _create_array(self, group: zarr.Group, modality: Modality) -> None:
         self._create_band_names(group, modality)
         shape = modality.shape(self.manifest.size_px)
         rows = len(self.manifest)
@@ -171,9 +177,7 @@ class Corpus:
     def _create_band_names(self, group: zarr.Group, modality: Modality) -> None:
         name = f"band_{modality.name}"
         names = np.array(modality.band_names, dtype=np.dtypes.StringDType())
-        bands = group.create_array(
-            name, shape=names.shape, dtype="string", chunks=names.shape, dimension_names=(name,), overwrite=True
-        )
+        bands = group.create_array(name, shape=names.shape, dtype="string", chunks=names.shape, dimension_names=(name,))
         bands[:] = names
 
     @cached_property
@@ -310,6 +314,13 @@ class Corpus:
             # Zarr 3's specification has no consolidated metadata yet; xarray and zarr-python read it all the same.
             warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
             zarr.consolidate_metadata(self.store.zarr(read_only=False))
+
+
+def _objects(build: Callable[[zarr.Group], None]) -> dict[str, memoryview]:
+    """The objects of a group that `build` fills, by key, as zarr-python would store them."""
+    made: dict[str, Any] = {}
+    build(zarr.open_group(MemoryStore(made), mode="w"))
+    return {key: memoryview(buffer.as_buffer_like()) for key, buffer in made.items()}
 
 
 def place_of(folder: Path, url: str | None = None) -> Store:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,8 @@ class Store(ABC):
         """Size of all objects."""
 
     @abstractmethod
-    def adopt(self, build: Callable[[Path], None]) -> None:
-        """Let `build` lay out a whole store in a folder, then publish that here; seen whole or not at all."""
+    def adopt(self, objects: Mapping[str, memoryview]) -> None:
+        """Publish the objects of a new store; it exists with all of them or not at all."""
 
     @property
     def exists(self) -> bool:
@@ -126,10 +127,11 @@ class FolderStore(Store):
     def size_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
-    def adopt(self, build: Callable[[Path], None]) -> None:
+    def adopt(self, objects: Mapping[str, memoryview]) -> None:
         draft = self.folder.with_name(f".{self.folder.name}{durable.TEMPORARY_SUFFIX}")
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        build(draft)
+        shutil.rmtree(draft, ignore_errors=True)
+        for key, content in objects.items():
+            durable.write_bytes(draft / key, content)
         draft.replace(self.folder)
 
 

@@ -1,4 +1,7 @@
-"""A local S3 service with one bucket, which tests can stop and start again; and copies of what it holds."""
+"""A local S3 service with one bucket, which tests can stop and start again; and copies of what it holds.
+
+Google Cloud Storage's XML requests, which are S3's but for their signatures, are answered too.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ NOTHING_ELSE = {
     "AWS_CONFIG_FILE": "absent",
     "AWS_SHARED_CREDENTIALS_FILE": "absent",
     "AWS_EC2_METADATA_DISABLED": "true",
+    "CLOUDSDK_CONFIG": "absent",
+    "NO_GCE_CHECK": "true",
 }
 
 
@@ -55,12 +60,12 @@ class S3:
 
     def keys(self, prefix: str) -> list[str]:
         """Everything below a prefix, without it."""
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{prefix}/")
-        return [found["Key"].removeprefix(f"{prefix}/") for page in pages for found in page.get("Contents", [])]
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+        return [found["Key"].removeprefix(prefix).lstrip("/") for page in pages for found in page.get("Contents", [])]
 
     def objects(self, prefix: str) -> dict[str, bytes]:
         """Everything below a prefix, with what is in it."""
-        return {key: self.get(f"{prefix}/{key}") for key in self.keys(prefix)}
+        return {key: self.get(f"{prefix}/{key}".lstrip("/")) for key in self.keys(prefix)}
 
     def get(self, key: str) -> bytes:
         return self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
@@ -80,8 +85,10 @@ def service() -> Iterator[S3]:
         port = probe.getsockname()[1]
     with pytest.MonkeyPatch.context() as environment:
         endpoint = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+        endpoint["STORAGE_EMULATOR_HOST"] = endpoint["AWS_ENDPOINT_URL"]
         for name, value in (KEYS | endpoint | NOTHING_ELSE).items():
             environment.setenv(name, value)
+        environment.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
         s3 = S3(port)
         try:
             yield s3

@@ -32,11 +32,21 @@ def s3() -> Iterator[S3]:
 @pytest.fixture
 def url(request: pytest.FixtureRequest) -> str:
     """A place of the test's own."""
-    return f"s3://{BUCKET}/{request.node.name}/corpus.zarr"
+    return f"{getattr(request, 'param', 's3')}://{BUCKET}/{request.node.originalname}/corpus.zarr"
+
+
+both_clouds = pytest.mark.parametrize("url", ["s3", "gs"], indirect=True)
 
 
 def prefix_of(url: str) -> str:
-    return url.removeprefix(f"s3://{BUCKET}/")
+    return url.split(f"://{BUCKET}/")[1]
+
+
+@pytest.fixture(autouse=True)
+def empty(s3: S3) -> None:
+    """Both clouds' tests use the same names."""
+    for key in s3.keys(""):
+        s3.client.delete_object(Bucket=BUCKET, Key=key)
 
 
 def fill(corpus: Corpus, modalities: tuple[Modality, ...] = MODALITIES) -> None:
@@ -58,6 +68,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@both_clouds
 def test_the_bucket_and_the_folder_hold_the_same(s3: S3, url: str, tmp_path: Path) -> None:
     for name, place in (("local", None), ("remote", url)):
         corpus = make(tmp_path / name, place)
@@ -70,6 +81,7 @@ def test_the_bucket_and_the_folder_hold_the_same(s3: S3, url: str, tmp_path: Pat
     assert remote == local
 
 
+@both_clouds
 def test_reading_from_a_bucket(s3: S3, url: str, tmp_path: Path) -> None:
     fill(make(tmp_path, url))
     corpus = Corpus.open(tmp_path)
@@ -165,6 +177,7 @@ def test_a_long_cut_is_told_and_leaves_no_mark(s3: S3, url: str, tmp_path: Path,
         s3.start()
 
 
+@both_clouds
 def test_a_large_object_in_parts(s3: S3, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket, "ONE_REQUEST_BYTES", 2**20)
     monkeypatch.setattr(bucket, "_PART_BYTES", 5 * 2**20)
@@ -180,6 +193,7 @@ def test_a_large_object_in_parts(s3: S3, url: str, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("place", "words"),
     [
+        ("gs://no-such-bucket/corpus.zarr", "does not exist"),
         ("s3://no-such-bucket/corpus.zarr", "does not exist"),
         ("https://example.org/corpus.zarr", "give a folder, s3://"),
         ("s3://lab", "lacks a bucket or a prefix"),
@@ -203,3 +217,6 @@ def test_credentials_that_are_refused_or_absent(s3: S3, url: str, monkeypatch: p
         monkeypatch.delenv(name)
     with pytest.raises(Fatal, match="there are no AWS credentials"):
         store_at(url).check()
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+    with pytest.raises(Fatal, match="there are no Google credentials"):
+        store_at(url.replace("s3://", "gs://")).check()
