@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from exporters import threads
 from exporters.batches import OneTooLarge
 from exporters.client import EarthEngine
+from exporters.inspection import inspect
 from exporters.pull import Puller, local
 from exporters.sources import Local, Pixels, Region, source_of
 from pipeline.chip import Chip
@@ -188,8 +189,9 @@ def export_shard(
 def _write(corpus: Corpus, blocks: _Blocks, spool: Spool) -> None:
     """Write every layer of the shard; the spool may go once nothing else in the store waits for its chips."""
     shard = blocks.shard
-    for layer in blocks.layers:
-        corpus.write(shard, layer.name, blocks.values[layer.name], dict(sorted(blocks.missing[layer.name].items())))
+    found = inspect(corpus, shard, blocks.values, blocks.missing)
+    for name, block in blocks.values.items():
+        corpus.write(shard, name, block, dict(sorted(blocks.missing[name].items())), found[name])
     if all(corpus.ledger.path(name, shard.index).exists() for name in corpus.modalities):
         spool.clear(shard)
 

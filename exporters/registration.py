@@ -1,0 +1,141 @@
+"""How far one layer of a chip lies beside another: phase correlation of their outlines, in whole pixels.
+
+Layers of different sensors share no values but edges, so gradients are compared (edges between classes, for classes).
+Phase correlation after Kuglin and Hines (1975), "The phase correlation image alignment method".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.modality import Modality
+
+SMALLEST_PX = 32  # a smaller chip has too few edges to tell
+MOST_BANDS = 8
+_LONGEST_PX = 16
+_LEAST_VALID = 0.5
+# Frequencies above a fifth of a cycle a pixel tell of resampling and speckle more than of the ground.
+_PASS_CYCLES_PX = 0.2
+_STRONGEST_PERCENTILE = 99.0  # one bright roof is not to decide
+# Around the peak belongs to it; beyond is what chance makes.
+_PEAK_RADIUS_PX = 3
+# Of pairs of chips from different places, none of 450 reached both at 128 px, and 1 in 300 did at 64 px (three real
+# scenes, Sentinel-2 beside radar, elevation, land cover and itself).
+_LEAST_SHARPNESS, _LEAST_LEAD = 6.0, 1.7
+Outline = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Where a layer lies: its content is `dy_px` rows south and `dx_px` columns east of the reference's.
+
+    `sharpness` is the peak's height in standard deviations of the surface around, `lead` its ratio to the next peak.
+    """
+
+    dy_px: int
+    dx_px: int
+    sharpness: float
+    lead: float
+
+    @property
+    def is_confident(self) -> bool:
+        """Whether chance hardly makes such a peak."""
+        return self.sharpness >= _LEAST_SHARPNESS and self.lead >= _LEAST_LEAD
+
+
+def outline(modality: Modality, stored: NDArray[np.generic]) -> Outline | None:
+    """Where values change (h, w), 0 to 1, of a chip's stored values (bands, h, w); mean 0, and 0 where not known.
+
+    None where there is nothing to compare: mostly nodata, or the same everywhere.
+    """
+    found = [_outline_of(modality, band) for band in stored[_some(len(stored))]]
+    bands = [band for band in found if band is not None]
+    return np.mean(bands, axis=0) if bands else None
+
+
+def _some(bands: int) -> list[int]:
+    """Bands at even distances, where there are many."""
+    return sorted({round(place) for place in np.linspace(0, bands - 1, min(bands, MOST_BANDS)).tolist()})
+
+
+def _outline_of(modality: Modality, band: NDArray[np.generic]) -> Outline | None:
+    valid = modality.valid(band)
+    known = valid.copy()
+    known[1:] &= valid[:-1]
+    known[:-1] &= valid[1:]
+    known[:, 1:] &= valid[:, :-1]
+    known[:, :-1] &= valid[:, 1:]
+    if known.mean() < _LEAST_VALID:
+        return None
+    strength = np.where(known, _edges(band) if modality.categories else _slopes(band), 0.0)
+    strongest = float(np.percentile(strength[known], _STRONGEST_PERCENTILE)) or float(strength.max())
+    if strongest == 0:
+        return None
+    strength = np.minimum(strength / strongest, 1.0)
+    return np.where(known, strength - strength[known].mean(), 0.0)
+
+
+def _slopes(band: NDArray[np.generic]) -> Outline:
+    """Length of the gradient by central differences; 0 along the border."""
+    values = np.asarray(band, dtype=np.float64)
+    south, east = np.zeros(values.shape), np.zeros(values.shape)
+    south[1:-1] = values[2:] - values[:-2]
+    east[:, 1:-1] = values[:, 2:] - values[:, :-2]
+    return np.hypot(south, east)
+
+
+def _edges(band: NDArray[np.generic]) -> Outline:
+    """1 on both sides of a border between classes."""
+    found = np.zeros(band.shape)
+    rows, columns = band[1:] != band[:-1], band[:, 1:] != band[:, :-1]
+    found[1:][rows] = found[:-1][rows] = 1.0
+    found[:, 1:][columns] = found[:, :-1][columns] = 1.0
+    return found
+
+
+def reach_px(size_px: int) -> int:
+    """The longest shift looked for, in either direction."""
+    return min(_LONGEST_PX, size_px // 4)
+
+
+def spectrum(outlined: Outline) -> NDArray[np.complex128]:
+    """Fourier transform (h, w // 2 + 1) under a Hann window, so that the chip's own border is no edge."""
+    return np.fft.rfft2(outlined * _window(outlined.shape))
+
+
+def peak(reference: NDArray[np.complex128], layer: NDArray[np.complex128], shape_yx: tuple[int, int]) -> Peak:
+    """The shift at which two outlines agree best, from their spectra; `shape_yx` is that of the outlines."""
+    cross = layer * np.conj(reference)
+    cross /= np.maximum(np.abs(cross), np.finfo(np.float64).tiny)
+    surface = np.fft.irfft2(cross * _pass(shape_yx), shape_yx)
+    reach = reach_px(min(shape_yx))
+    near = np.roll(surface, (reach, reach), axis=(0, 1))[: 2 * reach + 1, : 2 * reach + 1]
+    row, column = divmod(int(near.argmax()), near.shape[1])
+    others = near[_beyond(near.shape, row, column)]
+    highest, spread = float(near[row, column]), float(others.std())
+    return Peak(row - reach, column - reach, _ratio(highest, spread), _ratio(highest, float(others.max())))
+
+
+def _ratio(value: float, other: float) -> float:
+    return value / other if other > 0 else float("inf")
+
+
+def _beyond(shape_yx: tuple[int, ...], row: int, column: int) -> NDArray[np.bool_]:
+    rows, columns = np.ogrid[: shape_yx[0], : shape_yx[1]]
+    return np.asarray((abs(rows - row) > _PEAK_RADIUS_PX) | (abs(columns - column) > _PEAK_RADIUS_PX))
+
+
+@lru_cache(maxsize=8)
+def _window(shape_yx: tuple[int, int]) -> Outline:
+    return np.outer(np.hanning(shape_yx[0]), np.hanning(shape_yx[1]))
+
+
+@lru_cache(maxsize=8)
+def _pass(shape_yx: tuple[int, int]) -> Outline:
+    """A Gaussian over the frequencies of `rfft2`."""
+    y, x = np.fft.fftfreq(shape_yx[0])[:, None], np.fft.rfftfreq(shape_yx[1])[None]
+    return np.asarray(np.exp(-(y**2 + x**2) / (2 * _PASS_CYCLES_PX**2)))
