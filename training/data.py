@@ -74,7 +74,9 @@ class Feed:
         jobs = (self._job(step, piece) for step in range(first, stop) for piece in pieces)
         shapes = self._decoder.shapes(max(piece.stop - piece.start for piece in pieces), self._config.image_px)
         workers = self._config.workers or default_workers()
-        return Stream(jobs, shapes, Delivery(self._layers, device), workers, self._config.read_ahead)
+        # A step takes all its pieces at once, so that as many must be on their way for the next.
+        ahead = self._config.read_ahead * len(pieces)
+        return Stream(jobs, shapes, Delivery(self._layers, device), workers, ahead)
 
     def batch(self, step: int) -> Batch:
         """The whole batch of one step, counted from the run's start, on the CPU."""

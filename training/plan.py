@@ -68,9 +68,8 @@ def make_plan(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | No
     for name in (*names, *config.bands):
         corpus.modality(name)
     unfinished = {shard.index for shard in corpus.missing(names)}
-    finished = tuple(shard.index for shard in corpus.shards if shard.index not in unfinished)
-    used = finished if shards is None else tuple(shards)
-    if used != tuple(shard.index for shard in corpus.shards):
+    used = tuple(shards if shards is not None else (one.index for one in corpus.shards if one.index not in unfinished))
+    if len(used) < len(corpus.shards):
         corpus = _as_it_was(corpus, used)
     layers = {name: layer_of(corpus, name, config.bands) for name in names}
     inputs = tuple(layers[name] for name in config.inputs)
@@ -78,11 +77,8 @@ def make_plan(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | No
     _check(corpus, config, inputs)
     feed = Feed(corpus, tuple(layers.values()), config)
     _refuse_empty(inputs)
-    if unfinished and not config.unfinished:
-        raise Fatal(
-            f"{len(unfinished)} of {len(corpus.shards)} shards in {corpus.folder} are not finished; run `geocorpus "
-            "export` first, or set pretrain.unfinished = true to train on the others."
-        )
+    if not config.unfinished:
+        _refuse_unfinished(corpus, len(unfinished))
     return Plan(config, inputs, targets, feed, _digest(corpus, layers, feed), used)
 
 
@@ -102,6 +98,14 @@ def _check(corpus: Corpus, config: PretrainConfig, inputs: tuple[Layer, ...]) ->
     size_px = corpus.manifest.size_px
     if config.image_px > size_px:
         raise Fatal(f"pretrain.image_px {config.image_px} is larger than the corpus's {size_px} px chips; lower it.")
+
+
+def _refuse_unfinished(corpus: Corpus, count: int) -> None:
+    if count:
+        raise Fatal(
+            f"{count} of {len(corpus.shards)} shards in {corpus.folder} are not finished; run `geocorpus "
+            "export` first, or set pretrain.unfinished = true to train on the others."
+        )
 
 
 def _refuse_empty(inputs: tuple[Layer, ...]) -> None:

@@ -123,9 +123,11 @@ def test_a_finished_run_has_nothing_left_to_do(corpus: Corpus, whole: tuple[list
 def test_what_a_run_leaves(corpus: Corpus, whole: tuple[list[float], Path, Path]) -> None:
     losses, path, folder = whole
     run = json.loads((folder / "run.json").read_text())
-    assert PretrainConfig.from_plain(run["config"]) == CONFIG
+    assert PretrainConfig.from_plain(run["config"]) == replace(CONFIG, targets=tuple(run["config"]["targets"]))
     assert run["versions"]["torch"] == version("torch")
-    assert (run["steps"], run["steps_per_epoch"], run["train_rows"]) == (6, 4, 16)
+    assert (run["steps"], run["steps_per_epoch"], run["train_rows"], run["shards"]) == (6, 4, 16, [0, 1, 2])
+    assert run["environment"]["processes"] == 1 and run["environment"]["precision"] == "float32"
+    assert len(run["corpus"]) == 64
     assert run["layers"]["light"]["bands"] == ["red", "green"]
     assert set(run["layers"]["light"]["groups"]) == {"l1c", "l2a"}
     assert sorted(one.name for one in path.parent.iterdir()) == [
@@ -195,6 +197,34 @@ def test_refuses_a_corpus_without_finished_shards(tmp_path: Path) -> None:
     Corpus.create(tmp_path, [LIGHT], 8)
     with pytest.raises(Fatal, match="run `geocorpus export` first"):
         pretrain(tmp_path, CONFIG, tmp_path / "run")
+
+
+def test_a_corpus_that_is_being_built_is_refused_unless_asked(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus")
+    corpus.ledger.forget("echo", 1)
+    with pytest.raises(Fatal, match="1 of 3 shards in .* are not finished; .* set pretrain.unfinished = true"):
+        pretrain(corpus.folder, CONFIG, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_keeps_to_the_shards_that_it_began_with(tmp_path: Path) -> None:
+    """The corpus grows while the run is stopped: rows, statistics and so the weights are those of the beginning."""
+    corpus, config = make_corpus(tmp_path / "corpus"), replace(CONFIG, unfinished=True)
+    later = corpus.ledger.read("echo", 1)
+    corpus.ledger.forget("echo", 1)
+    whole = pretrain(corpus.folder, config, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        pretrain(corpus.folder, config, tmp_path / "parts", Recorder(3))
+    corpus.ledger.mark(later)
+    recorder = Recorder()
+    result = pretrain(corpus.folder, config, tmp_path / "parts", recorder)
+    assert recorder.began == (6, 2)
+    assert_same_state(result.checkpoint, whole.checkpoint)
+    runs = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("whole", "parts")]
+    assert runs[0]["shards"] == runs[1]["shards"] == [0, 2] and runs[0]["layers"] == runs[1]["layers"]
+    pretrain(corpus.folder, config, tmp_path / "new")
+    new = json.loads((tmp_path / "new" / "run.json").read_text())
+    assert new["shards"] == [0, 1, 2] and new["layers"]["echo"] != runs[0]["layers"]["echo"]
 
 
 def test_refuses_a_corpus_without_train_rows(tmp_path: Path) -> None:
