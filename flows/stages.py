@@ -289,7 +289,7 @@ def pretrain(settings: Settings, progress: Progress) -> str:
         for name, last in result.last_losses.items()
         if name in result.first_losses
     ]
-    return "\n".join([f"{result.steps} steps, weights in {result.checkpoint}; losses per modality:", *falls])
+    return "\n".join([f"{result.steps} steps, encoder in {result.weights}; losses per modality:", *falls])
 
 
 def summary(settings: Settings, requests: int, trained: str) -> str:

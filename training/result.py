@@ -10,11 +10,13 @@ from pathlib import Path
 @dataclass(frozen=True)
 class PretrainResult:
     """Losses are unweighted means per target over the first and last steps (at most 20 each), of those targets that
-    had data. `samples_per_s` is of this call; 0 where nothing was left to do.
+    had data. `checkpoint` is the last one, `weights` the encoder alone. `samples_per_s` is of this call; 0 where
+    nothing was left to do.
     """
 
     steps: int
     first_losses: Mapping[str, float]
     last_losses: Mapping[str, float]
     checkpoint: Path
+    weights: Path
     samples_per_s: float

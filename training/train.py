@@ -21,6 +21,7 @@ from training.clock import Clock
 from training.config import PretrainConfig
 from training.device import Device, threads
 from training.flops import Utilisation
+from training.from_run import from_checkpoint
 from training.history import LossHistory
 from training.memory import lowering
 from training.mpmae import MPMAE
@@ -30,6 +31,7 @@ from training.result import PretrainResult
 from training.share import Share
 from training.step import Step
 from training.stream import Stream
+from training.weights import WEIGHTS, save_encoder
 from training.window import StepFigures, Window
 from training.world import World
 
@@ -46,10 +48,11 @@ def pretrain(
 ) -> PretrainResult:
     """Train MP-MAE on the train rows of a corpus, or go on where an earlier call of the same was stopped.
 
-    Writes `run.json`, `checkpoints/` and `tensorboard/` below `run_folder`. However often it is stopped, the weights
-    come out bit-identical on a CPU with one number of threads and of processes. `config.processes` are started here;
-    where `torchrun` started several, this is one of them. Raises `Fatal` for settings that do not fit the corpus,
-    checkpoints that are damaged or belong to another run, a loss that is no number, or too little memory.
+    Writes `run.json`, `checkpoints/`, `tensorboard/` and, at the end, `encoder.safetensors` below `run_folder`.
+    However often it is stopped, the weights come out bit-identical on a CPU with one number of threads and of
+    processes. `config.processes` are started here; where `torchrun` started several, this is one of them. Raises
+    `Fatal` for settings that do not fit the corpus, checkpoints that are damaged or belong to another run, a loss that
+    is no number, or too little memory.
     """
     board.refuse_absent(config.wandb)
     if config.processes > 1 and not launch.started():
@@ -198,9 +201,11 @@ class Trainer:
         raise Fatal(f"at step {broken.step}, {found.what}; the chips are kept in {path}.")
 
     def _result(self, clock: Clock) -> PretrainResult:
-        history, path = self.history, self.checkpoints.path(self.step)
+        history, path, weights = self.history, self.checkpoints.path(self.step), self.run_folder / WEIGHTS
+        if self.world.first:
+            save_encoder(weights, from_checkpoint(path))
         return PretrainResult(
-            self.step, history.means(history.first), history.means(history.last), path, clock.samples_per_s
+            self.step, history.means(history.first), history.means(history.last), path, weights, clock.samples_per_s
         )
 
 

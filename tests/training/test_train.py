@@ -29,6 +29,7 @@ from training import checkpoint
 from training.config import PretrainConfig
 from training.plan import make_plan
 from training.train import Trainer, learning_rate, pretrain
+from training.weights import load_encoder
 
 DATA = {"light", "echo", "ground", "weather", "culture"}
 
@@ -83,6 +84,15 @@ def logged_losses(folder: Path) -> list:
 
 
 @pytest.mark.slow
+def test_a_run_ends_with_its_encoder_in_a_file_of_its_own(corpus: Corpus, tmp_path: Path) -> None:
+    result = pretrain(corpus.folder, replace(CONFIG, steps=2), tmp_path)
+    loaded = load_encoder(tmp_path)
+    state = torch.load(result.checkpoint, weights_only=True)["model"]
+    assert result.weights == tmp_path / "encoder.safetensors" and result.weights.exists()
+    assert all(torch.equal(one, state[f"encoder.{name}"]) for name, one in loaded.encoder.state_dict().items())
+    assert loaded.facts["step"] == 2 and list(loaded.normalisation.band_names) == ["light"]
+
+
 def test_the_losses_fall(corpus: Corpus, tmp_path: Path) -> None:
     config = replace(CONFIG, steps=45, batch_size=8, blr=0.35, decoder_width=32, checkpoint_every=1000)
     result = pretrain(make_corpus(tmp_path, 10).folder, config, tmp_path / "run")
