@@ -69,7 +69,19 @@ def sample(
 _stage("anchor", "Pin every location to its scenes and grid, and freeze the manifest.")
 _stage("finalize", "Statistics, metadata and the report.")
 _stage("build", "All of sample, anchor, export and finalize, as a Prefect flow.")
-_stage("pretrain", "Train an encoder on a finished corpus.")
+
+
+@app.command()
+def pretrain(
+    config: Config,
+    overrides: Overrides = None,
+    prefect: AsFlow = False,
+    as_json: AsJson = False,
+    processes: Annotated[int | None, typer.Option(help="Start so many on this machine, one per GPU.")] = None,
+) -> None:
+    """Train an encoder on a corpus; under torchrun or SLURM, one of its processes."""
+    more = [] if processes is None else [f"pretrain.processes={processes}"]
+    run_stage("pretrain", config, [*(overrides or []), *more], prefect, as_json)
 
 
 @app.command()
@@ -134,6 +146,18 @@ def report(folder: Annotated[Path, typer.Argument(help="A corpus folder.")]) -> 
     from exporters.report import write_report
 
     typer.echo(write_report(folder))
+
+
+@app.command()
+def deploy(
+    config: Config,
+    pool: Annotated[str, typer.Option(help="A work pool of the configured Prefect server.")],
+    overrides: Overrides = None,
+) -> None:
+    """Register build and export of a corpus on a Prefect server, for the workers of a work pool."""
+    from flows.deploy import deploy as deploy_to
+
+    typer.echo(deploy_to(load(config, overrides or []), pool))
 
 
 @sandbox_app.command()

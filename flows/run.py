@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,20 +13,31 @@ from flows import sampling_plan, stages
 from flows.display import display
 from flows.settings import Settings
 from pipeline.lock import locked
-from pipeline.progress import Progress
+from pipeline.progress import Progress, Silent
 from sampling.allocation import table
 
 
 def at_once(name: str, settings: Settings, as_json: bool) -> None:
     """Call the stage's function in this process and print what came of it."""
     stages.check(settings)
+    if not _speaks():
+        STAGES[name](settings, Silent())
+        return
     with display(as_json) as progress:
         said = STAGES[name](settings, progress)
     say(said, settings, as_json)
 
 
+def _speaks() -> bool:
+    """Whether this process is the one to report: `torchrun` starts several, and tells each its rank."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def as_flow(name: str, settings: Settings, as_json: bool) -> None:
     """The same as a Prefect flow run, on the configured API or on a server that lives as long as the run."""
+    if not _speaks():
+        at_once(name, settings, as_json)
+        return
     stages.check(settings)
     from flows import orchestration
 
