@@ -138,7 +138,7 @@ class ClusterSettings(Section):
 
 
 class Settings(Section):
-    """The whole file. `pretrain` is handed to the trainer, which checks it."""
+    """The whole file. `pretrain` and `finetune` are handed to the trainer, which checks them."""
 
     corpus: CorpusSettings = CorpusSettings()
     source: SourceSettings = SourceSettings()
@@ -147,6 +147,7 @@ class Settings(Section):
     split: SplitSettings = SplitSettings()
     cluster: ClusterSettings = ClusterSettings()
     pretrain: dict[str, Any] = Field(default_factory=dict)
+    finetune: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
