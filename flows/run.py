@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from flows import sampling_plan, stages
+from flows import finetuning, sampling_plan, stages
 from flows.display import display
 from flows.settings import Settings
 from pipeline.lock import locked
@@ -94,4 +94,5 @@ STAGES: dict[str, Callable[[Settings, Progress], str]] = {
     "export": _export,
     "finalize": _finalize,
     "pretrain": stages.pretrain,
+    "finetune": finetuning.finetune,
 }
