@@ -119,5 +119,5 @@ FLOWS: dict[str, Callable[[dict[str, Any], bool], str]] = {
     "build": build,
     "demo": demo,
     "export": export,
-    **{name: _single(name) for name in ("sample", "anchor", "finalize", "pretrain")},
+    **{name: _single(name) for name in ("sample", "anchor", "finalize", "pretrain", "finetune")},
 }
