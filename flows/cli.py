@@ -69,6 +69,7 @@ def sample(
 _stage("anchor", "Pin every location to its scenes and grid, and freeze the manifest.")
 _stage("finalize", "Statistics, metadata and the report.")
 _stage("build", "All of sample, anchor, export and finalize, as a Prefect flow.")
+_stage("finetune", "Adapt an encoder to a layer of the corpus that has classes.")
 
 
 @app.command()
@@ -99,6 +100,18 @@ def export(
     from flows import run
 
     run.dry(load(config, overrides or []), as_json)
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="A run's folder, a checkpoint (a published one too), or an address.")],
+    target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    sha256: Annotated[str | None, typer.Option(help="What the source's bytes must have.")] = None,
+) -> None:
+    """Write an encoder as safetensors that stand alone, with timm's names and its bands and moments inside."""
+    from flows.finetuning import convert as convert_weights
+
+    typer.echo(convert_weights(source, target, sha256))
 
 
 @app.command()
