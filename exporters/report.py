@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from exporters import report_charts, report_chips, report_facts, report_map, report_splits
+from exporters import report_charts, report_chips, report_facts, report_map, report_quality, report_splits
 from exporters.report_charts import Histogram
 from exporters.report_facts import Count, Coverage
 from pipeline import durable
@@ -82,6 +82,8 @@ def _page(corpus: Corpus, chips: int) -> dict[str, Any]:
         "manifest_digest": corpus.manifest.digest,
         "unfinished": _unfinished(covered),
         "coverage": covered,
+        "quality": report_quality.lines([one.quality for one in covered]),
+        "flags": [flag for one in covered for flag in one.quality.flags()],
         "distributions": sorted((_distribution(one) for one in covered if one.shards_done), key=_height),
         "cards": cards,
         "legends": _legends(corpus, cards),

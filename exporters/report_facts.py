@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from exporters.quality import Quality
 from pipeline import durable
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
@@ -35,7 +36,7 @@ class Coverage:
     """What the ledger says of a modality, read once: at full size there are tens of thousands of entries.
 
     Rows count the finished shards only; `statistics` are of the train rows in them, per group and band; `missing`
-    maps rows of the manifest to the reason why they have no data.
+    maps rows of the manifest to the reason why they have no data; `quality` adds up what was found of all rows.
     """
 
     modality: Modality
@@ -44,6 +45,7 @@ class Coverage:
     rows_done: int
     missing: Mapping[int, str]
     statistics: Mapping[str, Sequence[BandStatistics]]
+    quality: Quality
 
     @property
     def share_with_data(self) -> float | None:
@@ -108,15 +110,17 @@ def coverage(corpus: Corpus) -> list[Coverage]:
 def _coverage(corpus: Corpus, modality: Modality) -> Coverage:
     rows: list[int] = []
     missing: dict[int, str] = {}
+    quality = Quality(modality)
 
     def summaries() -> Iterator[Mapping[str, Any]]:
         for entry in corpus.entries(modality.name):
             rows.append(entry.rows[1] - entry.rows[0])
             missing.update(entry.missing)
+            quality.add(entry.quality)
             yield entry.summary
 
     statistics = merge(summaries())
-    return Coverage(modality, len(rows), len(corpus.shards), sum(rows), missing, statistics)
+    return Coverage(modality, len(rows), len(corpus.shards), sum(rows), missing, statistics, quality)
 
 
 def _by_count(tally: Counter[str]) -> tuple[Count, ...]:

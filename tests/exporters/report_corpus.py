@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from shapely import box
 
+from exporters.inspection import inspect
 from pipeline.chip import Acquisition, Chip, Scene
 from pipeline.corpus import Corpus
 from pipeline.grid import Grid, utm_crs
@@ -123,10 +124,12 @@ def make_corpus(folder: Path, count: int = 20, size_px: int = 32, unfinished: in
     make_manifest(folder, count, size_px, biomes)
     corpus = Corpus.create(folder, LAYERS, shard_rows=8)
     for shard in corpus.shards:
-        for modality in LAYERS:
-            if modality in (ECHO, SEASON) and shard.index >= len(corpus.shards) - unfinished:
-                continue
-            corpus.write(shard, modality.name, *make_block(corpus, modality, shard.rows))
+        late = (ECHO, SEASON) if shard.index >= len(corpus.shards) - unfinished else ()
+        made = {one.name: make_block(corpus, one, shard.rows) for one in LAYERS if one not in late}
+        blocks, missing = ({name: pair[part] for name, pair in made.items()} for part in (0, 1))
+        found = inspect(corpus, shard, blocks, missing)
+        for name in made:
+            corpus.write(shard, name, blocks[name], missing[name], found[name])
     return corpus
 
 

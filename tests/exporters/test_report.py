@@ -9,6 +9,8 @@ import numpy as np
 import pyproj
 import pytest
 
+from exporters import report_quality
+from exporters.quality import Quality
 from exporters.report import breakable, percent, render, size_text, write_report
 from exporters.report_charts import columns, histograms, short
 from exporters.report_chips import cards, choose_rows, place
@@ -254,3 +256,36 @@ def test_a_band_without_values_says_so_in_place_of_its_picture(corpus: Corpus) -
 
 def test_long_names_may_break_and_stay_escaped() -> None:
     assert breakable("a_<b>") == "a_<wbr>&lt;b&gt;"
+
+
+def test_quality_has_a_line_per_layer_and_a_square_per_shift(corpus: Corpus, page: str) -> None:
+    covered = {one.modality.name: one.quality for one in coverage(corpus)}
+    lines = {line.name: line for line in report_quality.lines(list(covered.values()))}
+    assert set(lines) == {layer.name for layer in LAYERS}
+    assert lines["photo"].complete == 1 - sum(row % 4 == 1 for row in range(20)) / 20
+    assert covered["plain"].compared == 20 and not lines["weather"].shifts
+    assert lines["plain"].shifts.count("<title>") == len(covered["plain"].shifts)
+    section = page[page.index('id="quality"') : page.index('id="rejected"')]
+    assert section.count('<svg class="nodata"') == len(LAYERS)
+    assert "Look at this" not in section
+
+
+def test_a_shift_is_shown_where_it_is_and_said() -> None:
+    quality = Quality(PLAIN)
+    quality.add({"chips": 20, "values": 9, "nodata": [20] + [0] * 7, "constant": {"chips": 0, "rows": []}, "outside": 0,
+                 "shifts": {"reference": "photo", "compared": 20, "seen": {"-2,3": 12, "-1,3": 3}}})  # fmt: skip
+    assert quality.flags() == ["plain lies 2 px north and 3 px east of photo, told by 15 of 20 chips"]
+    pattern = r'<rect class="bar" x="(\d+)" y="(\d+)" .*?opacity="([\d.]+)"'
+    squares = re.findall(pattern, report_quality.shift_map(quality))
+    assert squares == [("49", "14", "1.00"), ("49", "21", "0.44")], "reach 4, 7 units a pixel, north is up"
+    bar = re.findall(r'width="([\d.]+)" height="8" opacity="([\d.]+)"', report_quality.nodata_bar(quality))
+    assert bar[0] == ("100.00", "0.00") and {width for width, _ in bar[1:]} == {"0.00"}
+
+
+def test_corpora_from_before_quality_was_looked_at_say_so(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, count=4, biomes=1)
+    for path in corpus.ledger.folder.rglob("*.json"):
+        plain = json.loads(path.read_text())
+        del plain["quality"]
+        path.write_text(json.dumps(plain))
+    assert "No layer of this corpus was looked at" in render(Corpus.open(tmp_path), 1)
