@@ -260,9 +260,10 @@ def finalize(settings: Settings, progress: Progress) -> str:
 
 
 def run_name(settings: Settings) -> str:
-    """The folder of a training run below `runs/`: `pretrain.run`, or the preset's name."""
+    """The folder of a training run below `runs/`: `pretrain.run`, or the names of the preset and the pretext."""
     plain = settings.pretrain
-    name = str(plain.get("run", plain.get("preset", "pretrain")))
+    chosen = [str(plain[key]) for key in ("preset", "pretext") if key in plain]
+    name = str(plain.get("run", "-".join(chosen) or "pretrain"))
     if Path(name).name != name or name in (".", ".."):
         raise Fatal(f"setting pretrain.run = {name!r} is not allowed: it names a folder below {RUNS}/.")
     return name
@@ -273,16 +274,12 @@ def _without_run(settings: Settings) -> dict[str, Any]:
 
 
 def pretrain(settings: Settings, progress: Progress) -> str:
-    """Train on the corpus; the run is kept in `runs/<run>` of the corpus folder.
-
-    Without `pretrain.inputs`, the inputs are the layers that are shown in true colour.
-    """
+    """Train on the corpus; the run is kept in `runs/<run>` of the corpus folder."""
     if find_spec("torch") is None:
         raise Fatal("training needs PyTorch; install it with: pip install 'geocorpus[train]'.")
     from training.train import pretrain as train
 
-    pictures = [one.name for one in Corpus.open(settings.folder).modalities.values() if one.display.style == "rgb"]
-    config = PretrainConfig.from_plain({"inputs": pictures, **_without_run(settings)})
+    config = PretrainConfig.from_plain(_without_run(settings))
     result = train(settings.folder, config, settings.folder / RUNS / run_name(settings), progress)
     falls = [
         f"    {name:<22}{result.first_losses[name]:>8.3f} to {last:.3f}"
