@@ -1,7 +1,12 @@
-"""The export against a service with lower quotas than ours: how near its limit, how many refusals, what CPU.
+"""The export of whole chips against a service with quotas: how near its limit, how many refusals, what CPU.
 
-The chips are tiny (12 px, one layer) and the sandbox runs in a process of its own, so that its own computing is not
-what is measured; the latency is the sandbox's. Prints a table and one JSON line.
+    python -m benchmarks.pull [--quick] [--parts]
+
+A sandbox in a process of its own answers after 0.25 s from a pool of ready chips, with its quotas on: so the client is
+what is measured. Each case is one corpus of every modality, exported by the stage that `geocorpus export` calls,
+between two runs of the bare client: as many threads that ask for the same pixels and read them, without limits,
+checks or files. `--parts` shows where a chip's CPU time goes. The last line is one JSON object: the worst case's
+requests_per_chip, fraction_of_limit, share_429 and client_cpu_ratio, and the cases.
 """
 
 from __future__ import annotations
@@ -9,197 +14,288 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import re
-import subprocess
-import sys
+import os
 import tempfile
 import threading
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ee
 import numpy as np
 
+from benchmarks import places, service
+from benchmarks.service import Service
 from exporters import catalog, encoding
 from exporters.client import Connection, EarthEngine, connect, grid_request
-from exporters.export import export
-from exporters.sources import Pixels
-from pipeline.chip import Acquisition, Chip, Scene
-from pipeline.corpus import MANIFEST, Corpus
-from pipeline.grid import Grid, utm_crs
-from pipeline.location import Location, location_id
+from exporters.pull import Puller, local
+from exporters.sources import Local, Pixels, source_of
+from flows import stages
+from flows.settings import Settings, parse
+from pipeline.chip import Chip
+from pipeline.corpus import MANIFEST
 from pipeline.manifest import Manifest
+from pipeline.modality import Modality
+from pipeline.progress import Silent
+from pipeline.shard import Shard
+from pipeline.spool import Pulled, Spool
 
-SIZE_PX = 12
-LAYERS = ("esa_worldcover",)
 LATENCY_S = 0.25
-RATE = 100.0
-OUR_CONCURRENCY = 20
-_URL = re.compile(r"http://127\.0\.0\.1:\d+")
-
-
-@contextmanager
-def sandbox(concurrent: int) -> Iterator[str]:
-    """A sandbox process with quotas; yields its URL."""
-    command = [
-        sys.executable, "-m", "sandbox", "--port", "0", "--with-parent", "--latency", str(LATENCY_S),
-        "--concurrent", str(concurrent), "--rate", str(RATE),
-    ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield next(found.group() for line in process.stdout if (found := _URL.search(line)))
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def counters(url: str) -> dict[str, Any]:
-    """What the sandbox was asked so far."""
-    with urllib.request.urlopen(f"{url}/sandbox/counters") as response:  # noqa: S310
-        return dict(json.load(response))
-
-
-def manifest_of(count: int) -> Manifest:
-    """Chips a kilometre apart in one UTM zone."""
-    scene = Scene("COPERNICUS/S2_HARMONIZED/none", datetime(2019, 6, 1, tzinfo=UTC))
-    chips = []
-    for place in range(count):
-        lonlat = (9.0 + 0.013 * (place % 60), 46.0 + 0.009 * (place // 60))
-        location = Location(location_id(*lonlat), *lonlat, "7", 4, "Temperate", 664, "Somewhere", "Palearctic")
-        chips.append(Chip(location, Grid.around(lonlat, utm_crs(lonlat), SIZE_PX), Acquisition(scene, "l1c")))
-    return Manifest.freeze(chips, 0)
-
-
-@dataclass
-class Moments:
-    """Progress that remembers when each chip came."""
-
-    came: list[float] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def start(self, stage: str, total: int, done: int = 0) -> None:
-        """Nothing to remember."""
-
-    def advance(self, count: int = 1) -> None:
-        """A chip came."""
-        with self._lock:
-            self.came += [time.monotonic()] * count
-
-    def note(self, **figures: float | str) -> None:
-        """Nothing to remember."""
-
-    def say(self, sentence: str) -> None:
-        """Nothing to remember."""
-
-    def rate(self, first: int, last: int) -> float:
-        """Chips a second from the first to the last of these."""
-        ordered = sorted(self.came)
-        return (last - first) / (ordered[last] - ordered[first])
-
-
-def bare_cpu_s(url: str, manifest: Manifest, concurrent: int) -> float:
-    """CPU seconds per chip of the client alone, in as many threads, for the same pixels."""
-    connect(Connection("benchmark", url=url))
-    # Twice, because the first transport is ours: here the client uses its own.
-    ee.Reset()
-    ee.Initialize(None, url=url, project="benchmark")
-    (layer,) = catalog.modalities(LAYERS)
-    source = layer.source
-    assert isinstance(source, Pixels)
-
-    def pull(chip: Chip) -> None:
-        image = encoding.stored_image(layer, source, chip)
-        grid = grid_request(chip.grid)
-        np.load(io.BytesIO(ee.data.computePixels({"expression": image, "fileFormat": "NPY", "grid": grid})))
-
-    started = time.process_time()
-    with ThreadPoolExecutor(concurrent) as pool:
-        list(pool.map(pull, [manifest[row] for row in range(len(manifest))]))
-    return (time.process_time() - started) / len(manifest)
+VARIANTS = 4
+PLACES = 48
+_WARM = 0.25  # of the chips; the last tenth is left out, too
+_LAST = 0.9
 
 
 @dataclass(frozen=True)
-class Run:
-    """One export: chips a second after warm-up, replies by status (all, and after warm-up), CPU seconds per chip."""
+class Case:
+    """What is exported, what the service admits, and by how many processes it is asked."""
 
+    chips: int
+    size_px: int
+    at_once: int
+    requests_per_s: float = 100.0
+    workers: int = 1
+
+    @property
+    def limit(self) -> float:
+        """Chips a second that the service allows, at one request each."""
+        return min(self.at_once / LATENCY_S, self.requests_per_s)
+
+    @property
+    def shard_rows(self) -> int:
+        """Some dozen shards, so that pulling and writing overlap as in a long run."""
+        return max(32, self.chips // 16)
+
+
+FULL = (Case(2400, 128, 8), Case(6000, 32, 40, workers=2))
+QUICK = (Case(320, 64, 4),)
+
+
+@dataclass
+class Moments(Silent):
+    """Progress that remembers when chips came."""
+
+    came: list[tuple[float, int]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def advance(self, count: int = 1) -> None:
+        """Chips came."""
+        with self._lock:
+            self.came.append((time.monotonic(), count))
+
+    def when(self, chips: int) -> float:
+        """The moment at which so many had come."""
+        moments, counts = zip(*self.came, strict=True)
+        return float(moments[int(np.searchsorted(np.cumsum(counts), chips))])
+
+    def total(self) -> int:
+        """Chips so far."""
+        with self._lock:
+            return sum(count for _, count in self.came)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One case: rates in chips a second, CPU in milliseconds a chip; `cores_busy` of client and sandbox together."""
+
+    case: Case
     chips_per_s: float
-    requests: int
+    requests_per_chip: float
     share_429: float
-    cpu_s: float
+    cpu_ms: float
+    bare_cpu_ms: float
+    sandbox_cpu_ms: float
+    cores_busy: float
+
+    @property
+    def fraction_of_limit(self) -> float:
+        """Of what the service allows."""
+        return self.chips_per_s / self.case.limit
+
+    @property
+    def client_cpu_ratio(self) -> float:
+        """Ours over the bare client's."""
+        return self.cpu_ms / self.bare_cpu_ms
 
 
-def run_export(url: str, manifest: Manifest, folder: Path, warm: float, at_once: int) -> Run:
-    """Export the manifest; the first `warm` share of chips and the last tenth are not part of rates."""
-    layers = catalog.bound(catalog.modalities(LAYERS), manifest)
+def cpu_s() -> float:
+    """CPU seconds of this process and of its children that have ended."""
+    return sum(os.times()[:4])
+
+
+def layers_of(manifest: Manifest, kind: type) -> list[Modality]:
+    """The layers with this kind of source."""
+    return [layer for layer in catalog.bound(catalog.modalities(), manifest) if isinstance(source_of(layer), kind)]
+
+
+def bare(url: str, manifest: Manifest, threads: int) -> float:
+    """CPU milliseconds per chip of the client alone, in so many threads, for the pixels of the same chips."""
+    # Twice, because the first transport is ours: here the client uses its own.
+    connect(Connection("bare", url=url))
+    ee.Reset()
+    ee.Initialize(None, url=url, project="bare")
+    layers, chips = layers_of(manifest, Pixels), [manifest[row] for row in range(len(manifest))]
+
+    def pull(chip: Chip) -> None:
+        request = {"expression": image_of(chip, layers), "fileFormat": "NPY", "grid": grid_request(chip.grid)}
+        np.load(io.BytesIO(ee.data.computePixels(request)))
+
+    started = cpu_s()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(pull, chips))
+    return 1e3 * (cpu_s() - started) / len(chips)
+
+
+def image_of(chip: Chip, layers: Sequence[Modality]) -> ee.Image:
+    """Every layer that the chip can have, as the export asks for it."""
+    sources = [(layer, source_of(layer)) for layer in layers]
+    return ee.Image.cat([
+        encoding.stored_image(layer, source, chip)
+        for layer, source in sources
+        if isinstance(source, Pixels) and not source.absent(chip)
+    ])  # fmt: skip
+
+
+def settings_of(case: Case, folder: Path, url: str) -> Settings:
+    """The case as a user would write it."""
+    return parse({
+        "corpus": {"folder": str(folder), "size_px": case.size_px, "shard_rows": case.shard_rows},
+        "source": {"url": url, "concurrency": case.at_once, "requests_per_s": case.requests_per_s},
+        "cluster": {"kind": "local", "workers": case.workers} if case.workers > 1 else {},
+    })  # fmt: skip
+
+
+@contextmanager
+def watched(moments: Moments, engine: EarthEngine, chips: int) -> Iterator[list[tuple[int, int]]]:
+    """Requests and refusals at the moment when so many chips had come, once that was."""
+    seen: list[tuple[int, int]] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while moments.total() < chips and not over.wait(0.05):
+            pass
+        figures = engine.figures()
+        seen.append((figures.requests, figures.throttled))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    yield seen
+    over.set()
+    thread.join()
+
+
+def measured(case: Case, sandbox: Service, base: Manifest, folder: Path) -> Outcome:
+    """Export one corpus between two runs of the bare client."""
+    manifest = places.neighbours(base, case.chips)
+    few = places.neighbours(base, min(case.chips, 400))
+    bare(sandbox.url, few, case.at_once)  # fills the pool
+    before = bare(sandbox.url, few, case.at_once)
+    exported = _exported(case, sandbox, manifest, folder)
+    between = (before + bare(sandbox.url, few, case.at_once)) / 2
+    return exported(between)
+
+
+def _exported(case: Case, sandbox: Service, manifest: Manifest, folder: Path) -> Callable[[float], Outcome]:
+    settings, moments = settings_of(case, folder, sandbox.url), Moments()
     manifest.write(folder / MANIFEST)
-    corpus = Corpus.create(folder, layers, len(manifest))
-    engine = connect(Connection("benchmark", url=url, concurrency=at_once, requests_per_s=RATE))
-    before = engine.figures()
-    moments, warmed = Moments(), threading.Event()
-    refused: list[int] = []
-    watch = threading.Thread(
-        target=_note_refusals, args=(engine, moments, round(warm * len(manifest)), refused, warmed), daemon=True
+    started, of_sandbox, began_s = cpu_s(), sandbox.cpu_s(), time.monotonic()
+    with stages.earth_engine(settings) as engine:
+        with watched(moments, engine, round(_WARM * case.chips)) as warm:
+            stages.export(settings, engine, moments)
+        figures = engine.figures()
+    spent, theirs = cpu_s() - started, sandbox.cpu_s() - of_sandbox
+    took_s = time.monotonic() - began_s
+    first, last = round(_WARM * case.chips), round(_LAST * case.chips)
+    late = figures.requests - warm[0][0]
+    return lambda bare_ms: Outcome(
+        case,
+        (last - first) / (moments.when(last) - moments.when(first)),
+        figures.requests / case.chips,
+        (figures.throttled - warm[0][1]) / max(1, late),
+        1e3 * spent / case.chips,
+        bare_ms,
+        1e3 * theirs / case.chips,
+        (spent + theirs) / took_s,
     )
-    watch.start()
-    started = time.process_time()
-    export(engine, corpus, layers, folder / "spool", moments)
-    cpu_s = (time.process_time() - started) / len(manifest)
-    watch.join()
-    figures = engine.figures()
-    first, last = round(warm * len(manifest)), round(0.9 * len(manifest))
-    late = (figures.throttled - refused[0]) / max(1, len(manifest) - first)
-    return Run(moments.rate(first, last), figures.requests - before.requests, late, cpu_s)
 
 
-def _note_refusals(
-    engine: EarthEngine, moments: Moments, first: int, refused: list[int], warmed: threading.Event
-) -> None:
-    while len(moments.came) < first:
-        warmed.wait(0.05)
-    refused.append(engine.figures().throttled)
+def parts(sandbox: Service, base: Manifest, folder: Path, count: int = 100) -> list[tuple[str, float]]:
+    """CPU milliseconds per chip of the client's steps, one thread, nothing else at work."""
+    engine = connect(Connection("parts", url=sandbox.url, requests_per_s=1e6))
+    manifest = places.neighbours(base, count)
+    layers, chips = layers_of(manifest, Pixels), [manifest[row] for row in range(count)]
+    near, shard, spool = layers_of(manifest, Local), Shard(0, 0, count), Spool(folder / "spool")
+    puller = Puller(engine)
+    graphs: list[Any] = []
+    pulled: list[Pulled] = []
+    for chip in chips:  # the pool may lack some
+        puller.pixels(chip, layers)
+    return [
+        ("graph built", _each(chips, lambda chip: graphs.append(image_of(chip, layers)))),
+        ("graph as JSON", _each(graphs, ee.serializer.encode)),
+        ("all of a pull, with those", _each(chips, lambda chip: pulled.append(puller.pixels(chip, layers)))),
+        ("local layers", _each(chips, lambda chip: local(chip, near))),
+        ("spool", _each(list(enumerate(pulled)), lambda item: spool.put(shard, item[0], item[1]))),
+    ]
 
 
-def table(rows: Sequence[tuple[str, str]]) -> None:
-    """Print two columns."""
+def _each(items: Sequence[Any], work: Callable[[Any], object]) -> float:
+    started = time.thread_time()
+    for item in items:
+        work(item)
+    return 1e3 * (time.thread_time() - started) / len(items)
+
+
+def show(outcomes: Sequence[Outcome]) -> None:
+    """One column a case."""
+    rows: list[tuple[str, Callable[[Outcome], str]]] = [
+        ("chips", lambda one: f"{one.case.chips:,}"),
+        ("pixels", lambda one: f"{one.case.size_px}"),
+        ("processes", lambda one: f"{one.case.workers}"),
+        ("at once; a second", lambda one: f"{one.case.at_once}; {one.case.requests_per_s:g}"),
+        ("limit, chips a second", lambda one: f"{one.case.limit:.1f}"),
+        ("chips a second after warm-up", lambda one: f"{one.chips_per_s:.1f}"),
+        ("fraction of the limit", lambda one: f"{one.fraction_of_limit:.3f}"),
+        ("requests per chip", lambda one: f"{one.requests_per_chip:.3f}"),
+        ("share of 429 after warm-up", lambda one: f"{one.share_429:.4%}"),
+        ("CPU ms per chip: ours", lambda one: f"{one.cpu_ms:.1f}"),
+        ("CPU ms per chip: bare client", lambda one: f"{one.bare_cpu_ms:.1f}"),
+        ("CPU ms per chip: sandbox", lambda one: f"{one.sandbox_cpu_ms:.1f}"),
+        ("cores busy", lambda one: f"{one.cores_busy:.2f} of {os.cpu_count()}"),
+    ]
     for name, value in rows:
-        print(f"{name:<46}{value:>12}")
+        print(f"{name:<34}" + "".join(f"{value(one):>14}" for one in outcomes))
 
 
 def main() -> None:
-    """Measure, print and give the JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="1000 chips in place of 4000")
-    quick = parser.parse_args().quick
-    count, concurrent = (1000, 8) if quick else (4000, 10)
-    manifest = manifest_of(count)
-    limit = min(concurrent / LATENCY_S, RATE)
-    with sandbox(concurrent) as url, tempfile.TemporaryDirectory() as folder:
-        bare_s = bare_cpu_s(url, manifest_of(200), concurrent)
-        run = run_export(url, manifest, Path(folder), 0.4 if quick else 0.25, OUR_CONCURRENCY)
-    table([
-        ("chips", str(count)),
-        ("configured / admitted at once", f"{OUR_CONCURRENCY} / {concurrent}"),
-        ("limit: min(at once / latency, rate), 1/s", f"{limit:.1f}"),
-        ("chips a second after warm-up", f"{run.chips_per_s:.1f}"),
-        ("requests", str(run.requests)),
-        ("share of 429 after warm-up", f"{run.share_429:.4%}"),
-        ("CPU per chip: ours / bare client, ms", f"{1e3 * run.cpu_s:.1f} / {1e3 * bare_s:.1f}"),
-    ])  # fmt: skip
+    """Measure every case, print the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one small case")
+    parser.add_argument("--parts", action="store_true", help="where a chip's CPU time goes")
+    options = parser.parse_args()
+    outcomes = []
+    for case in QUICK if options.quick else FULL:
+        limits = ("--concurrent", str(case.at_once), "--rate", str(case.requests_per_s))
+        answers = ("--latency", str(LATENCY_S), "--ready", str(VARIANTS))
+        with service.running(*answers, *limits) as sandbox, tempfile.TemporaryDirectory() as folder:
+            engine = connect(Connection("places", url=sandbox.url))
+            base = places.anchored(engine, Path(folder) / "places", PLACES, case.size_px)
+            outcomes.append(measured(case, sandbox, base, Path(folder) / "corpus"))
+            if options.parts:
+                for name, milliseconds in parts(sandbox, base, Path(folder)):
+                    print(f"  {case.size_px} px, {name:<34}{milliseconds:6.2f} ms")
+    show(outcomes)
     print(json.dumps({
-        "requests_per_chip": round(run.requests / count, 3),
-        "fraction_of_limit": round(run.chips_per_s / limit, 3),
-        "share_429": round(run.share_429, 5),
-        "client_cpu_ratio": round(run.cpu_s / bare_s, 2),
-        "chips": count,
-        "chip_px": SIZE_PX,
+        "requests_per_chip": round(max(one.requests_per_chip for one in outcomes), 3),
+        "fraction_of_limit": round(min(one.fraction_of_limit for one in outcomes), 3),
+        "share_429": round(max(one.share_429 for one in outcomes), 5),
+        "client_cpu_ratio": round(max(one.client_cpu_ratio for one in outcomes), 2),
+        "cases": [asdict(one.case) | {"chips_per_s": round(one.chips_per_s, 1)} for one in outcomes],
     }))  # fmt: skip
 
 
