@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from pipeline import durable
 from pipeline.corpus import Corpus
@@ -83,7 +84,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = MPMAE(plan.inputs, plan.targets, config)
-        self.model = model.to(self.device.place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = _channels_last(model).to(self.device.place)
         self.stepper = Step(self.model, config, self.device, self.world)
         self.names = [layer.name for layer in plan.targets]
         self.history = LossHistory.of(self.names, plan.steps)
@@ -214,6 +215,14 @@ def _shown(figures: Mapping[str, float]) -> dict[str, float | str]:
     shown: dict[str, float | str] = {name: figures[name] for name in ("loss", "lr", "samples_per_s")}
     shown |= {name: f"{figures[name]:.1%}" for name in ("data_wait_share", "mfu")}
     return shown | {name.replace("/", "_"): value for name, value in figures.items() if name.startswith("loss/")}
+
+
+def _channels_last(model: MPMAE) -> MPMAE:
+    """Kernels alone: converted as a whole, tokens and norms of four axes would get strides that gradients lack."""
+    for part in model.modules():
+        if isinstance(part, nn.Conv2d):
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 def learning_rate(step: int, steps: int, config: PretrainConfig, batch_size: int) -> float:

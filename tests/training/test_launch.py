@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, Transient
@@ -44,18 +45,21 @@ def test_two_processes_go_on_where_one_stopped(corpus: Corpus, alone: list[float
 
 
 def test_under_torchrun_the_curve_is_the_same(corpus: Corpus, alone: list[float], tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom tests.training.test_launch import TWO\n"
-        "from training.train import pretrain\npretrain(Path(sys.argv[1]), TWO, Path(sys.argv[2]))\n"
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    """The command that the documentation shows; one of the two speaks."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for part in corpus.folder.iterdir():
+        (folder / part.name).symlink_to(part)
+    plain = {"corpus": {"folder": str(folder)}, "pretrain": TWO.to_plain() | {"run": "mine"}}
+    (tmp_path / "config.toml").write_text(tomli_w.dumps(plain))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*command, str(script), str(corpus.folder), str(tmp_path / "run")],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        [*torchrun, "-m", "flows.cli", "pretrain", str(tmp_path / "config.toml")],
+        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    losses = [event.value for event in logged_losses(tmp_path / "run")]
+    assert done.stdout.count("6 steps") == 1
+    losses = [event.value for event in logged_losses(folder / "runs" / "mine")]
     assert losses == pytest.approx(alone, rel=TOLERANCE)
 
 
