@@ -70,13 +70,17 @@ class Feed:
 
         Close what comes back, or exhaust it.
         """
+        return self.stream(first, stop, Delivery(self._layers, device), share)
+
+    def stream(self, first: int, stop: int, delivery: Delivery, share: Share = WHOLE) -> Stream:
+        """As `batches`, for a delivery of the caller's."""
         pieces = share.slices(self.batch_size)
         jobs = (self._job(step, piece) for step in range(first, stop) for piece in pieces)
         shapes = self._decoder.shapes(max(piece.stop - piece.start for piece in pieces), self._config.image_px)
         workers = self._config.workers or default_workers()
         # A step takes all its pieces at once, so that as many must be on their way for the next.
         ahead = self._config.read_ahead * len(pieces)
-        return Stream(jobs, shapes, Delivery(self._layers, device), workers, ahead)
+        return Stream(jobs, shapes, delivery, workers, ahead)
 
     def batch(self, step: int) -> Batch:
         """The whole batch of one step, counted from the run's start, on the CPU."""
