@@ -78,10 +78,17 @@ def _build(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
     return str(_named("finalize")(partial(stages.finalize, settings, progress)))
 
 
+def _checked(settings: dict[str, Any]) -> Settings:
+    """A deployment's settings may be older than what the folder holds by now."""
+    parsed = parse(settings)
+    stages.check(parsed)
+    return parsed
+
+
 @flow(name="geocorpus build")
 def build(settings: dict[str, Any], as_json: bool = False) -> str:
     """Sample, anchor, export and finalize."""
-    parsed = parse(settings)
+    parsed = _checked(settings)
     with display(as_json) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
         return _build(parsed, engine, progress)
 
@@ -101,7 +108,7 @@ def demo(settings: dict[str, Any], as_json: bool = False) -> str:
 @flow(name="geocorpus export")
 def export(settings: dict[str, Any], as_json: bool = False) -> str:
     """Pull what the ledger lacks."""
-    parsed = parse(settings)
+    parsed = _checked(settings)
     with display(as_json) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
         return _export_by_shard(parsed, engine, progress)
 
