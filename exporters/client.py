@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from exporters import faults
 from exporters.batches import AtOnce
 from exporters.breaker import Breaker
+from exporters.compute import PROFILES_AT_ONCE, Cost, Usage, eecu_s_of
 from exporters.limiter import RESTRICTED_CONCURRENCY, Limiter, Pace
 from exporters.npy import decoded
 from exporters.retry import Patience, Retry
@@ -40,7 +41,8 @@ class Connection:
 
     `url` None is the public service. `credentials` None means the user's stored ones, or none at a local address;
     they are never shown. Quotas by default: 40 requests in flight and 100 a second per project
-    (developers.google.com/earth-engine/guides/usage); half of the first leaves room for the user's other work.
+    (developers.google.com/earth-engine/guides/usage); half of the first leaves room for the user's other work. One of
+    `profile_every` requests tells what it cost (0: none; `exporters.compute`).
     """
 
     project: str
@@ -49,6 +51,7 @@ class Connection:
     concurrency: int = 20
     requests_per_s: float = 100.0
     deadline_s: float = 300.0
+    profile_every: int = 0
     patience: Patience = Patience()
     seed: int = 0
 
@@ -75,6 +78,8 @@ class EarthEngine:
         self._retry = Retry(connection.patience, connection.seed, noticed=self._count_retry)
         self._at_once: dict[str, AtOnce] = {}
         self._said_restricted = False
+        self._said_unprofiled = False
+        self.usage: Usage | None = None
         self.breaker = Breaker(max(20, 2 * connection.concurrency))
 
     def _count_retry(self, error: Exception) -> None:
@@ -91,11 +96,69 @@ class EarthEngine:
 
     def figures(self) -> Figures:
         """Requests, bytes, retries and refusals since the connection was made."""
-        return replace(self._transport.meter.read(), concurrency=self._transport.limiter.concurrency)
+        counted = self._transport.meter.read()
+        eecu_s = counted.eecu_s + self._transport.profiler.eecu_s
+        return replace(counted, concurrency=self._transport.limiter.concurrency, eecu_s=eecu_s)
+
+    @contextlib.contextmanager
+    def profiled(self) -> Iterator[Cost]:
+        """Have every request of the block tell its cost, and read it all at the end."""
+        profiler, cost = self._transport.profiler, Cost()
+        before = profiler.read_s or 0.0
+        with profiler.of_all():
+            yield cost
+        self._read_all_profiles()
+        after = profiler.read_s
+        cost.eecu_s = None if after is None or profiler.refused else after - before
+
+    def _read_profiles(self, least: int = PROFILES_AT_ONCE) -> bool:
+        """Read profiles that wait, once there are so many; whether it did. One that cannot be read is left out."""
+        profiler = self._transport.profiler
+        taken = profiler.take(least)
+        if taken is None:
+            return False
+        kind, names = taken
+        try:
+            with profiler.aside():
+                table = _translated(lambda: ee.data.computeValue(_profiles(names)))
+            profiler.measured(kind, len(names), eecu_s_of(str(table)))
+        except Transient:
+            return True
+        except (GeocorpusError, ValueError) as error:
+            profiler.refuse(str(error))
+        return True
+
+    def _read_all_profiles(self) -> None:
+        while self._read_profiles(least=1):
+            pass
+
+    @contextlib.contextmanager
+    def counting(self, usage: Usage) -> Iterator[None]:
+        """Count what the block costs into `usage`, also when it fails. Raises `Fatal` where the budget is used up."""
+        usage.refuse_overspending()
+        usage.begin(self.figures().eecu_s)
+        self.usage = usage
+        try:
+            yield
+        finally:
+            self._read_all_profiles()
+            self.usage = None
+            usage.up_to(self.figures().eecu_s)
+            usage.save()
+
+    def refuse_overspending(self) -> None:
+        """Raise `Fatal` when the month's budget is used up."""
+        if self.usage is not None:
+            self.usage.refuse_overspending()
 
     def tell(self, progress: Progress) -> None:
-        """Note the figures; say it, once, when Earth Engine restricts the project."""
+        """Note the figures; say it, once, when Earth Engine restricts the project, or does not tell costs."""
+        self._read_profiles()
         figures = self.figures()
+        if self.usage is not None:
+            self.usage.up_to(figures.eecu_s)
+        if figures.eecu_s:
+            progress.note(eecu_hours=figures.eecu_s / 3600)
         progress.note(
             requests=figures.requests, retries=figures.retries, refused=figures.throttled,
             at_once=figures.concurrency, megabytes=round(figures.bytes_received / 1e6, 1),
@@ -106,6 +169,11 @@ class EarthEngine:
                 "Earth Engine says that this project's monthly compute quota is used up and restricts it: "
                 f"the work goes on with {RESTRICTED_CONCURRENCY} requests at once until it says otherwise."
             )
+
+        refused = self._transport.profiler.refused
+        if refused and not self._said_unprofiled:
+            self._said_unprofiled = True
+            progress.say(f"Earth Engine does not tell what requests cost ({refused.rstrip('.')}): no EECU estimate.")
 
     def at_once(self, what: str, limit: int) -> AtOnce:
         """How many of `what` one request may carry: `limit` at first, less once that proved too large."""
@@ -152,6 +220,11 @@ def grid_request(grid: Grid) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _profiles(names: list[str]) -> ee.ComputedObject:
+    # Hidden from the client's own methods, so it is called by name, as ee.profilePrinting does.
+    return ee.ApiFunction.lookup("Profile.getProfiles").call(ids=names)
+
+
 def _translated(ask: Callable[[], Result]) -> Result:
     """Run `ask`; whatever the client raises becomes an error of ours, without the client's traceback of headers."""
     try:
@@ -181,7 +254,9 @@ def connect(connection: Connection, limiter: Pace | None = None) -> EarthEngine:
     sentence when there are no credentials, or nothing answers at a local address.
     """
     limiter = limiter or Limiter(connection.concurrency, connection.requests_per_s)
-    transport = Transport(connection.base_url, limiter, connection.deadline_s, connection.concurrency)
+    transport = Transport(
+        connection.base_url, limiter, connection.deadline_s, connection.concurrency, connection.profile_every
+    )
     engine = EarthEngine(connection, transport)
     credentials = _credentials(connection)
     with _connecting:

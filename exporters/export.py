@@ -233,6 +233,7 @@ def _pull(
 
     for letter in threads.each(one, tasks, puller.engine.connection.concurrency):
         puller.engine.tell(progress)
+        puller.engine.refuse_overspending()
         if letter:
             yield letter
 

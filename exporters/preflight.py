@@ -79,8 +79,8 @@ class Work:
 
 @dataclass(frozen=True)
 class Pilot:
-    """What a few chips took: seconds of one (median), pixel requests and bytes of all, bytes as stored, and what was
-    not there: reasons per layer and chip.
+    """What a few chips took: seconds of one (median), pixel requests and bytes of all, bytes as stored, what was not
+    there (reasons per layer and chip), and EECU-seconds of all by their profiles; None where they could not be read.
     """
 
     chips: int
@@ -89,11 +89,12 @@ class Pilot:
     received_bytes: int
     stored_bytes: int
     reasons: tuple[tuple[str, str], ...]
+    eecu_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """An export's cost, scaled up from a pilot. EECU is not here: Earth Engine's replies do not tell it."""
+    """An export's cost, scaled up from a pilot; `eecu_h` in EECU-hours, None where profiles could not be read."""
 
     chips: int
     requests: int
@@ -103,6 +104,11 @@ class Estimate:
     free_gb: float
     seconds_per_chip: float
     concurrency: int
+    eecu_h: float | None = None
+
+    def months(self) -> dict[str, float]:
+        """How many months' quota of each noncommercial tier all of it takes; nothing where the cost is unknown."""
+        return {} if self.eecu_h is None else {tier: self.eecu_h / hours for tier, hours in TIERS.items()}
 
     def affordable_eecu_s(self) -> dict[str, float]:
         """EECU-seconds a chip may cost for all of it to fit one month of each noncommercial tier."""
@@ -152,17 +158,20 @@ def pilot(engine: EarthEngine, work: Work, count: int = PILOT_CHIPS) -> Pilot:
     puller = Puller(engine)
     sample = work.sample(count)
     before = engine.figures()
-    tried = list(threads.each(lambda item: _timed(puller, *item), sample, engine.connection.concurrency))
-    came = [one for one in tried if not isinstance(one, Exception)]
-    if not came:
-        raise next(one for one in tried if isinstance(one, Exception))
-    after = engine.figures()
-    everything = [pulled for _, pulled in came] + _means(puller, [chip for chip, _ in sample], _of(Region, work.layers))
+    with engine.profiled() as cost:
+        tried = list(threads.each(lambda item: _timed(puller, *item), sample, engine.connection.concurrency))
+        came = [one for one in tried if not isinstance(one, Exception)]
+        if not came:
+            raise next(one for one in tried if isinstance(one, Exception))
+        after = engine.figures()
+        means = _means(puller, [chip for chip, _ in sample], _of(Region, work.layers))
+    everything = [pulled for _, pulled in came] + means
     return Pilot(
         len(came), statistics.median(seconds for seconds, _ in came), after.requests - before.requests,
         engine.figures().bytes_received - before.bytes_received,
         sum(_stored_bytes(block) for one in everything for block in one.values.values()),
         tuple(sorted((name, reason) for one in everything for name, reason in one.missing.items())),
+        cost.eecu_s,
     )  # fmt: skip
 
 
@@ -202,6 +211,7 @@ def estimate(engine: EarthEngine, work: Work, tried: Pilot, folder: Path) -> Est
     return Estimate(
         work.chips, requests, seconds / 3600, tried.received_bytes * scale / 1e9, tried.stored_bytes * scale / 1e9,
         free_bytes(folder) / 1e9, tried.seconds, connection.concurrency,
+        None if tried.eecu_s is None else tried.eecu_s * scale / 3600,
     )  # fmt: skip
 
 

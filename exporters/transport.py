@@ -13,6 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from exporters import faults
+from exporters.compute import Profiler
 from exporters.limiter import Pace, Refusal
 from pipeline.errors import Throttled, Transient
 
@@ -29,13 +30,14 @@ class Unreachable(Transient):
 @dataclass(frozen=True)
 class Figures:
     """What the work has cost so far. `restricted` is Earth Engine having said that the compute quota is used up;
-    `concurrency` is how many requests may be in flight now.
+    `concurrency` is how many requests may be in flight now; `eecu_s` is an estimate (`exporters.compute`), or 0.
     """
 
     requests: int = 0
     bytes_received: int = 0
     retries: int = 0
     throttled: int = 0
+    eecu_s: float = 0.0
     restricted: bool = False
     concurrency: int = 0
 
@@ -94,11 +96,14 @@ class Transport:
     (Google's token exchange) pass as they are.
     """
 
-    def __init__(self, base_url: str, limiter: Pace, deadline_s: float, connections: int) -> None:
+    def __init__(
+        self, base_url: str, limiter: Pace, deadline_s: float, connections: int, profile_every: int = 0
+    ) -> None:
         self.base_url = base_url
         self.limiter = limiter
         self.deadline_s = deadline_s
         self.meter = Meter()
+        self.profiler = Profiler(profile_every)
         self._session = requests.Session()
         # The default pool of ten connections would open and close one per request beyond it.
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
@@ -119,9 +124,10 @@ class Transport:
             return self._exchange(uri, method, body, headers)
         with self.limiter.slot() as started_s:
             self.meter.add(requests=1)
-            response, content = self._exchange(uri, method, body, headers)
+            response, content = self._exchange(uri, method, body, self.profiler.headers(uri, headers))
             self.meter.add(received=len(content))
             self._look_at(response, content, started_s)
+            self.profiler.answered(uri, response)
         return response, content
 
     def _exchange(self, uri: str, method: str, body: Any, headers: Any) -> tuple[httplib2.Response, bytes]:

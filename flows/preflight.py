@@ -13,7 +13,7 @@ from pipeline.store import Store
 
 LONG_CHIPS = 1000  # from here on an export checks itself before it begins
 _UNKNOWN = (
-    "EECU-hours       unknown: replies do not tell them. They show in Cloud Monitoring a while after the pilot; "
+    "EECU-hours       unknown: no profile could be read. They show in Cloud Monitoring a while after the pilot; "
     "to fit one month, a chip may cost"
 )
 
@@ -26,9 +26,10 @@ def before(engine: EarthEngine, work: Work, folder: Path, store: Store, progress
     tried = preflight.pilot(engine, work)
     estimate = preflight.estimate(engine, work, tried, store.folder or folder)
     preflight.refuse_full_disk(estimate, work, folder, store)
+    cost = "" if estimate.eecu_h is None else f"{estimate.eecu_h:,.3g} EECU-hours, "
     progress.say(
         f"{estimate.chips:,} chips to pull: about {estimate.requests:,} requests, {duration(estimate.hours)} at "
-        f"{estimate.concurrency} at once, {estimate.stored_gb:.1f} GB in {store.url}."
+        f"{estimate.concurrency} at once, {cost}{estimate.stored_gb:.1f} GB in {store.url}."
     )
 
 
@@ -55,16 +56,27 @@ def _checked(engine: EarthEngine, assets: list[str], tried: Pilot) -> list[str]:
 
 
 def _costs(estimate: Estimate, store: Store) -> list[str]:
-    affordable = ", ".join(f"{seconds:.2g} EECU-s ({tier})" for tier, seconds in estimate.affordable_eecu_s().items())
     return [
         f"chips to pull    {estimate.chips:,}",
         f"requests         {estimate.requests:,} ({estimate.requests / estimate.chips:.3f} a chip)",
         f"time             {duration(estimate.hours)} at {estimate.concurrency} requests at once",
         f"to receive       {_size(estimate.received_gb)}",
         _room(estimate, store),
-        f"{_UNKNOWN} {affordable}.",
+        _compute(estimate),
         "Nothing was written.",
     ]
+
+
+def _compute(estimate: Estimate) -> str:
+    """EECU-hours beside what a month of each tier has."""
+    if estimate.eecu_h is None:
+        affordable = estimate.affordable_eecu_s().items()
+        return f"{_UNKNOWN} {', '.join(f'{seconds:.2g} EECU-s ({tier})' for tier, seconds in affordable)}."
+    shares = ", ".join(
+        f"{share:.1%} of a month of {tier} ({preflight.TIERS[tier]:,})" for tier, share in estimate.months().items()
+    )
+    a_chip = estimate.eecu_h * 3600 / estimate.chips
+    return f"EECU-hours       {estimate.eecu_h:,.3g}, {a_chip:.2g} EECU-s a chip by the pilot's profiles: {shares}"
 
 
 def _room(estimate: Estimate, store: Store) -> str:

@@ -40,13 +40,17 @@ class CorpusSettings(Section):
 
 
 class SourceSettings(Section):
-    """Which Earth Engine. `project = "sandbox"` starts the built-in local one; `url` uses one that runs already."""
+    """Which Earth Engine. `project = "sandbox"` starts the built-in local one; `url` uses one that runs already.
+
+    `eecu_hours` is what the corpus may cost in a calendar month, as estimated from profiles of some requests.
+    """
 
     project: str = SANDBOX_PROJECT
     url: str | None = None
     concurrency: int = Field(20, ge=1, le=1000)
     requests_per_s: float = Field(90.0, gt=0)
     deadline_s: float = Field(300.0, gt=0)
+    eecu_hours: float | None = Field(None, gt=0)
     attempts: int = Field(7, ge=1)
     patience_s: float = Field(900.0, ge=0)
     sandbox_seed: int = 0

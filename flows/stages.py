@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from exporters import anchoring, catalog
+from exporters import anchoring, catalog, compute
 from exporters.anchoring import Anchored, AnchorRules
 from exporters.client import Connection, EarthEngine, connect
+from exporters.compute import USAGE, Usage
 from exporters.export import Pull, ShardReport, each_shard, puller
 from exporters.report import write_report
 from exporters.retry import Patience
@@ -79,6 +80,7 @@ def _connection(settings: Settings, url: str | None) -> Connection:
         concurrency=source.concurrency,
         requests_per_s=source.requests_per_s,
         deadline_s=source.deadline_s,
+        profile_every=compute.EVERY,
         patience=Patience(transient_attempts=source.attempts, throttled_s=source.patience_s),
     )
 
@@ -143,7 +145,8 @@ def anchor(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
     counts = read_allocation(folder / ALLOCATION).counts
     corpus, own_zone = settings.corpus, settings.sampling.strategy == sampling_plan.TILES
     rules = AnchorRules(**settings.anchor.model_dump(), size_px=corpus.size_px, seed=corpus.seed, own_zone=own_zone)
-    anchored = anchoring.anchor(engine, locations, counts, rules, folder / ANCHORS, progress)
+    with engine.counting(_usage(settings)):
+        anchored = anchoring.anchor(engine, locations, counts, rules, folder / ANCHORS, progress)
     _write_rejected(folder, anchored)
     manifest = Manifest.freeze(_with_splits(settings, anchored.chips), settings.corpus.seed)
     manifest.write(folder / MANIFEST)
@@ -216,18 +219,24 @@ def export(settings: Settings, engine: EarthEngine, progress: Progress, run: Run
     bound = catalog.bound(layers(settings), corpus.manifest)
     wanted = {modality.name: modality for modality in bound}
     missing = corpus.missing(wanted)
-    preflight.before(engine, _work(corpus.manifest, missing, wanted), settings.folder, corpus.store, progress)
     if missing:
-        with _pulling(settings, engine, corpus, bound, progress) as (pull, shards_at_once):
-            called = partial(_called, run, pull)
-            for _ in each_shard(corpus, list(wanted), called, progress, shards_at_once):
-                pass  # the ledger remembers
+        with engine.counting(_usage(settings)):
+            preflight.before(engine, _work(corpus.manifest, missing, wanted), settings.folder, corpus.store, progress)
+            with _pulling(settings, engine, corpus, bound, progress) as (pull, shards_at_once):
+                called = partial(_called, engine, run, pull)
+                for _ in each_shard(corpus, list(wanted), called, progress, shards_at_once):
+                    pass  # the ledger remembers
     if not corpus.missing():
         shutil.rmtree(settings.folder / SPOOL, ignore_errors=True)
     return f"All pixels are in {corpus.store.url}. Next: {program()} finalize {settings.folder}"
 
 
-def _called(run: Run, pull: Pull, shard: Shard, names: Sequence[str]) -> ShardReport:
+def _usage(settings: Settings) -> Usage:
+    return Usage(settings.folder / USAGE, settings.source.eecu_hours)
+
+
+def _called(engine: EarthEngine, run: Run, pull: Pull, shard: Shard, names: Sequence[str]) -> ShardReport:
+    engine.refuse_overspending()  # on a cluster, where whoever pulls does not know
     return run(f"export shard {shard.index}", partial(pull, shard, names))
 
 

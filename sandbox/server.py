@@ -12,9 +12,11 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from sandbox import profiles
 from sandbox.counters import Counters
 from sandbox.errors import EarthEngineError
 from sandbox.faults import Fault, Faults, apply_before, fault_from
@@ -25,6 +27,7 @@ from sandbox.ready import ReadyPool
 from sandbox.stored import Catalog
 
 _UNMETERED = ("discovery", "algorithms")
+_COMPUTING = ("value:compute", "image:computePixels", "table:computeFeatures", "thumbnails:getPixels")
 _RESTRICTED = {"x-earth-engine-quota-status": "parallelism_restricted=true"}
 _GZIP_FROM_BYTES = 100_000
 
@@ -115,10 +118,18 @@ class _Handler(BaseHTTPRequestHandler):
             service.counters.fault(fault.kind)
         try:
             reply = self._answer(method, raw, endpoint, fault)
+            reply = self._with_profile(reply, raw, endpoint)
             service.counters.answered(endpoint, reply.status, len(raw), len(reply.body))
         finally:
             service.counters.leave()
         self._send_with(reply, fault)
+
+    def _with_profile(self, reply: Reply, raw: bytes, endpoint: str) -> Reply:
+        """Name the profile of a computation whose sender asked for one."""
+        if reply.status != 200 or endpoint not in _COMPUTING or not self.headers.get(profiles.ASKED):
+            return reply
+        name = profiles.profiled(raw, len(reply.body))
+        return replace(reply, headers={**reply.headers, profiles.ANSWERED: name})
 
     def _answer(self, method: str, raw: bytes, endpoint: str, fault: Fault | None) -> Reply:
         project = project_of(self.path)

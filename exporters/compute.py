@@ -1,0 +1,221 @@
+"""What requests cost in EECU-seconds, estimated from the profiles of some of them; and what a month may cost.
+
+Replies do not tell their cost. A request that carries a header of the client's own profiler is answered with the name
+of a profile, and `Profile.getProfiles` gives that as a table whose first column is EECU-seconds (`ee.profilePrinting`
+prints it; what other clients have shown of it is in docs/export.md). So some requests of each kind are profiled, and
+their mean stands for all of that kind. Cloud Monitoring alone has the truth.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pipeline import durable
+from pipeline.errors import Fatal
+
+ASK_HEADER = "X-Earth-Engine-Computation-Profiling"
+PROFILE_HEADER = "x-earth-engine-computation-profile"
+USAGE = "usage.json"
+_KINDS = re.compile(r"/(value:compute|image:computePixels|table:computeFeatures)$")
+EVERY = 50  # requests of a kind, of which the first is profiled
+PROFILES_AT_ONCE = 8  # profiles read by one request: so 0.25 % more requests
+_SAVE_EVERY_S = 10.0
+_CELL = re.compile(r"^\s*(\d+(?:\.\d+)?|-)\s")
+
+
+def kind_of(uri: str) -> str | None:
+    """Which kind of computation an address asks for; None for what computes nothing."""
+    found = _KINDS.search(urlsplit(uri).path)
+    return found[1] if found else None
+
+
+def eecu_s_of(table: str) -> float:
+    """The sum of the first column of a profile, as text; "-" is nothing. Raises ValueError for another text."""
+    head, _, rows = table.partition("\n")
+    if "EECU" not in head.split(" Description")[0]:
+        raise ValueError(f"no table of EECU-seconds: {head[:80]!r}")
+    cells = [found[1] for row in rows.splitlines() if (found := _CELL.match(row))]
+    return sum(float(cell) for cell in cells if cell != "-")
+
+
+@dataclass
+class _Kind:
+    """Requests of one kind: all, and of the profiled ones those whose cost is known, and that cost."""
+
+    requests: int = 0
+    waiting: list[str] = field(default_factory=list)
+    measured: int = 0
+    eecu_s: float = 0.0
+
+    @property
+    def estimate_s(self) -> float:
+        return self.requests * self.eecu_s / self.measured if self.measured else 0.0
+
+
+class Profiler:
+    """Chooses requests to profile, one of `every` (0: none), and scales up what they cost. Safe for many threads."""
+
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self._aside = threading.local()
+        self._kinds: dict[str, _Kind] = {}
+        self._lock = threading.Lock()
+        self._refused: str | None = None
+
+    @property
+    def eecu_s(self) -> float:
+        """The estimate for all requests so far; kinds without a profile that was read count nothing."""
+        with self._lock:
+            return sum(kind.estimate_s for kind in self._kinds.values())
+
+    @property
+    def read_s(self) -> float | None:
+        """EECU-seconds of the profiles that were read, not scaled up; None while there is none."""
+        with self._lock:
+            known = [kind.eecu_s for kind in self._kinds.values() if kind.measured]
+        return sum(known) if known else None
+
+    @property
+    def refused(self) -> str | None:
+        """Why no profile is asked for any more."""
+        return self._refused
+
+    def headers(self, uri: str, headers: Mapping[str, str] | None) -> dict[str, str]:
+        """The headers to send: with the question for a profile when it is this request's turn."""
+        name, sent = self._counted(uri), dict(headers or {})
+        if name is None or self._refused or not self._every:
+            return sent
+        with self._lock:
+            turn = self._kinds.setdefault(name, _Kind()).requests % self._every == 0
+        return {**sent, ASK_HEADER: "1"} if turn else sent
+
+    def answered(self, uri: str, headers: Mapping[str, str]) -> None:
+        """A reply came; the name of its profile waits to be read."""
+        name = self._counted(uri)
+        if name is None:
+            return
+        with self._lock:
+            kind = self._kinds.setdefault(name, _Kind())
+            kind.requests += 1
+            if PROFILE_HEADER in headers:
+                kind.waiting.append(headers[PROFILE_HEADER])
+
+    def _counted(self, uri: str) -> str | None:
+        return None if getattr(self._aside, "yes", False) else kind_of(uri)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What this thread asks for meanwhile is none of the work whose cost is estimated: it reads profiles."""
+        self._aside.yes = True
+        try:
+            yield
+        finally:
+            self._aside.yes = False
+
+    def take(self, least: int = PROFILES_AT_ONCE) -> tuple[str, list[str]] | None:
+        """A kind and its waiting profiles, once there are so many; the first of a kind does not wait for others."""
+        with self._lock:
+            for name, kind in self._kinds.items():
+                if len(kind.waiting) >= (least if kind.measured else 1):
+                    taken, kind.waiting = kind.waiting, []
+                    return name, taken
+        return None
+
+    def measured(self, name: str, profiles: int, eecu_s: float) -> None:
+        """So many requests of a kind cost so much together."""
+        with self._lock:
+            kind = self._kinds.setdefault(name, _Kind())
+            kind.measured += profiles
+            kind.eecu_s += eecu_s
+
+    def refuse(self, reason: str) -> None:
+        """Ask for no more profiles."""
+        self._refused = reason
+
+    @contextmanager
+    def of_all(self) -> Iterator[None]:
+        """Profile every request for a while."""
+        before, self._every = self._every, 1
+        try:
+            yield
+        finally:
+            self._every = before
+
+
+@dataclass
+class Cost:
+    """EECU-seconds of something of which every request was profiled; None where no profile could be read."""
+
+    eecu_s: float | None = None
+
+
+class Usage:
+    """EECU-seconds of a corpus in the present calendar month (UTC), over all of its runs; safe for many threads.
+
+    They are kept in `path`, month by month, so that a budget holds over crashes and relaunches: at most the last ten
+    seconds are not counted. Raises `Fatal` when the file is damaged.
+    """
+
+    def __init__(self, path: Path, budget_h: float | None = None) -> None:
+        self._path, self._budget_h = path, budget_h
+        self._months: dict[str, float] = durable.read_json(path) if path.exists() else {}
+        self._counted_s = 0.0
+        self._saved_s = time.monotonic()
+        self._lock = threading.Lock()
+
+    def begin(self, eecu_s: float) -> None:
+        """The connection has cost so much before anything that counts here."""
+        with self._lock:
+            self._counted_s = eecu_s
+
+    def up_to(self, eecu_s: float) -> None:
+        """The connection has cost so much until now."""
+        with self._lock:
+            month = _month()
+            self._months[month] = max(0.0, self._months.get(month, 0.0) + eecu_s - self._counted_s)
+            self._counted_s = eecu_s
+            if time.monotonic() - self._saved_s > _SAVE_EVERY_S:
+                self._save()
+
+    @property
+    def month_h(self) -> float:
+        """EECU-hours of the present month."""
+        with self._lock:
+            return self._months.get(_month(), 0.0) / 3600
+
+    def refuse_overspending(self) -> None:
+        """Raise `Fatal` once the month's budget is used up."""
+        if self._budget_h is not None and self.month_h >= self._budget_h:
+            raise Fatal(
+                f"this month's requests for {self._path.parent} have cost an estimated {self.month_h:.3g} EECU-hours, "
+                f"and source.eecu_hours allows {self._budget_h:g}; raise it, or go on next month."
+            )
+
+    def save(self) -> None:
+        """Make the count durable."""
+        with self._lock:
+            self._save()
+
+    def _save(self) -> None:
+        if any(self._months.values()):
+            durable.write_json(self._path, {month: round(eecu_s, 3) for month, eecu_s in self._months.items()})
+        self._saved_s = time.monotonic()
+
+
+def _month() -> str:
+    return f"{datetime.now(UTC):%Y-%m}"
+
+
+def months_of(path: Path) -> dict[str, float]:
+    """EECU-hours by calendar month, such as "2026-11", as the runs of a corpus have counted them."""
+    plain: Any = durable.read_json(path) if path.exists() else {}
+    return {month: eecu_s / 3600 for month, eecu_s in plain.items()}
