@@ -27,7 +27,7 @@ _CHOICES = {
 # Settings that change how a run is carried out, but, rounding apart, not what it computes: it may resume with others.
 WITHOUT_EFFECT = (
     "checkpoint_every", "checkpoints_kept", "keep_every", "read_ahead", "workers", "threads", "device", "micro_batch",
-    "compile", "processes", "log_every", "peak_tflops", "wandb",
+    "compile", "processes", "log_every", "peak_tflops", "wandb", "skip_hidden",
 )  # fmt: skip
 
 
@@ -45,6 +45,7 @@ class PretrainConfig:
 
     `batch_size` is the effective batch, over all processes and passes; a process computes `micro_batch` chips at a
     time (0: its whole share). `precision` and `compile` "auto" are bf16 and on for a GPU, float32 and off for a CPU.
+    `skip_hidden` leaves out what the encoder would compute of hidden patches; the losses are the same without.
     `unfinished` allows training on the shards that are done; the run keeps to those it began with. Losses leave the
     device every `log_every` steps. The newest `checkpoints_kept` checkpoints stay, and those of every `keep_every`-th
     step (0: none). `processes` is how many to start on this machine. `peak_tflops` is what the device can do, for the
@@ -83,6 +84,7 @@ class PretrainConfig:
     micro_batch: int = 0
     precision: str = "auto"
     compile: str = "auto"
+    skip_hidden: bool = True
     unfinished: bool = False
     log_every: int = 10
     keep_every: int = 0

@@ -16,6 +16,7 @@ from training.encoder import Block, ChannelNorm, Encoder, initialise
 from training.image import image_of
 from training.layer import Layer
 from training.size import SIZES
+from training.visible import encode_visible
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class MPMAE(nn.Module):
     def __init__(self, inputs: Sequence[Layer], targets: Sequence[Layer], config: PretrainConfig) -> None:
         super().__init__()
         self.inputs, self.targets, self.patch_px = tuple(inputs), tuple(targets), config.patch_px
+        self._visible_patches = config.visible_patches if config.skip_hidden else 0
         width, channels = config.decoder_width, sum(layer.channels for layer in inputs)
         self.encoder = Encoder(channels, SIZES[config.encoder], config.patch_px, config.stem, config.response)
         self.proj = nn.Conv2d(self.encoder.width, width, 1)
@@ -69,7 +71,7 @@ class MPMAE(nn.Module):
 
     def forward(self, batch: Batch) -> list[Tensor]:
         """A prediction per target: (batch, channels, y, x), or (batch, channels) at image level."""
-        features = self.proj(self.encoder(self.image(batch), batch.visible))
+        features = self.proj(self._encoded(self.image(batch), batch.visible))
         patches = torch.where(batch.visible[:, None], features, self.mask_token.to(features.dtype))
         decoded = [decoder(patches) for decoder in self.decoders]
         if len(decoded) == 1:
@@ -77,6 +79,12 @@ class MPMAE(nn.Module):
         pairs = zip(self.targets, decoded, strict=True)
         ready = [maps if layer.pixel else self.image_norm(maps).mean(dim=(2, 3)) for layer, maps in pairs]
         return [head(maps) for head, maps in zip(self.heads, ready, strict=True)]
+
+    def _encoded(self, image: Tensor, visible: Tensor) -> Tensor:
+        if self._visible_patches:
+            return encode_visible(self.encoder, image, visible, self._visible_patches)
+        features: Tensor = self.encoder(image, visible)
+        return features
 
     def image(self, batch: Batch) -> Tensor:
         """The encoder's input (batch, channels, y, x): numbers as they are, classes one-hot, nodata as zeros."""

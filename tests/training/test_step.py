@@ -135,7 +135,7 @@ def test_a_step_does_not_wait_for_the_device(corpus: Corpus) -> None:
 
 def test_flops_are_those_of_convolutions_and_products(corpus: Corpus) -> None:
     """Held to a count by hand of every layer's multiply-adds, from the shapes that pass through it."""
-    plan, step = make_step(corpus, decoder="per-task")
+    plan, step = make_step(corpus, decoder="per-task", skip_hidden=False)
     batch, counted = plan.feed.batch(0), 0
 
     def count(layer: torch.nn.Module, _inputs: Any, output: torch.Tensor) -> None:
@@ -149,6 +149,7 @@ def test_flops_are_those_of_convolutions_and_products(corpus: Corpus) -> None:
     for hook in hooks:
         hook.remove()
     assert flops_per_chip(step.model, batch) == pytest.approx(3 * counted / BATCH)
+    assert flops_per_chip(make_step(corpus, decoder="per-task")[1].model, batch) < 3 * counted / BATCH
 
 
 @pytest.mark.slow

@@ -1,0 +1,104 @@
+"""The encoder over visible patches alone: what a mask hides is not computed, but for the depthwise convolutions.
+
+Those look three sites beyond a patch in every direction: with that rim, the visible two fifths of the finest maps are
+more sites than the whole map, so they stay dense. All else, nine tenths of the arithmetic, works site by site or inside
+a patch, and is done for visible sites only. The results are those of `Encoder.forward` with a mask, rounding apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.architecture import STAGES
+from training.encoder import Block, Encoder
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Which patches are looked at: `keep` of every image; `places` (batch, keep) count along rows of `side`."""
+
+    places: Tensor
+    side: int
+
+    @classmethod
+    def of(cls, visible: Tensor, keep: int) -> Patches:
+        """Of a mask (batch, y, x) that is True at exactly `keep` patches of every image; never waits for the device."""
+        order = visible.flatten(1).to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+        return cls(order[:, :keep], visible.shape[-1])
+
+    def sites(self, edge: int, rim: int = 0) -> Tensor:
+        """Rows of the visible sites in maps flattened to (batch * y * x, channels), patch after patch.
+
+        Patches have `edge` sites along an edge; `rim` more sites are taken around each, from maps enlarged by as many.
+        """
+        batch, width = len(self.places), self.side * edge + 2 * rim
+        top, left = self.places // self.side * edge, self.places % self.side * edge
+        inside = torch.arange(edge + 2 * rim, device=self.places.device)
+        y, x = top[..., None, None] + inside[:, None], left[..., None, None] + inside
+        image = torch.arange(batch, device=self.places.device)[:, None, None, None]
+        return ((image * width + y) * width + x).flatten()
+
+
+def encode_visible(encoder: Encoder, image: Tensor, visible: Tensor, keep: int) -> Tensor:
+    """Features (batch, width, y, x), one site per patch, zeros where hidden, of `image` (batch, channels, y, x).
+
+    `visible` (batch, y, x) is True at exactly `keep` patches of every image; images are square.
+    """
+    patches = Patches.of(visible, keep)
+    tiles = _stem(encoder, image.masked_fill(~_pixels(visible, encoder.patch_px), 0), patches)
+    for stage in range(STAGES):
+        tiles = encoder.downsample_layers[stage - 1](tiles) if stage else tiles
+        tiles = _stage(cast(nn.ModuleList, encoder.stages[stage]), tiles, patches)
+    found = _scattered(tiles.flatten(1), patches.sites(1), patches, edge=1)
+    return found.view(len(image), patches.side, patches.side, -1).permute(0, 3, 1, 2)
+
+
+def _pixels(visible: Tensor, patch_px: int) -> Tensor:
+    return visible[:, None].repeat_interleave(patch_px, dim=2).repeat_interleave(patch_px, dim=3)
+
+
+def _stem(encoder: Encoder, image: Tensor, patches: Patches) -> Tensor:
+    """First maps (patches, channels, y, x) of the visible patches."""
+    if encoder.architecture.stem == "original":
+        return cast(Tensor, encoder.stem_orig(_tiles(image, patches, encoder.patch_px)))
+    first, norm, activation = encoder.initial_conv
+    conv = cast(nn.Conv2d, first)
+    rim = _tiles(functional.pad(image, (1, 1, 1, 1)), patches, encoder.patch_px, rim=1)
+    return cast(Tensor, encoder.stem(activation(norm(functional.conv2d(rim, conv.weight, conv.bias)))))
+
+
+def _tiles(maps: Tensor, patches: Patches, edge: int, rim: int = 0) -> Tensor:
+    """The visible patches of dense maps (batch, channels, y, x), as (patches, channels, edge + 2 rim, edge + 2 rim)."""
+    rows = maps.permute(0, 2, 3, 1).flatten(0, 2)[patches.sites(edge, rim)]
+    return rows.view(-1, edge + 2 * rim, edge + 2 * rim, maps.shape[1]).permute(0, 3, 1, 2)
+
+
+def _stage(blocks: nn.ModuleList, tiles: Tensor, patches: Patches) -> Tensor:
+    """The blocks of one stage on tiles (patches, channels, edge, edge)."""
+    edge = tiles.shape[-1]
+    sites = patches.sites(edge)
+    rows = tiles.permute(0, 2, 3, 1).flatten(0, 2)
+    for block in blocks:
+        rows = _block(cast(Block, block), rows, sites, patches, edge)
+    return rows.view(-1, edge, edge, rows.shape[-1]).permute(0, 3, 1, 2)
+
+
+def _block(block: Block, rows: Tensor, sites: Tensor, patches: Patches, edge: int) -> Tensor:
+    """`Block.forward` on the visible sites (sites, channels); only the depthwise convolution sees whole maps."""
+    batch, side = len(patches.places), patches.side * edge
+    maps = _scattered(rows, sites, patches, edge).view(batch, side, side, -1).permute(0, 3, 1, 2)
+    inner = block.dwconv(maps).permute(0, 2, 3, 1).flatten(0, 2).index_select(0, sites)
+    inner = functional.gelu(block.pwconv1(block.norm(inner)))
+    inner = block.grn(inner.view(batch, -1, 1, inner.shape[-1]))  # As many sites in every image: its own axis.
+    return rows + block.drop_path(block.pwconv2(inner)).flatten(0, 2)
+
+
+def _scattered(rows: Tensor, sites: Tensor, patches: Patches, edge: int) -> Tensor:
+    """Rows of whole maps (batch * y * x, channels), zeros where hidden, from those of the visible sites."""
+    whole = rows.new_zeros(len(patches.places) * (patches.side * edge) ** 2, rows.shape[1])
+    return whole.index_copy(0, sites, rows)
