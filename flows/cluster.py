@@ -34,7 +34,7 @@ _CONNECT_S = 15
 _LOOK_EVERY_S = 3.0
 _DESERTED_S = 120.0  # a worker that was killed is back in seconds, on a cluster that has any
 _HERE = "127.0.0.1"
-_DEATHS = 10  # of workers, before a shard is taken for what kills them
+_DEATHS = 10  # of workers, before a shard is taken for what kills them; a scheduler of one's own has its own number
 _QUIET = {"logging.distributed": "critical", "distributed.scheduler.allowed-failures": _DEATHS}
 
 
@@ -116,7 +116,7 @@ class Crew:
                 self._refuse_desertion()
             except KilledWorker as error:
                 raise Transient(
-                    f"{_DEATHS} workers died over shard {shard.index}; see whether a shard fits their memory, "
+                    f"worker after worker died over shard {shard.index}; see whether a shard fits their memory, "
                     "and run the same command again."
                 ) from error
 
@@ -173,9 +173,12 @@ def _require(module: str, extra: str) -> None:
 def _quietly() -> Iterator[None]:
     """Without Dask's own running commentary, here and in workers that are started from here."""
     import dask
+    import distributed  # noqa: F401 - sets the levels of its loggers as it is imported
 
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "bokeh", "dask_jobqueue"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     with dask.config.set(_QUIET):
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         yield
 
 

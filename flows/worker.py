@@ -71,8 +71,10 @@ class _Workplace:
         self.counted = Counted(self.engine)
 
     def pull(self, shard: Shard, names: Sequence[str]) -> ShardReport:
+        """Finish the shard; whoever had it before may have died over it with all of it written, but not reported."""
         reports = Reports(self.limiter, self.counted, shard)
-        report = puller(self.engine, self.corpus, self.layers, self.spool, reports)(shard, names)
+        lacking = self.corpus.lacking(shard, names)
+        report = puller(self.engine, self.corpus, self.layers, self.spool, reports)(shard, lacking)
         reports.send()
         return report
 

@@ -205,6 +205,13 @@ class Corpus:
         work = {shard: tuple(name for name in wanted if shard.index not in done[name]) for shard in self.shards}
         return {shard: names for shard, names in work.items() if names}
 
+    def lacking(self, shard: Shard, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of `names` that one shard has no entry for that holds; nothing but its own entries is looked at."""
+        return tuple(name for name in names if not self._holding(self._marks_of(name, shard)))
+
+    def _marks_of(self, name: str, shard: Shard) -> list[Mark]:
+        return self.ledger.marks(name, [shard.index]) if self.ledger.path(name, shard.index).exists() else []
+
     def entries(self, name: str) -> Iterator[Entry]:
         """Ledger entries of a modality that hold for this store, by shard; one in memory at a time."""
         return (self.ledger.read(name, index) for index in sorted(self.finished(name)))

@@ -214,3 +214,12 @@ def test_a_half_made_store_is_made_anew(tmp_path: Path) -> None:
     corpus = Corpus.create(tmp_path, MODALITIES, shard_rows=8)
     fill(corpus)
     assert corpus.missing() == {}
+
+
+def test_what_one_shard_lacks_is_what_the_whole_list_says_of_it(corpus: Corpus) -> None:
+    fill(corpus, (COVER.name,))
+    shutil.rmtree(corpus.object_path(COVER.name, corpus.shards[1]).parent.parent)
+    names = [modality.name for modality in MODALITIES]
+    missing = Corpus.open(corpus.folder).missing(names)
+    assert {shard: corpus.lacking(shard, names) for shard in corpus.shards} == missing
+    assert COVER.name in missing[corpus.shards[1]] and COVER.name not in missing[corpus.shards[0]]
