@@ -22,8 +22,9 @@ from training.encoder import Encoder
 Features = NDArray[np.float32]
 
 # From hardly any freedom to hardly any restraint; features have a standard deviation of 1.
-_STRENGTHS = tuple(10.0**power for power in range(-4, 3))  # of scikit-learn's C: one over the penalty
+_STRENGTHS = tuple(10.0**power for power in range(-4, 2))  # of scikit-learn's C: one over the penalty
 _PENALTIES = tuple(10.0**power for power in range(-2, 6))
+_MOST_ITERATIONS = 300
 _FOLDS = 5
 _RESAMPLES = 2000
 _PERCENTILES = (2.5, 97.5)
@@ -136,7 +137,7 @@ def _score(losses: NDArray[np.float64], scales: NDArray[np.float64]) -> float:
 def _probe_classes(
     train_x: Features, train_y: NDArray[Any], test_x: Features, test_y: NDArray[Any], seed: int
 ) -> Probe:
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=_MOST_ITERATIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Rare classes and strong penalties are expected; scores tell.
         search = GridSearchCV(model, {"logisticregression__C": _STRENGTHS}, cv=_folds(train_y, seed))
