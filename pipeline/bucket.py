@@ -90,7 +90,7 @@ class BucketStore(Store):
                 self._client, key, content, chunk_size=_PART_BYTES, use_multipart=len(content) > ONE_REQUEST_BYTES
             )
             found = obstore.head(self._client, key)
-        if found["size"] != len(content) or found["e_tag"] != sent["e_tag"]:
+        if found["size"] != len(content) or _tag(found) != _tag(sent):
             raise Transient(f"{self.url}/{key} is not what was sent; make sure that nobody else writes there.")
 
     def delete(self, key: str) -> None:
@@ -134,6 +134,11 @@ class BucketStore(Store):
         """The root's metadata go up last, for they are what makes it a store."""
         for key in sorted(objects, key=lambda one: one == METADATA):
             self.put(key, objects[key])
+
+
+def _tag(described: Any) -> str:
+    """Services quote tags, but not all of them everywhere."""
+    return (described["e_tag"] or "").strip('"')
 
 
 def _connect(url: str, retries: dict[str, Any]) -> Any:
