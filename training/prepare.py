@@ -49,8 +49,9 @@ class _Numbers:
         chosen = groups if groups is not None else torch.zeros(1, dtype=torch.int64, device=stored.device)
         spread = (len(chosen), stored.shape[1]) + (1,) * (stored.ndim - 2)
         mean, std, has_data = (table[chosen].view(spread) for table in (self._mean, self._std, self._has_data))
-        valid = self._is_data(stored) & has_data
-        return torch.where(valid, (stored.to(torch.float32) - mean) / std, 0.0), valid
+        valid = self._is_data(stored).logical_and_(has_data)
+        values = stored.to(torch.float32, copy=True)  # In place from here: new memory costs more than the arithmetic.
+        return values.sub_(mean).div_(std).masked_fill_(~valid, 0.0), valid
 
     def _is_data(self, stored: Tensor) -> Tensor:
         if self._nodata_is_nan:

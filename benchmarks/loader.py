@@ -1,0 +1,342 @@
+"""Chips a second into training: ours, zarr-python, the published HDF5 loader, and what decoding alone would allow.
+
+    python -m benchmarks.loader [--quick] [--chips N] [--workers N] [--keep FOLDER]
+
+All read the same chips in random order, in one run: after a warm-up round, each has its turn in every round, in a
+process of its own. Ours and the limit decode with as many threads as the others have worker processes. The last line
+is one JSON object: x_hdf5_per_core (chips per core-second, ours over the published way), fraction_of_codec (chips
+per second, ours over Blosc alone on the same chunks and threads), chips_per_s (ours).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import zarr
+from numcodecs import blosc
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.published_loader import moments_of, published_loader, write_hdf5
+from benchmarks.resampled import TWELVE, resampled
+from pipeline.corpus import Corpus
+from training.batch import Batch, Raw
+from training.config import PretrainConfig
+from training.data import CPU, Feed
+from training.delivery import Delivery, Parcel
+from training.layer import groups_of, layer_of
+from training.masking import crops_yx
+from training.stream import Stream, default_workers
+
+_BATCH, _CROP_PX, _ROUNDS = 64, 112, 5
+_HDF5 = "data.h5"
+_NO_CHUNK = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What some chips took: seconds on the clock, and of all cores together."""
+
+    chips: int
+    wall_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """The corpus to read, and by how many threads or processes."""
+
+    folder: Path
+    workers: int
+
+    def feed(self) -> Feed:
+        """Our loader, of all modalities."""
+        corpus = Corpus.open(self.folder)
+        config = PretrainConfig(inputs=TWELVE[:1], batch_size=_BATCH, image_px=_CROP_PX, workers=self.workers)
+        return Feed(corpus, [layer_of(corpus, name, {}) for name in TWELVE], config)
+
+
+Read = Callable[[int], int]  # Reads about so many chips, in whole batches; returns how many.
+
+
+def published(task: Task) -> Read:
+    """The published loader's way."""
+    path, count = task.folder / _HDF5, len(Corpus.open(task.folder).manifest)
+    moments = moments_of(path)
+
+    def read(chips: int) -> int:
+        rows = np.random.default_rng(chips).permutation(count)[:chips]
+        return sum(len(ids) for ids, _ in published_loader(path, moments, rows, _BATCH, task.workers))
+
+    return read
+
+
+class ZarrSamples(Dataset[dict[str, NDArray[Any]]]):
+    """What one would write first: every modality of a row through zarr-python, then NumPy."""
+
+    def __init__(self, corpus: Corpus, rows: NDArray[np.int64]) -> None:
+        self._corpus, self._rows = corpus, rows
+        self._layers = [layer_of(corpus, name, {}) for name in TWELVE]
+        self._groups = {layer.name: groups_of(corpus, layer) for layer in self._layers}
+        self._corners = crops_yx(0, 0, rows, corpus.manifest.size_px, _CROP_PX)
+        self._arrays: dict[str, zarr.Array[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, place: int) -> dict[str, NDArray[Any]]:
+        row, (y, x) = int(self._rows[place]), self._corners[place]
+        sample = {}
+        for layer in self._layers:
+            stored = np.asarray(self._array(layer.name)[row : row + 1])
+            if layer.pixel:
+                stored = stored[:, :, y : y + _CROP_PX, x : x + _CROP_PX]
+            sample[layer.name] = layer.values(stored, self._groups[layer.name][row : row + 1])[0][0]
+        return sample
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        if name not in self._arrays:
+            self._arrays[name] = zarr.open_array(self._corpus.store.zarr(read_only=True), path=name, mode="r")
+        return self._arrays[name]
+
+
+def through_zarr(task: Task) -> Read:
+    """The same store through zarr-python."""
+    corpus = Corpus.open(task.folder)
+
+    def read(chips: int) -> int:
+        rows = np.random.default_rng(chips).permutation(len(corpus.manifest))[:chips]
+        loader = DataLoader(
+            ZarrSamples(corpus, rows), batch_size=_BATCH, num_workers=task.workers, drop_last=True,
+            multiprocessing_context="fork",
+        )  # fmt: skip
+        return sum(len(batch[TWELVE[0]]) for batch in loader)
+
+    return read
+
+
+class HandOver(Delivery):
+    """Where a GPU would fetch the raw batch: it is handed over as it is, and nothing is prepared."""
+
+    def send(self, raw: Raw) -> Parcel:
+        """The raw batch in the place of a prepared one."""
+        return Parcel(Batch(dict(raw.stored), {}, raw.visible, raw.rows))
+
+
+def ours(task: Task) -> Read:
+    """Our loader, up to the raw batches that a GPU fetches."""
+    feed = task.feed()
+    return lambda chips: _exhausted(feed.stream(0, chips // _BATCH, HandOver([], CPU)))
+
+
+def ours_prepared(task: Task) -> Read:
+    """Our loader, with the batches prepared by the CPU as well."""
+    feed = task.feed()
+    return lambda chips: _exhausted(feed.batches(0, chips // _BATCH))
+
+
+def _exhausted(batches: Stream) -> int:
+    with closing(batches):
+        return sum(len(batch.rows) for batch in batches)
+
+
+def decoding_alone(task: Task) -> Read:
+    """The limit: Blosc on the same chunks in the same order, each thread into arrays that stay in its cache."""
+    feed, chunks = task.feed(), Chunks(Corpus.open(task.folder))
+
+    def read(chips: int) -> int:
+        steps = range(chips // _BATCH)
+        epochs = [feed.order(epoch) for epoch in range(steps.stop // feed.steps_per_epoch + 1)]
+        rows = np.concatenate([order[: feed.steps_per_epoch * _BATCH] for order in epochs])[: len(steps) * _BATCH]
+        with ThreadPoolExecutor(task.workers) as pool:
+            list(pool.map(chunks.decode, np.split(rows, len(rows) // 8)))
+        return len(rows)
+
+    return read
+
+
+class Chunks:
+    """All compressed chunks of the pixels, in memory."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._rows = corpus.shard_rows
+        self._shapes = {
+            name: (modality.shape(corpus.manifest.size_px), modality.dtype)
+            for name, modality in corpus.modalities.items() if modality.extent == "pixel"
+        }  # fmt: skip
+        self._files = {
+            (name, shard.index): corpus.object_path(name, shard).read_bytes()
+            for name in self._shapes for shard in corpus.shards
+        }  # fmt: skip
+        self._threads = threading.local()
+
+    def decode(self, rows: NDArray[np.int64]) -> None:
+        """Decode all modalities of some rows, and throw away what comes out."""
+        for name, (shape, dtype) in self._shapes.items():
+            into = self._threads.__dict__.setdefault(name, np.empty(shape, dtype))
+            for row in rows.tolist():
+                index, place = divmod(row, self._rows)
+                content = memoryview(self._files[name, index])
+                pair = len(content) - 4 - 16 * (self._rows - place)  # The index ends the file, then four bytes.
+                offset, length = struct.unpack_from("<QQ", content, pair)
+                if length != _NO_CHUNK:
+                    blosc.decompress(content[offset : offset + length], into)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A way to read, and the share of the wanted chips that it reads in a round, so that rounds are short."""
+
+    prepare: Callable[[Task], Read]
+    share: float
+
+
+CONTENDERS = {
+    "published HDF5 loader": Contender(published, 0.25),
+    "zarr-python": Contender(through_zarr, 0.25),
+    "ours, prepared on the CPU": Contender(ours_prepared, 2),
+    "ours": Contender(ours, 4),
+    "decoding alone": Contender(decoding_alone, 4),
+}
+
+
+def _serve(pipe: Pipe, contender: Contender, task: Task) -> None:
+    """A contender's process: reads as many chips as it is told, and answers what they took."""
+    torch.set_num_threads(1)
+    read = contender.prepare(task)
+    pipe.send("ready")
+    while chips := pipe.recv():
+        began, used = time.perf_counter(), _cpu_s()
+        count = read(chips)
+        pipe.send(Spent(count, time.perf_counter() - began, _cpu_s() - used))
+
+
+def _cpu_s() -> float:
+    """Of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+@contextmanager
+def contender_process(contender: Contender, task: Task) -> Iterator[Pipe]:
+    """Its end of the pipe, once it is ready; the process ends with the block."""
+    context = multiprocessing.get_context("spawn")
+    ours_end, its_end = context.Pipe()
+    process = context.Process(target=_serve, args=(its_end, contender, task))
+    process.start()
+    try:
+        assert ours_end.recv() == "ready"
+        yield ours_end
+        ours_end.send(0)
+        process.join(timeout=30)
+    finally:
+        process.terminate()
+
+
+def measure(task: Task, chips: int, rounds: int) -> dict[str, list[Spent]]:
+    """What each contender took in each round; they take turns, and the first round does not count."""
+    found: dict[str, list[Spent]] = {name: [] for name in CONTENDERS}
+    with ExitStack() as stack:
+        pipes = {name: stack.enter_context(contender_process(one, task)) for name, one in CONTENDERS.items()}
+        for round_ in range(rounds + 1):
+            for name, pipe in pipes.items():
+                pipe.send(max(_BATCH, int(chips * CONTENDERS[name].share)))
+                spent = pipe.recv()
+                if round_:
+                    found[name].append(spent)
+    return found
+
+
+def per_s(spent: list[Spent]) -> float:
+    """Chips a second, the median of the rounds."""
+    return statistics.median(one.chips / one.wall_s for one in spent)
+
+
+def per_core_s(spent: list[Spent]) -> float:
+    """Chips a second of one core, the median of the rounds."""
+    return statistics.median(one.chips / one.cpu_s for one in spent)
+
+
+def result(found: dict[str, list[Spent]]) -> dict[str, float]:
+    """The figures that the goals are about."""
+    return {
+        "x_hdf5_per_core": round(per_core_s(found["ours"]) / per_core_s(found["published HDF5 loader"]), 2),
+        "x_hdf5_per_core_prepared": round(
+            per_core_s(found["ours, prepared on the CPU"]) / per_core_s(found["published HDF5 loader"]), 2
+        ),
+        "fraction_of_codec": round(statistics.median(
+            (mine.chips / mine.wall_s) / (limit.chips / limit.wall_s)
+            for mine, limit in zip(found["ours"], found["decoding alone"], strict=True)
+        ), 3),
+        "fraction_of_codec_per_core": round(per_core_s(found["ours"]) / per_core_s(found["decoding alone"]), 3),
+        "chips_per_s": round(per_s(found["ours"]), 1),
+    }  # fmt: skip
+
+
+def show(found: dict[str, list[Spent]], kb_zarr: float, kb_hdf5: float, workers: int) -> None:
+    """The table."""
+    print(f"{workers} workers; a chip takes {kb_zarr:.0f} kB in the store, {kb_hdf5:.0f} kB in HDF5 (published: 490)")
+    print("| | chips a second | CPU ms a chip | chips per core-second |\n|---|---|---|---|")
+    for name, spent in found.items():
+        print(f"| {name} | {per_s(spent):.0f} | {1e3 / per_core_s(spent):.2f} | {per_core_s(spent):.0f} |")
+
+
+@contextmanager
+def folder_for(keep: Path | None) -> Iterator[Path]:
+    """The folder to keep, or one that goes with the block."""
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary)
+
+
+def made(folder: Path, chips: int) -> tuple[float, float]:
+    """Make the corpus and the HDF5 file unless they are there; the kB that a chip takes in each."""
+    if not (folder / _HDF5).exists():
+        write_hdf5(resampled(folder, chips), folder / f"{_HDF5}.partial", TWELVE)
+        (folder / f"{_HDF5}.partial").rename(folder / _HDF5)
+    corpus = Corpus.open(folder)
+    objects = [corpus.object_path(name, shard) for name in TWELVE for shard in corpus.shards]
+    stored = sum(path.stat().st_size for path in objects if path.exists())
+    count = 1e3 * len(corpus.manifest)
+    return stored / count, (folder / _HDF5).stat().st_size / count
+
+
+def main() -> None:
+    """Make the data, measure, print the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a fifth of the chips, one round")
+    parser.add_argument("--chips", type=int, default=1280, help="how many there are")
+    parser.add_argument("--workers", type=int, default=0, help="threads or processes of each; 0: one per core")
+    parser.add_argument("--keep", type=Path, help="make the data here, or use what is here, and leave it")
+    arguments = parser.parse_args()
+    chips, rounds = (256, 1) if arguments.quick else (arguments.chips, _ROUNDS)
+    workers = arguments.workers or default_workers()
+    with folder_for(arguments.keep) as folder:
+        kb_zarr, kb_hdf5 = made(folder, chips)
+        found = measure(Task(folder, workers), chips, rounds)
+    show(found, kb_zarr, kb_hdf5, workers)
+    print(json.dumps(result(found)))
+
+
+if __name__ == "__main__":
+    main()
