@@ -51,13 +51,14 @@ def _changed(recipe: Recipe, plain: Mapping[str, Any]) -> Recipe:
     for name, value in plain.items():
         if name not in known:
             raise unknown_name("setting", f"finetune.{name}", [f"finetune.{one}" for one in known])
-        if isinstance(value, bool) or not isinstance(value, (int, float) if known[name] == 0 else type(known[name])):
+        wanted = (int, float) if isinstance(known[name], float) else type(known[name])
+        if isinstance(value, bool) or not isinstance(value, wanted):
             raise Fatal(f"finetune.{name} must be like {known[name]!r}, not {value!r}.")
     return replace(recipe, **plain)
 
 
 def finetune(settings: Settings, progress: Progress) -> str:
-    """Adapt an encoder to the train rows, score it on the val rows, keep it in `finetuned/<label>.safetensors`."""
+    """Adapt an encoder to train rows, score it on val rows, keep it in `finetuned/<label>-<per>.safetensors`."""
     if find_spec("torch") is None:
         raise Fatal("fine-tuning needs PyTorch; install it with: pip install 'geocorpus[train]'.")
     from training.finetune import finetune as tune
@@ -71,7 +72,7 @@ def finetune(settings: Settings, progress: Progress) -> str:
     read = chip_samples if task.per == "chip" else pixel_samples
     train, val = (read(corpus, pretrained.normalisation, task.label, split, image_px) for split in ("train", "val"))
     tuned = tune(pretrained, train, recipe, progress)
-    path = settings.folder / FINETUNED / f"{task.label}.safetensors"
+    path = settings.folder / FINETUNED / f"{task.label}-{task.per}.safetensors"
     tuned.save(path)
     scores = tuned.score(val)
     return (

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from exporters.modalities.sentinel2 import sentinel2
 from pipeline.errors import Fatal
 from tests.training.published_sparse import make_checkpoint, make_state, run
 from training.published import encoder_of, inputs_of, read_published, to_dense
@@ -119,3 +120,13 @@ def test_never_runs_what_a_file_holds(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(Fatal, match="read safely"):
         read_published(tmp_path / "bad.pth")
     assert not (tmp_path / "ran").exists()
+
+
+def test_they_read_a_corpus_of_ours() -> None:
+    """Whose layer of the same name has B10 and another order of the near infrared bands."""
+    (layer,) = inputs_of(12).layers_of({"sentinel2": sentinel2})
+    names = [sentinel2.band_names[band] for band in layer.bands]
+    assert names == ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8A", "B8", "B9", "B11", "B12"]
+    raw = np.full((1, 13, 4, 4), 3110, dtype=np.uint16)
+    values, valid = layer.values(raw, ["l2a"])
+    assert valid.all() and values[0, 8, 0, 0] == pytest.approx((3110 - 3110.8406) / 1988.1938, abs=1e-5)
