@@ -75,15 +75,12 @@ class EarthEngine:
     def __init__(self, connection: Connection, transport: Transport) -> None:
         self.connection = connection
         self._transport = transport
-        self._retry = Retry(connection.patience, connection.seed, noticed=self._count_retry)
+        self._retry = Retry(connection.patience, connection.seed, noticed=transport.meter.retried)
         self._at_once: dict[str, AtOnce] = {}
         self._said_restricted = False
         self._said_unprofiled = False
         self.usage: Usage | None = None
         self.breaker = Breaker(max(20, 2 * connection.concurrency))
-
-    def _count_retry(self, error: Exception) -> None:
-        self._transport.meter.add(retries=1)
 
     @property
     def limiter(self) -> Pace:
@@ -163,6 +160,8 @@ class EarthEngine:
             requests=figures.requests, retries=figures.retries, refused=figures.throttled,
             at_once=figures.concurrency, megabytes=round(figures.bytes_received / 1e6, 1),
         )  # fmt: skip
+        if figures.retries > figures.throttled:
+            progress.note(errors=_by_reason(figures))
         if figures.restricted and not self._said_restricted:
             self._said_restricted = True
             progress.say(
@@ -204,6 +203,13 @@ class EarthEngine:
 
     def _page(self, request: dict[str, Any]) -> dict[str, Any]:
         return self.call(lambda: ee.data.computeFeatures(request))
+
+
+def _by_reason(figures: Figures) -> str:
+    """What made requests fail, but for refusals of the rate, which have a figure of their own."""
+    others = figures.retries - figures.throttled - figures.timed_out - figures.unreachable
+    counts = {"timed out": figures.timed_out, "unreachable": figures.unreachable, "service": others}
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items() if count > 0)
 
 
 def grid_request(grid: Grid) -> dict[str, Any]:

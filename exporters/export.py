@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,7 +144,12 @@ def each_shard(
     work = corpus.missing(names)
     total = sum(len(shard) for shard in corpus.shards)
     progress.start("export", total, total - sum(len(shard) for shard in work))
-    yield from threads.each(lambda item: pull(*item), list(work.items()), shards_at_once)
+    errors: Counter[str] = Counter()
+    for report in threads.each(lambda item: pull(*item), list(work.items()), shards_at_once):
+        errors.update(letter.error for letter in report.failed)
+        if report.failed:
+            progress.note(given_up=", ".join(f"{count} {error}" for error, count in errors.most_common()))
+        yield report
     refuse_incomplete(corpus, names)
 
 
@@ -199,13 +205,13 @@ def _write(corpus: Corpus, blocks: _Blocks, spool: Spool) -> None:
 def _take_from_spool(corpus: Corpus, blocks: _Blocks, spool: Spool, progress: Progress) -> list[_Task]:
     """Place the chips that an earlier run finished; what the others lack is returned."""
     tasks = []
-    for row in blocks.shard.rows:
-        kept = blocks.usable(spool.get(blocks.shard, row))
+    for chip in corpus.manifest.chips(blocks.shard.start, blocks.shard.stop):
+        kept = blocks.usable(spool.get(blocks.shard, chip.row))
         lacking = tuple(layer for layer in blocks.layers if not kept.covers((layer.name,)))
         if lacking:
-            tasks.append(_Task(corpus.manifest[row], kept, lacking))
+            tasks.append(_Task(chip, kept, lacking))
         else:
-            blocks.place(row, kept)
+            blocks.place(chip.row, kept)
             progress.advance()
     return tasks
 

@@ -30,13 +30,17 @@ class Unreachable(Transient):
 @dataclass(frozen=True)
 class Figures:
     """What the work has cost so far. `restricted` is Earth Engine having said that the compute quota is used up;
-    `concurrency` is how many requests may be in flight now; `eecu_s` is an estimate (`exporters.compute`), or 0.
+    `concurrency` is how many requests may be in flight now; `eecu_s` is an estimate (`exporters.compute`), or 0. Of
+    the `retries`, some were `throttled` (429), came to no end in time or found nobody; the others were errors of the
+    service.
     """
 
     requests: int = 0
     bytes_received: int = 0
     retries: int = 0
     throttled: int = 0
+    timed_out: int = 0
+    unreachable: int = 0
     eecu_s: float = 0.0
     restricted: bool = False
     concurrency: int = 0
@@ -63,15 +67,12 @@ class Meter:
 
     def add(self, *, requests: int = 0, received: int = 0, retries: int = 0, throttled: int = 0) -> None:
         """Add to the counters."""
-        with self._lock:
-            old = self._figures
-            self._figures = replace(
-                old,
-                requests=old.requests + requests,
-                bytes_received=old.bytes_received + received,
-                retries=old.retries + retries,
-                throttled=old.throttled + throttled,
-            )
+        self.join(Figures(requests, received, retries, throttled))
+
+    def retried(self, error: Exception) -> None:
+        """Count another attempt by what made it necessary."""
+        timed_out, unreachable = isinstance(error, faults.TimedOut), isinstance(error, Unreachable)
+        self.join(Figures(retries=1, timed_out=int(timed_out), unreachable=int(unreachable)))
 
     def join(self, more: Figures) -> None:
         """Add what another process of the same run has counted."""

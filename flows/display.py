@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import TextIO
 
 from rich.console import Console
@@ -21,15 +22,21 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.table import Column
 
+from pipeline.progress import Figure, duration
+
 LINE_EVERY_S = 5.0
 
 
-def _figures(figures: dict[str, float | str]) -> str:
-    return "  ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in figures.items())
+def figures_text(figures: Mapping[str, Figure]) -> str:
+    """Figures in one line, as a person reads them."""
+    return "  ".join(_figure(name, value) for name, value in figures.items())
 
 
-def _short(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
+def _figure(name: str, value: Figure) -> str:
+    if name == "left_s":
+        return f"left {duration(float(value))}"
+    short = value if isinstance(value, str) else f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
+    return f"{name.replace('_', ' ')} {short}"
 
 
 class Bars:
@@ -48,7 +55,7 @@ class Bars:
             console=Console(stderr=True),
         )
         self._task: TaskID | None = None
-        self._seen: dict[str, float | str] = {}
+        self._seen: dict[str, Figure] = {}
 
     def __enter__(self) -> Bars:
         self._rich.start()
@@ -67,11 +74,11 @@ class Bars:
         if self._task is not None:
             self._rich.advance(self._task, count)
 
-    def note(self, **figures: float | str) -> None:
+    def note(self, **figures: Figure) -> None:
         """Show figures behind the current bar."""
         self._seen |= figures
         if self._task is not None:
-            self._rich.update(self._task, figures=_figures(self._seen))
+            self._rich.update(self._task, figures=figures_text(self._seen))
 
     def say(self, sentence: str) -> None:
         """Print above the bars."""
@@ -83,17 +90,20 @@ class Lines:
 
     def __init__(self, stream: TextIO | None = None, as_json: bool = False) -> None:
         self._stream = stream or sys.stderr
-        self._format = self._json if as_json else self._text
+        self._line = self._json if as_json else self._text
         self._said = _json_sentence if as_json else str
         self._lock = threading.Lock()
-        self._stage, self._total, self._done, self._printed = "", 0, 0, 0.0
-        self._seen: dict[str, float | str] = {}
+        self._stage, self._total, self._done, self._printed, self._last = "", 0, 0, 0.0, ""
+        self._seen: dict[str, Figure] = {}
 
     def __enter__(self) -> Lines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        return None
+        """Print what came since the last line: a run that stops early says how far it got."""
+        with self._lock:
+            if self._stage and self._line() != self._last:
+                self._print()
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
         """Begin a stage."""
@@ -108,7 +118,7 @@ class Lines:
             if time.monotonic() - self._printed > LINE_EVERY_S or self._done == self._total:
                 self._print()
 
-    def note(self, **figures: float | str) -> None:
+    def note(self, **figures: Figure) -> None:
         """Remember figures for the next line."""
         with self._lock:
             self._seen |= figures
@@ -119,11 +129,11 @@ class Lines:
             print(self._said(sentence), file=self._stream, flush=True)
 
     def _print(self) -> None:
-        self._printed = time.monotonic()
-        print(self._format(), file=self._stream, flush=True)
+        self._printed, self._last = time.monotonic(), self._line()
+        print(self._last, file=self._stream, flush=True)
 
     def _text(self) -> str:
-        return f"{self._stage}: {self._done}/{self._total}  {_figures(self._seen)}".rstrip()
+        return f"{self._stage}: {self._done}/{self._total}  {figures_text(self._seen)}".rstrip()
 
     def _json(self) -> str:
         return json.dumps({"stage": self._stage, "done": self._done, "total": self._total, **self._seen})

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from flows import finetuning, sampling_plan, stages
-from flows.display import display
+from flows.live import live
 from flows.settings import Settings
 from pipeline.lock import locked
 from pipeline.progress import Progress, Silent
@@ -23,7 +23,7 @@ def at_once(name: str, settings: Settings, as_json: bool) -> None:
     if not _speaks():
         STAGES[name](settings, Silent())
         return
-    with display(as_json) as progress:
+    with live(as_json, settings.folder) as progress:
         said = STAGES[name](settings, progress)
     say(said, settings, as_json)
 

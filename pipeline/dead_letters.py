@@ -50,6 +50,8 @@ class DeadLetters:
 
 
 def _letters(path: Path) -> list[DeadLetter]:
+    if not path.exists():
+        return []  # a run at work has finished the shard meanwhile
     try:
         return [
             DeadLetter(**(plain | {"lonlat": tuple(plain["lonlat"]), "layers": tuple(plain["layers"])}))

@@ -82,6 +82,15 @@ def locked(folder: Path) -> Iterator[None]:
                 empty.rmdir()
 
 
+def holder_of(folder: Path) -> Holder | None:
+    """Who says to be working on the corpus in `folder`; whether it still does is `Holder.may_live`'s to tell."""
+    try:
+        with (folder / LOCK).open() as stream:
+            return _holder(stream)
+    except OSError:
+        return None
+
+
 def _make(folder: Path) -> list[Path]:
     """Make the folder; returns what was not there, innermost first."""
     absent = [one for one in (folder, *folder.parents) if not one.exists()]

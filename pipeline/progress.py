@@ -1,8 +1,17 @@
-"""How long work tells whoever started it where it stands."""
+"""How long work tells whoever started it where it stands, and what follows from that: pace and time left."""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
+
+Figure = float | str
+_WINDOW_S = 120.0  # a shard's write and a server's pause are to change the pace, not to be it
+_SHORTEST_S = 1.0
 
 
 class Progress(Protocol):
@@ -14,7 +23,7 @@ class Progress(Protocol):
     def advance(self, count: int = 1) -> None:
         """`count` more units of the current stage are finished."""
 
-    def note(self, **figures: float | str) -> None:
+    def note(self, **figures: Figure) -> None:
         """Figures worth showing beside the bar, such as requests_per_chip=1.01."""
 
     def say(self, sentence: str) -> None:
@@ -30,8 +39,99 @@ class Silent:
     def advance(self, count: int = 1) -> None:
         """Ignore it."""
 
-    def note(self, **figures: float | str) -> None:
+    def note(self, **figures: Figure) -> None:
         """Ignore them."""
 
     def say(self, sentence: str) -> None:
         """Ignore it."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a stage stands: units done of all, units a second of late, seconds that are left, and its figures.
+
+    `per_s`, `left_s` and `requests_per_unit` are None while nothing has come.
+    """
+
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    per_s: float | None = None
+    left_s: float | None = None
+    requests_per_unit: float | None = None
+    figures: dict[str, Figure] = field(default_factory=dict)
+
+
+class Tracker:
+    """Progress that remembers, so that it can tell a pace and the time left. Safe for many threads."""
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._lock = threading.Lock()
+        self._stage, self._total, self._done = "", 0, 0
+        self._figures: dict[str, Figure] = {}
+        self._moments: deque[tuple[float, int]] = deque()
+        self._first_requests: tuple[float, int] | None = None
+
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        """Begin anew: another stage has another pace."""
+        with self._lock:
+            self._stage, self._total, self._done = stage, total, done
+            self._figures, self._first_requests = {}, None
+            self._moments = deque([(self._now_s(), done)])
+
+    def advance(self, count: int = 1) -> None:
+        """Count, and forget what was longer ago than the window."""
+        with self._lock:
+            now_s = self._now_s()
+            self._done += count
+            self._moments.append((now_s, self._done))
+            while len(self._moments) > 2 and self._moments[1][0] < now_s - _WINDOW_S:
+                self._moments.popleft()
+
+    def note(self, **figures: Figure) -> None:
+        """Remember figures; `requests` are counted from the first that is told in a stage."""
+        with self._lock:
+            self._figures |= figures
+            requests = figures.get("requests")
+            if self._first_requests is None and isinstance(requests, int | float):
+                self._first_requests = (requests, self._done)
+
+    def say(self, sentence: str) -> None:
+        """Nothing follows from it."""
+
+    def standing(self) -> Standing:
+        """Where the stage stands now."""
+        with self._lock:
+            per_s = self._per_s()
+            left_s = (self._total - self._done) / per_s if per_s else None
+            return Standing(
+                self._stage, self._done, self._total, per_s, left_s, self._requests_per_unit(), dict(self._figures)
+            )
+
+    def _per_s(self) -> float | None:
+        """Over the window; it falls while nothing comes."""
+        if not self._moments:
+            return None
+        began_s, before = self._moments[0]
+        seconds = self._now_s() - began_s
+        return (self._done - before) / seconds if seconds >= _SHORTEST_S and self._done > before else None
+
+    def _requests_per_unit(self) -> float | None:
+        requests = self._figures.get("requests")
+        if self._first_requests is None or not isinstance(requests, int | float):
+            return None
+        first, before = self._first_requests
+        return (requests - first) / (self._done - before) if self._done > before else None
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: "40 s", "12 min", "3 h 20 min", "4 d 6 h"."""
+    minutes, rest_s = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes >= 3 else f"{60 * minutes + rest_s} s"
