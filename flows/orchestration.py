@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from exporters.client import EarthEngine
 from flows import prefect_server, run, stages
-from flows.display import display
+from flows.artifacts import shown
 from flows.offline import api_configured
 from flows.settings import Settings, parse
 from pipeline.errors import Fatal, Transient
@@ -89,7 +89,7 @@ def _checked(settings: dict[str, Any]) -> Settings:
 def build(settings: dict[str, Any], as_json: bool = False) -> str:
     """Sample, anchor, export and finalize."""
     parsed = _checked(settings)
-    with display(as_json) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
+    with shown(as_json, parsed.folder) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
         return _build(parsed, engine, progress)
 
 
@@ -97,7 +97,7 @@ def build(settings: dict[str, Any], as_json: bool = False) -> str:
 def demo(settings: dict[str, Any], as_json: bool = False) -> str:
     """Build a small corpus and train on it."""
     parsed = parse(settings)
-    with display(as_json) as progress:
+    with shown(as_json, parsed.folder) as progress:
         with locked(parsed.folder), stages.earth_engine(parsed) as engine:
             _build(parsed, engine, progress)
             cost = engine.figures()
@@ -109,15 +109,16 @@ def demo(settings: dict[str, Any], as_json: bool = False) -> str:
 def export(settings: dict[str, Any], as_json: bool = False) -> str:
     """Pull what the ledger lacks."""
     parsed = _checked(settings)
-    with display(as_json) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
+    with shown(as_json, parsed.folder) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
         return _export_by_shard(parsed, engine, progress)
 
 
 def _single(name: str) -> Callable[[dict[str, Any], bool], str]:
     @flow(name=f"geocorpus {name}")
     def single(settings: dict[str, Any], as_json: bool = False) -> str:
-        with display(as_json) as progress:
-            return str(_named(name)(partial(run.STAGES[name], parse(settings), progress)))
+        parsed = parse(settings)
+        with shown(as_json, parsed.folder) as progress:
+            return str(_named(name)(partial(run.STAGES[name], parsed, progress)))
 
     return single
 

@@ -20,6 +20,7 @@ from exporters.anchoring import Anchored, AnchorRules
 from exporters.client import Connection, EarthEngine, connect
 from exporters.compute import USAGE, Usage
 from exporters.export import Pull, ShardReport, each_shard, puller
+from exporters.quality import quality_of
 from exporters.report import write_report
 from exporters.retry import Patience
 from flows import cluster, preflight, sampling_plan, sandbox_process
@@ -264,6 +265,8 @@ def finalize(settings: Settings, progress: Progress) -> str:
     corpus.finalize()
     progress.advance()
     report = write_report(settings.folder)
+    for flag in (flag for quality in quality_of(corpus) for flag in quality.flags()):
+        progress.say(f"look at this: {flag}.")
     progress.advance()
     return f"The report is {report}. Next: {program()} pretrain {settings.folder}"
 

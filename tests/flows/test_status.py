@@ -121,7 +121,8 @@ class TestBesideARun:
             fail_next(url, 3)
             outcome = geocorpus("export", "demo", *settings, "--json")
             assert outcome.returncode == 1
-            assert any(json.loads(line).get("given_up") == "3 Transient" for line in outcome.stderr.splitlines()[:-1]), outcome.stderr
+            told = [json.loads(line) for line in outcome.stderr.splitlines()[:-1]]
+            assert told[-1]["given_up"] == "3 Transient"
             found = status(folder)
             assert sum(found["failed"].values()) == 3 and len(found["failed"]) == 1
             assert "3 locations were given up" in geocorpus("status", str(folder)).stdout
