@@ -55,9 +55,17 @@ def date_of(moment: datetime) -> Date:
     return Date(round((moment - _EPOCH) / timedelta(milliseconds=1)))
 
 
+# A month or day of one digit: behind the year, before the time.
+_SHORT = re.compile(r"(?<=\d)-(\d)(?![\d:])")
+
+
 def parsed(text: str, zone: tzinfo = UTC) -> Date:
-    """An ISO date or time such as 2019, 2019-06, 2019-06-01 or 2019-06-01T10:20:30.5Z."""
-    padded = {4: text + "-01-01", 7: text + "-01"}.get(len(text), text)
+    """An ISO date or time such as 2019, 2019-06, 2019-6-1 or 2019-06-01T10:20:30.5Z.
+
+    Months and days of one digit are taken: the published MMEarth code writes them, and it ran.
+    """
+    whole = _SHORT.sub(lambda one: f"-{one[1]:0>2}", text)
+    padded = {4: whole + "-01-01", 7: whole + "-01"}.get(len(whole), whole)
     try:
         moment = datetime.fromisoformat(padded)
     except ValueError as error:

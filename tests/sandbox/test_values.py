@@ -45,6 +45,11 @@ def test_date_parts_and_arithmetic(sandbox):
     assert ee.Date("2020-01-01", "Europe/Copenhagen").millis().getInfo() == 1577833200000
 
 
+@pytest.mark.parametrize("text", ["2019-6", "2019-6-1", "2019-06-1", "2019-6-01", "2019-6-1T00:00:00Z"])
+def test_months_and_days_of_one_digit_are_read(text):
+    assert parsed(text) == parsed("2019-06-01")
+
+
 @given(st.integers(-(10**12), 4 * 10**12))
 def test_formatting_a_date_and_reading_it_gives_it_back(ms):
     date = Date(ms)
