@@ -6,11 +6,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 from pipeline.errors import Fatal
 from training.config import PretrainConfig
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,16 @@ class Device:
         bf16 = config.precision == "bf16" or (config.precision == "auto" and gpu)
         compiled = config.compile == "on" or (config.compile == "auto" and gpu)
         return cls(device, torch.bfloat16 if bf16 else torch.float32, compiled)
+
+    def adopt(self, model: Model) -> Model:
+        """The model, moved here, its kernels channels-last.
+
+        Only kernels: tokens and norms of four axes would get strides that their gradients lack.
+        """
+        for part in model.modules():
+            if isinstance(part, nn.Conv2d):
+                part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model.to(self.place)
 
     def autocast(self) -> torch.autocast:
         """The context in which the forward pass runs."""

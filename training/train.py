@@ -8,7 +8,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from pipeline import durable
 from pipeline.corpus import Corpus
@@ -25,7 +24,9 @@ from training.flops import Utilisation
 from training.from_run import from_checkpoint
 from training.history import LossHistory
 from training.memory import lowering
+from training.model_card import CARD, write_card
 from training.mpmae import MPMAE
+from training.pictures import Pictures
 from training.plan import Plan, make_plan
 from training.provenance import provenance
 from training.result import PretrainResult
@@ -49,7 +50,8 @@ def pretrain(
 ) -> PretrainResult:
     """Train MP-MAE on the train rows of a corpus, or go on where an earlier call of the same was stopped.
 
-    Writes `run.json`, `checkpoints/`, `tensorboard/` and, at the end, `encoder.safetensors` below `run_folder`.
+    Writes `run.json`, `checkpoints/`, `tensorboard/`, `pictures/` and, at the end, `encoder.safetensors` and
+    `model_card.md` below `run_folder`.
     However often it is stopped, the weights come out bit-identical on a CPU with one number of threads and of
     processes. `config.processes` are started here; where `torchrun` started several, this is one of them. Raises
     `Fatal` for settings that do not fit the corpus, checkpoints that are damaged or belong to another run, a loss that
@@ -84,7 +86,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = MPMAE(plan.inputs, plan.targets, config)
-        self.model = _channels_last(model).to(self.device.place)
+        self.model = self.device.adopt(model)
         self.stepper = Step(self.model, config, self.device, self.world)
         self.names = [layer.name for layer in plan.targets]
         self.history = LossHistory.of(self.names, plan.steps)
@@ -116,6 +118,7 @@ class Trainer:
     def run(self, progress: Progress) -> PretrainResult:
         """Take the remaining steps."""
         clock, config, began = Clock(self.plan.feed.batch_size), self.plan.config, self.step
+        pictures = Pictures(self.plan, self.run_folder)
         progress.start("pretrain", self.plan.steps, self.step)
         with self._board(progress) as drawn, closing(self._batches()) as batches:
             for parts, waited_s in batches:
@@ -125,6 +128,8 @@ class Trainer:
                 save = self.step % config.checkpoint_every == 0 or at_the_end
                 if save or self.step % config.log_every == 0 or self.step == began + 1:
                     self._look(parts, clock, drawn, progress)
+                if self.world.first:
+                    pictures.draw_when_due(self.model, self.device, self.step, drawn)
                 if save and self.world.first:
                     drawn.flush()  # First, so that a resumed run's log has no gap.
                     self._save()
@@ -203,11 +208,13 @@ class Trainer:
 
     def _result(self, clock: Clock) -> PretrainResult:
         history, path, weights = self.history, self.checkpoints.path(self.step), self.run_folder / WEIGHTS
-        if self.world.first:
-            save_encoder(weights, from_checkpoint(path))
-        return PretrainResult(
+        result = PretrainResult(
             self.step, history.means(history.first), history.means(history.last), path, weights, clock.samples_per_s
         )
+        if self.world.first:
+            save_encoder(weights, from_checkpoint(path))
+            write_card(self.run_folder / CARD, self.plan.corpus, durable.read_json(self.run_folder / RUN), result)
+        return result
 
 
 def _shown(figures: Mapping[str, float]) -> dict[str, float | str]:
@@ -215,14 +222,6 @@ def _shown(figures: Mapping[str, float]) -> dict[str, float | str]:
     shown: dict[str, float | str] = {name: figures[name] for name in ("loss", "lr", "samples_per_s")}
     shown |= {name: f"{figures[name]:.1%}" for name in ("data_wait_share", "mfu")}
     return shown | {name.replace("/", "_"): value for name, value in figures.items() if name.startswith("loss/")}
-
-
-def _channels_last(model: MPMAE) -> MPMAE:
-    """Kernels alone: converted as a whole, tokens and norms of four axes would get strides that gradients lack."""
-    for part in model.modules():
-        if isinstance(part, nn.Conv2d):
-            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model
 
 
 def learning_rate(step: int, steps: int, config: PretrainConfig, batch_size: int) -> float:
