@@ -33,8 +33,7 @@ WITHOUT_EFFECT = (
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """One run. The defaults are MP-MAE's (112 px, patch 16, atto), but for `batch_size`: the published effective
-    batch is 4096.
+    """One run. The defaults are MP-MAE's: 112 px, patch 16, atto, an effective batch of 4096.
 
     `inputs`, `targets` and `bands` may select by what a layer is, see `selection`; `targets` empty means every modality
     of the corpus. `bands` names the bands to use of a modality; without an entry they are those that have data in every
@@ -65,7 +64,7 @@ class PretrainConfig:
     decoder_width: int = 512
     decoder_depth: int = 1
     weighting: Weighting = "uncertainty"
-    batch_size: int = 256
+    batch_size: int = 4096
     epochs: int = 200
     steps: int = 0
     blr: float = 1.5e-4
@@ -81,7 +80,7 @@ class PretrainConfig:
     workers: int = 0
     threads: int = 0
     device: str = "auto"
-    micro_batch: int = 0
+    micro_batch: int = 256
     precision: str = "auto"
     compile: str = "auto"
     skip_hidden: bool = True
