@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
 from pipeline import durable
@@ -34,6 +36,11 @@ class Board:
                 self.writer.add_scalar(name, value, step)
         if self.wandb_run is not None:
             self.wandb_run.log(dict(figures), step=step)
+
+    def show(self, step: int, name: str, picture: NDArray[np.uint8]) -> None:
+        """Draw a picture (y, x, 3); Weights & Biases gets figures alone."""
+        if self.writer is not None:
+            self.writer.add_image(name, picture, step, dataformats="HWC")
 
     def flush(self) -> None:
         """Make what was drawn outlive this process."""

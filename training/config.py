@@ -27,7 +27,7 @@ _CHOICES = {
 # Settings that change how a run is carried out, but, rounding apart, not what it computes: it may resume with others.
 WITHOUT_EFFECT = (
     "checkpoint_every", "checkpoints_kept", "keep_every", "read_ahead", "workers", "threads", "device", "micro_batch",
-    "compile", "processes", "log_every", "peak_tflops", "wandb", "skip_hidden",
+    "compile", "processes", "log_every", "peak_tflops", "wandb", "skip_hidden", "pictures_every",
 )  # fmt: skip
 
 
@@ -47,7 +47,8 @@ class PretrainConfig:
     `skip_hidden` leaves out what the encoder would compute of hidden patches; the losses are the same without.
     `unfinished` allows training on the shards that are done; the run keeps to those it began with. Losses leave the
     device every `log_every` steps. The newest `checkpoints_kept` checkpoints stay, and those of every `keep_every`-th
-    step (0: none). `processes` is how many to start on this machine. `peak_tflops` is what the device can do, for the
+    step (0: none). Every `pictures_every` steps, and at the end, a picture of reconstructions is drawn (0: none).
+    `processes` is how many to start on this machine. `peak_tflops` is what the device can do, for the
     log's utilisation (0: measured at the start). `wandb` names a Weights & Biases project to log to ("": none).
     """
 
@@ -86,6 +87,7 @@ class PretrainConfig:
     skip_hidden: bool = True
     unfinished: bool = False
     log_every: int = 10
+    pictures_every: int = 500
     keep_every: int = 0
     processes: int = 1
     peak_tflops: float = 0.0
@@ -152,8 +154,8 @@ def _refusals(config: PretrainConfig) -> list[tuple[bool, str]]:
          f"mask_ratio {config.mask_ratio} hides every patch; lower it or enlarge image_px"),
         (min(config.steps, config.workers, config.threads, config.seed) < 0,
          "steps, workers, threads and seed must not be negative"),
-        (min(config.micro_batch, config.keep_every, config.peak_tflops) < 0,
-         "micro_batch, keep_every and peak_tflops must not be negative"),
+        (min(config.micro_batch, config.keep_every, config.peak_tflops, config.pictures_every) < 0,
+         "micro_batch, keep_every, peak_tflops and pictures_every must not be negative"),
         (config.blr <= 0, f"blr must be positive, not {config.blr}"),
         (not 0 <= config.warmup < 1, f"warmup is a fraction of the steps below 1, not {config.warmup}"),
         (len(config.betas) != 2, "betas must be two numbers"),

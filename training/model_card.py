@@ -22,7 +22,12 @@ _NAMED_SETTINGS = (
 
 
 def write_card(path: Path, corpus: Corpus, run: Mapping[str, Any], result: PretrainResult) -> None:
-    """Publish the card of a finished run as Markdown; `run` is what its `run.json` holds."""
+    """Publish the card of a finished run as Markdown; `run` is what its `run.json` holds.
+
+    A card that is there stays when the run is called again with nothing left to do.
+    """
+    if path.exists() and not result.samples_per_s:
+        return
     parts = [_head(run, result), _data(corpus, run), _training(run, result), _use(run, result)]
     durable.write_text(path, "\n".join(line for part in parts for line in [*part, ""]))
 

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline import durable
-from pipeline.corpus import Corpus
 from pipeline.drawing import Picture, draw_all
 from pipeline.modality import Modality
 from training.batch import Batch
+from training.board import Board
 from training.device import Device
 from training.embedding import read_centre
 from training.layer import Layer, groups_of
@@ -50,9 +50,10 @@ class Sample:
     groups: dict[str, NDArray[np.str_]]
 
     @classmethod
-    def of(cls, plan: Plan, corpus: Corpus, rows: NDArray[np.int64]) -> Sample:
+    def of(cls, plan: Plan, rows: NDArray[np.int64]) -> Sample:
         """The middles of the chips in manifest `rows`, masked as they would be in the first epoch."""
-        config, layers = plan.config, {layer.name: layer for layer in (*plan.inputs, *plan.targets)}
+        config, corpus = plan.config, plan.corpus
+        layers = {layer.name: layer for layer in (*plan.inputs, *plan.targets)}
         stored = {name: read_centre(corpus, name, rows, config.image_px) for name in layers}
         groups = {name: groups_of(corpus, layer)[rows] for name, layer in layers.items()}
         found = {name: layer.values(stored[name], groups[name]) for name, layer in layers.items()}
@@ -69,8 +70,8 @@ class Sample:
 class Pictures:
     """Draws a run's model on the same few chips again and again, into `run_folder`/pictures."""
 
-    def __init__(self, plan: Plan, corpus: Corpus, run_folder: Path) -> None:
-        self._plan, self._corpus, self._folder = plan, corpus, run_folder / PICTURES
+    def __init__(self, plan: Plan, run_folder: Path) -> None:
+        self._plan, self._corpus, self._folder = plan, plan.corpus, run_folder / PICTURES
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -83,7 +84,13 @@ class Pictures:
 
     @cached_property
     def _sample(self) -> Sample:
-        return Sample.of(self._plan, self._corpus, self.rows)
+        return Sample.of(self._plan, self.rows)
+
+    def draw_when_due(self, model: MPMAE, device: Device, step: int, board: Board) -> None:
+        """Draw after every `pictures_every` steps and at the end, in the folder and on the board."""
+        every = self._plan.config.pictures_every
+        if every and (step % every == 0 or step == self._plan.steps):
+            board.show(step, PICTURES, self.draw(model, device, step))
 
     def draw(self, model: MPMAE, device: Device, step: int) -> Picture:
         """Write `step-00000500.png` and return its pixels (y, x, 3); the model and random numbers stay as they are."""

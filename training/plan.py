@@ -30,6 +30,7 @@ class Plan:
     targets: tuple[Layer, ...]
     feed: Feed
     corpus_digest: str
+    corpus: Corpus
     shards: tuple[int, ...] = ()
 
     @property
@@ -79,7 +80,7 @@ def make_plan(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | No
     _refuse_empty(inputs)
     if not config.unfinished:
         _refuse_unfinished(corpus, len(unfinished))
-    return Plan(config, inputs, targets, feed, _digest(corpus, layers, feed), used)
+    return Plan(config, inputs, targets, feed, _digest(corpus, layers, feed), corpus, used)
 
 
 def _as_it_was(corpus: Corpus, shards: tuple[int, ...]) -> Corpus:

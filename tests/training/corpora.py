@@ -29,7 +29,7 @@ ALL = (LIGHT, ECHO, GROUND, WEATHER, CULTURE, NOTHING)
 SIZE_PX = 32
 CONFIG = PretrainConfig(
     inputs=("light",), encoder="zepto", image_px=24, patch_px=8, decoder_width=16, batch_size=4, steps=6, blr=0.05,
-    checkpoint_every=2, read_rows=5, threads=1, log_every=1,
+    checkpoint_every=2, read_rows=5, threads=1, log_every=1, pictures_every=0,
 )  # fmt: skip
 
 
