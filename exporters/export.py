@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from pipeline.shard import Shard
 from pipeline.spool import Pulled, Spool
 
 _NOTHING = Pulled({}, {})
+_AHEAD = 1.5  # chips in work for each request in flight: those of others are made and their answers kept meanwhile
 
 
 class Incomplete(Transient):
@@ -237,7 +239,7 @@ def _pull(
         progress.advance()
         return None
 
-    for letter in threads.each(one, tasks, puller.engine.connection.concurrency):
+    for letter in threads.each(one, tasks, math.ceil(_AHEAD * puller.engine.connection.concurrency)):
         puller.engine.tell(progress)
         puller.engine.refuse_overspending()
         if letter:
