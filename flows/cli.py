@@ -115,6 +115,19 @@ def convert(
 
 
 @app.command()
+def probe(
+    weights: Annotated[str, typer.Argument(help="A run's folder, a file of weights, or an address.")],
+    label: Annotated[str, typer.Option(help="A layer of the corpus: its commonest class per chip, or its means.")],
+    corpus: Annotated[Path | None, typer.Option(help="The corpus folder; the run's own by default.")] = None,
+    chips: Annotated[int, typer.Option(min=2, help="At most so many chips of each split.")] = 5000,
+) -> None:
+    """Print what an encoder knows of a layer, beside random weights and plain band statistics."""
+    from flows.probing import probe as probed
+
+    typer.echo(probed(weights, label, corpus, chips))
+
+
+@app.command()
 def retry(
     folder: Annotated[Path, typer.Argument(help="A corpus folder.")], prefect: AsFlow = False, as_json: AsJson = False
 ) -> None:

@@ -1,0 +1,31 @@
+"""`geocorpus probe`: a run, the corpus that it belongs to, and the table of what its encoder knows."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from pipeline.corpus import Corpus
+from pipeline.errors import Fatal
+
+
+def probe(weights: str, label: str, corpus_folder: Path | None, most_chips: int) -> str:
+    """The table for an encoder (a run folder, or anything that `load_encoder` takes) and a layer of a corpus.
+
+    Without `corpus_folder` it is the corpus in whose `runs/` the run is.
+    """
+    if find_spec("torch") is None:
+        raise Fatal("probing needs PyTorch; install it with: pip install 'geocorpus[train]'.")
+    from training.probed import probe_layer
+    from training.weights import load_encoder
+
+    corpus = Corpus.open(corpus_folder or _corpus_of(weights))
+    corpus.modality(label)
+    return probe_layer(corpus, load_encoder(weights), label, most_chips, most_chips).table()
+
+
+def _corpus_of(weights: str) -> Path:
+    run = Path(weights)
+    if not run.is_dir() or run.resolve().parent.name != "runs":
+        raise Fatal(f"{weights} is not in the runs of a corpus; say which corpus with --corpus FOLDER.")
+    return run.resolve().parent.parent
