@@ -39,9 +39,6 @@ class ChipReader(Protocol):
         Do not write to what comes back. Raises `Fatal` for a shard that is not finished, or is damaged.
         """
 
-    def expect(self, rows: range) -> None:
-        """These rows of one shard come next: a disk may start to fetch them."""
-
 
 def open_reader(corpus: Corpus, name: str, run: int) -> ChipReader:
     """The fastest reader that fits a pixel-level modality; logs one sentence where that is not `ShardReader`.
@@ -127,13 +124,6 @@ class ShardReader:
             raise self._damaged(index, f"row {row} cannot be decoded") from error
         return scratch
 
-    def expect(self, rows: range) -> None:
-        """Ask the system to read the file's part with these rows, without waiting for it."""
-        index, place = divmod(rows.start, self._layout.shard_rows)
-        shard = self._opened(index)
-        if shard is not None:
-            shard.will_need(place, place + len(rows))
-
     def _open(self, index: int) -> _OpenShard | None:
         if index not in self._corpus.finished(self._name):
             raise Fatal(
@@ -160,23 +150,13 @@ class _OpenShard:
 
     content: memoryview
     spans: tuple[tuple[int, int], ...]
-    mapped: mmap.mmap
 
     @classmethod
     def of(cls, path: Path, rows: int) -> _OpenShard:
         """Map a file of `rows` inner chunks; raises `ValueError` for one that is not whole."""
         with path.open("rb") as stream:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        return cls(memoryview(mapped), _index(mapped, rows), mapped)
-
-    def will_need(self, start: int, stop: int) -> None:
-        """Advise the system that the chunks `start` to `stop` will be read."""
-        spans = [span for span in self.spans[start:stop] if span[1] != _EMPTY]
-        if not spans:
-            return
-        first = min(offset for offset, _ in spans) // mmap.PAGESIZE * mmap.PAGESIZE
-        last = max(offset + length for offset, length in spans)
-        self.mapped.madvise(mmap.MADV_WILLNEED, first, last - first)
+        return cls(memoryview(mapped), _index(mapped, rows))
 
 
 def _index(mapped: mmap.mmap, rows: int) -> tuple[tuple[int, int], ...]:
@@ -210,9 +190,6 @@ class RunReader:
         start = shard * self._corpus.shard_rows + place // self._run * self._run
         with self._lock:  # Or two threads would read the same run.
             return self._held(start)[row - start]
-
-    def expect(self, rows: range) -> None:
-        """Nothing: a run is fetched whole once one of its rows is asked for."""
 
     def _read(self, start: int) -> NDArray[Any]:
         shard = self._corpus.shards[start // self._corpus.shard_rows]

@@ -220,10 +220,3 @@ def test_leaves_to_zarr_python_what_it_does_not_know(
 
 def test_big_chips_of_the_corpus_itself_are_read_directly(corpus: Corpus) -> None:
     assert obstacle(corpus, zarr.open_array(corpus.folder / "corpus.zarr" / "layer", mode="r")) is None
-
-
-def test_expecting_rows_changes_nothing(corpus: Corpus) -> None:
-    reader, stored = open_reader(corpus, "layer", 4), corpus.read("layer", slice(0, ROWS))
-    for shard in corpus.shards:
-        reader.expect(range(shard.start, shard.stop))
-    assert same_bits(chips(reader, stored, list(range(ROWS))), stored)
