@@ -33,11 +33,14 @@ CONFIG = PretrainConfig(
 )  # fmt: skip
 
 
-def make_corpus(folder: Path, count: int = 20, modalities: tuple[Modality, ...] = ALL, shard_rows: int = 8) -> Corpus:
-    """A finished corpus of `count` chips, every fifth in val."""
+def make_corpus(
+    folder: Path, count: int = 20, modalities: tuple[Modality, ...] = ALL, shard_rows: int = 8,
+    store_url: str | None = None,
+) -> Corpus:  # fmt: skip
+    """A finished corpus of `count` chips, every fifth in val; its arrays may be elsewhere."""
     manifest = make_manifest(folder, count, SIZE_PX)
     assert (folder / MANIFEST).exists()
-    corpus = Corpus.create(folder, modalities, shard_rows)
+    corpus = Corpus.create(folder, modalities, shard_rows, store_url)
     for shard in corpus.shards:
         for modality in modalities:
             corpus.write(shard, modality.name, chips_of(modality, manifest, shard.rows), {})

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
+from tests.buckets import BUCKET, service
 from tests.training.corpora import ALL, CONFIG, ECHO, LIGHT, make_corpus
 from training import masking
 from training.data import Batch, Feed
@@ -113,6 +114,14 @@ def test_batches_stay_what_they_were_while_others_are_read(corpus: Corpus) -> No
     feed = make_feed(corpus, read_ahead=1)
     kept = list(feed.batches(0, 9))
     assert all(same(batch, feed.batch(step)) for step, batch in enumerate(kept))
+
+
+def test_a_corpus_in_a_bucket_gives_the_same_batches(corpus: Corpus, tmp_path: Path) -> None:
+    with service():
+        remote = make_corpus(tmp_path, store_url=f"s3://{BUCKET}/corpus.zarr")
+        assert remote.store.folder is None
+        local, far = (list(make_feed(one, workers=2).batches(2, 5)) for one in (corpus, remote))
+    assert len(far) == 3 and all(same(*pair) for pair in zip(local, far, strict=True))
 
 
 def test_bands_of_any_choice_and_order(corpus: Corpus) -> None:
