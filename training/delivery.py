@@ -30,10 +30,11 @@ class Parcel:
 
 
 class Delivery:
-    """Copies and prepares batches for `device`."""
+    """Copies and prepares batches for `device`, of which a step takes `pieces` at once."""
 
-    def __init__(self, layers: Sequence[Layer], device: torch.device) -> None:
+    def __init__(self, layers: Sequence[Layer], device: torch.device, pieces: int = 1) -> None:
         self.device = device
+        self._most_ahead = _STEPS_AHEAD * pieces
         self._prepare = Preparation(layers, device)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._used: deque[torch.cuda.Event] = deque()
@@ -60,7 +61,7 @@ class Delivery:
             return parcel.batch
         current = torch.cuda.current_stream(self.device)
         self._used.append(current.record_event())
-        if len(self._used) > _STEPS_AHEAD:
+        if len(self._used) > self._most_ahead:
             self._used.popleft().synchronize()
         current.wait_event(parcel.ready)
         for tensor in parcel.batch.tensors():
