@@ -45,7 +45,7 @@ from training.layer import groups_of, layer_of
 from training.masking import crops_yx
 from training.stream import Stream, default_workers
 
-_BATCH, _CROP_PX, _ROUNDS = 64, 112, 5
+_BATCH, _CROP_PX, _ROUNDS = 64, 112, 3
 _HDF5 = "data.h5"
 _NO_CHUNK = 2**64 - 1
 
@@ -324,7 +324,7 @@ def made(folder: Path, chips: int) -> tuple[float, float]:
 def main() -> None:
     """Make the data, measure, print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a fifth of the chips, one round")
+    parser.add_argument("--quick", action="store_true", help="256 chips, one round")
     parser.add_argument("--chips", type=int, default=1280, help="how many there are")
     parser.add_argument("--workers", type=int, default=0, help="threads or processes of each; 0: one per core")
     parser.add_argument("--keep", type=Path, help="make the data here, or use what is here, and leave it")
