@@ -88,9 +88,11 @@ Fit = Literal["as it is", "with patch_size", "with its stem replaced"]
 def fit(architecture: Architecture) -> Fit:
     """How timm's own `convnextv2_*` of this size takes the weights.
 
-    It halves the resolution once more where its stem has a stride of 2, so our patch of 16 px needs `model.stem`
-    replaced, as every modified stem does; other strides are its `patch_size`, of which 4 is what it begins with.
+    It halves the resolution once more where its stem has a stride of 2, and not in its last stage where the stem's is 8
+    or more; our patches of 16 px and from 64 px on need `model.stem` replaced, as every modified stem does. Other
+    strides are its `patch_size`, of which 4 is what it begins with.
     """
-    if architecture.stem == "modified" or architecture.stem_stride == 2:
+    stride = architecture.stem_stride
+    if architecture.stem == "modified" or stride == 2 or stride >= 8:
         return "with its stem replaced"
-    return "as it is" if architecture.stem_stride == 4 else "with patch_size"
+    return "as it is" if stride == 4 else "with patch_size"

@@ -75,14 +75,16 @@ def replaced_stem(encoder: Encoder) -> nn.Sequential:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("stem", "patch_px"), [("modified", 8), ("modified", 16), ("original", 16)])
+@pytest.mark.parametrize(
+    ("stem", "patch_px"), [("modified", 8), ("modified", 16), ("original", 16), ("original", 64)]
+)
 def test_other_stems_load_where_its_stem_is_replaced(stem: str, patch_px: int) -> None:
     encoder = make_encoder(stem, patch_px)
     timm = TimmConvNeXt(2, TINY.depths, TINY.widths, convolutions=False)
     timm.stem = replaced_stem(encoder)
     missing, strange = timm.load_state_dict(to_timm(encoder.state_dict(), encoder.architecture), strict=False)
     assert {name.split(".")[0] for name in missing} == {"head"} and not strange
-    image = torch.randn(2, 2, 2 * patch_px, 48)
+    image = torch.randn(2, 2, 2 * patch_px, 64)
     torch.testing.assert_close(timm.forward_features(image), encoder(image), rtol=1e-5, atol=1e-5)
     assert fit(encoder.architecture) == "with its stem replaced"
 
