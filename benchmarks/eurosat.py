@@ -27,17 +27,16 @@ class Scenes:
     bands: tuple[str, ...]
     classes: NDArray[np.int64]
 
-    def normalised(self, bands: Sequence[str], image_px: int) -> NDArray[np.float32]:
-        """`bands` in this order, the images' middle, with mean 0 and deviation 1 per band over all images.
+    def normalised(self, bands: Sequence[str]) -> NDArray[np.float32]:
+        """`bands` in this order, with mean 0 and deviation 1 per band over all images.
 
         The moments are EuroSAT's own: another sensor level, another scaling to 8 bits, or another planet changes
         brightness and contrast, which is not what a probe is to measure. No class is looked at.
         """
-        first = (self.images.shape[-1] - image_px) // 2
         chosen = self.images[:, [self.bands.index(band) for band in bands]]
         mean, std = (getattr(chosen, part)(axis=(0, 2, 3), keepdims=True) for part in ("mean", "std"))
         whole: NDArray[np.float32] = (chosen - mean) / np.maximum(std, 1e-6)
-        return whole[:, :, first : first + image_px, first : first + image_px]
+        return whole
 
 
 def multispectral(folder: Path) -> Scenes:

@@ -1,6 +1,6 @@
 """What pretraining buys: linear probes on frozen encoders, by what these were trained to predict, and plain baselines.
 
-    python -m benchmarks.transfer [--quick] [--folder FOLDER] [--eurosat FOLDER] [--seeds 3] [--steps 1000]
+    python -m benchmarks.transfer [--quick] [--folder FOLDER] [--eurosat FOLDER] [--seeds 3] [--steps 800]
 
 Builds a corpus of the sandbox's planet in FOLDER (or takes the one that is there), pretrains small encoders in
 FOLDER/runs (or takes those that are finished), and probes them on places of other regions and, where the folder with
@@ -22,22 +22,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import avg_pool2d
 
 from benchmarks import eurosat
 from flows import stages
 from flows.display import display
 from flows.settings import parse
 from pipeline.corpus import MANIFEST, Corpus
-from training import checkpoint
 from training.config import PretrainConfig
 from training.embedding import band_statistics, features_of
-from training.encoder import Encoder, initialise
+from training.encoder import Encoder
 from training.label import labels_of
 from training.layer import Layer, layer_of
 from training.probe import Estimate, Features, Probe, difference, embed, estimate, linear_probe
+from training.probed import untrained
 from training.size import SIZES
 from training.train import CHECKPOINTS, pretrain
+from training.weights import load_encoder
 
 OPTICAL = "sentinel2"
 # Layers that say, or nearly say, what is probed: land cover in three versions, and the region.
@@ -46,13 +47,13 @@ TELLING = frozenset({*LABELS, "dynamic_world", "sentinel2_scl", "eco_region"})
 ALL, BLIND, SINGLE = "all modalities", "all but the probed", "Sentinel-2 only"
 RANDOM, BANDS, PIXELS = "random weights", "band means and deviations", "8 px means"
 TRAINED = (ALL, BLIND, SINGLE)
-_GRID = 7  # 8 px of 56
+_SIDE_PX = 8
 _EVERY_BAND: dict[str, tuple[str, ...]] = {}
 _RGB: dict[str, tuple[str, ...]] = {OPTICAL: eurosat.RGB}
 
 BASE = PretrainConfig(
-    inputs=(OPTICAL,), encoder="zepto", image_px=56, patch_px=8, decoder_width=128, batch_size=16, steps=1000, blr=0.03,
-    checkpoint_every=250, read_rows=256, threads=1,
+    inputs=(OPTICAL,), encoder="zepto", image_px=32, patch_px=8, decoder_width=128, batch_size=8, steps=800, blr=0.05,
+    checkpoint_every=200, read_rows=256, threads=1, pictures_every=0,
 )  # fmt: skip
 
 
@@ -126,34 +127,12 @@ def trained(plan: Plan, kind: str, seed: int, bands: dict[str, tuple[str, ...]])
         with display() as progress:
             progress.say(f"training {run.name}")
             pretrain(plan.corpus, config, run, progress)
-    return _encoder_of(last)
-
-
-def _encoder_of(path: Path) -> Encoder:
-    config = PretrainConfig.from_plain(checkpoint.describe(path)["config"])
-    weights = {name.removeprefix("encoder."): one for name, one in checkpoint.read(path)["model"].items()
-               if name.startswith("encoder.")}  # fmt: skip
-    encoder = _fresh(weights["initial_conv.0.weight"].shape[1], config)
-    encoder.load_state_dict(weights)
-    return encoder
-
-
-def _fresh(channels: int, config: PretrainConfig) -> Encoder:
-    return Encoder(channels, SIZES[config.encoder], config.patch_px)
-
-
-def untrained(channels: int, config: PretrainConfig, seed: int) -> Encoder:
-    """The same net before its first step."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        encoder = _fresh(channels, config)
-        initialise(encoder)
-    return encoder
+    return load_encoder(last).encoder
 
 
 def small_means(images: Tensor) -> Features:
-    """Raw pixels, 8 by 8 averaged, (n, channels * 49)."""
-    return np.asarray(adaptive_avg_pool2d(images, _GRID).flatten(1).numpy(), dtype=np.float32)
+    """Raw pixels, 8 by 8 averaged, in place: (n, channels * patches)."""
+    return np.asarray(avg_pool2d(images, _SIDE_PX).flatten(1).numpy(), dtype=np.float32)
 
 
 # From a way to see images to features of all samples of a set.
@@ -162,21 +141,22 @@ Reader = Callable[[Callable[[Tensor], Features]], Features]
 
 def all_kinds(plan: Plan, encoders: dict[str, list[Encoder]], channels: int, read: Reader) -> Kinds:
     """Features of the samples that `read` goes through, by every kind of encoder and baseline."""
-    random = [untrained(channels, plan.base, seed) for seed in range(plan.seeds)]
+    shape = Encoder(channels, SIZES[plan.base.encoder], plan.base.patch_px)
+    random = [untrained(shape, seed) for seed in range(plan.seeds)]
     found = {kind: [read(lambda images, one=one: embed(one, images)) for one in each]  # type: ignore[misc]
              for kind, each in {**encoders, RANDOM: random}.items()}  # fmt: skip
     return found | {BANDS: [read(band_statistics)], PIXELS: [read(small_means)]}
 
 
 def planet_tasks(corpus: Corpus, image_px: int) -> Iterator[tuple[Task, NDArray[np.int64]]]:
-    """Classes of chips: fitted to train rows, or a tenth of them five times over, tested on the rows of other cells."""
+    """Classes of chips: fitted to train rows, or to a tenth of them three times, tested on rows of other cells."""
     rows = np.sort(np.concatenate([corpus.manifest.rows_of(split) for split in ("train", "val", "test")]))
     held_out = np.concatenate([corpus.manifest.rows_of("val"), corpus.manifest.rows_of("test")])
     for name in LABELS:
         labels = labels_of(corpus, name, rows, image_px)
         tested = np.isin(labels.rows, held_out)
         train, test = np.flatnonzero(~tested), np.flatnonzero(tested)
-        few = [np.random.default_rng(draw).choice(train, len(train) // 10, replace=False) for draw in range(5)]
+        few = [np.random.default_rng(draw).choice(train, len(train) // 10, replace=False) for draw in range(3)]
         title = corpus.modality(name).title.split(" (")[0]
         yield Task(f"{title}, {len(train)} labels", labels.values, ((train, test),)), labels.rows
         yield Task(f"{title}, {len(few[0])} labels", labels.values, tuple((one, test) for one in few)), labels.rows
@@ -256,7 +236,7 @@ def spectral_results(plan: Plan, corpus: Corpus, kinds: Sequence[str], folder: P
     layer = layer_of(corpus, OPTICAL, _EVERY_BAND)
     scenes = eurosat.multispectral(folder)
     encoders = {kind: [trained(plan, kind, seed, _EVERY_BAND) for seed in range(plan.seeds)] for kind in kinds}
-    found = all_kinds(plan, encoders, layer.channels, _reader(scenes, layer, plan.base.image_px))
+    found = all_kinds(plan, encoders, layer.channels, _reader(scenes, layer))
     yield Result.of(folds("EuroSAT multispectral, 8 labels a class", scenes.classes, 5, inverted=False), found)
     yield Result.of(folds("EuroSAT multispectral, 2 labels a class", scenes.classes, 5, inverted=True), found)
 
@@ -266,14 +246,14 @@ def colour_results(plan: Plan, corpus: Corpus, kinds: Sequence[str], folder: Pat
     layer = layer_of(corpus, OPTICAL, _RGB)
     scenes = eurosat.colour(folder)
     encoders = {kind: [trained(plan, kind, seed, _RGB) for seed in range(plan.seeds)] for kind in kinds}
-    found = all_kinds(plan, encoders, layer.channels, _reader(scenes, layer, plan.base.image_px))
+    found = all_kinds(plan, encoders, layer.channels, _reader(scenes, layer))
     for per_class, repeats in ((250, 1), (20, 5), (5, 10), (1, 20)):
         yield Result.of(few_of("EuroSAT in colour", scenes.classes, per_class, repeats), found)
 
 
-def _reader(scenes: eurosat.Scenes, layer: Layer, image_px: int) -> Reader:
+def _reader(scenes: eurosat.Scenes, layer: Layer) -> Reader:
     names = [layer.modality.band_names[band] for band in layer.bands]
-    images = torch.from_numpy(scenes.normalised(names, image_px))
+    images = torch.from_numpy(scenes.normalised(names))
     return lambda see: see(images)
 
 
