@@ -51,8 +51,7 @@ DIGEST_SUFFIX = ".digest.json"
 class Manifest:
     """Chips in their final order. Iterates and indexes as `Chip`, made on demand.
 
-    What `read` gives leaves the rows in the file: a million of them cost the memory of those in work. `excerpt` is what
-    a worker elsewhere needs of it.
+    What `read` gives leaves the rows in the file: a million of them cost the memory of those in work.
     """
 
     def __init__(self, rows: Rows, digest: str | None = None) -> None:
@@ -136,15 +135,6 @@ class Manifest:
         records = self._rows.part(start, stop).to_pylist()
         return [_chip(record, row) for row, record in enumerate(records, start)]
 
-    def excerpt(self, shard: Shard) -> Manifest:
-        """The same manifest with the rows of one shard in memory and no others; small, and it can be pickled.
-
-        It has the length and the digest of the whole; asking for other rows raises `IndexError`.
-        """
-        # Taken, not sliced: a slice would carry the buffers of its whole row group along.
-        held = self._rows.part(shard.start, shard.stop).take(np.arange(len(shard)))
-        return Manifest(HeldRows(held, shard.start, len(self)), self.digest)
-
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the rows in order: the identity that the store and the ledger are bound to."""
@@ -156,12 +146,12 @@ class Manifest:
     @cached_property
     def size_px(self) -> int:
         """Width of every chip in pixels."""
-        return int(self._rows.any_row()["width_px"])
+        return int(self._rows.part(0, 1).column("width_px")[0].as_py())
 
     @cached_property
     def resolution_m(self) -> float:
         """Side of every pixel in metres."""
-        return float(self._rows.any_row()["resolution_m"])
+        return float(self._rows.part(0, 1).column("resolution_m")[0].as_py())
 
     @property
     def frame(self) -> gpd.GeoDataFrame:

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +23,7 @@ class Rows(Protocol):
     count: int
 
     def part(self, start: int, stop: int) -> pa.Table:
-        """Rows `start` (inclusive) to `stop` (exclusive); raises `IndexError` for rows that are not here."""
+        """Rows `start` (inclusive) to `stop` (exclusive); raises `IndexError` for rows that there are not."""
 
     def pieces(self) -> Iterator[pa.Table]:
         """All rows in order, some thousands at a time."""
@@ -31,36 +31,27 @@ class Rows(Protocol):
     def column(self, name: str) -> pa.ChunkedArray:
         """One column whole."""
 
-    def any_row(self) -> dict[str, Any]:
-        """One of the rows that are here."""
-
 
 class HeldRows:
-    """A table in memory. It may be an excerpt: rows from `first` on of a table of `count`."""
+    """A table in memory."""
 
-    def __init__(self, table: pa.Table, first: int = 0, count: int | None = None) -> None:
-        self.count = len(table) if count is None else count
+    def __init__(self, table: pa.Table) -> None:
+        self.count = len(table)
         self._table = table
-        self._first = first
 
     def part(self, start: int, stop: int) -> pa.Table:
-        """Rows of the whole table; raises `IndexError` for rows that are not in the excerpt."""
-        if not self._first <= start <= stop <= self._first + len(self._table):
-            raise IndexError(f"rows {start} to {stop} of {self._first} to {self._first + len(self._table)}")
-        return self._table.slice(start - self._first, stop - start)
+        """A slice of the table."""
+        if not 0 <= start <= stop <= self.count:
+            raise IndexError(f"rows {start} to {stop} of {self.count}")
+        return self._table.slice(start, stop - start)
 
     def pieces(self) -> Iterator[pa.Table]:
         """The table, cut into pieces."""
-        whole = self.part(0, self.count)
-        return (whole.slice(start, PIECE_ROWS) for start in range(0, self.count, PIECE_ROWS))
+        return (self._table.slice(start, PIECE_ROWS) for start in range(0, self.count, PIECE_ROWS))
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """One column of all rows."""
-        return self.part(0, self.count).column(name)
-
-    def any_row(self) -> dict[str, Any]:
-        """The first row that is held."""
-        return dict(self._table.slice(0, 1).to_pylist()[0])
+        """One column of the table."""
+        return self._table.column(name)
 
 
 class FileRows:
@@ -122,7 +113,3 @@ class FileRows:
         """Read one column of the file."""
         with self._lock:
             return self._file.read(columns=[name], use_threads=False).column(name).cast(self._schema.field(name).type)
-
-    def any_row(self) -> dict[str, Any]:
-        """The first row."""
-        return dict(self.part(0, 1).to_pylist()[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import Fatal
 from pipeline.manifest import COLUMNS, Manifest
-from pipeline.rows import PIECE_ROWS, HeldRows
+from pipeline.rows import PIECE_ROWS
 from pipeline.shard import shards_of
 from tests.pipeline.chips import make_chip, make_manifest
 
@@ -120,8 +119,7 @@ def test_the_file_is_geoparquet_with_every_grids_outline(tmp_path: Path) -> None
 
 
 def test_rows_are_read_across_row_groups(tmp_path: Path) -> None:
-    table = pa.concat_tables([make_manifest(tmp_path, 50).excerpt(shards_of(50, 50)[0])._rows.part(0, 50)] * 200)
-    long = Manifest(HeldRows(table))
+    long = Manifest.of_frame(pd.concat([make_manifest(tmp_path, 50).frame] * 200))
     long.write(tmp_path / "long.parquet")
     read = Manifest.read(tmp_path / "long.parquet")
     assert pq.ParquetFile(tmp_path / "long.parquet").num_row_groups == 2
@@ -129,20 +127,6 @@ def test_rows_are_read_across_row_groups(tmp_path: Path) -> None:
     assert read.column("id", slice(PIECE_ROWS - 1, PIECE_ROWS + 1)).tolist() == [
         chip.location.id for chip in long.chips(PIECE_ROWS - 1, PIECE_ROWS + 1)
     ]
-
-
-def test_an_excerpt_is_the_same_manifest_with_the_rows_of_one_shard(tmp_path: Path) -> None:
-    make_manifest(tmp_path, 4000)
-    manifest = Manifest.read(tmp_path / "manifest.parquet")
-    shard = manifest.shards(100)[7]
-    sent = pickle.dumps(manifest.excerpt(shard))
-    there = pickle.loads(sent)  # noqa: S301
-    assert len(sent) < 100_000 < (tmp_path / "manifest.parquet").stat().st_size
-    assert (len(there), there.digest, there.size_px) == (4000, manifest.digest, 16)
-    assert there.chips(700, 800) == manifest.chips(700, 800)
-    assert there.column("split", shard.slice).tolist() == manifest.column("split")[700:800].tolist()
-    with pytest.raises(IndexError):
-        there[699]
 
 
 def test_a_remembered_digest_holds_for_the_very_file_only(tmp_path: Path) -> None:
