@@ -237,8 +237,8 @@ def spectral_results(plan: Plan, corpus: Corpus, kinds: Sequence[str], folder: P
     scenes = eurosat.multispectral(folder)
     encoders = {kind: [trained(plan, kind, seed, _EVERY_BAND) for seed in range(plan.seeds)] for kind in kinds}
     found = all_kinds(plan, encoders, layer.channels, _reader(scenes, layer))
-    yield Result.of(folds("EuroSAT multispectral, 8 labels a class", scenes.classes, 5, inverted=False), found)
-    yield Result.of(folds("EuroSAT multispectral, 2 labels a class", scenes.classes, 5, inverted=True), found)
+    yield Result.of(folds("EuroSAT multispectral, 8 labels a class", scenes.classes, 2, inverted=False), found)
+    yield Result.of(folds("EuroSAT multispectral, 2 labels a class", scenes.classes, 2, inverted=True), found)
 
 
 def colour_results(plan: Plan, corpus: Corpus, kinds: Sequence[str], folder: Path) -> Iterator[Result]:

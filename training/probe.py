@@ -22,10 +22,10 @@ from training.encoder import Encoder
 Features = NDArray[np.float32]
 
 # From hardly any freedom to hardly any restraint; features have a standard deviation of 1.
-_STRENGTHS = tuple(10.0**power for power in range(-4, 2))  # of scikit-learn's C: one over the penalty
+_STRENGTHS = tuple(10.0**power for power in range(-3, 2))  # of scikit-learn's C: one over the penalty
 _PENALTIES = tuple(10.0**power for power in range(-2, 6))
-_MOST_ITERATIONS = 300
-_FOLDS = 5
+_MOST_ITERATIONS = 200
+_FOLDS = 3
 _RESAMPLES = 2000
 _PERCENTILES = (2.5, 97.5)
 
