@@ -35,13 +35,17 @@ class Checkpoints:
         """Where the state after `step` steps is kept."""
         return self.folder / f"step-{step:08d}.pt"
 
-    def save(self, step: int, state: Mapping[str, Any]) -> Path:
-        """Publish the state after `step` steps, then forget those that need not stay."""
+    def save(self, step: int, state: Mapping[str, Any], position: Mapping[str, int] | None = None) -> Path:
+        """Publish the state after `step` steps, then forget those that need not stay.
+
+        `position` is for people: a run finds its place from the step alone.
+        """
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         path = self.path(step)
         durable.write_bytes(path, buffer.getvalue())
-        description = {"step": step, "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(), **self.identity}
+        digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+        description = {"step": step, "position": dict(position or {}), "sha256": digest, **self.identity}
         durable.write_json(path.with_suffix(".json"), description)
         for old in self._complete()[: -self.kept]:
             if not self.keep_every or step_of(old) % self.keep_every:

@@ -70,7 +70,7 @@ class Feed:
 
         Close what comes back, or exhaust it.
         """
-        return self.stream(first, stop, Delivery(self._layers, device), share)
+        return self.stream(first, stop, Delivery(self._layers, device, share.pieces), share)
 
     def stream(self, first: int, stop: int, delivery: Delivery, share: Share = WHOLE) -> Stream:
         """As `batches`, for a delivery of the caller's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -51,11 +52,10 @@ def pretrain(
     """Train MP-MAE on the train rows of a corpus, or go on where an earlier call of the same was stopped.
 
     Writes `run.json`, `checkpoints/`, `tensorboard/`, `pictures/` and, at the end, `encoder.safetensors` and
-    `model_card.md` below `run_folder`.
-    However often it is stopped, the weights come out bit-identical on a CPU with one number of threads and of
-    processes. `config.processes` are started here; where `torchrun` started several, this is one of them. Raises
-    `Fatal` for settings that do not fit the corpus, checkpoints that are damaged or belong to another run, a loss that
-    is no number, or too little memory.
+    `model_card.md` below `run_folder`. However often it is stopped, the weights come out bit-identical on a CPU with
+    one number of threads and of processes. `config.processes` are started here; where `torchrun` started several, this
+    is one of them. Raises `Fatal` for settings that do not fit the corpus, checkpoints that are all damaged or belong
+    to another run, a loss that is no number, or too little memory; `Transient` when a started process was killed.
     """
     board.refuse_absent(config.wandb)
     if config.processes > 1 and not launch.started():
@@ -91,6 +91,7 @@ class Trainer:
         self.names = [layer.name for layer in plan.targets]
         self.history = LossHistory.of(self.names, plan.steps)
         self.window = Window(len(self.names), self.world)
+        self._utilisation: Utilisation | None = None
         kept = Checkpoints(run_folder / CHECKPOINTS, plan.identity, config.checkpoints_kept, config.keep_every)
         self.checkpoints, self.damaged = kept, self._restore(kept)
 
@@ -113,7 +114,7 @@ class Trainer:
             "history": self.history.state(),
             "rng": torch.get_rng_state(),
         }
-        self.checkpoints.save(self.step, state)
+        self.checkpoints.save(self.step, state, asdict(self.plan.feed.position(self.step)))
 
     def run(self, progress: Progress) -> PretrainResult:
         """Take the remaining steps."""
@@ -189,7 +190,7 @@ class Trainer:
 
     def utilisation(self, example: Batch) -> Utilisation:
         """How busy steps keep the device; counted and measured once, on chips like those of `example`."""
-        if not hasattr(self, "_utilisation"):
+        if self._utilisation is None:
             self._utilisation = Utilisation.of(self.model, example, self.device, self.plan.config.peak_tflops)
         return self._utilisation
 

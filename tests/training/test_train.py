@@ -138,6 +138,9 @@ def test_what_a_run_leaves(corpus: Corpus, whole: tuple[list[float], Path, Path]
     assert (run["steps"], run["steps_per_epoch"], run["train_rows"], run["shards"]) == (6, 4, 16, [0, 1, 2])
     assert run["environment"]["processes"] == 1 and run["environment"]["precision"] == "float32"
     assert len(run["corpus"]) == 64
+    position = json.loads(path.with_suffix(".json").read_text())["position"]
+    upcoming = make_plan(corpus, CONFIG).feed.batch(6).rows[0]
+    assert position == {"epoch": 1, "shard": upcoming // 8, "row": upcoming}
     assert run["layers"]["light"]["bands"] == ["red", "green"]
     assert set(run["layers"]["light"]["groups"]) == {"l1c", "l2a"}
     assert sorted(one.name for one in path.parent.iterdir()) == [
