@@ -58,18 +58,21 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What became of it. `again` are pixel requests beyond one a chip, save those whose answer the service broke."""
+    """What became of it. `again` are pixel requests beyond one a chip, save those whose answer the service broke;
+    `said` is how launches ended that nobody killed; `differing` are files that are not as undisturbed.
+    """
 
-    same: bool
+    differing: list[str]
     peak: int
     again: int
     kills: Counter[str] = field(default_factory=Counter)
     launches: int = 0
+    said: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def holds(self, plan: Plan) -> bool:
         """Whether all is as it should be: what a death may cost is the requests in flight and the replies in hand."""
-        return self.same and self.peak <= plan.cap and self.again <= self.kills.total() * (plan.cap + WORKERS)
+        return not self.differing and self.peak <= plan.cap and self.again <= self.kills.total() * (plan.cap + WORKERS)
 
 
 def manifest_of(count: int) -> Manifest:
@@ -108,15 +111,15 @@ def export(plan: Plan, url: str, folder: Path, *more: str) -> subprocess.Popen[s
     """`geocorpus export`, running."""
     command = [
         sys.executable, "-m", "flows.cli", "export", "demo", f"corpus.folder={folder}", f"source.url={url}",
-        f"source.concurrency={plan.cap}", "source.deadline_s=10", f"corpus.shard_rows={plan.shard_rows}",
+        f"source.concurrency={plan.cap}", "source.deadline_s=60", f"corpus.shard_rows={plan.shard_rows}",
         f"corpus.modalities={LAYERS}", *more,
     ]  # fmt: skip
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """All that an export leaves behind, save its settings."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "config.toml"]
+    """All that an export leaves behind, save its settings and its bill."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in ("config.toml", "usage.json")]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -137,6 +140,7 @@ class Tormentor:
         self.plan, self.url, self.folder = plan, url, folder
         self.kills: Counter[str] = Counter()
         self.launches = 0
+        self.said: list[str] = []
         self._chance = random.Random(plan.seed)  # noqa: S311 - moments of death
         self._until_s = time.monotonic() + plan.for_s
 
@@ -163,6 +167,8 @@ class Tormentor:
             _, errors = process.communicate()
         if process.returncode not in (0, 1, -9) or "Traceback" in errors:
             raise AssertionError(f"ended with code {process.returncode}:\n{errors}")
+        if process.returncode == 1:
+            self.said.append(errors.splitlines()[-1])
         return process.returncode == 0
 
     def _wait(self, process: subprocess.Popen[str]) -> None:
@@ -210,8 +216,10 @@ def chaos(plan: Plan, folder: Path) -> Outcome:
         seen = counters(url)
     pixels = seen["expressions"]["image:computePixels"]
     again = pixels["requests"] - plan.chips - sum(seen["faults"].get(kind, 0) for kind in BROKEN)
-    same = digests(folder / "chaos") == wanted
-    return Outcome(same, seen["peak_concurrency"], again, tormentor.kills, tormentor.launches, seconds)
+    made = digests(folder / "chaos")
+    differing = sorted(name for name in made.keys() | wanted.keys() if made.get(name) != wanted.get(name))
+    peak = seen["peak_concurrency"]
+    return Outcome(differing, peak, again, tormentor.kills, tormentor.launches, tormentor.said, seconds)
 
 
 def plan_of(minutes: float, seed: int) -> Plan:
@@ -236,13 +244,15 @@ def main() -> int:
         ("seconds", f"{outcome.seconds:.0f}"),
         ("killed", ", ".join(f"{count} x {name}" for name, count in sorted(outcome.kills.items()))),
         ("launches", outcome.launches),
-        ("bytes as undisturbed", outcome.same),
+        ("files that differ from undisturbed", len(outcome.differing)),
         ("most at once, of", f"{outcome.peak} of {plan.cap}"),
         ("pixel requests made again, per death", f"{outcome.again}, {outcome.again / outcome.kills.total():.1f}"),
     ):  # fmt: skip
         print(f"{name:<40}{value!s:>32}")
+    for name in (*outcome.said, *outcome.differing[:10]):
+        print(f"  {name}")
     print(json.dumps({
-        "kills": outcome.kills.total(), "launches": outcome.launches, "identical": outcome.same,
+        "kills": outcome.kills.total(), "launches": outcome.launches, "identical": not outcome.differing,
         "peak_at_once": outcome.peak, "cap": plan.cap, "pulled_again": outcome.again, "holds": outcome.holds(plan),
     }))  # fmt: skip
     return 0 if outcome.holds(plan) else 1

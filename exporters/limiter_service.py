@@ -58,7 +58,8 @@ class LimiterService:
         self.limiter, self.deadline_s, self.told = limiter, deadline_s, told
         self._secret = secret
         self._took_s: deque[float] = deque(maxlen=_REMEMBERED)
-        self._lock = threading.Lock()
+        self._lent, self._ends = 0, False
+        self._changed = threading.Condition()
         self._server = _Server((host, port), self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
@@ -76,9 +77,12 @@ class LimiterService:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing more is granted, and every connection ends: workers that are left see that the run is over."""
+        """Grant nothing more, let those who hold a slot end what is under way, then hang up: the run is over."""
         self._server.shutdown()
         self._server.server_close()
+        with self._changed:
+            self._ends = True
+            self._changed.wait_for(lambda: self._lent == 0, timeout=self.may_run_s())
         self._server.hang_up()
         self._thread.join(timeout=5)
 
@@ -86,14 +90,29 @@ class LimiterService:
         """Whether the first line of a connection is the secret."""
         return hmac.compare_digest(line.strip(), self._secret.encode())
 
+    @contextmanager
+    def lending(self) -> Iterator[float]:
+        """A slot for another process, as `Limiter.slot`; raises `ConnectionAbortedError` once the service ends."""
+        with self.limiter.slot() as started_s:
+            with self._changed:
+                if self._ends:
+                    raise ConnectionAbortedError
+                self._lent += 1
+            try:
+                yield started_s
+            finally:
+                with self._changed:
+                    self._lent -= 1
+                    self._changed.notify_all()
+
     def took(self, seconds: float) -> None:
         """Remember how long a request took."""
-        with self._lock:
+        with self._changed:
             self._took_s.append(seconds)
 
     def may_run_s(self) -> float:
         """How long a request may run at Earth Engine after it was granted, as far as is known."""
-        with self._lock:
+        with self._changed:
             longest_s = max(self._took_s, default=self.deadline_s)
         return min(self.deadline_s, 1.5 * longest_s + 1.0)
 
@@ -167,7 +186,7 @@ class _Handler(StreamRequestHandler):
     def _lend(self) -> None:
         """Hold a slot for the other side, from the line that grants it to the line that ends it."""
         service = self.server.service
-        with service.limiter.slot() as started_s:
+        with service.lending() as started_s:
             if self._has_left():
                 return  # while it waited, so that nothing was begun
             self._send(["go", service.limiter.concurrency, service.limiter.restricted])

@@ -233,11 +233,19 @@ def _connected(address: str) -> Iterator[Any]:
 
 
 def _started(settings: ClusterSettings) -> Any:
-    """A cluster that lives as long as this process."""
-    if settings.kind == "slurm":
+    """A cluster that lives as long as this process. Raises `Transient` when its processes do not come up."""
+    try:
+        if settings.kind == "local":
+            return _local(settings)
         cluster = slurm(settings)
         cluster.scale(jobs=settings.jobs)
         return cluster
+    except (RuntimeError, OSError) as error:
+        raise Transient(f"the workers did not start ({str(error).rstrip('.')}); run the same command again.") from error
+
+
+def _local(settings: ClusterSettings) -> Any:
+    """Worker processes on this machine, which end with this one."""
     from distributed import LocalCluster
 
     return LocalCluster(

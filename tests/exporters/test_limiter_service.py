@@ -22,6 +22,8 @@ from exporters.limiter_service import Door, LimiterService
 from exporters.remote_limiter import RemoteLimiter, RunGone
 from tests.exporters.test_limits import HandClock
 
+pytestmark = pytest.mark.timeout(60)
+
 FAST = 1e6  # a rate that never matters
 DEADLINE_S = 0.4
 
@@ -132,6 +134,8 @@ def test_it_adapts_as_in_process_for_any_interleaving(concurrency: int, rate: fl
             one.step(*step)
             other.step(*step)
             assert one.state() == other.state()
+        for place in list(other.open):
+            other.step(place, "failed", 0.0)
 
 
 def test_what_the_service_knows_reaches_the_clients():
@@ -231,29 +235,45 @@ def test_never_above_the_cap_whatever_breaks(cap: int, seed: int) -> None:
     assert gauge.most <= cap
 
 
-def test_a_service_that_ends_is_a_typed_error_at_once():
-    with service(Limiter(1, FAST)) as (served, _):
+def test_a_service_that_ends_lets_what_is_under_way_end_and_grants_no_more():
+    """Else a run that is begun at once would not know what is still in flight."""
+    limiter, refused, asked = Limiter(1, FAST), [], threading.Event()
+
+    def wait() -> None:
+        asked.set()
+        try:
+            with client.slot():
+                refused.append(None)
+        except RunGone as error:
+            refused.append(error)
+
+    def end_soon() -> None:
+        asked.wait()
+        time.sleep(0.1)
+        client._finish(held, ["served", False])
+
+    waiting, ending = threading.Thread(target=wait), threading.Thread(target=end_soon)
+    with service(limiter, deadline_s=3600.0) as (served, _):
         client = RemoteLimiter(served.door())
-        with client.slot():
-            pass
         held = client._start()
-        waiting: list[Exception] = []
-
-        def wait() -> None:
-            try:
-                with client.slot():
-                    pass
-            except RunGone as error:
-                waiting.append(error)
-
-        thread = threading.Thread(target=wait)
-        thread.start()
-        time.sleep(0.05)
-    thread.join(timeout=10)
-    assert len(waiting) == 1 and "run the same command again" in str(waiting[0])
-    client._finish(held, ["served", False])  # the reply that came is not lost to whoever has it
+        waiting.start()
+        ending.start()
+        asked.wait()
+        left_s = time.monotonic()
+    assert 0.05 < time.monotonic() - left_s < 60
+    waiting.join(timeout=10)
+    assert len(refused) == 1 and "run the same command again" in str(refused[0])
     with pytest.raises(RunGone):
         client.tell(chips=1)
+
+
+def test_a_service_waits_for_no_slot_longer_than_a_request_may_run():
+    with service(Limiter(1, FAST)) as (served, _):
+        client = RemoteLimiter(served.door())
+        held = client._start()
+        left_s = time.monotonic()
+    assert time.monotonic() - left_s >= 0.9 * DEADLINE_S
+    client._finish(held, ["served", False])  # nobody listens, and that is no error: the reply is there
 
 
 def test_a_broken_idle_connection_is_replaced():
