@@ -218,5 +218,11 @@ def test_leaves_to_zarr_python_what_it_does_not_know(
     assert same_bits(chips(reader, stored, list(range(ROWS))), stored)
 
 
-def test_big_chips_of_the_corpus_itself_are_read_directly(corpus: Corpus) -> None:
-    assert obstacle(corpus, zarr.open_array(corpus.folder / "corpus.zarr" / "layer", mode="r")) is None
+@pytest.mark.parametrize("codec", ["lz4", "lz4hc", "zstd", "zlib", "blosclz"])
+@pytest.mark.parametrize("shuffle", ["noshuffle", "shuffle", "bitshuffle"])
+def test_reads_whatever_blosc_packs(full: Corpus, codec: str, shuffle: str) -> None:
+    stored = full.read("layer", slice(0, ROWS))
+    rebuilt(full, chunks=WHOLE, shards=SHARD, compressors=BloscCodec(cname=codec, shuffle=shuffle))
+    reader = open_reader(full, "layer", 5)
+    assert isinstance(reader, ShardReader)
+    assert same_bits(chips(reader, stored, list(range(ROWS))), stored)
