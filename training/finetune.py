@@ -38,13 +38,23 @@ def finetune(pretrained: Pretrained, train: Samples, recipe: Recipe, progress: P
     one number of threads. Raises `Fatal` for images that do not fit the encoder, samples without any label, or a loss
     that is no number.
     """
-    if not (train.labels != IGNORED).any():
-        raise Fatal("none of the samples has a label; there is nothing to learn.")
+    _refuse_misfits(pretrained.encoder, train)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = _begun(pretrained.encoder, train, recipe)
         losses = Tuning(model, pretrained, train, recipe).run(progress or Silent())
     return Finetuned(model.eval(), pretrained.normalisation, train.classes, tuple(losses))
+
+
+def _refuse_misfits(encoder: Encoder, train: Samples) -> None:
+    if not (train.labels != IGNORED).any():
+        raise Fatal("none of the samples has a label; there is nothing to learn.")
+    patch = encoder.patch_px
+    for name, images in train.stored.items():
+        height, width = images.shape[-2:]
+        if height % patch or width % patch or not height * width:
+            size = f"{height} x {width} px"
+            raise Fatal(f"images of {name!r}, {size}, are no multiple of the {patch} px patch; crop them.")
 
 
 def _begun(encoder: Encoder, train: Samples, recipe: Recipe) -> Classifier | UNet:
@@ -106,7 +116,7 @@ class Tuning:
         image = self.pretrained.normalisation.image(part.stored, part.groups).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             logits = self.model(image)
-        loss = error_of(logits.float(), torch.from_numpy(part.labels).to(device), self.recipe.smoothing)
+        loss = error_of(logits.float(), torch.from_numpy(part.labels).long().to(device), self.recipe.smoothing)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

@@ -57,7 +57,7 @@ def load_encoder(source: str | Path, sha256: str | None = None) -> Pretrained:
     the bytes must have. Raises `Fatal` for anything else, and `Transient` where a server does not answer.
     """
     path = _local(source, sha256)
-    if path.suffix in _PICKLED and path.with_suffix(".json").exists():
+    if path.suffix == ".pt" and path.with_suffix(".json").exists():
         return from_checkpoint(path)
     if path.suffix in _PICKLED:
         encoder, normalisation = read_published(path)

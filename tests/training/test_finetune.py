@@ -228,6 +228,8 @@ def test_refusals() -> None:
     nothing = stripes(8, 0)
     with pytest.raises(Fatal, match="none of the samples has a label"):
         finetune(make_pretrained(), replace(nothing, labels=np.full(8, -1)), QUICK)
+    with pytest.raises(Fatal, match="20 x 20 px, are no multiple of the 8 px patch"):
+        finetune(make_pretrained(), stripes(8, 0, 20), QUICK)
     with pytest.raises(Fatal, match="labels must lie between 0 and 2"):
         replace(nothing, labels=np.full(8, 3))
     with pytest.raises(Fatal, match="must be as many"):
