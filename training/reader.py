@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import mmap
+import struct
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,14 +19,14 @@ from numcodecs import blosc
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 
-from pipeline.corpus import Corpus
+from pipeline.corpus import ABSENT, Corpus
 from pipeline.errors import Fatal
 
 _EMPTY = 2**64 - 1  # Offset and length of an inner chunk that was not written (Zarr v3, sharding_indexed).
 _PAIR_BYTES, _CRC_BYTES = 16, 4
 _OPEN_SHARDS = 32  # Files held open per modality; a shuffle touches a few at a time.
 _HELD_RUNS = 16  # Of `RunReader`, per modality: two windows of the default shuffle.
-_BLOSC_HEADER_BYTES = 16  # Of which bytes 4 to 8 hold the decoded size (C-Blosc 1 format).
+_BLOSC_SIZES = struct.Struct("<4xI4xI")  # The header of C-Blosc 1: among others the decoded size and its own.
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class ShardReader:
             scratch[...] = self._layout.fill
             return scratch
         chunk = shard.content[offset : offset + length]
-        if scratch.nbytes != self._nbytes or int.from_bytes(chunk[4:8], "little") != self._nbytes:
+        if _BLOSC_SIZES.unpack_from(chunk) != (self._nbytes, length):
             raise self._damaged(index, f"row {row} has another size")
         try:
             blosc.decompress(chunk, scratch)
@@ -126,16 +127,20 @@ class ShardReader:
 
     def _open(self, index: int) -> _OpenShard | None:
         if index not in self._corpus.finished(self._name):
-            raise Fatal(
-                f"shard {index} of {self._name!r} in {self._corpus.folder} is not finished; run `geocorpus export`."
-            )
+            raise self._unfinished(index)
         path = self._corpus.object_path(self._name, self._corpus.shards[index])
         try:
             return _OpenShard.of(path, self._layout.shard_rows)
-        except FileNotFoundError:
-            return None  # Finished, and all nodata: Zarr writes no object for it.
+        except FileNotFoundError as error:
+            if self._corpus.ledger.read(self._name, index).digest != ABSENT:
+                raise self._unfinished(index) from error
+            return None  # All nodata: Zarr writes no object for it.
         except ValueError as error:
             raise self._damaged(index, str(error)) from error
+
+    def _unfinished(self, index: int) -> Fatal:
+        folder = self._corpus.folder
+        return Fatal(f"shard {index} of {self._name!r} in {folder} is not finished; run `geocorpus export`.")
 
     def _damaged(self, index: int, what: str) -> Fatal:
         folder = self._corpus.folder
@@ -171,7 +176,7 @@ def _index(mapped: mmap.mmap, rows: int) -> tuple[tuple[int, int], ...]:
     limit = len(mapped) - size
     if len(written) and (written.max() > limit or written.sum(axis=1).max() > limit):
         raise ValueError("its index points outside the file")
-    if len(written) and written[:, 1].min() < _BLOSC_HEADER_BYTES:
+    if len(written) and written[:, 1].min() < _BLOSC_SIZES.size:
         raise ValueError("its index names a chunk without content")
     return tuple((int(offset), int(length)) for offset, length in pairs.tolist())
 

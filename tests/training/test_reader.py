@@ -149,8 +149,9 @@ def test_refuses_a_shard_that_is_not_finished(corpus: Corpus) -> None:
 
 def test_a_file_that_is_gone_is_not_nodata(corpus: Corpus) -> None:
     shard_file(corpus, 0).unlink()
-    with pytest.raises(Fatal, match="is not finished"):
-        first_chip(Corpus.open(corpus.folder))
+    for opened in (corpus, Corpus.open(corpus.folder)):  # One that knew it as finished, and one that looks anew.
+        with pytest.raises(Fatal, match="shard 0 of 'layer' in .* is not finished"):
+            first_chip(opened)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,8 @@ def test_a_file_that_is_gone_is_not_nodata(corpus: Corpus) -> None:
         (lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:], "its index has another checksum"),
         (lambda content: content[20:], "its index points outside the file"),
         (lambda content: b"\xff" * 8 + content[8:], "row 0 has another size"),
-        (lambda content: content[:12] + b"\xff" * 4 + content[16:], "row 0 cannot be decoded"),
+        (lambda content: content[:12] + b"\xff" * 4 + content[16:], "row 0 has another size"),
+        (lambda content: content[:16] + b"\xff" * 4 + content[20:], "row 0 cannot be decoded"),
     ],
 )
 def test_names_a_damaged_shard(full: Corpus, damage, message: str) -> None:
