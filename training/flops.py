@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from training.batch import Batch
 from training.device import Device
 from training.mpmae import MPMAE
+from training.step import ObjectiveOf
 
 _PASSES = 3  # Forward once, and backward twice as much: towards the inputs and towards the weights.
 _EDGE = {"cuda": 8192, "cpu": 512}
@@ -41,9 +42,11 @@ def flops_per_chip(model: MPMAE, batch: Batch) -> float:
     Counted by torch on the meta device, which computes nothing. A masked step is counted as it is computed.
     """
     meta = torch.device("meta")
-    weights: dict[str, Tensor] = {name: one.to(meta) for name, one in model.state_dict().items()}
+    objective = ObjectiveOf(model)
+    weights: dict[str, Tensor] = {name: one.to(meta) for name, one in objective.state_dict().items()}
+    counts = torch.ones(len(model.targets), device=meta)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        functional_call(model, weights, (batch.to(meta),))
+        functional_call(objective, weights, (batch.to(meta), counts, 1.0))
     return _PASSES * counter.get_total_flops() / len(batch.rows)
 
 

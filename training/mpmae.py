@@ -16,7 +16,7 @@ from training.encoder import Block, ChannelNorm, Encoder, initialise
 from training.image import image_of
 from training.layer import Layer
 from training.size import SIZES
-from training.visible import encode_visible
+from training.visible import encode_visible, hidden_tiles, tiles_of
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,31 @@ class MPMAE(nn.Module):
 
     def forward(self, batch: Batch) -> list[Tensor]:
         """A prediction per target: (batch, channels, y, x), or (batch, channels) at image level."""
+        decoded = self._decoded(batch)
+        return self._predictions(decoded, decoded)
+
+    def _decoded(self, batch: Batch) -> list[Tensor]:
+        """Of each decoder, (batch, width, patches, patches)."""
         features = self.proj(self._encoded(self.image(batch), batch.visible))
         patches = torch.where(batch.visible[:, None], features, self.mask_token.to(features.dtype))
-        decoded = [decoder(patches) for decoder in self.decoders]
-        if len(decoded) == 1:
-            decoded *= len(self.targets)
-        pairs = zip(self.targets, decoded, strict=True)
-        ready = [maps if layer.pixel else self.image_norm(maps).mean(dim=(2, 3)) for layer, maps in pairs]
-        return [head(maps) for head, maps in zip(self.heads, ready, strict=True)]
+        return [decoder(patches) for decoder in self.decoders]
+
+    def _predictions(self, whole: list[Tensor], patches: list[Tensor]) -> list[Tensor]:
+        """Of the heads: those at image level see `whole` images, those of pixels `patches`, all of them or some."""
+        found = []
+        for place, (layer, head) in enumerate(zip(self.targets, self.heads, strict=True)):
+            decoder = place if len(whole) > 1 else 0
+            found.append(head(patches[decoder] if layer.pixel else self.image_norm(whole[decoder]).mean(dim=(2, 3))))
+        return found
+
+    def _judged(self, batch: Batch) -> tuple[list[Tensor], Batch]:
+        """Predictions and the batch to hold them to; where hidden patches are told apart, pixels are of those alone."""
+        decoded = self._decoded(batch)
+        if not self._visible_patches:
+            return self._predictions(decoded, decoded), batch
+        names = [layer.name for layer in self.targets if layer.pixel]
+        tiles, hidden = hidden_tiles(batch, names, self._visible_patches)
+        return self._predictions(decoded, [tiles_of(maps, hidden, 1) for maps in decoded]), tiles
 
     def _encoded(self, image: Tensor, visible: Tensor) -> Tensor:
         if self._visible_patches:
@@ -97,7 +114,8 @@ class MPMAE(nn.Module):
         parts then add up to the objective of the whole, gradients included.
         """
         wanted = self.counts(batch) if counts is None else counts
-        parts = [self._loss(*one, batch) for one in zip(self.targets, self(batch), wanted, strict=True)]
+        predictions, judged = self._judged(batch)
+        parts = [self._loss(*one, judged) for one in zip(self.targets, predictions, wanted, strict=True)]
         values = torch.stack([loss for loss, _ in parts])
         active = torch.stack([any_left for _, any_left in parts])
         return Objective(losses.weigh(values, active, self.log_variances, share), values, active)

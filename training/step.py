@@ -17,7 +17,7 @@ from training.mpmae import MPMAE
 from training.world import World
 
 
-class _Objective(nn.Module):
+class ObjectiveOf(nn.Module):
     """The model's objective as a forward pass, which is what compiling and gradient exchange wrap."""
 
     def __init__(self, model: MPMAE) -> None:
@@ -43,7 +43,7 @@ class Step:
         groups = _parameter_groups(model, config.weight_decay)
         self.optimiser = torch.optim.AdamW(groups, betas=config.betas, fused=True)
         self._frozen = torch.zeros((), device=device.place)
-        objective: Any = _Objective(model)
+        objective: Any = ObjectiveOf(model)
         if device.compiled:
             objective = torch.compile(objective, dynamic=False)
         # The batch is on the device already; naming devices would make the wrapper look for tensors to move.

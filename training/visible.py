@@ -1,12 +1,13 @@
-"""The encoder over visible patches alone: what a mask hides is not computed, but for the depthwise convolutions.
+"""The encoder over visible patches alone, and losses over hidden ones: what a mask rules out is not computed.
 
-Those look three sites beyond a patch in every direction: with that rim, the visible two fifths of the finest maps are
-more sites than the whole map, so they stay dense. All else, nine tenths of the arithmetic, works site by site or inside
-a patch, and is done for visible sites only. The results are those of `Encoder.forward` with a mask, rounding apart.
+Except in the depthwise convolutions. They look three sites beyond a patch in every direction: with that rim, the
+visible two fifths of a map are more sites than the whole, so they stay dense. All else, nine tenths of the arithmetic,
+works site by site or inside a patch. The results are those of the dense masked way, rounding apart.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,12 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.architecture import STAGES
+from training.batch import Batch
 from training.encoder import Block, Encoder
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Which patches are looked at: `keep` of every image; `places` (batch, keep) count along rows of `side`."""
+    """Some patches, as many of every image: `places` (batch, keep) count along rows of `side`."""
 
     places: Tensor
     side: int
@@ -32,7 +34,7 @@ class Patches:
         return cls(order[:, :keep], visible.shape[-1])
 
     def sites(self, edge: int, rim: int = 0) -> Tensor:
-        """Rows of the visible sites in maps flattened to (batch * y * x, channels), patch after patch.
+        """Rows of their sites in maps flattened to (batch * y * x, channels), patch after patch.
 
         Patches have `edge` sites along an edge; `rim` more sites are taken around each, from maps enlarged by as many.
         """
@@ -58,6 +60,20 @@ def encode_visible(encoder: Encoder, image: Tensor, visible: Tensor, keep: int) 
     return found.view(len(image), patches.side, patches.side, -1).permute(0, 3, 1, 2)
 
 
+def hidden_tiles(batch: Batch, names: Collection[str], keep: int) -> tuple[Batch, Patches]:
+    """The layers `names` at hidden patches alone, each patch as a chip of its own, nothing of it visible.
+
+    All but `keep` patches of every image are hidden. Other layers stay as they are, one row per image.
+    """
+    side = batch.visible.shape[-1]
+    hidden = Patches.of(~batch.visible, side**2 - keep)
+    edge = {name: batch.values[name].shape[-1] // side for name in names}
+    values = {name: tiles_of(batch.values[name], hidden, edge[name]) for name in names}
+    valid = {name: tiles_of(batch.valid[name], hidden, edge[name]) for name in names}
+    nothing = batch.visible.new_zeros(hidden.places.numel(), 1, 1)
+    return Batch(batch.values | values, batch.valid | valid, nothing, batch.rows), hidden
+
+
 def _pixels(visible: Tensor, patch_px: int) -> Tensor:
     return visible[:, None].repeat_interleave(patch_px, dim=2).repeat_interleave(patch_px, dim=3)
 
@@ -65,16 +81,16 @@ def _pixels(visible: Tensor, patch_px: int) -> Tensor:
 def _stem(encoder: Encoder, image: Tensor, patches: Patches) -> Tensor:
     """First maps (patches, channels, y, x) of the visible patches."""
     if encoder.architecture.stem == "original":
-        return cast(Tensor, encoder.stem_orig(_tiles(image, patches, encoder.patch_px)))
+        return cast(Tensor, encoder.stem_orig(tiles_of(image, patches, encoder.patch_px)))
     first, norm, activation = encoder.initial_conv
     conv = cast(nn.Conv2d, first)
-    rim = _tiles(functional.pad(image, (1, 1, 1, 1)), patches, encoder.patch_px, rim=1)
+    rim = tiles_of(functional.pad(image, (1, 1, 1, 1)), patches, encoder.patch_px, rim=1)
     return cast(Tensor, encoder.stem(activation(norm(functional.conv2d(rim, conv.weight, conv.bias)))))
 
 
-def _tiles(maps: Tensor, patches: Patches, edge: int, rim: int = 0) -> Tensor:
-    """The visible patches of dense maps (batch, channels, y, x), as (patches, channels, edge + 2 rim, edge + 2 rim)."""
-    rows = maps.permute(0, 2, 3, 1).flatten(0, 2)[patches.sites(edge, rim)]
+def tiles_of(maps: Tensor, patches: Patches, edge: int, rim: int = 0) -> Tensor:
+    """These patches of dense maps (batch, channels, y, x), as (patches, channels, edge + 2 rim, edge + 2 rim)."""
+    rows = maps.permute(0, 2, 3, 1).flatten(0, 2).index_select(0, patches.sites(edge, rim))
     return rows.view(-1, edge + 2 * rim, edge + 2 * rim, maps.shape[1]).permute(0, 3, 1, 2)
 
 

@@ -83,7 +83,6 @@ def logged_losses(folder: Path) -> list:
     return EventAccumulator(str(folder / "tensorboard")).Reload().Scalars("loss")
 
 
-@pytest.mark.slow
 def test_a_run_ends_with_its_encoder_in_a_file_of_its_own(corpus: Corpus, tmp_path: Path) -> None:
     result = pretrain(corpus.folder, replace(CONFIG, steps=2), tmp_path)
     loaded = load_encoder(tmp_path)
@@ -93,6 +92,7 @@ def test_a_run_ends_with_its_encoder_in_a_file_of_its_own(corpus: Corpus, tmp_pa
     assert loaded.facts["step"] == 2 and list(loaded.normalisation.band_names) == ["light"]
 
 
+@pytest.mark.slow
 def test_the_losses_fall(corpus: Corpus, tmp_path: Path) -> None:
     config = replace(CONFIG, steps=45, batch_size=8, blr=0.35, decoder_width=32, checkpoint_every=1000)
     result = pretrain(make_corpus(tmp_path, 10).folder, config, tmp_path / "run")

@@ -68,13 +68,20 @@ def test_sites_are_those_of_the_mask() -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_objectives_are_the_same(corpus: Corpus, precision: str) -> None:
-    plan = make_plan(corpus, CONFIG)
+@pytest.mark.parametrize("decoder", ["shared", "per-task"])
+def test_objectives_are_the_same(corpus: Corpus, precision: str, decoder: str) -> None:
+    plan = make_plan(corpus, replace(CONFIG, decoder=decoder))
     torch.manual_seed(1)
-    models = [MPMAE(plan.inputs, plan.targets, replace(CONFIG, skip_hidden=skip)) for skip in (True, False)]
+    models = [MPMAE(plan.inputs, plan.targets, replace(plan.config, skip_hidden=skip)) for skip in (True, False)]
     models[1].load_state_dict(models[0].state_dict())
     batch = plan.feed.batch(0)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-        losses = [model.objective(batch).losses.detach() for model in models]
+        objectives = [model.objective(batch) for model in models]
     tolerance = 2e-2 if precision == "bf16" else 1e-5
-    torch.testing.assert_close(*losses, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(*(one.losses.detach() for one in objectives), rtol=tolerance, atol=tolerance)
+    assert torch.equal(objectives[0].active, objectives[1].active)
+    if precision == "float32":
+        for one in objectives:
+            one.total.backward()
+        for (name, found), expected in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
+            torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-6, msg=name)
