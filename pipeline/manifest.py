@@ -162,7 +162,7 @@ class Manifest:
     def column(self, name: str, rows: slice | None = None) -> NDArray[Any]:
         """One column as an array, such as "level" or "split"; of some rows if asked.
 
-        Texts are objects, equal ones the same object; times are datetime64[ms] in UTC.
+        Texts are objects (of a long column, equal ones the same object); times are datetime64[ms] in UTC.
         """
         return _array(self._rows.column(name) if rows is None else self._rows.part(rows.start, rows.stop).column(name))
 
@@ -240,8 +240,15 @@ def _scene(asset_id: str | None, time: datetime | None) -> Scene | None:
 
 def _array(cells: pa.ChunkedArray) -> NDArray[Any]:
     if pa.types.is_string(cells.type):
-        return np.asarray(cells.dictionary_encode().to_pandas().astype(object))
+        return np.asarray(cells.to_pylist(), dtype=object) if len(cells) <= PIECE_ROWS else _shared(cells)
     return np.asarray(cells.cast(pa.timestamp("ms")) if cells.type == _TIME else cells)
+
+
+def _shared(cells: pa.ChunkedArray) -> NDArray[Any]:
+    """Texts of a long column, equal ones as one object; None for none."""
+    texts = cells.dictionary_encode().combine_chunks()
+    known = np.asarray([*texts.dictionary.to_pylist(), None], dtype=object)
+    return np.asarray(known[np.asarray(texts.indices.fill_null(len(known) - 1))])
 
 
 def _outlines(table: pa.Table) -> NDArray[Any]:

@@ -96,6 +96,11 @@ def test_the_digest_in_pieces_is_the_digest_of_the_whole(tmp_path: Path) -> None
     whole = Manifest.of_frame(many.to_pandas())
     assert len(whole) > 2 * PIECE_ROWS
     assert whole.digest == digest_of_the_whole(many.to_pandas())
+    for name in ("split", "descending_id"):
+        assert whole.column(name).tolist() == many.column(name).to_pylist()
+        assert whole.column(name, slice(40, 90)).tolist() == many.column(name).slice(40, 50).to_pylist()
+    moments, fifth = whole.column("anchor_time"), whole[5].acquisition.date
+    assert moments.dtype == "datetime64[ms]" and moments[5] == np.datetime64(fifth.replace(tzinfo=None))
 
 
 def test_files_with_one_large_row_group_are_read_as_well(tmp_path: Path) -> None:
