@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import wait
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +123,23 @@ def test_a_corpus_in_a_bucket_gives_the_same_batches(corpus: Corpus, tmp_path: P
         assert remote.store.folder is None
         local, far = (list(make_feed(one, workers=2).batches(2, 5)) for one in (corpus, remote))
     assert len(far) == 3 and all(same(*pair) for pair in zip(local, far, strict=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gets_the_same_batches(corpus: Corpus) -> None:
+    """Buffers are pinned and come round again while the GPU is kept busy; what it got must not change."""
+    feed, load = make_feed(corpus, read_ahead=1, workers=2), torch.ones(4096, 4096, device="cuda")
+    kept = []
+    with closing(feed.batches(0, 12, torch.device("cuda"))) as batches:
+        for batch in batches:
+            load = load @ load / 4096
+            kept.append(batch)
+    for step, batch in enumerate(kept):
+        there, here = batch.to(torch.device("cpu")), feed.batch(step)
+        assert there.rows == here.rows and torch.equal(there.visible, here.visible)
+        for name in NAMES:
+            assert torch.equal(there.valid[name], here.valid[name])
+            torch.testing.assert_close(there.values[name], here.values[name], rtol=1e-6, atol=1e-6)
 
 
 def test_bands_of_any_choice_and_order(corpus: Corpus) -> None:
