@@ -43,7 +43,7 @@ def finetune(pretrained: Pretrained, train: Samples, recipe: Recipe, progress: P
         torch.manual_seed(recipe.seed)
         model = _begun(pretrained.encoder, train, recipe)
         losses = Tuning(model, pretrained, train, recipe).run(progress or Silent())
-    return Finetuned(model.eval(), pretrained.normalisation, train.classes, tuple(losses))
+    return Finetuned(model.eval(), pretrained.normalisation, train.classes, tuple(losses), pretrained.facts)
 
 
 def _refuse_misfits(encoder: Encoder, train: Samples) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,12 +53,13 @@ class Scores:
 
 @dataclass(frozen=True)
 class Finetuned:
-    """`losses` are the mean training losses of every epoch."""
+    """`losses` are the mean training losses of every epoch, `origin` the facts of the encoder it began from."""
 
     model: Classifier | UNet
     normalisation: Normalisation
     classes: tuple[str, ...]
     losses: tuple[float, ...] = ()
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     def predict(self, samples: Samples) -> NDArray[np.int64]:
         """Class indices, of the shape of the samples' labels."""
@@ -91,7 +93,7 @@ class Finetuned:
         rest = {name: one for name, one in model.state_dict().items() if not name.startswith(_ENCODER)}
         named = to_timm(rest, architecture) if isinstance(model, Classifier) else _prefixed(_UNET, rest)
         kind = next(name for name, one in _KINDS.items() if isinstance(model, one))
-        facts = {"kind": kind, "classes": list(self.classes), "losses": list(self.losses)}
+        facts = {"kind": kind, "classes": list(self.classes), "losses": list(self.losses), "origin": self.origin}
         save_encoder(path, Pretrained(model.encoder, self.normalisation, facts), named)
 
 
@@ -104,7 +106,8 @@ def load_finetuned(path: Path) -> Finetuned:
     model = _KINDS[facts["kind"]](encoder, len(facts["classes"]))
     named = from_timm(head, encoder.architecture) if isinstance(model, Classifier) else _without(_UNET, head)
     model.load_state_dict(named | _prefixed(_ENCODER, encoder.state_dict()))
-    return Finetuned(model.eval(), pretrained.normalisation, tuple(facts["classes"]), tuple(facts["losses"]))
+    classes, losses = tuple(facts["classes"]), tuple(facts["losses"])
+    return Finetuned(model.eval(), pretrained.normalisation, classes, losses, facts["origin"])
 
 
 def _prefixed(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

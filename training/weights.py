@@ -38,12 +38,12 @@ def save_encoder(path: Path, pretrained: Pretrained, head: Mapping[str, Tensor] 
     encoder = pretrained.encoder
     weights = to_timm(encoder.state_dict(), encoder.architecture) | dict(head or {})
     about = {
-        "format": _FORMAT,
         "version": version("geocorpus"),
+        **pretrained.facts,
+        "format": _FORMAT,
         "architecture": encoder.architecture.to_plain(),
         "timm": fit(encoder.architecture),
         "inputs": pretrained.normalisation.to_plain(),
-        **pretrained.facts,
     }
     plain = {name: one.detach().cpu().contiguous() for name, one in weights.items()}
     durable.write_bytes(path, save(plain, {"format": "pt", "geocorpus": json.dumps(about)}))

@@ -162,10 +162,10 @@ def test_the_error_is_a_mean_over_what_has_a_label_and_smoothed() -> None:
 
 def test_saved_and_loaded_it_predicts_the_same(tmp_path: Path) -> None:
     for samples in (stripes(24, 0), fields(8, 0)):
-        tuned = finetune(make_pretrained(), samples, replace(QUICK, epochs=2))
+        tuned = finetune(replace(make_pretrained(), facts={"step": 3}), samples, replace(QUICK, epochs=2))
         tuned.save(tmp_path / "tuned.safetensors")
         again = load_finetuned(tmp_path / "tuned.safetensors")
-        assert again.classes == samples.classes and again.losses == tuned.losses
+        assert again.classes == samples.classes and again.losses == tuned.losses and again.origin == {"step": 3}
         assert np.array_equal(again.predict(samples), tuned.predict(samples))
     save_encoder(tmp_path / "encoder.safetensors", make_pretrained())
     with pytest.raises(Fatal, match="holds an encoder and no fine-tuned model"):
