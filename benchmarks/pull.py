@@ -60,20 +60,16 @@ class Case:
     at_once: int
     requests_per_s: float = 100.0
     workers: int = 1
+    shard_rows: int = 512
 
     @property
     def limit(self) -> float:
         """Chips a second that the service allows, at one request each."""
         return min(self.at_once / LATENCY_S, self.requests_per_s)
 
-    @property
-    def shard_rows(self) -> int:
-        """Some dozen shards, so that pulling and writing overlap as in a long run."""
-        return max(32, self.chips // 16)
 
-
-FULL = (Case(2400, 128, 8), Case(6000, 32, 40, workers=2))
-QUICK = (Case(320, 64, 4),)
+FULL = (Case(3072, 128, 8), Case(6144, 32, 40, workers=2))
+QUICK = (Case(512, 64, 4, shard_rows=128),)
 
 
 @dataclass

@@ -101,7 +101,7 @@ def mode_over_year(collection: str, band: str, then: Then = same) -> Pixels:
 
 def static(image: Callable[[], ee.Image]) -> Pixels:
     """The same image for every chip. `image` is called late: no graph can be made before a connection is."""
-    return Pixels(lambda chip: image())
+    return Pixels(lambda chip: image(), everywhere=True)
 
 
 def tiles(chip: Chip, collection: str, bands: Sequence[str]) -> ee.Image:
@@ -125,8 +125,12 @@ def seasons(year: int) -> dict[str, tuple[datetime, datetime]]:
 
 def between(chip: Chip, collection: str, start: datetime, end: datetime) -> ee.ImageCollection:
     """Images of a collection that touch the chip, from `start` to before `end`."""
-    images = ee.ImageCollection(collection).filterBounds(footprint(chip))
-    return images.filterDate(_milliseconds(start), _milliseconds(end))
+    return ee.ImageCollection(collection).filterBounds(footprint(chip)).filterDate(*span(start, end))
+
+
+def span(start: datetime, end: datetime) -> tuple[int, int]:
+    """From `start` to before `end` as `filterDate` takes them: milliseconds since 1970."""
+    return _milliseconds(start), _milliseconds(end)
 
 
 def month_start(date: datetime, months_later: int = 0) -> datetime:

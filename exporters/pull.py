@@ -44,13 +44,14 @@ class Puller:
         self.engine = engine
         self.bands = engine.at_once("bands", _MAX_BANDS)
         self.rows = engine.at_once("rows", REGION_ROWS)
+        self._everywhere: dict[str, ee.Image] = {}
 
     def pixels(self, chip: Chip, layers: Sequence[Modality]) -> Pulled:
         """Layers whose source is `Pixels`: one request, more only after `TooLarge` or `Missing`."""
         reasons, possible = _split_absent(chip, layers)
         if not possible:
             return Pulled({}, reasons)
-        images = {layer.name: _pixel_image(layer, chip) for layer in possible}
+        images = {layer.name: self._image(layer, chip) for layer in possible}
         columns = [_Column(layer, band) for layer in possible for band in layer.band_names]
         try:
             found = self._columns(chip, columns, images)
@@ -59,6 +60,15 @@ class Puller:
             return self._one_by_one(chip, possible, error).join(Pulled({}, reasons))
         arrived = {layer.name: _gather(layer, found) for layer in possible}
         return _checked(chip, possible, arrived).join(Pulled({}, reasons))
+
+    def _image(self, layer: Modality, chip: Chip) -> ee.Image:
+        """A layer as it is stored; made once where it is the same for every chip."""
+        if layer.name not in self._everywhere:
+            image = _pixel_image(layer, chip)
+            if not getattr(source_of(layer), "everywhere", False):
+                return image
+            self._everywhere[layer.name] = image
+        return self._everywhere[layer.name]
 
     def _columns(
         self, chip: Chip, columns: Sequence[_Column], images: Mapping[str, ee.Image]
@@ -141,7 +151,11 @@ def _together(columns: Sequence[_Column], images: Mapping[str, ee.Image]) -> ee.
     names: dict[str, list[str]] = {}
     for column in columns:
         names.setdefault(column.modality.name, []).append(column.name)
-    return ee.Image.cat([images[layer].select(bands) for layer, bands in names.items()])
+    whole = {column.modality.name: len(column.modality.bands) for column in columns}
+    return ee.Image.cat([
+        images[layer] if len(bands) == whole[layer] else images[layer].select(bands)
+        for layer, bands in names.items()
+    ])  # fmt: skip
 
 
 def _gather(layer: Modality, found: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

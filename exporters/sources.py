@@ -33,11 +33,13 @@ class Pixels:
     `image(chip)` gives physical values in the bands' units (codes for classes), masked where there are none, one
     band per band of the modality and in that order; names do not matter. `absent(chip)` is a reason why the chip
     cannot have the layer, known without asking, or None. `bind` completes the modality from the manifest.
+    `everywhere` says that the image is the same for every chip, so that its graph is made once for many.
     """
 
     image: Callable[[Chip], ee.Image]
     absent: Callable[[Chip], str | None] = never
     bind: Bind = unchanged
+    everywhere: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from functools import lru_cache
+
 import ee
 
-from exporters.expressions import between, month_start, with_fallback
+from exporters.expressions import month_start, span, with_fallback
 from exporters.sources import Region
 from pipeline.chip import Chip
 from pipeline.modality import Band, Display, Modality
@@ -22,15 +25,20 @@ _SCALE_M = 100.0
 
 
 def _climate(chip: Chip) -> ee.Image:
-    windows = {name: _months(chip, *window) for name, window in WINDOWS.items()}
+    return _climate_of(month_start(chip.acquisition.date))
+
+
+@lru_cache(maxsize=1024)
+def _climate_of(month: datetime) -> ee.Image:
+    """An image of the whole Earth, the same for all chips of a month: made and sent once for many."""
+    windows = {name: _months(month, *window) for name, window in WINDOWS.items()}
     # A month is one image, which is its own mean, minimum, maximum and sum.
     parts = {name: _year(images) if name == "year" else images.mean() for name, images in windows.items()}
     return ee.Image.cat([with_fallback(image, list(_SHORT)).rename(_names(name)) for name, image in parts.items()])
 
 
-def _months(chip: Chip, first: int, last: int) -> ee.ImageCollection:
-    date = chip.acquisition.date
-    return between(chip, COLLECTION, month_start(date, first), month_start(date, last))
+def _months(month: datetime, first: int, last: int) -> ee.ImageCollection:
+    return ee.ImageCollection(COLLECTION).filterDate(*span(month_start(month, first), month_start(month, last)))
 
 
 def _year(months: ee.ImageCollection) -> ee.Image:
