@@ -9,6 +9,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
+import httpx
 from prefect import Task, flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
@@ -17,6 +18,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from exporters.client import EarthEngine
 from flows import prefect_server, run, stages
 from flows.artifacts import shown
+from flows.ending import kept
 from flows.offline import api_configured
 from flows.settings import Settings, parse
 from pipeline.errors import Fatal, Transient
@@ -25,15 +27,28 @@ from pipeline.progress import Progress
 
 
 @contextmanager
-def api() -> Iterator[None]:
+def api() -> Iterator[str]:
     """A Prefect API for as long as needed: the configured one, or a local server that ends with this process."""
     if api_configured():
         _refuse_silence()
-        yield
+        with _outliving_the_server():
+            yield str(PREFECT_API_URL.value())
         return
     print("starting a local Prefect server ...", file=sys.stderr, flush=True)
-    with prefect_server.running() as url, temporary_settings({PREFECT_API_URL: url}):
+    with prefect_server.running() as url, temporary_settings({PREFECT_API_URL: url}), _outliving_the_server():
+        yield url
+
+
+@contextmanager
+def _outliving_the_server() -> Iterator[None]:
+    """A server that goes during a run takes its history along, no work; raises `Transient` at the run's end."""
+    try:
         yield
+    except httpx.TransportError as error:
+        raise Transient(
+            "the Prefect server is gone, and what was done is in the ledger all the same; "
+            "start it, or unset PREFECT_API_URL, and run the same command again."
+        ) from error
 
 
 def _refuse_silence() -> None:
@@ -86,6 +101,7 @@ def _checked(settings: dict[str, Any]) -> Settings:
 
 
 @flow(name="geocorpus build")
+@kept
 def build(settings: dict[str, Any], as_json: bool = False) -> str:
     """Sample, anchor, export and finalize."""
     parsed = _checked(settings)
@@ -94,6 +110,7 @@ def build(settings: dict[str, Any], as_json: bool = False) -> str:
 
 
 @flow(name="geocorpus demo")
+@kept
 def demo(settings: dict[str, Any], as_json: bool = False) -> str:
     """Build a small corpus and train on it."""
     parsed = parse(settings)
@@ -106,6 +123,7 @@ def demo(settings: dict[str, Any], as_json: bool = False) -> str:
 
 
 @flow(name="geocorpus export")
+@kept
 def export(settings: dict[str, Any], as_json: bool = False) -> str:
     """Pull what the ledger lacks."""
     parsed = _checked(settings)
@@ -115,6 +133,7 @@ def export(settings: dict[str, Any], as_json: bool = False) -> str:
 
 def _single(name: str) -> Callable[[dict[str, Any], bool], str]:
     @flow(name=f"geocorpus {name}")
+    @kept
     def single(settings: dict[str, Any], as_json: bool = False) -> str:
         parsed = parse(settings)
         with shown(as_json, parsed.folder) as progress:
