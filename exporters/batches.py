@@ -17,18 +17,21 @@ class OneTooLarge(Fatal):
 
 
 _FIRST_PATIENCE = 200  # full requests answered before more is tried again
+_BELIEVED = 3  # lots in a row that had to be divided
 
 
 class AtOnce:
-    """How many items a request may carry; shrinks when one was too large, and remembers. Safe for many threads.
+    """How many items a request may carry; shrinks when that proves too large, and remembers. Safe for many threads.
 
-    Such a refusal depends on Earth Engine's load, too, and one of them should not double the requests of a week: after
-    many answers in a row twice as much is tried again, ever more rarely while that is in vain.
+    Such a refusal depends on Earth Engine's load, too, and one of them should not double the requests of a week: it
+    divides the lot at hand, and only several lots in a row that had to be divided are remembered. After many answers
+    in a row twice as much is tried again, ever more rarely while that is in vain.
     """
 
     def __init__(self, limit: int) -> None:
         self._most = self._limit = limit
         self._answered = 0
+        self._divided: list[int] = []
         self._patience = _FIRST_PATIENCE
         self._lock = threading.Lock()
 
@@ -37,21 +40,30 @@ class AtOnce:
         """The most that is asked for now."""
         return self._limit
 
-    def shrink(self, refused: int) -> None:
-        """Remember that `refused` items were too many."""
+    def shrink(self, limit: int) -> None:
+        """Ask for no more than `limit` from now on."""
         with self._lock:
-            if refused // 2 < self._limit:
-                self._limit = max(1, refused // 2)
-                self._patience *= 2
-            self._answered = 0
+            self._limit = max(1, limit)
 
-    def answered(self, count: int) -> None:
-        """`count` items were not too many."""
+    def _came(self, count: int) -> None:
         with self._lock:
             self._answered += count >= self._limit
             if self._limit < self._most and self._answered >= self._patience:
                 self._limit = min(self._most, 2 * self._limit)
                 self._answered = 0
+
+    def _learn(self, wanted: int, went: int) -> None:
+        """All of a lot came: `wanted` items were tried at once at first, `went` of them at last."""
+        with self._lock:
+            if went >= wanted:
+                self._divided.clear()
+            elif went < self._limit:  # else it began before the limit was lowered, and tells nothing new
+                self._divided.append(went)
+            if len(self._divided) >= _BELIEVED:
+                self._limit = max(self._divided)
+                self._patience *= 2
+                self._answered = 0
+                self._divided.clear()
 
     def ask(self, items: Sequence[Item], request: Callable[[Sequence[Item]], Answer]) -> Iterator[Answer]:
         """Answers of `request` for consecutive parts of `items`, halved wherever one is `TooLarge`.
@@ -60,17 +72,19 @@ class AtOnce:
         """
         refused_alone = 0
         remaining = list(items)
+        wanted = went = min(len(items), self._limit)
         while remaining:
-            part = remaining[: self._limit]
+            part = remaining[:went]
             try:
                 answer = request(part)
             except TooLarge as error:
                 refused_alone += len(part) == 1
                 if refused_alone == 2:
                     raise OneTooLarge(f"even one item is too much at once ({error}); ask for smaller chips.") from error
-                self.shrink(len(part))
+                went = max(1, len(part) // 2)
                 continue
             refused_alone = 0
-            self.answered(len(part))
+            self._came(len(part))
             yield answer
             del remaining[: len(part)]
+        self._learn(wanted, went)

@@ -232,4 +232,4 @@ def test_layers_of_one_chip_share_its_grid_in_whatever_requests_they_come(engine
         for name in ("one", "other"):
             np.testing.assert_allclose(pulled.values[name], expected, atol=1e-9)
         assert sandbox.counters()["total"] - before == requests
-        puller.bands.shrink(2)
+        puller.bands.shrink(1)
