@@ -15,18 +15,16 @@ from training.prepare import Preparation
 _STEPS_AHEAD = 2  # Of the GPU, at most: or the host would fill its memory with batches that wait to be used.
 
 
+Copied = torch.cuda.Event | None
+
+
 @dataclass(frozen=True)
 class Parcel:
-    """A batch on its way: `copied` when its raw values may be overwritten, `ready` when it may be used."""
+    """A batch on its way: `copied` when its raw values may be overwritten, `ready` when it may be used (None: now)."""
 
     batch: Batch
-    copied: torch.cuda.Event | None = None
+    copied: Copied = None
     ready: torch.cuda.Event | None = None
-
-    def wait_copied(self) -> None:
-        """Wait until the raw values are no longer needed."""
-        if self.copied is not None:
-            self.copied.synchronize()
 
 
 class Delivery:

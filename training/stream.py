@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.batch import Batch, Raw
-from training.delivery import Delivery, Parcel
+from training.delivery import Copied, Delivery, Parcel
 
 _CHIPS_A_TASK = 8  # Some milliseconds of decoding: handing out a task costs a hundredth of it.
 
@@ -66,12 +66,12 @@ class Stream(Iterator[Batch]):
     def __init__(self, jobs: Iterator[Job], shapes: Shapes, delivery: Delivery, workers: int, ahead: int) -> None:
         self._jobs, self._delivery = jobs, delivery
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="feed")
-        # One more than is decoded ahead for the batch that is being copied.
-        buffers = ahead + 1 if delivery.overlaps else ahead
-        self._free = deque(Buffer(shapes, pinned=delivery.overlaps) for _ in range(buffers))
+        pinned = delivery.device.type == "cuda"
+        buffers = ahead + 1 if delivery.overlaps else ahead  # One is being copied while the others are filled.
+        self._free = deque(Buffer(shapes, pinned) for _ in range(buffers))
         self._decoding: deque[_Decoding] = deque()
         self._sent: deque[Parcel] = deque()
-        self._lent: deque[tuple[Parcel, Buffer]] = deque()
+        self._lent: deque[tuple[Copied, Buffer]] = deque()  # Not the parcels: they would keep their batches in memory.
         self.wait_s = 0.0
 
     def __next__(self) -> Batch:
@@ -100,17 +100,29 @@ class Stream(Iterator[Batch]):
             task.result()
         self.wait_s += time.perf_counter() - began
         self._sent.append(self._delivery.send(one.raw))
-        self._lent.append((self._sent[-1], one.buffer))
+        self._lent.append((self._sent[-1].copied, one.buffer))
 
     def _submit(self) -> None:
         """Start on as many batches as there are buffers."""
-        while (self._free or self._lent) and (job := next(self._jobs, None)) is not None:
-            self._start(job, self._free.popleft() if self._free else self._returned())
+        while (buffer := self._buffer()) is not None:
+            job = next(self._jobs, None)
+            if job is None:
+                self._free.append(buffer)
+                return
+            self._start(job, buffer)
 
-    def _returned(self) -> Buffer:
-        """The buffer that was lent first, once its values have been copied."""
-        parcel, buffer = self._lent.popleft()
-        parcel.wait_copied()
+    def _buffer(self) -> Buffer | None:
+        """One whose values are not needed any more; waits for that only where no other batch is under way."""
+        if self._free:
+            return self._free.popleft()
+        if not self._lent:
+            return None
+        copied, buffer = self._lent[0]
+        if copied is not None and not copied.query():
+            if self._decoding or self._sent:
+                return None
+            copied.synchronize()
+        self._lent.popleft()
         return buffer
 
     def _start(self, job: Job, buffer: Buffer) -> None:

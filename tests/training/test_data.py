@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import wait
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from pipeline.errors import Fatal
 from tests.buckets import BUCKET, service
 from tests.training.corpora import ALL, CONFIG, ECHO, LIGHT, make_corpus
 from training import masking
+from training.batch import Raw
 from training.data import Batch, Feed
-from training.layer import groups_of, layer_of
+from training.delivery import Delivery, Parcel
+from training.layer import Layer, groups_of, layer_of
 from training.masking import crops_yx, visible_patches
 from training.share import Share
 
@@ -123,6 +126,49 @@ def test_a_corpus_in_a_bucket_gives_the_same_batches(corpus: Corpus, tmp_path: P
         assert remote.store.folder is None
         local, far = (list(make_feed(one, workers=2).batches(2, 5)) for one in (corpus, remote))
     assert len(far) == 3 and all(same(*pair) for pair in zip(local, far, strict=True))
+
+
+class LateDelivery(Delivery):
+    """Fetches batches some time after they were sent, as a GPU does, by a thread of its own."""
+
+    overlaps = True
+
+    def __init__(self, layers: list[Layer]) -> None:
+        super().__init__(layers, torch.device("cpu"))
+        self.pool = ThreadPoolExecutor(1)
+
+    def send(self, raw: Raw) -> Parcel:
+        fetched = self.pool.submit(self._fetch, raw)
+        return Parcel(fetched, Fetched(fetched))
+
+    def _fetch(self, raw: Raw) -> Batch:
+        time.sleep(0.004)
+        return super().send(raw).batch
+
+    def receive(self, parcel: Parcel) -> Batch:
+        return parcel.batch.result()
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Stands for the event that a copy leaves."""
+
+    fetched: Future[Batch]
+
+    def query(self) -> bool:
+        return self.fetched.done()
+
+    def synchronize(self) -> None:
+        self.fetched.result()
+
+
+@pytest.mark.parametrize("read_ahead", [1, 2, 4])
+def test_buffers_are_not_refilled_before_they_were_fetched(corpus: Corpus, read_ahead: int) -> None:
+    feed = make_feed(corpus, read_ahead=read_ahead, workers=2)
+    delivery = LateDelivery([layer_of(corpus, name, {}) for name in NAMES])
+    with delivery.pool, closing(feed.stream(0, 12, delivery)) as batches:
+        kept = list(batches)
+    assert len(kept) == 12 and all(same(batch, feed.batch(step)) for step, batch in enumerate(kept))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
