@@ -5,7 +5,9 @@
 All read the same chips in random order, in one run: after a warm-up round, each has its turn in every round, in a
 process of its own. Ours and the limit decode with as many threads as the others have worker processes. The last line
 is one JSON object: x_hdf5_per_core (chips per core-second, ours over the published way), fraction_of_codec (chips
-per second, ours over Blosc alone on the same chunks and threads), chips_per_s (ours).
+per second, ours over Blosc alone on the same chunks and threads), chips_per_s (ours). Ours ends with the raw batch
+that a GPU fetches; x_hdf5_per_core_prepared has the CPU do the GPU's part too. fraction_of_codec_per_core is by core-
+seconds, which other work on the machine disturbs less than the clock.
 """
 
 from __future__ import annotations
