@@ -45,7 +45,7 @@ _URL = re.compile(r"http://127\.0\.0\.1:\d+")
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is pulled, how, and how often something dies (`every_s`, on average) for how long (`for_s`)."""
+    """How much is pulled, how, and how often something dies (`every_s`, on average): for so long, and so often."""
 
     chips: int
     shard_rows: int
@@ -53,6 +53,7 @@ class Plan:
     latency_s: float
     every_s: float
     for_s: float
+    kills_at_least: int = 1
     seed: int = 0
 
 
@@ -159,7 +160,7 @@ class Tormentor:
         try:
             while process.poll() is None:
                 self._wait(process)
-                if process.poll() is None and time.monotonic() < self._until_s:
+                if process.poll() is None and self._goes_on():
                     self._strike(process, dask, local)
                 dask.mend(WORKERS)
         finally:
@@ -170,6 +171,9 @@ class Tormentor:
         if process.returncode == 1:
             self.said.append(errors.splitlines()[-1])
         return process.returncode == 0
+
+    def _goes_on(self) -> bool:
+        return time.monotonic() < self._until_s or self.kills.total() < self.plan.kills_at_least
 
     def _wait(self, process: subprocess.Popen[str]) -> None:
         """A while, or until the process ends."""
