@@ -38,7 +38,9 @@ class PixelHead(nn.Module):
 
     def forward(self, decoded: Tensor) -> Tensor:
         """(batch, width, y, x) to (batch, channels, y * patch_px, x * patch_px)."""
-        return functional.pixel_shuffle(self.expand(decoded), self.patch_px)
+        # A product of matrices: as a convolution, over patches that are chips of their own, it took six times as long.
+        rows = functional.linear(decoded.permute(0, 2, 3, 1), self.expand.weight.flatten(1), self.expand.bias)
+        return functional.pixel_shuffle(rows.permute(0, 3, 1, 2), self.patch_px)
 
 
 class MPMAE(nn.Module):
