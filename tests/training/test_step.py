@@ -17,7 +17,7 @@ from training.batch import Batch
 from training.data import Feed
 from training.device import Device
 from training.flops import flops_per_chip
-from training.mpmae import MPMAE
+from training.mpmae import MPMAE, PixelHead
 from training.plan import Plan, make_plan
 from training.share import Share
 from training.step import Step
@@ -140,9 +140,10 @@ def test_flops_are_those_of_convolutions_and_products(corpus: Corpus) -> None:
 
     def count(layer: torch.nn.Module, _inputs: Any, output: torch.Tensor) -> None:
         nonlocal counted
-        counted += 2 * output.numel() * layer.weight[0].numel()
+        weight = layer.expand.weight if isinstance(layer, PixelHead) else layer.weight
+        counted += 2 * output.numel() * weight[0].numel()
 
-    kinds = torch.nn.Conv2d | torch.nn.Linear
+    kinds = torch.nn.Conv2d | torch.nn.Linear | PixelHead
     hooks = [part.register_forward_hook(count) for part in step.model.modules() if isinstance(part, kinds)]
     with torch.no_grad():
         step.model(batch)
