@@ -36,8 +36,8 @@ from training.train import pretrain
 from training.weights import load_encoder
 
 LABEL = "esa_worldcover"
-BATCHES = (2, 4, 16, 64)
-_DRIFTING = 64  # Images whose drift is measured.
+BATCHES = (2, 8, 32)
+_DRIFTING = 16  # Images whose drift is measured.
 
 
 def trained(plan: Plan, response: Response, seed: int) -> tuple[Encoder, float]:
@@ -105,7 +105,7 @@ def study(plan: Plan) -> dict[str, Any]:
     both = [tuple(trained(plan, response, seed) for response in ("image", "batch")) for seed in range(plan.seeds)]
     losses = {name: [pair[place][1] for pair in both] for place, name in enumerate(("image", "batch"))}
     pairs = [(pair[0][0], pair[1][0]) for pair in both]
-    images = images_of(corpus, corpus.manifest.rows_of("train")[:512], plan.base.image_px)
+    images = images_of(corpus, corpus.manifest.rows_of("train")[:256], plan.base.image_px)
     drifts = {batch: [drift(pair[1], images, batch, seed) for seed, pair in enumerate(pairs)] for batch in BATCHES}
     drifts |= {0: [drift(pair[0], images, BATCHES[-1], seed) for seed, pair in enumerate(pairs)]}
     _print(losses, drifts)
