@@ -119,7 +119,7 @@ class LimiterService:
 
 class _Server(ThreadingTCPServer):
     daemon_threads = True
-    allow_reuse_address = True
+    allow_reuse_address = True  # a relaunch at a port of the settings need not wait
     request_queue_size = 1024
 
     def __init__(self, address: tuple[str, int], service: LimiterService) -> None:

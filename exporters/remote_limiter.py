@@ -159,5 +159,5 @@ class RemoteLimiter:
     def _gone(self) -> RunGone:
         return RunGone(
             f"the run that shares out the requests does not answer at {self._door.host}:{self._door.port}; "
-            "if it has ended, run the same command again."
+            "run the same command again, and let workers reach that address (cluster.host and cluster.port set it)."
         )

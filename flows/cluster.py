@@ -154,14 +154,23 @@ def running(settings: ClusterSettings, engine: EarthEngine, errand: Errand, prog
     if not isinstance(limiter, Limiter):
         raise Fatal("a worker of a run cannot begin a cluster of its own; set cluster.kind to none.")
     _require("distributed", "cluster")
-    reported = Reported(engine, progress)
     host, bound = _addresses(settings)
-    secret, deadline_s = secrets.token_hex(32), engine.connection.deadline_s
-    with LimiterService(limiter, secret, deadline_s, reported.told, bound, settings.port) as service:
+    with _service(limiter, engine, Reported(engine, progress), bound, settings.port) as service:
         with _quietly(), _client(settings) as client:
             patience_s = float("inf") if settings.kind == "slurm" else _DESERTED_S
             size = _size(settings, client)
             yield Crew(client, replace(errand, door=service.door(host)), size, patience_s)
+
+
+def _service(limiter: Limiter, engine: EarthEngine, reported: Reported, host: str, port: int) -> LimiterService:
+    """The run's limiter, at an address of this machine; raises `Fatal` when that cannot be listened at."""
+    try:
+        secret = secrets.token_hex(32)
+        return LimiterService(limiter, secret, engine.connection.deadline_s, reported.told, host, port)
+    except OSError as error:
+        raise Fatal(
+            f"cannot listen at {host}:{port} ({error.strerror}); choose another cluster.port or cluster.host."
+        ) from error
 
 
 def _require(module: str, extra: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -50,12 +51,15 @@ class Failure:
 
 
 def pull(errand: Errand, shard: Shard, names: Sequence[str]) -> ShardReport | Failure:
-    """Finish the named layers of a shard. Errors on purpose are returned: what is raised is a defect."""
+    """Finish the named layers of a shard. Errors that a person can act on are returned: what is raised is a defect."""
     try:
         with _post.taken(errand) as workplace:
             return workplace.pull(shard, names)
     except GeocorpusError as error:
         return Failure.of(error)
+    except OSError as error:
+        what = f"{error.filename or 'a file'} cannot be used there: {error.strerror or error}"
+        return Failure(Fatal, f"on worker {socket.gethostname()}, {what}; mend that and go on.")
 
 
 class _Workplace:

@@ -29,6 +29,7 @@ from flows.worker import Errand, Failure, _Post
 from pipeline.corpus import MANIFEST
 from pipeline.errors import Fatal, GeocorpusError, Transient
 from pipeline.progress import Silent
+from pipeline.shard import Shard
 from sandbox.planet import Planet
 from sandbox.server import Sandbox
 from tests.flows.jobs import counters, differences, geocorpus, reset, sandbox, snapshot, start
@@ -250,6 +251,8 @@ def test_an_address_towards_this_machine_is_this_machine_alone() -> None:
 class Engine:
     """Counts as an engine does."""
 
+    connection = Connection("demo")
+
     def __init__(self) -> None:
         self.counted = Figures()
 
@@ -296,6 +299,23 @@ def test_a_worker_whose_run_is_gone_writes_nothing(tmp_path: Path) -> None:
     assert isinstance(outcome, Failure) and outcome.kind is GeocorpusError
     assert "does not answer" in outcome.sentence and "run the same command again" in outcome.sentence
     assert snapshot(corpus.folder) == before
+
+
+def test_a_disk_that_fails_a_worker_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "/data/corpus.zarr")
+
+    monkeypatch.setattr(worker, "_Workplace", full)
+    outcome = worker.pull(errand(tmp_path, "http://127.0.0.1:9", Door("", 0, "")), Shard(0, 0, 1), ("lat",))
+    assert isinstance(outcome, Failure) and outcome.kind is Fatal
+    assert "/data/corpus.zarr cannot be used there: No space left on device" in outcome.sentence
+
+
+def test_a_port_that_is_taken_is_one_sentence() -> None:
+    with LimiterService(Limiter(1, 1.0), "secret", 1.0, lambda report: None) as other:
+        engine = Engine()
+        with pytest.raises(Fatal, match=rf"cannot listen at 127.0.0.1:{other.port} .*; choose another cluster.port"):
+            cluster._service(other.limiter, engine, Reported(engine, Noted()), "127.0.0.1", other.port)  # type: ignore[arg-type]
 
 
 def test_two_runs_take_turns_in_one_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
