@@ -17,7 +17,7 @@ from tests.flows.jobs import geocorpus, run_stages, sandbox, start
 LATENCY_S = 0.1
 STORED = "corpus.zarr"
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bucket"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bucket"), pytest.mark.timeout(600)]
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def settings(url: str, folder: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("deploy")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_worker_runs_the_deployed_export(server: str, tmp_path: Path) -> None:
     here, deployed = tmp_path / "here", tmp_path / "deployed"
     with sandbox() as url:
