@@ -154,16 +154,18 @@ def summarise(modality: Modality, block: NDArray[Any], groups: Sequence[str | No
 
 
 def merge(summaries: Iterable[Mapping[str, list[dict[str, Any]]]]) -> dict[str, list[BandStatistics]]:
-    """Per group and band, the statistics of all summaries, merged in the order given."""
-    gathered: dict[str, list[list[BandStatistics]]] = {}
+    """Per group and band, the statistics of all summaries, merged in the order given; none of them is held."""
+    merged: dict[str, list[BandStatistics]] = {}
     for summary in summaries:
-        for group, bands in summary.items():
-            gathered.setdefault(group, []).append([_from_plain(band) for band in bands])
-    return {group: _merge_bands(parts) for group, parts in sorted(gathered.items())}
+        for group, plain in summary.items():
+            bands = [_from_plain(band) for band in plain]
+            before = merged.get(group)
+            merged[group] = bands if before is None else _merged_bands(before, bands)
+    return dict(sorted(merged.items()))
 
 
-def _merge_bands(parts: list[list[BandStatistics]]) -> list[BandStatistics]:
-    return [reduce(BandStatistics.merge, band) for band in zip(*parts, strict=True)]
+def _merged_bands(before: Sequence[BandStatistics], bands: Sequence[BandStatistics]) -> list[BandStatistics]:
+    return [one.merge(other) for one, other in zip(before, bands, strict=True)]
 
 
 def _from_plain(plain: Mapping[str, Any]) -> BandStatistics:
