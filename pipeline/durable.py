@@ -62,8 +62,9 @@ def _write_all(path: Path, content: bytes | memoryview) -> None:
 def write_checkable(path: Path, content: bytes | memoryview) -> None:
     """Publish bytes that tell by themselves whether they are whole, such as a zip file's, for many small files.
 
-    One sync in place of three, after the name is given: a power cut at that moment may leave a part of them, so
-    whoever reads must check. Raises `Fatal` if the folder cannot be written to.
+    Nothing is synced: a killed process leaves them whole or absent, but a power cut may take those of the last half
+    minute, or leave a part of one, so whoever reads must check. On a busy disk a sync of each took longer than a
+    request. Raises `Fatal` if the folder cannot be written to.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,8 +72,7 @@ def write_checkable(path: Path, content: bytes | memoryview) -> None:
         try:
             with temporary.open("wb", buffering=0) as stream:
                 stream.write(content)
-                temporary.replace(path)
-                os.fsync(stream.fileno())
+            temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
