@@ -59,13 +59,14 @@ BASE = PretrainConfig(
 
 @dataclass(frozen=True)
 class Plan:
-    """Where it happens and how much of it."""
+    """Where it happens and how much of it; `colour` is the part with 5,000 real images."""
 
     folder: Path
     eurosat: Path | None
     chips: int
     seeds: int
     base: PretrainConfig
+    colour: bool = True
 
     @property
     def corpus(self) -> Path:
@@ -291,14 +292,14 @@ def results(plan: Plan) -> Iterator[Result]:
     yield from planet_results(plan, corpus, TRAINED)
     if plan.eurosat and (plan.eurosat / eurosat.MULTISPECTRAL).is_dir():
         yield from spectral_results(plan, corpus, TRAINED, plan.eurosat)
-    if plan.eurosat and (plan.eurosat / eurosat.COLOUR).is_file():
+    if plan.colour and plan.eurosat and (plan.eurosat / eurosat.COLOUR).is_file():
         yield from colour_results(plan, corpus, (ALL, SINGLE), plan.eurosat)
 
 
 def main() -> None:
     """Build, train, probe, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="200 places, 2 seeds, 30 steps: shows that it runs")
+    parser.add_argument("--quick", action="store_true", help="200 places, 2 seeds, 30 steps, no colour: that it runs")
     parser.add_argument("--folder", type=Path, help="keeps the corpus and the runs; a temporary one by default")
     parser.add_argument("--eurosat", type=Path, default=Path("../shared/data/eurosat"))
     parser.add_argument("--seeds", type=int, default=3)
@@ -307,7 +308,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.folder or Path(scratch)
         if given.quick:
-            plan = Plan(folder, given.eurosat, 200, 2, replace(BASE, steps=30))
+            plan = Plan(folder, given.eurosat, 200, 2, replace(BASE, steps=30), colour=False)
         else:
             plan = Plan(folder, given.eurosat, 2400, given.seeds, replace(BASE, steps=given.steps))
         found = []
