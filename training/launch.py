@@ -92,7 +92,7 @@ class _Group:
             member = speaking[connection]  # type: ignore[index]
             try:
                 _take(member, member.reports.recv(), progress)
-            except EOFError:
+            except (EOFError, OSError):  # Gone, perhaps in the midst of a report.
                 member.silent = True
                 member.process.join()
         return bool(heard)
