@@ -19,13 +19,14 @@ from urllib.parse import urlsplit
 from pipeline.errors import Fatal, Transient
 from pipeline.store import METADATA, Store
 
+_INSTALL = "a store in a bucket needs more packages; install them: pip install 'geocorpus[cloud]'."
 try:
     import obstore
     from obstore import exceptions
     from obstore.store import GCSStore, S3Store
     from zarr.storage import ObjectStore
 except ImportError as error:
-    raise Fatal("a store in a bucket needs more packages; install them: pip install 'geocorpus[cloud]'.") from error
+    raise Fatal(_INSTALL) from error
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, GCSCredential
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
 # invisible parts behind, which the bucket's own life-cycle rule has to remove, and one request leaves nothing.
 ONE_REQUEST_BYTES = 256 * 2**20
 _PART_BYTES = 32 * 2**20
-# One request's time is bounded by the slowest line that is worth using: 113 MB, a large shard, at 3 Mbit/s.
 _PATIENT = {"retry_timeout": timedelta(minutes=4), "max_retries": 30}
 _HASTY = {"retry_timeout": timedelta(seconds=15), "max_retries": 3}
+# One request's time is bounded by the slowest line that is worth using: 113 MB, a large shard, at 3 Mbit/s.
 _TIMEOUTS: ClientConfig = {"timeout": timedelta(minutes=5), "connect_timeout": timedelta(seconds=10)}
 _GOOGLE_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 
@@ -150,8 +151,10 @@ def _connect(url: str, retries: dict[str, Any]) -> Any:
 
 def _s3(bucket: str, prefix: str, options: dict[str, Any]) -> S3Store:
     """As the AWS command line finds its keys, region and endpoint: environment, profiles, single sign-on, machine."""
-    from obstore.auth.boto3 import Boto3CredentialProvider
-
+    try:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+    except ImportError as error:
+        raise Fatal(_INSTALL) from error
     try:
         keys = Boto3CredentialProvider()
     except ValueError as error:
@@ -192,6 +195,8 @@ def _google(bucket: str, prefix: str, options: dict[str, Any]) -> GCSStore:
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status code: (\d{3})")
 _CONNECTION = re.compile(r"kind: (\w+)")
+# What google-auth and botocore raise when nobody answers as they renew a token.
+_SIGN_IN_CUT = re.compile(r"TransportError|ConnectionError|Connect(ion)?Timeout|ReadTimeout")
 _AGAIN = {408, 425, 429}  # refusals of the moment, whatever their class says
 
 
@@ -206,6 +211,8 @@ def typed(url: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise _absent(url) from error
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+        if _SIGN_IN_CUT.search(str(error)):
+            raise Transient(f"the sign-in for {url} does not answer; run the same command again.") from error
         raise Fatal(
             f"{url} refuses these credentials{_code(error)}; "
             "ask for the right to list, read, write and delete objects there, or use others."

@@ -209,6 +209,19 @@ def test_unusable_places_are_refused_before_any_work(s3: S3, tmp_path: Path, pla
     assert files_below(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("RefreshError: ('invalid_grant: Token has been expired or revoked.', 'a-token')", Fatal),
+        ("TransportError: HTTPSConnectionPool(host='oauth2.googleapis.com', port=443): Max retries", Transient),
+    ],
+)
+def test_a_sign_in_that_is_refused_or_cut_off(said: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind) as told, bucket.typed("gs://lab/c"):
+        raise bucket.exceptions.UnauthenticatedError(f"External GCP credential provider: {said}")
+    assert "token" not in str(told.value).lower()
+
+
 def test_credentials_that_are_refused_or_absent(s3: S3, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with s3.refusing(), pytest.raises(Fatal, match="refuses these credentials") as refused:
         store_at(url).check()
