@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_grou
 
 
 def test_whatever_dies_the_corpus_is_the_same(tmp_path: Path) -> None:
-    plan = Plan(chips=64, shard_rows=16, cap=4, latency_s=0.25, every_s=6.0, for_s=6.0, kills_at_least=2, seed=3)
+    plan = Plan(chips=64, shard_rows=16, cap=4, latency_s=0.25, every_s=6.0, for_s=6.0, kills_at_least=2, seed=5)
     outcome = chaos(plan, tmp_path)
     assert outcome.kills.total() >= 2
     assert outcome.differing == []
