@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks import places, service
 from benchmarks.service import Service
 from exporters.client import Connection, connect
@@ -101,8 +103,8 @@ def _silent(corpus: Corpus, name: str) -> int:
     modality, count = corpus.modality(name), 0
     for entry in corpus.entries(name):
         block = corpus.read(name, slice(*entry.rows))
-        empty = ~modality.valid(block).reshape(len(block), -1).any(axis=1)
-        count += sum(int(row) not in entry.missing for row in empty.nonzero()[0] + entry.rows[0])
+        known = modality.valid(block).reshape(len(block), -1).any(axis=1)
+        count += sum(int(row) not in entry.missing for row in np.flatnonzero(~known) + entry.rows[0])
     return count
 
 

@@ -4,7 +4,8 @@
 
 A sandbox in a process of its own answers after 0.25 s from a pool of ready chips, with its quotas on: so the client is
 what is measured. Each case is one corpus of every modality but the climate, whose answers the sandbox would compute (a
-request for 128 chips: 0.008 a chip more), exported by the stage that `geocorpus export` calls, between two runs of the bare client: as many threads that ask for the same pixels and read them, without limits,
+request for 128 chips: 0.008 a chip more), exported by the stage that `geocorpus export` calls, between two runs of the
+bare client: as many threads that ask for the same pixels and read them, without limits,
 checks or files. `--parts` shows where a chip's CPU time goes. The last line is one JSON object: the worst case's
 requests_per_chip, fraction_of_limit, share_429 and client_cpu_ratio, and the cases.
 """
