@@ -34,6 +34,7 @@ _CONNECT_S = 15
 _LOOK_EVERY_S = 3.0
 _DESERTED_S = 120.0  # a worker that was killed is back in seconds, on a cluster that has any
 _HERE = "127.0.0.1"
+_STATUS_PAGE = f"{_HERE}:0"  # Dask serves one in any case; a free port is never in anybody's way
 _DEATHS = 10  # of workers, before a shard is taken for what kills them; a scheduler of one's own has its own number
 _QUIET = {"logging.distributed": "critical", "distributed.scheduler.allowed-failures": _DEATHS}
 
@@ -259,7 +260,7 @@ def _local(settings: ClusterSettings) -> Any:
 
     return LocalCluster(
         n_workers=settings.workers, threads_per_worker=settings.threads, processes=True, host=_HERE,
-        dashboard_address=None, silence_logs=logging.CRITICAL,
+        dashboard_address=_STATUS_PAGE, silence_logs=logging.CRITICAL,
         memory_limit=0,  # a shard is no data of Dask's: it could only pause or kill who holds one
     )  # fmt: skip
 
@@ -273,7 +274,7 @@ def slurm(settings: ClusterSettings) -> Any:
         queue=settings.queue, account=settings.account, walltime=settings.walltime, memory=settings.memory,
         cores=settings.cores, processes=max(1, settings.cores // settings.threads), python=sys.executable,
         job_extra_directives=list(settings.directives),
-        scheduler_options={"dashboard_address": None, "host": settings.host or _own_address(None)},
+        scheduler_options={"dashboard_address": _STATUS_PAGE, "host": settings.host or _own_address(None)},
     )  # fmt: skip
 
 
