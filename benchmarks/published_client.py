@@ -10,6 +10,7 @@ The last line is a JSON object: tiles, complete, seconds.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -32,8 +33,7 @@ def imported(checkout: Path, url: str) -> Any:
     sys.modules["config.ee_init"] = types.ModuleType("config.ee_init")
     os.chdir(checkout)
     sys.path.insert(0, str(checkout))
-    from ee_utils import ee_data
-
+    ee_data = importlib.import_module("ee_utils.ee_data")
     ee_data.data_name = "sentinel1"
     return ee_data
 
