@@ -33,7 +33,7 @@ def imported(checkout: Path, url: str) -> Any:
     sys.modules["config.ee_init"] = types.ModuleType("config.ee_init")
     os.chdir(checkout)
     sys.path.insert(0, str(checkout))
-    ee_data = importlib.import_module("ee_utils.ee_data")
+    ee_data: Any = importlib.import_module("ee_utils.ee_data")
     ee_data.data_name = "sentinel1"
     return ee_data
 
