@@ -10,10 +10,12 @@ from training.size import SIZES, Size
 
 Stem = Literal["modified", "original"]
 Response = Literal["image", "batch"]
+Spread = Literal["fixed", "fan-in"]
 
 STAGES = 4
 STEMS: tuple[Stem, ...] = ("modified", "original")
 RESPONSES: tuple[Response, ...] = ("image", "batch")
+SPREADS: tuple[Spread, ...] = ("fixed", "fan-in")
 
 
 @dataclass(frozen=True)

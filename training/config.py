@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from pipeline.errors import Fatal, unknown_name
-from training.architecture import RESPONSES, STEMS, Response, Stem
+from training.architecture import RESPONSES, SPREADS, STEMS, Response, Spread, Stem
 from training.size import SIZES
 
 Weighting = Literal["uncertainty", "sum"]
@@ -17,6 +17,7 @@ _CHOICES = {
     "encoder": tuple(SIZES),
     "stem": STEMS,
     "response": RESPONSES,
+    "spread": SPREADS,
     "decoder": ("shared", "per-task"),
     "weighting": ("uncertainty", "sum"),
     "device": ("auto", "cpu", "cuda"),
@@ -37,10 +38,11 @@ class PretrainConfig:
 
     `inputs`, `targets` and `bands` may select by what a layer is, see `selection`; `targets` empty means every modality
     of the corpus. `bands` names the bands to use of a modality; without an entry they are those that have data in every
-    group of its statistics. `steps` 0 means `epochs` passes over
-    the train rows. `warmup` is a fraction of the steps. Runs of `read_rows` neighbouring rows are shuffled together,
-    `mix_blocks` of them at a time. `workers` threads (0: one per core) decode `read_ahead` batches ahead. `threads` 0
-    leaves torch's own number; results are bit-identical for one number of threads.
+    group of its statistics. `spread` says how widely kernels are drawn at first (`encoder.initialise`): "fan-in" suits
+    narrow encoders and short runs. `steps` 0 means `epochs` passes over the train rows. `warmup` is a fraction of the
+    steps. Runs of `read_rows` neighbouring rows are shuffled together, `mix_blocks` of them at a time. `workers`
+    threads (0: one per core) decode `read_ahead` batches ahead. `threads` 0 leaves torch's own number; results are
+    bit-identical for one number of threads.
 
     `batch_size` is the effective batch, over all processes and passes; a process computes `micro_batch` chips at a
     time (0: its whole share). `precision` and `compile` "auto" are bf16 and on for a GPU, float32 and off for a CPU.
@@ -58,6 +60,7 @@ class PretrainConfig:
     encoder: str = "atto"
     stem: Stem = "modified"
     response: Response = "image"
+    spread: Spread = "fixed"
     image_px: int = 112
     patch_px: int = 16
     mask_ratio: float = 0.6

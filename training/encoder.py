@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.architecture import STAGES, Architecture, Response, Stem
+from training.architecture import STAGES, Architecture, Response, Spread, Stem
 from training.size import Size
 
 _EPSILON = 1e-6
+_FIXED_SPREAD = 0.02
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -172,10 +173,15 @@ def _keep(maps: Tensor, visible: Tensor | None) -> Tensor:
     return maps if visible is None else maps * visible
 
 
-def initialise(module: nn.Module) -> None:
-    """ConvNeXt's initialisation (Liu et al. 2022): truncated normal of 0.02, no biases."""
+def initialise(module: nn.Module, spread: Spread = "fixed") -> None:
+    """Kernels drawn from a truncated normal, no biases.
+
+    The deviation is 0.02 everywhere ("fixed", as in ConvNeXt: Liu et al. 2022), which suits kernels of some 2,500
+    inputs, or one over the root of a kernel's own inputs ("fan-in": LeCun et al. 1998), which suits narrow nets.
+    """
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
-            nn.init.trunc_normal_(part.weight, std=0.02)
+            fan_in = part.weight[0].numel()
+            nn.init.trunc_normal_(part.weight, std=_FIXED_SPREAD if spread == "fixed" else fan_in**-0.5)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)

@@ -68,7 +68,7 @@ class MPMAE(nn.Module):
             for layer in targets
         )
         self.log_variances = nn.Parameter(torch.zeros(len(targets))) if config.weighting == "uncertainty" else None
-        initialise(self)
+        initialise(self, config.spread)
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, batch: Batch) -> list[Tensor]:

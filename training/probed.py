@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
+from training.architecture import Spread
 from training.embedding import band_statistics, features_of
 from training.encoder import Encoder, initialise
 from training.label import labels_of
@@ -91,10 +92,10 @@ def _kinds(pretrained: Pretrained, seed: int) -> dict[str, Callable[[Tensor], Fe
     }
 
 
-def untrained(encoder: Encoder, seed: int) -> Encoder:
+def untrained(encoder: Encoder, seed: int, spread: Spread = "fixed") -> Encoder:
     """An encoder of the same shape, before its first step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = Encoder.of(encoder.architecture)
-        initialise(fresh)
+        initialise(fresh, spread)
     return fresh

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.training.submanifold import sparse_trace
-from training.architecture import RESPONSES, STEMS, Architecture
-from training.encoder import DropPath, Encoder, ResponseNorm
+from training.architecture import RESPONSES, SPREADS, STEMS, Architecture, Spread
+from training.encoder import DropPath, Encoder, ResponseNorm, initialise
 from training.size import SIZES, Size
 
 TINY = Size((1, 1, 2, 1), (3, 4, 5, 6))
@@ -181,6 +182,19 @@ def test_atto_has_the_published_number_of_parameters() -> None:
     """3.39 million with twelve input bands, as counted in the published code's dense build."""
     count = sum(one.numel() for one in Encoder(12, SIZES["atto"], 16).parameters())
     assert count == pytest.approx(3.39e6, rel=0.01)
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+def test_kernels_are_drawn_as_wide_as_is_said(spread: Spread) -> None:
+    encoder = Encoder(12, SIZES["atto"], 8)
+    torch.manual_seed(0)
+    initialise(encoder, spread)
+    kernels = [part for part in encoder.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+    for part in kernels:
+        wanted = 0.02 if spread == "fixed" else math.sqrt(1 / part.weight[0].numel())
+        assert part.weight.numel() < 1000 or 0.8 < float(part.weight.detach().std()) / wanted < 1.2
+        assert part.bias is None or not part.bias.any()
+    assert len(kernels) > 30
 
 
 def test_modules_are_named_as_in_the_published_checkpoints() -> None:
