@@ -26,7 +26,7 @@ def test_a_dry_run_estimates_and_writes_nothing(tmp_path: Path) -> None:
         reset(url)
         outcome = geocorpus("export", "demo", *ours, "--dry-run")
         assert outcome.returncode == 0, outcome.stderr
-        told = ("exist and can be read", "8 chips, 8 pixel requests", "13 (1.300 a chip)", "EECU-hours       unknown")
+        told = ("exist and can be read", "8 chips, 8 pixel requests", "13 (1.300 a chip)", "by the pilot's profiles")
         assert all(said in outcome.stdout for said in told), outcome.stdout
         assert snapshot(folder) == before
         assert counters(url)["requests"]["image:computePixels"] == 8
