@@ -13,6 +13,7 @@ from pipeline.modality import Modality
 
 # A shift is believed when so many chips agree on it, within a pixel, and hardly any lies right.
 _LEAST_CONFIDENT, _LEAST_AGREEING, _MOST_IN_PLACE = 8, 0.6, 0.2
+_LEAST_MEAN_PX = 0.75  # a coarser grid's half pixel is seen as none here and one there
 # Clouds and roofs are brighter than what a range is made for; a wrong scale puts far more beyond it.
 _MOST_OUTSIDE = 0.01
 Shift = tuple[int, int]  # rows south, columns east
@@ -71,8 +72,9 @@ class Quality:
         if self.confident < _LEAST_CONFIDENT or (self.in_place or 0.0) > _MOST_IN_PLACE:
             return None
         (dy, dx), _ = min(self.shifts.items(), key=lambda item: (-item[1], item[0]))
-        near = sum(count for (y, x), count in self.shifts.items() if max(abs(y - dy), abs(x - dx)) <= 1)
-        return (dy, dx) if (dy, dx) != (0, 0) and near >= _LEAST_AGREEING * self.confident else None
+        near = [one for one in self.shifts.elements() if max(abs(one[0] - dy), abs(one[1] - dx)) <= 1]
+        mean_px = max(abs(sum(steps)) / len(near) for steps in zip(*near, strict=True))
+        return (dy, dx) if mean_px >= _LEAST_MEAN_PX and len(near) >= _LEAST_AGREEING * self.confident else None
 
     def flags(self) -> list[str]:
         """What a person should look at, a sentence each; none for a layer in order."""

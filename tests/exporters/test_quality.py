@@ -115,6 +115,14 @@ def test_a_few_stray_peaks_are_no_shift() -> None:
     assert quality.shift is None, "too few"
 
 
+def test_half_a_pixel_of_a_coarser_grid_is_no_shift() -> None:
+    quality = Quality(RADAR)
+    quality.shifts.update({(1, 0): 9, (0, 1): 7, (0, 0): 5, (1, 1): 4})
+    assert quality.shift is None
+    quality.shifts.update({(1, 0): 40})
+    assert quality.shift == (1, 0)
+
+
 def test_values_that_cannot_be_are_counted(corpus: Corpus) -> None:
     blocks = blocks_of(corpus)
     blocks["radar"][3] = 4711
