@@ -270,6 +270,11 @@ def main() -> None:
         undo_rest(folder / "large")
         run = run_command(folder / "large")
         assert not Corpus.open(folder / "large").missing()
+    show(count, built, found, pulled, run)
+
+
+def show(count: int, built: Figures, found: Figures, pulled: Figures, run: Figures) -> None:
+    """The table, and the JSON line."""
     shards = -(-count // SHARD_ROWS)
     table([
         ("rows / shards", f"{count:,} / {shards:,}"),

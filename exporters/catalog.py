@@ -75,7 +75,7 @@ def _built_in() -> list[ModuleType]:
 def _from_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"user_modalities_{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise Fatal(f"the modality file {path} is not a Python file that exists; correct source.modality_files.")
+        raise Fatal(f"the modality file {path} is not a Python file that exists; correct corpus.modality_files.")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

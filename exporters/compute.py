@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline import durable
@@ -213,9 +212,3 @@ class Usage:
 
 def _month() -> str:
     return f"{datetime.now(UTC):%Y-%m}"
-
-
-def months_of(path: Path) -> dict[str, float]:
-    """EECU-hours by calendar month, such as "2026-11", as the runs of a corpus have counted them."""
-    plain: Any = durable.read_json(path) if path.exists() else {}
-    return {month: eecu_s / 3600 for month, eecu_s in plain.items()}

@@ -78,10 +78,11 @@ class LimiterService:
 
     def __exit__(self, *_: object) -> None:
         """Grant nothing more, let those who hold a slot end what is under way, then hang up: the run is over."""
+        with self._changed:
+            self._ends = True
         self._server.shutdown()
         self._server.server_close()
         with self._changed:
-            self._ends = True
             self._changed.wait_for(lambda: self._lent == 0, timeout=self.may_run_s())
         self._server.hang_up()
         self._thread.join(timeout=5)

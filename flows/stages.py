@@ -94,6 +94,7 @@ def layers(settings: Settings) -> list[Modality]:
 def check(settings: Settings) -> None:
     """Refuse what can be refused before any work, so that nothing is written that a correction could not use."""
     layers(settings)
+    store_of(settings)
     run_name(settings)
     PretrainConfig.from_plain({"inputs": ["any"], **_without_run(settings)})
     settings.refuse_changes()

@@ -144,7 +144,8 @@ class Encoder(nn.Module):
         full = _enlarge(visible, self.patch_px)
         # Assigning instead of multiplying: a hidden pixel counts for nothing even where it is not a number.
         maps = image if full is None else image.masked_fill(~full, 0)
-        # Nothing looks across a border of patches from here to the first stage, which masks what the biases revived.
+        # A hidden pixel is 0 to the first convolution, as if absent. What the biases revive there stays in its own
+        # patch up to the first stage, which masks it.
         maps = self._stem(maps)
         found = []
         for stage in range(STAGES):

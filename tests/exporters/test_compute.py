@@ -100,7 +100,7 @@ def test_the_run_estimates_its_cost_from_a_few_profiles(telling, sandbox, tmp_pa
         export(few, corpus, layers, tmp_path / "again" / "spool", Silent())
     assert few.figures().eecu_s == pytest.approx(every.figures().eecu_s, rel=0.1) and few.figures().eecu_s > 0
     month = f"{datetime.now(UTC):%Y-%m}"
-    assert compute.months_of(tmp_path / "usage.json")[month] == pytest.approx(few.figures().eecu_s / 3600, rel=0.01)
+    assert durable.read_json(tmp_path / "usage.json")[month] == pytest.approx(few.figures().eecu_s, rel=0.01)
 
 
 def test_a_service_that_tells_nothing_is_asked_once_and_said(telling, sandbox):
@@ -132,7 +132,7 @@ def test_the_month_is_counted_over_runs_and_its_budget_stops(telling, sandbox, t
     usage.up_to(700.0)
     with pytest.raises(Fatal, match=r"1\.03 EECU-hours.*source.eecu_hours allows 1; raise it"):
         usage.refuse_overspending()
-    assert compute.months_of(path)["2001-01"] == pytest.approx(9e9 / 3600)
+    assert durable.read_json(path)["2001-01"] == 9e9
 
 
 def test_an_export_stops_at_its_budget_and_what_it_paid_for_stays(telling, sandbox, tmp_path):

@@ -99,6 +99,15 @@ def test_wrong_words(arguments: tuple[str, ...], words: str) -> None:
     assert words in refused(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("store", "words"), [("ftp://host/corpus.zarr", "ftp://host"), ("s3://me:word@bucket/corpus.zarr", "credentials")]
+)
+def test_a_store_that_cannot_be_is_refused_before_anything_is_written(tmp_path: Path, store: str, words: str) -> None:
+    said = refused("sample", "demo", f"corpus.folder={tmp_path / 'c'}", f"corpus.store={store}", "sampling.regions=")
+    assert words in said and "me:word" not in said
+    assert nothing_in(tmp_path / "c")
+
+
 def test_settings_cannot_change_under_a_corpus(tmp_path: Path) -> None:
     points = tmp_path / "points.csv"
     points.write_text("lon,lat\n7.5,45.5\n-60.1,-3.2\n")

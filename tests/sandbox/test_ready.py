@@ -21,18 +21,10 @@ VARIANTS = 3
 
 
 @pytest.fixture(scope="module")
-def pooled():
+def running():
+    """In the place of the sandbox that computes; the fixture `sandbox` is the same."""
     with Sandbox(world.catalog(), quotas=OFF, ready_chips=VARIANTS) as sandbox:
         yield sandbox
-
-
-@pytest.fixture
-def sandbox(pooled):
-    if not world.connected_to(pooled):
-        world.connect(pooled)
-    pooled.faults()
-    pooled.reset_counters()
-    return pooled
 
 
 def ramp(start: float) -> ee.Image:
