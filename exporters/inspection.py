@@ -7,6 +7,7 @@ constant or illegal, and which layers lie beside the reference. Equal values giv
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -81,8 +82,9 @@ def _values(modality: Modality, shard: Shard, block: NDArray[Any], missing: Mapp
     for row in rows:
         chip = block[row - shard.start]
         valid = modality.valid(chip)
-        nodata[int(np.searchsorted(NODATA_BOUNDS, 1 - valid.mean()))] += 1
-        values += int(np.count_nonzero(valid))
+        known = int(np.count_nonzero(valid))
+        nodata[bisect_left(NODATA_BOUNDS, 1 - known / valid.size)] += 1
+        values += known
         outside += _outside(modality, chip, valid)
         if varies_everywhere(modality) and _is_constant(chip, valid):
             constant.append(row)
@@ -100,6 +102,8 @@ def _outside(modality: Modality, chip: NDArray[Any], valid: NDArray[np.bool_]) -
     if modality.valid_range is None:
         return 0
     low, high = modality.valid_range
+    if low <= chip.min() and chip.max() <= high:  # of most chips, in a fifth of the time
+        return 0
     return int(np.count_nonzero(((chip < low) | (chip > high)) & valid))
 
 

@@ -21,6 +21,7 @@ from pipeline.corpus import MANIFEST, STATISTICS, Corpus, place_of
 from pipeline.dead_letters import FAILED, DeadLetters
 from pipeline.errors import Fatal
 from pipeline.manifest import Manifest
+from pipeline.spool import SUFFIX
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _of_store(begun: Status, corpus: Corpus) -> Status:
         begun,
         chips=len(corpus.manifest),
         shards=len(corpus.shards),
-        spooled_chips=sum(1 for _ in (corpus.folder / stages.SPOOL).rglob("[0-9]*.npz")),
+        spooled_chips=sum(1 for _ in (corpus.folder / stages.SPOOL).rglob(f"[0-9]*{SUFFIX}")),
         finalized=_finalized(corpus.folder, corpus),
         layers=layers,
         failed=dict(failed.most_common()),

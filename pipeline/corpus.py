@@ -13,11 +13,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from xarray.backends.zarr import FillValueCoder
-from zarr.buffer.cpu import Buffer
 from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore
 
-from pipeline import durable, statistics
+from pipeline import durable, sharding, statistics
 from pipeline.errors import Fatal, unknown_name
 from pipeline.ledger import Entry, Ledger, Mark
 from pipeline.manifest import Manifest
@@ -255,7 +254,7 @@ class Corpus:
         modality = self.modality(name)
         _check_block(modality, shard, block, self.manifest.size_px)
         key = self.object_key(name, shard)
-        digest = self.store.replace(key, self._encoded(name, shard, block)) or ABSENT
+        digest = self.store.replace(key, self._encoded(modality, shard, block)) or ABSENT
         entry = Entry(
             shard.index, name, (shard.start, shard.stop), self.manifest.digest, modality.digest,
             digest, dict(missing), quality or {}, self._summarise(modality, shard, block),
@@ -270,13 +269,11 @@ class Corpus:
         groups = [str(value) if counts else None for value, counts in zip(values, train, strict=True)]
         return statistics.summarise(modality, block, groups)
 
-    def _encoded(self, name: str, shard: Shard, block: NDArray[Any]) -> memoryview | None:
-        """The object of one shard as zarr-python makes it; None where all is nodata, for then it makes none."""
-        metadata = self.store.get(f"{name}/{METADATA}") or b""
-        objects: dict[str, Any] = {METADATA: Buffer.from_bytes(metadata)}
-        zarr.open_array(MemoryStore(objects), mode="r+")[shard.slice] = block
-        made = objects.get(self.object_key(name, shard).removeprefix(f"{name}/"))
-        return memoryview(made.as_buffer_like()) if made else None
+    def _encoded(self, modality: Modality, shard: Shard, block: NDArray[Any]) -> memoryview | None:
+        metadata = self.store.get(f"{modality.name}/{METADATA}")
+        if metadata is None:
+            raise Fatal(f"{self.store.url}/{modality.name} has lost its {METADATA}; restore it from a copy.")
+        return sharding.encoded(metadata, shard, block, modality.fill)
 
     def object_key(self, name: str, shard: Shard) -> str:
         """The key, below the store, of the object that holds one shard of one modality."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,8 @@ def _write_all(path: Path, content: bytes | memoryview) -> None:
     path.write_bytes(content)
 
 
-def write_checkable(path: Path, content: bytes | memoryview) -> None:
-    """Publish bytes that tell by themselves whether they are whole, such as a zip file's, for many small files.
+def write_checkable(path: Path, parts: Iterable[bytes]) -> None:
+    """Publish bytes that tell by themselves whether they are whole, by a checksum; for many small files.
 
     Nothing is synced: a killed process leaves them whole or absent, but a power cut may take those of the last half
     minute, or leave a part of one, so whoever reads must check. On a busy disk a sync of each took longer than a
@@ -70,8 +70,8 @@ def write_checkable(path: Path, content: bytes | memoryview) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
         try:
-            with temporary.open("wb", buffering=0) as stream:
-                stream.write(content)
+            with temporary.open("wb") as stream:
+                stream.writelines(parts)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

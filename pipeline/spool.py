@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import json
+import math
 import shutil
-import zipfile
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import durable
 from pipeline.shard import Shard
 
-_REASONS = "__missing__"
+SUFFIX = ".chip"
+_HEAD = struct.Struct("<8sII")  # what it is, the checksum of all that follows, the length of the description
+_MAGIC = b"geochip1"
 
 
 @dataclass(frozen=True)
@@ -39,34 +43,50 @@ class Pulled:
 
 
 class Spool:
-    """One npz file per chip below `folder/<shard>/<row>.npz`; safe for many threads, one owner per shard."""
+    """One file per chip, `folder/<shard>/<row>.chip`; safe for many threads, one owner per shard.
+
+    A file is a description in JSON and the values as they are in memory, under one checksum: NumPy's own npz took
+    three times as long, a quarter of what a chip's request takes.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def _path(self, shard: Shard, row: int) -> Path:
-        return self.folder / f"{shard.index:05d}" / f"{row:09d}.npz"
+        return self.folder / f"{shard.index:05d}" / f"{row:09d}{SUFFIX}"
 
     def put(self, shard: Shard, row: int, pulled: Pulled) -> None:
         """Keep a chip, whole or not at all, beside what is kept of it already: layers of an earlier run stay."""
         kept = self.get(shard, row)
-        pulled = kept.join(pulled) if kept else pulled
-        reasons = np.frombuffer(json.dumps(dict(pulled.missing)).encode(), dtype=np.uint8)
-        buffer = io.BytesIO()
-        arrays: dict[str, Any] = {**pulled.values, _REASONS: reasons}
-        np.savez(buffer, **arrays)
-        # np.load checks the sums of the zip file, so that a torn one counts as none.
-        durable.write_checkable(self._path(shard, row), buffer.getbuffer())
+        durable.write_checkable(self._path(shard, row), _packed(kept.join(pulled) if kept else pulled))
 
     def get(self, shard: Shard, row: int) -> Pulled | None:
-        """A kept chip; None when there is none or its file is damaged (it is then pulled again)."""
+        """A kept chip, not to be written to; None when there is none or its file is damaged (it is pulled again)."""
         try:
-            with np.load(self._path(shard, row)) as kept:
-                values = {name: kept[name] for name in kept.files if name != _REASONS}
-                return Pulled(values, json.loads(kept[_REASONS].tobytes()))
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            return _unpacked(self._path(shard, row).read_bytes())
+        except (OSError, ValueError, struct.error):
             return None
 
     def clear(self, shard: Shard) -> None:
         """Forget a shard's chips, once all of it is in the ledger."""
         shutil.rmtree(self._path(shard, 0).parent, ignore_errors=True)
+
+
+def _packed(pulled: Pulled) -> list[bytes]:
+    described = [(name, values.dtype.str, values.shape) for name, values in pulled.values.items()]
+    description = json.dumps({"values": described, "missing": dict(pulled.missing)}).encode()
+    parts = [description, *(values.tobytes() for values in pulled.values.values())]
+    return [_HEAD.pack(_MAGIC, reduce(google_crc32c.extend, parts, 0), len(description)), *parts]
+
+
+def _unpacked(content: bytes) -> Pulled:
+    """Raises `ValueError` or `struct.error` for what `_packed` did not make, or not all of it."""
+    magic, crc, length = _HEAD.unpack_from(content)
+    rest = content[_HEAD.size :]
+    if magic != _MAGIC or google_crc32c.value(rest) != crc:
+        raise ValueError("the checksum differs")
+    plain, start, values = json.loads(rest[:length]), length, {}
+    for name, dtype, shape in plain["values"]:
+        values[name] = np.frombuffer(rest, dtype, math.prod(shape), start).reshape(shape)
+        start += values[name].nbytes
+    return Pulled(values, plain["missing"])

@@ -21,9 +21,8 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 
 from pipeline.corpus import ABSENT, Corpus
 from pipeline.errors import Fatal
+from pipeline.sharding import CRC_BYTES, EMPTY, PAIR_BYTES
 
-_EMPTY = 2**64 - 1  # Offset and length of an inner chunk that was not written (Zarr v3, sharding_indexed).
-_PAIR_BYTES, _CRC_BYTES = 16, 4
 _OPEN_SHARDS = 32  # Files held open per modality; a shuffle touches a few at a time.
 _HELD_RUNS = 16  # Of `RunReader`, per modality: two windows of the default shuffle.
 _BLOSC_SIZES = struct.Struct("<4xI4xI")  # The header of C-Blosc 1: among others the decoded size and its own.
@@ -112,8 +111,8 @@ class ShardReader:
         """Decode into `scratch`; rows without an inner chunk, or without a file, are fill."""
         index, place = divmod(row, self._layout.shard_rows)
         shard = self._opened(index)
-        offset, length = shard.spans[place] if shard else (_EMPTY, _EMPTY)
-        if shard is None or length == _EMPTY:
+        offset, length = shard.spans[place] if shard else (EMPTY, EMPTY)
+        if shard is None or length == EMPTY:
             scratch[...] = self._layout.fill
             return scratch
         chunk = shard.content[offset : offset + length]
@@ -165,14 +164,14 @@ class _OpenShard:
 
 
 def _index(mapped: mmap.mmap, rows: int) -> tuple[tuple[int, int], ...]:
-    size = rows * _PAIR_BYTES + _CRC_BYTES
+    size = rows * PAIR_BYTES + CRC_BYTES
     if len(mapped) < size:
         raise ValueError("it is shorter than its index")
-    index, crc = mapped[-size:-_CRC_BYTES], mapped[-_CRC_BYTES:]
+    index, crc = mapped[-size:-CRC_BYTES], mapped[-CRC_BYTES:]
     if google_crc32c.value(index) != int.from_bytes(crc, "little"):
         raise ValueError("its index has another checksum")
     pairs = np.frombuffer(index, dtype="<u8").reshape(rows, 2)
-    written = pairs[pairs[:, 1] != _EMPTY]
+    written = pairs[pairs[:, 1] != EMPTY]
     limit = len(mapped) - size
     if len(written) and (written.max() > limit or written.sum(axis=1).max() > limit):
         raise ValueError("its index points outside the file")

@@ -104,7 +104,7 @@ def test_cut_off_in_the_middle(job: Job, tmp_path: Path) -> None:
     """The bucket's service is away for some seconds, and the same command goes on by itself."""
     folder = tmp_path / "corpus"
     process = start("export", "demo", *job.begin(folder))
-    while not list((folder / "spool").rglob("[0-9]*.npz")) and process.poll() is None:
+    while not list((folder / "spool").rglob("[0-9]*.chip")) and process.poll() is None:
         time.sleep(0.02)
     job.s3.stop()
     back = threading.Timer(3.0, job.s3.start)

@@ -151,7 +151,7 @@ class TestLocal:
 
 
 def spooled(folder: Path) -> int:
-    return len(list((folder / "spool").rglob("[0-9]*.npz")))
+    return len(list((folder / "spool").rglob("[0-9]*.chip")))
 
 
 def wait_for(met: Callable[[], bool], process: subprocess.Popen[str]) -> None:

@@ -27,7 +27,7 @@ def test_layers_of_an_earlier_run_stay(tmp_path: Path) -> None:
 def test_a_damaged_chip_is_no_chip_and_can_be_kept_anew(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spool.put(SHARD, 12, Pulled({"a": np.ones(3)}))
-    (path,) = tmp_path.rglob("*.npz")
+    (path,) = tmp_path.rglob("*.chip")
     path.write_bytes(path.read_bytes()[:50])
     assert spool.get(SHARD, 12) is None
     spool.put(SHARD, 12, Pulled({"a": np.ones(3)}))
@@ -37,7 +37,7 @@ def test_a_damaged_chip_is_no_chip_and_can_be_kept_anew(tmp_path: Path) -> None:
 def test_a_chip_whose_middle_a_power_cut_left_out_is_no_chip(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spool.put(SHARD, 12, Pulled({"a": np.arange(5000.0)}))
-    (path,) = tmp_path.rglob("*.npz")
+    (path,) = tmp_path.rglob("*.chip")
     whole = path.read_bytes()
     path.write_bytes(whole[:9000] + bytes(4096) + whole[9000 + 4096 :])
     assert spool.get(SHARD, 12) is None
