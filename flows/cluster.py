@@ -111,8 +111,8 @@ class Crew:
         while True:
             try:
                 return future.result(timeout=_LOOK_EVERY_S)
-            except TimeoutError:
-                if future.done():
+            except TimeoutError:  # of this look; or of the errand itself, which is then no more to be waited for
+                if future.status == "error":
                     raise
                 self._refuse_desertion()
             except KilledWorker as error:

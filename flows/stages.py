@@ -30,6 +30,7 @@ from pipeline.chip import Chip
 from pipeline.corpus import MANIFEST, Corpus, place_of
 from pipeline.errors import Fatal
 from pipeline.location import read_locations, write_location_table
+from pipeline.lock import RUNS
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.progress import Progress
@@ -50,7 +51,6 @@ REGION_CACHE = "regions-source.parquet"
 ANCHORS = "anchors"
 REJECTED = "rejected.parquet"
 SPOOL = "spool"
-RUNS = "runs"
 SHARDS_AT_ONCE = 2  # in this process: one is pulled while the other is written
 REPORT = "report.html"
 
@@ -113,7 +113,6 @@ def sample(settings: Settings, engine: EarthEngine | None, progress: Progress) -
     progress.start("sample", settings.sampling.locations)
     regions = sampling_plan.regions(settings, engine, settings.folder / REGION_CACHE)
     drawn = sampling_plan.sample(settings, regions)
-    durable.sweep(settings.folder)
     settings.save()
     if regions is not None:
         write_regions(settings.folder / REGIONS, regions)

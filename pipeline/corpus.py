@@ -62,7 +62,6 @@ class Corpus:
         manifest = Manifest.read(folder / MANIFEST)
         corpus = cls(folder, manifest, shard_rows, place_of(folder, store_url))
         corpus.store.check()
-        durable.sweep(folder)
         if corpus.store.exists:
             corpus._refuse_other()
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 from pipeline.errors import Fatal
 
 TEMPORARY_SUFFIX = ".tmp"
-_LEFTOVERS = (f".*{TEMPORARY_SUFFIX}", "*.partial")  # ours, and zarr-python's
+# Ours, and zarr-python's; nobody else's, for a folder may hold other things.
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.tmp|.+\.[0-9a-f]{32}\.partial")
 
 
 def sync_folder(folder: Path) -> None:
@@ -99,8 +101,9 @@ def read_json(path: Path) -> Any:
         raise Fatal(f"{path} cannot be read as JSON ({error}).") from error
 
 
-def sweep(folder: Path) -> None:
-    """Remove temporary files that a killed process left, zarr-python's among them."""
-    for pattern in _LEFTOVERS:
-        for leftover in [path for path in folder.rglob(pattern) if path.is_file()]:
-            leftover.unlink(missing_ok=True)
+def sweep(folder: Path, spared: str = "") -> None:
+    """Remove temporary files that a killed process left, zarr-python's among them, but for those below `spared`."""
+    for inside in [path for path in folder.glob("*") if path.name != spared]:
+        for leftover in [inside, *inside.rglob("*")] if inside.is_dir() else [inside]:
+            if _LEFTOVER.fullmatch(leftover.name) and leftover.is_file():
+                leftover.unlink(missing_ok=True)

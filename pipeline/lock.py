@@ -17,9 +17,11 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
+from pipeline import durable
 from pipeline.errors import Fatal
 
 LOCK = ".lock"
+RUNS = "runs"  # of trainings, which do not hold the corpus: they read what is finished, and write here
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def _is_running(pid: int) -> bool:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the corpus in `folder` for writing; leaves nothing behind, not even a folder that nobody wrote to.
 
+    Temporary files that a killed holder left are removed first.
     The kernel's lock (`flock`) is the truth where there is one: it ends with its process. The file's content decides
     elsewhere, and for folders shared between hosts. Raises `Fatal` while another process holds it.
     """
@@ -72,6 +75,7 @@ def locked(folder: Path) -> Iterator[None]:
     made = _make(folder)
     stream = _take(path)
     try:
+        durable.sweep(folder, spared=RUNS)
         yield
     finally:
         # Removed before it is released: whoever waited would else hold a file that no longer has the name.

@@ -40,6 +40,7 @@ class Checkpoints:
 
         `position` is for people: a run finds its place from the step alone.
         """
+        durable.sweep(self.folder)  # of what a killed process had begun: one process of a run saves
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         path = self.path(step)

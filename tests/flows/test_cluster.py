@@ -108,6 +108,40 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Plain:
         return Plain(snapshot(folder), counters(url)["expressions"]["image:computePixels"])
 
 
+class SlowAnswer:
+    """A task that has ended, whose outcome takes longer than one look to come over: Dask says that as a timeout."""
+
+    def __init__(self) -> None:
+        self.status, self.looks = "finished", 0
+
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float) -> Failure:
+        self.looks += 1
+        if self.looks < 3:
+            raise TimeoutError
+        return Failure(Fatal, "it came.")
+
+
+class Dask:
+    """As much of a Dask client as one answer needs."""
+
+    status = "running"
+
+    def submit(self, *_: object, **__: object) -> SlowAnswer:
+        return SlowAnswer()
+
+    def nthreads(self) -> dict[str, int]:
+        return {"a worker": 1}
+
+
+def test_an_answer_that_takes_long_to_come_over_is_waited_for(tmp_path: Path) -> None:
+    errand = Errand("run", Connection("demo"), Door("", 0, ""), tmp_path, tmp_path, ("lat",), ())
+    with pytest.raises(Fatal, match="it came"):
+        cluster.Crew(Dask(), errand, 1, patience_s=60).pull(Shard(0, 0, 6), ("lat",))
+
+
 class TestLocal:
     pytestmark = slow
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +42,28 @@ def test_equal_contents_are_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_leftovers_are_swept(tmp_path: Path) -> None:
-    leftover = tmp_path / "deep" / ".x.json.0123.tmp"
-    leftover.parent.mkdir()
-    leftover.touch()
+    hexadecimal = "0123456789abcdef" * 2
+    ours = [tmp_path / "deep" / f".x.json.{hexadecimal}.tmp", tmp_path / f".y.{hexadecimal}.tmp",
+            tmp_path / "deep" / f"zarr.{hexadecimal}.partial"]  # fmt: skip
+    others = [tmp_path / ".editor.tmp", tmp_path / "film.partial", tmp_path / "runs" / f".x.{hexadecimal}.tmp"]
+    for path in ours + others:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    durable.sweep(tmp_path, spared="runs")
+    assert not any(path.exists() for path in ours) and all(path.exists() for path in others)
+
+
+def test_what_a_killed_write_leaves_is_known_as_a_leftover(tmp_path: Path) -> None:
+    code = f"""
+import os, pathlib
+from pipeline import durable
+folder = pathlib.Path({str(tmp_path)!r})
+durable.publish(folder / "a.json", lambda path: (path.write_text("half"), os._exit(9)))
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 9
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["half"]
     durable.sweep(tmp_path)
-    assert not leftover.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_spool_gives_back_what_it_keeps(tmp_path: Path) -> None:

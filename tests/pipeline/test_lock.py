@@ -95,3 +95,12 @@ def test_a_folder_that_nobody_wrote_to_is_not_left_behind(tmp_path: Path) -> Non
     with locked(tmp_path / "a" / "b"):
         (tmp_path / "a" / "b" / "kept").touch()
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["kept"]
+
+
+def test_whoever_takes_the_corpus_removes_what_a_killed_holder_had_begun(tmp_path: Path) -> None:
+    left, training = tmp_path / f".statistics.json.{'ab' * 16}.tmp", tmp_path / "runs" / f".a.pt.{'ab' * 16}.tmp"
+    training.parent.mkdir()
+    for path in (left, training):
+        path.touch()
+    with locked(tmp_path):
+        assert not left.exists() and training.exists()
