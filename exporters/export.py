@@ -52,16 +52,19 @@ class ShardReport:
 class _Blocks:
     """A shard in memory: one block per layer, and why rows have none."""
 
+    corpus: Corpus
     shard: Shard
     layers: Sequence[Modality]
-    size_px: int
     values: dict[str, NDArray[Any]] = field(default_factory=dict)
     missing: dict[str, dict[int, str]] = field(default_factory=dict)
+    compressed: dict[str, dict[int, bytes]] = field(default_factory=dict)
     kept_names: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.values = {layer.name: empty_block(layer, len(self.shard), self.size_px) for layer in self.layers}
+        size_px = self.corpus.manifest.size_px
+        self.values = {layer.name: empty_block(layer, len(self.shard), size_px) for layer in self.layers}
         self.missing = {layer.name: {} for layer in self.layers}
+        self.compressed = {layer.name: {} for layer in self.layers}
         self.kept_names = {layer.name: f"{layer.name}@{layer.digest[:16]}" for layer in self.layers}
 
     def place(self, row: int, pulled: Pulled) -> None:
@@ -69,6 +72,8 @@ class _Blocks:
         for layer in self.layers:
             if layer.name in pulled.values:
                 self.values[layer.name][row - self.shard.start] = pulled.values[layer.name]
+                if layer.name in pulled.compressed:
+                    self.compressed[layer.name][row] = pulled.compressed[layer.name]
             else:
                 self.missing[layer.name][row] = pulled.missing[layer.name]
 
@@ -76,17 +81,17 @@ class _Blocks:
         """What a kept chip holds of these layers, as they are specified now."""
         if kept is None:
             return _NOTHING
-        return _renamed(kept, {kept_name: name for name, kept_name in self.kept_names.items()})
+        return kept.renamed({kept_name: name for name, kept_name in self.kept_names.items()})
 
     def to_keep(self, pulled: Pulled) -> Pulled:
         """A chip under names that tell specifications apart, for the spool."""
-        return _renamed(pulled, self.kept_names)
+        return pulled.renamed(self.kept_names)
 
-
-def _renamed(pulled: Pulled, names: Mapping[str, str]) -> Pulled:
-    """Only what `names` mentions, under its new names."""
-    values = {names[old]: value for old, value in pulled.values.items() if old in names}
-    return Pulled(values, {names[old]: reason for old, reason in pulled.missing.items() if old in names})
+    def ready(self, pulled: Pulled) -> Pulled:
+        """A chip that is compressed as the store keeps it: by the thread that pulled it, once for spool and store."""
+        codecs = {name: self.corpus.chip_codec(name) for name in pulled.values.keys() - pulled.compressed.keys()}
+        compressed = {name: codec.compressed(pulled.values[name]) for name, codec in codecs.items() if codec}
+        return Pulled(pulled.values, pulled.missing, {**pulled.compressed, **compressed})
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,7 @@ def export_shard(
     Raises `Transient` when nothing comes any more, and `Fatal`; a chip that fails alone is in the report.
     """
     spool = Spool(spool.folder / corpus.manifest.digest[:16])
-    blocks = _Blocks(shard, layers, corpus.manifest.size_px)
+    blocks = _Blocks(corpus, shard, layers)
     tasks = _take_from_spool(corpus, blocks, spool, progress)
     failed = tuple(_pull(Puller(engine), tasks, blocks, spool, progress))
     DeadLetters(corpus.folder / FAILED).record(shard, failed)
@@ -199,7 +204,8 @@ def _write(corpus: Corpus, blocks: _Blocks, spool: Spool) -> None:
     shard = blocks.shard
     found = inspect(corpus, shard, blocks.values, blocks.missing)
     for name, block in blocks.values.items():
-        corpus.write(shard, name, block, dict(sorted(blocks.missing[name].items())), found[name])
+        missing = dict(sorted(blocks.missing[name].items()))
+        corpus.write(shard, name, block, missing, found[name], blocks.compressed[name])
     if all(corpus.ledger.path(name, shard.index).exists() for name in corpus.modalities):
         spool.clear(shard)
 
@@ -226,7 +232,7 @@ def _pull(
 
     def one(task: _Task) -> DeadLetter | None:
         try:
-            pulled = _one_chip(puller, task).join(means.get(task.chip.row, _NOTHING))
+            pulled = blocks.ready(_one_chip(puller, task).join(means.get(task.chip.row, _NOTHING)))
         except (Transient, OneTooLarge) as error:
             puller.engine.breaker.failed(error)
             return _letter(task, task.lacking, error)

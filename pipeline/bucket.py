@@ -84,8 +84,9 @@ class BucketStore(Store):
                 _refuse_absent_bucket(error)
                 return None
 
-    def put(self, key: str, content: memoryview | bytes) -> None:
+    def put(self, key: str, *parts: memoryview | bytes) -> None:
         """Publish an object and look at it once: its length and its tag must be those that were sent."""
+        content = parts[0] if len(parts) == 1 else b"".join(parts)
         with typed(self.url):
             sent = obstore.put(
                 self._client, key, content, chunk_size=_PART_BYTES, use_multipart=len(content) > ONE_REQUEST_BYTES

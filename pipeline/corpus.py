@@ -22,6 +22,7 @@ from pipeline.ledger import Entry, Ledger, Mark
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.shard import Shard
+from pipeline.sharding import ChipCodec
 from pipeline.store import METADATA, Store, store_at
 
 STORE = "corpus.zarr"
@@ -47,6 +48,7 @@ class Corpus:
         self.shard_rows = shard_rows
         self.ledger = Ledger(folder / LEDGER)
         self._finished: dict[str, frozenset[int]] = {}
+        self._codecs: dict[str, ChipCodec | None] = {}
 
     @classmethod
     def create(
@@ -243,17 +245,19 @@ class Corpus:
         block: NDArray[Any],
         missing: Mapping[int, str],
         quality: Mapping[str, Any] | None = None,
+        compressed: Mapping[int, bytes] | None = None,
     ) -> Entry:
         """Write the whole shard of one modality, make it durable, then mark it in the ledger.
 
         `block` is (rows of the shard, bands[, y, x]) in the stored dtype. `missing` maps manifest rows without
-        any data to reasons; `quality` is kept as it is (JSON). Raises `Fatal` for a block of another shape or dtype.
-        One writer per shard.
+        any data to reasons; `quality` is kept as it is (JSON); `compressed` holds chips of the block by row where
+        `chip_codec` has compressed them already. Raises `Fatal` for a block of another shape or dtype. One writer per
+        shard.
         """
         modality = self.modality(name)
         _check_block(modality, shard, block, self.manifest.size_px)
         key = self.object_key(name, shard)
-        digest = self.store.replace(key, self._encoded(modality, shard, block)) or ABSENT
+        digest = self.store.replace(key, self._encoded(modality, shard, block, compressed or {})) or ABSENT
         entry = Entry(
             shard.index, name, (shard.start, shard.stop), self.manifest.digest, modality.digest,
             digest, dict(missing), quality or {}, self._summarise(modality, shard, block),
@@ -268,11 +272,26 @@ class Corpus:
         groups = [str(value) if counts else None for value, counts in zip(values, train, strict=True)]
         return statistics.summarise(modality, block, groups)
 
-    def _encoded(self, modality: Modality, shard: Shard, block: NDArray[Any]) -> memoryview | None:
-        metadata = self.store.get(f"{modality.name}/{METADATA}")
+    def chip_codec(self, name: str) -> ChipCodec | None:
+        """What compresses chips of a modality as the store keeps them; None where it does not keep them one by one."""
+        if name not in self._codecs:
+            self._codecs[name] = sharding.codec_of(self._array_metadata(name), self.modality(name).fill)
+        return self._codecs[name]
+
+    def _array_metadata(self, name: str) -> bytes:
+        metadata = self.store.get(f"{name}/{METADATA}")
         if metadata is None:
-            raise Fatal(f"{self.store.url}/{modality.name} has lost its {METADATA}; restore it from a copy.")
-        return sharding.encoded(metadata, shard, block, modality.fill)
+            raise Fatal(f"{self.store.url}/{name} has lost its {METADATA}; restore it from a copy.")
+        return metadata
+
+    def _encoded(
+        self, modality: Modality, shard: Shard, block: NDArray[Any], compressed: Mapping[int, bytes]
+    ) -> list[bytes]:
+        codec = self.chip_codec(modality.name)
+        if codec is None:
+            return sharding.by_zarr(self._array_metadata(modality.name), shard, block)
+        chips = zip(shard.rows, block, strict=True)
+        return codec.joined(compressed[row] if row in compressed else codec.compressed(chip) for row, chip in chips)
 
     def object_key(self, name: str, shard: Shard) -> str:
         """The key, below the store, of the object that holds one shard of one modality."""

@@ -52,13 +52,14 @@ def publish(path: Path, write: Callable[[Path], None]) -> None:
         raise Fatal(f"cannot write {path}: {error.strerror or error}; check the path and the space on disk.") from error
 
 
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Publish bytes."""
-    publish(path, lambda temporary: _write_all(temporary, content))
+def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
+    """Publish bytes, one part behind another."""
+    publish(path, lambda temporary: _write_all(temporary, parts))
 
 
-def _write_all(path: Path, content: bytes | memoryview) -> None:
-    path.write_bytes(content)
+def _write_all(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    with path.open("wb") as stream:
+        stream.writelines(parts)
 
 
 def write_checkable(path: Path, parts: Iterable[bytes]) -> None:
@@ -72,8 +73,7 @@ def write_checkable(path: Path, parts: Iterable[bytes]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
         try:
-            with temporary.open("wb") as stream:
-                stream.writelines(parts)
+            _write_all(temporary, parts)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

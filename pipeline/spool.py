@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import struct
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
+from numcodecs import blosc
 from numpy.typing import NDArray
 
 from pipeline import durable
@@ -21,15 +21,19 @@ from pipeline.shard import Shard
 
 SUFFIX = ".chip"
 _HEAD = struct.Struct("<8sII")  # what it is, the checksum of all that follows, the length of the description
-_MAGIC = b"geochip1"
+_MAGIC = b"geochip\x01"
 
 
 @dataclass(frozen=True)
 class Pulled:
-    """What came back for one chip: stored values per modality, and reasons for modalities without any data."""
+    """What came back for one chip: stored values per modality, and reasons for modalities without any data.
+
+    `compressed` holds the same values again as the store will keep them, where that was done already.
+    """
 
     values: Mapping[str, NDArray[Any]]
     missing: Mapping[str, str] = field(default_factory=dict)
+    compressed: Mapping[str, bytes] = field(default_factory=dict)
 
     def covers(self, names: tuple[str, ...]) -> bool:
         """Whether every one of `names` is either here or has a reason."""
@@ -39,14 +43,23 @@ class Pulled:
         """Both, `other` first where they overlap."""
         values = {name: value for name, value in self.values.items() if name not in other.missing}
         missing = {name: reason for name, reason in self.missing.items() if name not in other.values}
-        return Pulled({**values, **other.values}, {**missing, **other.missing})
+        compressed = {name: content for name, content in self.compressed.items() if not other.covers((name,))}
+        return Pulled({**values, **other.values}, {**missing, **other.missing}, {**compressed, **other.compressed})
+
+    def renamed(self, names: Mapping[str, str]) -> Pulled:
+        """Only what `names` mentions, under its new names."""
+        return Pulled(_renamed(self.values, names), _renamed(self.missing, names), _renamed(self.compressed, names))
+
+
+def _renamed(named: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names[old]: value for old, value in named.items() if old in names}
 
 
 class Spool:
     """One file per chip, `folder/<shard>/<row>.chip`; safe for many threads, one owner per shard.
 
-    A file is a description in JSON and the values as they are in memory, under one checksum: NumPy's own npz took
-    three times as long, a quarter of what a chip's request takes.
+    A file is a description in JSON and every layer's bytes, compressed where that was done, under one checksum.
+    Compressed it is two fifths of the size: at 100 chips of 128 pixels a second, a disk takes 40 MB/s and not 95.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -73,20 +86,28 @@ class Spool:
 
 
 def _packed(pulled: Pulled) -> list[bytes]:
-    described = [(name, values.dtype.str, values.shape) for name, values in pulled.values.items()]
+    parts = [pulled.compressed.get(name) or values.tobytes() for name, values in pulled.values.items()]
+    described = [
+        (name, values.dtype.str, values.shape, len(part), bool(pulled.compressed.get(name)))
+        for (name, values), part in zip(pulled.values.items(), parts, strict=True)
+    ]
     description = json.dumps({"values": described, "missing": dict(pulled.missing)}).encode()
-    parts = [description, *(values.tobytes() for values in pulled.values.values())]
+    parts.insert(0, description)
     return [_HEAD.pack(_MAGIC, reduce(google_crc32c.extend, parts, 0), len(description)), *parts]
 
 
 def _unpacked(content: bytes) -> Pulled:
     """Raises `ValueError` or `struct.error` for what `_packed` did not make, or not all of it."""
-    magic, crc, length = _HEAD.unpack_from(content)
+    magic, crc, start = _HEAD.unpack_from(content)
     rest = content[_HEAD.size :]
     if magic != _MAGIC or google_crc32c.value(rest) != crc:
         raise ValueError("the checksum differs")
-    plain, start, values = json.loads(rest[:length]), length, {}
-    for name, dtype, shape in plain["values"]:
-        values[name] = np.frombuffer(rest, dtype, math.prod(shape), start).reshape(shape)
-        start += values[name].nbytes
-    return Pulled(values, plain["missing"])
+    plain = json.loads(rest[:start])
+    values, compressed = {}, {}
+    for name, dtype, shape, length, is_compressed in plain["values"]:
+        part = rest[start : start + length]
+        values[name] = np.frombuffer(blosc.decompress(part) if is_compressed else part, dtype).reshape(shape)
+        if is_compressed:
+            compressed[name] = part
+        start += length
+    return Pulled(values, plain["missing"], compressed)

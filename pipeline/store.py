@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,8 @@ class Store(ABC):
         """An object's bytes; None when there is none."""
 
     @abstractmethod
-    def put(self, key: str, content: memoryview | bytes) -> None:
-        """Publish an object under its key, in the place of an older one."""
+    def put(self, key: str, *parts: memoryview | bytes) -> None:
+        """Publish an object, given in one part or several, under its key, in the place of an older one."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
@@ -75,13 +75,16 @@ class Store(ABC):
         """Whether a store was laid out here."""
         return self.get(METADATA) is not None
 
-    def replace(self, key: str, content: memoryview | None) -> str | None:
-        """Publish an object, or remove it where `content` is None; returns the digest that it then has."""
-        if content is None:
+    def replace(self, key: str, parts: Sequence[bytes]) -> str | None:
+        """Publish an object, or remove it where there are no parts; returns the digest that it then has."""
+        if not parts:
             self.delete(key)
             return None
-        self.put(key, content)
-        return f"sha256:{hashlib.sha256(content).hexdigest()}"
+        self.put(key, *parts)
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(part)
+        return f"sha256:{digest.hexdigest()}"
 
 
 class FolderStore(Store):
@@ -105,8 +108,8 @@ class FolderStore(Store):
         except FileNotFoundError:
             return None
 
-    def put(self, key: str, content: memoryview | bytes) -> None:
-        durable.write_bytes(self.folder / key, content)
+    def put(self, key: str, *parts: memoryview | bytes) -> None:
+        durable.write_bytes(self.folder / key, *parts)
 
     def delete(self, key: str) -> None:
         (self.folder / key).unlink(missing_ok=True)

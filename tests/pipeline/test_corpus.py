@@ -50,6 +50,17 @@ def test_what_is_written_is_read(corpus: Corpus) -> None:
     assert corpus.missing() == {}
 
 
+def test_a_shard_is_the_same_object_whoever_compressed_its_chips(corpus: Corpus) -> None:
+    shard, codec = corpus.shards[1], corpus.chip_codec(OPTICAL.name)
+    block = make_block(OPTICAL, len(shard), SIZE_PX, 1)
+    block[2] = OPTICAL.fill
+    plain = corpus.write(shard, OPTICAL.name, block, {})
+    assert codec is not None and corpus.chip_codec(CLIMATE.name) is None
+    some = {row: codec.compressed(block[row - shard.start]) for row in list(shard.rows)[:5]}
+    assert corpus.write(shard, OPTICAL.name, block, {}, compressed=some) == plain
+    assert some[shard.start + 2] == b"" and corpus.verify(OPTICAL.name, shard)
+
+
 def test_specifications_come_from_the_store(corpus: Corpus) -> None:
     assert Corpus.open(corpus.folder).modalities == {modality.name: modality for modality in MODALITIES}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numcodecs import Blosc
 
 from pipeline.dead_letters import DeadLetter, DeadLetters
 from pipeline.errors import Fatal
@@ -22,6 +23,24 @@ def test_layers_of_an_earlier_run_stay(tmp_path: Path) -> None:
     kept = spool.get(SHARD, 12)
     assert kept and set(kept.values) == {"a", "b"} and kept.missing == {"c": "none"}
     assert np.array_equal(kept.values["a"], np.ones(3))
+
+
+def test_values_come_back_from_what_was_compressed(tmp_path: Path) -> None:
+    spool, random = Spool(tmp_path), np.random.default_rng(0)
+    values = {"a": random.integers(0, 9, (2, 8, 8)).astype("<u2"), "b": np.arange(3.0), "c": np.zeros((1, 2), "u1")}
+    compressed = {"a": Blosc("zstd", 3).encode(values["a"]), "c": b""}  # nothing is kept of a chip without data
+    spool.put(SHARD, 12, Pulled(values, {"d": "clouds: é"}, compressed))
+    kept = spool.get(SHARD, 12)
+    assert kept and kept.missing == {"d": "clouds: é"} and dict(kept.compressed) == {"a": compressed["a"]}
+    assert all(np.array_equal(kept.values[name], values[name]) for name in values)
+    assert all(kept.values[name].dtype == values[name].dtype for name in values)
+
+
+def test_what_was_compressed_goes_with_its_values() -> None:
+    ours = Pulled({"a": np.ones(1), "b": np.ones(1), "c": np.ones(1)}, {}, {"a": b"1", "b": b"1", "c": b"1"})
+    joined = ours.join(Pulled({"a": np.zeros(1)}, {"b": "clouds"}))
+    assert set(joined.values) == {"a", "c"} and dict(joined.compressed) == {"c": b"1"}
+    assert dict(ours.renamed({"c": "d"}).compressed) == {"d": b"1"}
 
 
 def test_a_damaged_chip_is_no_chip_and_can_be_kept_anew(tmp_path: Path) -> None:
