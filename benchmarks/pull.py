@@ -3,11 +3,12 @@
     python -m benchmarks.pull [--quick] [--parts]
 
 A sandbox in a process of its own answers after 0.25 s from a pool of ready chips, with its quotas on: so the client is
-what is measured. Each case is one corpus of every modality but the climate, whose answers the sandbox would compute (a
-request for 128 chips: 0.008 a chip more), exported by the stage that `geocorpus export` calls, between two runs of the
-bare client: as many threads that ask for the same pixels and read them, without limits,
-checks or files. `--parts` shows where a chip's CPU time goes. The last line is one JSON object: the worst case's
-requests_per_chip, fraction_of_limit, share_429 and client_cpu_ratio, and the cases.
+what is measured. Each case is one corpus, exported by the stage that `geocorpus export` calls, between two runs of the
+bare client: as many threads that ask for the same pixels and read them, without limits, checks or files. "all" is every
+modality but the climate, whose answers the sandbox would compute (a request for 128 chips: 0.008 a chip more); 100
+requests a second of it are more than two cores can build graphs for, with the bare client too, so that case has one
+modality, as when one is added to a corpus. `--parts` shows where a chip's CPU time goes. The last line is one JSON
+object: the worst case's requests_per_chip, fraction_of_limit, share_429 and client_cpu_ratio, and the cases.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class Case:
     requests_per_s: float = 100.0
     workers: int = 1
     shard_rows: int = 512
+    modalities: tuple[str, ...] = ()  # none: all
 
     @property
     def limit(self) -> float:
@@ -69,7 +71,7 @@ class Case:
         return min(self.at_once / LATENCY_S, self.requests_per_s)
 
 
-FULL = (Case(3072, 128, 8), Case(6144, 32, 40, workers=2))
+FULL = (Case(2048, 128, 4), Case(4096, 64, 8), Case(8192, 32, 40, workers=2, modalities=("esa_worldcover",)))
 QUICK = (Case(512, 64, 4, shard_rows=128),)
 
 
@@ -125,25 +127,26 @@ def cpu_s() -> float:
     return sum(os.times()[:4])
 
 
-def layers_of(manifest: Manifest, kind: type) -> list[Modality]:
-    """The layers with this kind of source."""
-    return [layer for layer in catalog.bound(catalog.modalities(), manifest) if isinstance(source_of(layer), kind)]
+def layers_of(manifest: Manifest, kind: type, names: Sequence[str] = ()) -> list[Modality]:
+    """The layers with this kind of source, of all or of these modalities."""
+    chosen = catalog.bound(catalog.modalities(names or None), manifest)
+    return [layer for layer in chosen if isinstance(source_of(layer), kind)]
 
 
-def bare(url: str, manifest: Manifest, threads: int) -> float:
-    """CPU milliseconds per chip of the client alone, in so many threads, for the pixels of the same chips."""
+def bare(url: str, manifest: Manifest, case: Case) -> float:
+    """CPU milliseconds per chip of the client alone, in as many threads, for the pixels of the same chips."""
     # Twice, because the first transport is ours: here the client uses its own.
     connect(Connection("bare", url=url))
     ee.Reset()
     ee.Initialize(None, url=url, project="bare")
-    layers, chips = layers_of(manifest, Pixels), [manifest[row] for row in range(len(manifest))]
+    layers, chips = layers_of(manifest, Pixels, case.modalities), [manifest[row] for row in range(len(manifest))]
 
     def pull(chip: Chip) -> None:
         request = {"expression": image_of(chip, layers), "fileFormat": "NPY", "grid": grid_request(chip.grid)}
         np.load(io.BytesIO(ee.data.computePixels(request)))
 
     started = cpu_s()
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(case.at_once) as pool:
         list(pool.map(pull, chips))
     return 1e3 * (cpu_s() - started) / len(chips)
 
@@ -163,7 +166,8 @@ def settings_of(case: Case, folder: Path, url: str) -> Settings:
     return parse({
         "corpus": {
             "folder": str(folder), "size_px": case.size_px, "shard_rows": case.shard_rows,
-            "modalities": [one.name for one in catalog.modalities() if not isinstance(source_of(one), Region)],
+            "modalities": case.modalities
+            or [one.name for one in catalog.modalities() if not isinstance(source_of(one), Region)],
         },
         "source": {"url": url, "concurrency": case.at_once, "requests_per_s": case.requests_per_s},
         "cluster": {"kind": "local", "workers": case.workers} if case.workers > 1 else {},
@@ -193,10 +197,10 @@ def measured(case: Case, sandbox: Service, base: Manifest, folder: Path) -> Outc
     """Export one corpus between two runs of the bare client."""
     manifest = places.neighbours(base, case.chips)
     few = places.neighbours(base, min(case.chips, 400))
-    bare(sandbox.url, few, case.at_once)  # fills the pool
-    before = bare(sandbox.url, few, case.at_once)
+    bare(sandbox.url, few, case)  # fills the pool
+    before = bare(sandbox.url, few, case)
     exported = _exported(case, sandbox, manifest, folder)
-    between = (before + bare(sandbox.url, few, case.at_once)) / 2
+    between = (before + bare(sandbox.url, few, case)) / 2
     return exported(between)
 
 
@@ -256,6 +260,7 @@ def show(outcomes: Sequence[Outcome]) -> None:
     rows: list[tuple[str, Callable[[Outcome], str]]] = [
         ("chips", lambda one: f"{one.case.chips:,}"),
         ("pixels", lambda one: f"{one.case.size_px}"),
+        ("modalities", lambda one: str(len(one.case.modalities) or "all")),
         ("processes", lambda one: f"{one.case.workers}"),
         ("at once; a second", lambda one: f"{one.case.at_once}; {one.case.requests_per_s:g}"),
         ("limit, chips a second", lambda one: f"{one.case.limit:.1f}"),

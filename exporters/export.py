@@ -16,6 +16,7 @@ from exporters.batches import OneTooLarge
 from exporters.client import EarthEngine
 from exporters.inspection import inspect
 from exporters.pull import Puller, local
+from exporters.relay import Leg, Relay
 from exporters.sources import Local, Pixels, Region, source_of
 from pipeline.chip import Chip
 from pipeline.corpus import Corpus, empty_block
@@ -27,7 +28,9 @@ from pipeline.shard import Shard
 from pipeline.spool import Pulled, Spool
 
 _NOTHING = Pulled({}, {})
-_AHEAD = 1.5  # chips in work for each request in flight: those of others are made and their answers kept meanwhile
+# Chips in work for each request in flight: those of others are made and their answers kept meanwhile. A few at least,
+# for chips do not come evenly.
+_AHEAD, _LEAST_AHEAD = 0.5, 4
 
 
 class Incomplete(Transient):
@@ -129,13 +132,18 @@ def export(
 
 
 def puller(
-    engine: EarthEngine, corpus: Corpus, layers: Sequence[Modality], spool_folder: Path, progress: Progress
+    engine: EarthEngine,
+    corpus: Corpus,
+    layers: Sequence[Modality],
+    spool_folder: Path,
+    progress: Progress,
+    relay: Relay | None = None,
 ) -> Pull:
-    """What pulls a shard in this process."""
-    by_name, spool = {layer.name: layer for layer in layers}, Spool(spool_folder)
+    """What pulls a shard in this process; `relay` is that of the process, where there are several of these in it."""
+    by_name, spool, turns = {layer.name: layer for layer in layers}, Spool(spool_folder), relay or Relay()
 
     def pull(shard: Shard, names: Sequence[str]) -> ShardReport:
-        return export_shard(engine, corpus, shard, [by_name[name] for name in names], spool, progress)
+        return export_shard(engine, corpus, shard, [by_name[name] for name in names], spool, progress, turns)
 
     return pull
 
@@ -182,8 +190,9 @@ def export_shard(
     layers: Sequence[Modality],
     spool: Spool,
     progress: Progress,
+    relay: Relay,
 ) -> ShardReport:
-    """Pull and write `layers` of one shard.
+    """Pull and write `layers` of one shard, the first of it when its turn in `relay` has come.
 
     Chips are kept below the manifest's digest in `spool`: a row number means nothing in another manifest.
     Raises `Transient` when nothing comes any more, and `Fatal`; a chip that fails alone is in the report.
@@ -191,7 +200,8 @@ def export_shard(
     spool = Spool(spool.folder / corpus.manifest.digest[:16])
     blocks = _Blocks(corpus, shard, layers)
     tasks = _take_from_spool(corpus, blocks, spool, progress)
-    failed = tuple(_pull(Puller(engine), tasks, blocks, spool, progress))
+    with relay.leg(len(tasks)) as leg:
+        failed = tuple(_pull(Puller(engine), tasks, blocks, spool, progress, leg))
     DeadLetters(corpus.folder / FAILED).record(shard, failed)
     if not failed:
         _write(corpus, blocks, spool)
@@ -225,12 +235,13 @@ def _take_from_spool(corpus: Corpus, blocks: _Blocks, spool: Spool, progress: Pr
 
 
 def _pull(
-    puller: Puller, tasks: Sequence[_Task], blocks: _Blocks, spool: Spool, progress: Progress
+    puller: Puller, tasks: Sequence[_Task], blocks: _Blocks, spool: Spool, progress: Progress, leg: Leg
 ) -> Iterator[DeadLetter]:
     """Pull every chip, keep and place it; what was given up is yielded."""
     means, broken = _regions(puller, tasks)
 
     def one(task: _Task) -> DeadLetter | None:
+        leg.begun()
         try:
             pulled = blocks.ready(_one_chip(puller, task).join(means.get(task.chip.row, _NOTHING)))
         except (Transient, OneTooLarge) as error:
@@ -245,7 +256,8 @@ def _pull(
         progress.advance()
         return None
 
-    for letter in threads.each(one, tasks, math.ceil(_AHEAD * puller.engine.connection.concurrency)):
+    at_once = puller.engine.connection.concurrency
+    for letter in threads.each(one, tasks, at_once + max(_LEAST_AHEAD, math.ceil(_AHEAD * at_once))):
         puller.engine.tell(progress)
         puller.engine.refuse_overspending()
         if letter:

@@ -115,13 +115,14 @@ class ClusterSettings(Section):
     """Who pulls: this process ("none"), worker processes here ("local"), those of a running Dask scheduler ("address"),
     or SLURM jobs that are submitted ("slurm").
 
-    `workers` processes of "local" have `threads` each; a thread works on one shard. Remote workers reach this machine
-    as `host` on `port`, by default its own address and a free one. A SLURM job has `cores` and `memory` in all.
+    `workers` processes of "local" have `threads` each; a thread works on one shard, and a process pulls one of its
+    shards at a time, while others are written. Remote workers reach this machine as `host` on `port`, by default its
+    own address and a free one. A SLURM job has `cores` and `memory` in all.
     """
 
     kind: Literal["none", "local", "address", "slurm"] = "none"
     workers: int = Field(2, ge=1)
-    threads: int = Field(1, ge=1)
+    threads: int = Field(2, ge=1)
     shards_at_once: int | None = Field(None, ge=1)
     address: str | None = None
     host: str | None = None

@@ -14,6 +14,7 @@ from exporters import catalog
 from exporters.client import Connection, EarthEngine, connect
 from exporters.export import ShardReport, puller
 from exporters.limiter_service import Door
+from exporters.relay import Relay
 from exporters.remote_limiter import RemoteLimiter
 from exporters.transport import Figures
 from pipeline.corpus import Corpus
@@ -71,14 +72,15 @@ class _Workplace:
         chosen = catalog.modalities(errand.modalities or None, errand.modality_files)
         self.layers = catalog.bound(chosen, self.corpus.manifest)
         self.engine = connect(errand.connection, self.limiter)
-        self.spool = errand.spool
+        self.spool, self.relay = errand.spool, Relay()
         self.counted = Counted(self.engine)
 
     def pull(self, shard: Shard, names: Sequence[str]) -> ShardReport:
         """Finish the shard; whoever had it before may have died over it with all of it written, but not reported."""
         reports = Reports(self.limiter, self.counted, shard)
         lacking = self.corpus.lacking(shard, names)
-        report = puller(self.engine, self.corpus, self.layers, self.spool, reports)(shard, lacking)
+        pull = puller(self.engine, self.corpus, self.layers, self.spool, reports, self.relay)
+        report = pull(shard, lacking)
         reports.send()
         return report
 

@@ -16,6 +16,7 @@ from exporters.anchor_rules import AnchorRules
 from exporters.client import Connection, connect
 from exporters.export import Incomplete, export, export_shard
 from exporters.regions import RESOLVE, read_regions
+from exporters.relay import Relay
 from pipeline.corpus import MANIFEST, Corpus
 from pipeline.dead_letters import DeadLetters
 from pipeline.errors import Fatal, Transient
@@ -153,10 +154,9 @@ def test_chips_that_fail_for_good_stop_no_other_and_are_listed(sandbox, engine, 
 
 
 def test_a_chip_that_is_too_large_alone_is_its_own_failure(sandbox, engine, tmp_path):
-    corpus, layers = new_corpus(tmp_path, manifest_of(), ["esa_worldcover"])
+    corpus, layers = new_corpus(tmp_path, manifest_of(1), ["esa_worldcover"])
     slow = connect(Connection("demo-project", url=sandbox.url, patience=IMPATIENT, concurrency=1))
-    # Two chips are in work at a time: of three refusals, one of them has two.
-    sandbox.faults(Fault("memory", "image:computePixels", next=3))
+    sandbox.faults(Fault("memory", "image:computePixels", next=2))
     with pytest.raises(Incomplete, match="memory"):
         export(slow, corpus, layers, tmp_path / "spool", Silent())
     (letter,) = DeadLetters(tmp_path / "failed").read()
@@ -271,7 +271,7 @@ def test_threads_and_shards_at_once_do_not_change_a_byte(engine, sandbox, tmp_pa
 
 def test_one_shard_can_be_done_alone(engine, tmp_path):
     corpus, layers = new_corpus(tmp_path, manifest_of())
-    report = export_shard(engine, corpus, corpus.shards[1], layers, Spool(tmp_path / "spool"), Silent())
+    report = export_shard(engine, corpus, corpus.shards[1], layers, Spool(tmp_path / "spool"), Silent(), Relay())
     assert report.pulled == SHARD_ROWS and set(report.names) == {layer.name for layer in layers}
     assert corpus.shards[1] not in corpus.missing()
     assert len(corpus.missing()) == len(corpus.shards) - 1
