@@ -77,10 +77,10 @@ def test_the_cap_holds_over_all_clients_and_is_filled(cap, processes):
         def work(item: int) -> None:
             with clients[item % processes].slot() as started_s:
                 with gauge.passing():
-                    time.sleep(0.002)
+                    time.sleep(0.01)
                 clients[item % processes].served(started_s)
 
-        list(threads.each(work, range(60), 20))
+        list(threads.each(work, range(60 * cap), 20))
         assert within(5, lambda: in_flight(limiter) == 0), "every slot came back"
     assert gauge.most == cap
 
@@ -305,13 +305,13 @@ def test_a_door_does_not_show_its_secret():
 
 
 HOLDER = """
-import sys, threading, time
+import os, sys, threading, time
 from exporters.limiter_service import Door
 from exporters.remote_limiter import RemoteLimiter
 client = RemoteLimiter(Door("127.0.0.1", int(sys.argv[1]), "the secret"))
 def hold():
     with client.slot():
-        print("held", flush=True)
+        os.write(1, b"held\\n")  # at once: print writes the end of a line by itself, and threads mix
         time.sleep(60)
 for _ in range(int(sys.argv[2])):
     threading.Thread(target=hold, daemon=True).start()

@@ -12,10 +12,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_grou
 
 
 def test_whatever_dies_the_corpus_is_the_same(tmp_path: Path) -> None:
-    plan = Plan(chips=64, shard_rows=16, cap=4, latency_s=0.25, every_s=6.0, for_s=6.0, kills_at_least=2, seed=5)
+    # 192 chips at 16 a second take longer than two deaths let pass.
+    plan = Plan(chips=192, shard_rows=32, cap=4, latency_s=0.25, every_s=4.0, for_s=6.0, kills_at_least=2, seed=5)
     outcome = chaos(plan, tmp_path)
     assert outcome.kills.total() >= 2
     assert outcome.differing == []
     assert outcome.peak <= plan.cap
-    assert outcome.again <= outcome.kills.total() * (plan.cap + 2)
+    # What was in flight, and what had come to the two workers and was not kept yet.
+    assert outcome.again <= outcome.kills.total() * (plan.cap + 8)
     assert not [said for said in outcome.said if "unexpected" in said], "every end that nobody forced is a sentence"
