@@ -114,9 +114,6 @@ class SlowAnswer:
     def __init__(self) -> None:
         self.status, self.looks = "finished", 0
 
-    def done(self) -> bool:
-        return True
-
     def result(self, timeout: float) -> Failure:
         self.looks += 1
         if self.looks < 3:
