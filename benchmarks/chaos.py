@@ -111,7 +111,7 @@ def counters(url: str) -> dict[str, Any]:
 def export(plan: Plan, url: str, folder: Path, *more: str) -> subprocess.Popen[str]:
     """`geocorpus export`, running."""
     command = [
-        sys.executable, "-m", "flows.cli", "export", "demo", f"corpus.folder={folder}", f"source.url={url}",
+        sys.executable, "-m", "flows.terminal.cli", "export", "demo", f"corpus.folder={folder}", f"source.url={url}",
         f"source.concurrency={plan.cap}", "source.deadline_s=60", f"corpus.shard_rows={plan.shard_rows}",
         f"corpus.modalities={LAYERS}", *more,
     ]  # fmt: skip

@@ -236,7 +236,8 @@ def undo_rest(folder: Path) -> None:
 def run_command(folder: Path) -> Figures:
     """`geocorpus export` for what is left: seconds, and peak memory of its process."""
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "flows.cli", "export", str(folder)], stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "flows.terminal.cli", "export", str(folder)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
     assert process.stderr is not None
     said = process.stderr.read().decode()
     _, status, usage = os.wait4(process.pid, 0)

@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks import places, service
 from benchmarks.service import Service
-from exporters.client import Connection, connect
+from exporters.earth_engine.client import Connection, connect
 from flows import stages
 from flows.settings import Settings, parse
 from pipeline.corpus import LEDGER, MANIFEST, STATISTICS, STORE, Corpus

@@ -41,11 +41,11 @@ from benchmarks.resampled import TWELVE, resampled
 from pipeline.corpus import Corpus
 from training.batch import Batch, Raw
 from training.config import PretrainConfig
-from training.data import CPU, Feed
-from training.delivery import Delivery, Parcel
+from training.data.data import CPU, Feed
+from training.data.delivery import Delivery, Parcel
+from training.data.masking import crops_yx
+from training.data.stream import Stream, default_workers
 from training.layer import groups_of, layer_of
-from training.masking import crops_yx
-from training.stream import Stream, default_workers
 
 _BATCH, _CROP_PX, _ROUNDS = 64, 112, 3
 _HDF5 = "data.h5"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from exporters.client import EarthEngine
+from exporters.earth_engine.client import EarthEngine
 from flows import stages
 from flows.settings import Settings, parse
 from pipeline.chip import Chip

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.batch import Batch
-from training.encoder import Block, ChannelNorm, Encoder
 from training.layer import IGNORED, Layer
+from training.model.encoder import Block, ChannelNorm, Encoder
 from training.size import SIZES
 
 _WIDTH, _EPSILON = 512, 1e-6

@@ -32,9 +32,10 @@ import numpy as np
 
 from benchmarks import places, service
 from benchmarks.service import Service
-from exporters import catalog, encoding
-from exporters.client import Connection, EarthEngine, connect, grid_request
-from exporters.pull import Puller, local
+from exporters import catalog
+from exporters.earth_engine.client import Connection, EarthEngine, connect, grid_request
+from exporters.pull import encoding
+from exporters.pull.pull import Puller, local
 from exporters.sources import Local, Pixels, Region, source_of
 from flows import stages
 from flows.settings import Settings, parse

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.published_pattern import Tile, pull
-from exporters.client import Connection, connect
+from exporters.earth_engine.client import Connection, connect
 from flows import stages
-from flows.display import display
+from flows.progress.display import display
 from flows.settings import Settings, parse
 from pipeline.corpus import Corpus
 from pipeline.errors import GeocorpusError
 from pipeline.manifest import Manifest
 from sandbox.planet import Planet
-from sandbox.server import Sandbox
+from sandbox.service.server import Sandbox
 
 
 @dataclass(frozen=True)

@@ -24,16 +24,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.transfer import BASE, OPTICAL, Plan, build
-from flows.display import display
+from flows.progress.display import display
 from pipeline.corpus import Corpus
 from training.architecture import Response
-from training.embedding import features_of
-from training.encoder import Encoder
-from training.label import labels_of
+from training.evaluate.embedding import features_of
+from training.evaluate.label import labels_of
+from training.evaluate.probe import Probe, difference, embed, estimate, linear_probe
 from training.layer import layer_of
-from training.probe import Probe, difference, embed, estimate, linear_probe
-from training.train import pretrain
-from training.weights import load_encoder
+from training.model.encoder import Encoder
+from training.pretrain.train import pretrain
+from training.weights.weights import load_encoder
 
 LABEL = "esa_worldcover"
 BATCHES = (2, 8, 32)

@@ -26,13 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from flows import stages
-from flows.display import display
+from flows.progress.display import display
 from flows.settings import Settings, parse
 from pipeline.corpus import Corpus
 from sandbox.planet import Planet
 from sandbox.planet.dynamic_world import Roll
 from sandbox.planet.raster import PlanetBand
-from sandbox.server import Sandbox
+from sandbox.service.server import Sandbox
 
 _LATENCY_S, _WAITING = 0.25, 16
 

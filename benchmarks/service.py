@@ -34,7 +34,7 @@ class Service:
         self._post("reset", {})
 
     def faults(self, rules: Sequence[dict[str, Any]], seed: int = 0) -> None:
-        """Put these faults in force (sandbox.faults.Fault as JSON); none: no faults."""
+        """Put these faults in force (sandbox.service.faults.Fault as JSON); none: no faults."""
         self._post("faults", {"faults": list(rules), "seed": seed})
 
     def _post(self, name: str, document: dict[str, Any]) -> None:

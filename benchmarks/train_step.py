@@ -29,15 +29,15 @@ from benchmarks.made_corpus import INPUT, made_corpus
 from benchmarks.published_step import PublishedStep
 from pipeline.corpus import Corpus
 from training.config import PretrainConfig
-from training.device import Device
-from training.encoder import Encoder
-from training.flops import Utilisation
-from training.mpmae import MPMAE
-from training.plan import Plan, make_plan
+from training.data.stream import Stream
+from training.methods.mpmae import MPMAE
+from training.model.encoder import Encoder
+from training.pretrain.plan import Plan, make_plan
+from training.pretrain.step import Step
+from training.runtime.device import Device
+from training.runtime.flops import Utilisation
+from training.runtime.world import World
 from training.size import SIZES
-from training.step import Step
-from training.stream import Stream
-from training.world import World
 
 _RATE = 1e-4
 _OURS, _DENSE_MASKED = "ours", "ours, hidden computed too"

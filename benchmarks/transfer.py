@@ -26,19 +26,19 @@ from torch.nn.functional import avg_pool2d
 
 from benchmarks import eurosat
 from flows import stages
-from flows.display import display
+from flows.progress.display import display
 from flows.settings import parse
 from pipeline.corpus import MANIFEST, Corpus
 from training.config import PretrainConfig
-from training.embedding import band_statistics, features_of
-from training.encoder import Encoder
-from training.label import labels_of
+from training.evaluate.embedding import band_statistics, features_of
+from training.evaluate.label import labels_of
+from training.evaluate.probe import Estimate, Features, Probe, difference, embed, estimate, linear_probe
+from training.evaluate.probed import untrained
 from training.layer import Layer, layer_of
-from training.probe import Estimate, Features, Probe, difference, embed, estimate, linear_probe
-from training.probed import untrained
+from training.model.encoder import Encoder
+from training.pretrain.train import CHECKPOINTS, pretrain
 from training.size import SIZES
-from training.train import CHECKPOINTS, pretrain
-from training.weights import load_encoder
+from training.weights.weights import load_encoder
 
 OPTICAL = "sentinel2"
 # Layers that say, or nearly say, what is probed: land cover in three versions, and the region.

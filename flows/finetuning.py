@@ -12,7 +12,7 @@ from flows.settings import Settings
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, unknown_name
 from pipeline.progress import Progress
-from training.recipe import RECIPES, Recipe
+from training.evaluate.recipe import RECIPES, Recipe
 
 FINETUNED = "finetuned"
 _PER = ("chip", "pixel")
@@ -61,9 +61,9 @@ def finetune(settings: Settings, progress: Progress) -> str:
     """Adapt an encoder to train rows, score it on val rows, keep it in `finetuned/<label>-<per>.safetensors`."""
     if find_spec("torch") is None:
         raise Fatal("fine-tuning needs PyTorch; install it with: pip install 'geocorpus[train]'.")
-    from training.finetune import finetune as tune
-    from training.samples import chip_samples, pixel_samples
-    from training.weights import load_encoder
+    from training.evaluate.finetune import finetune as tune
+    from training.evaluate.samples import chip_samples, pixel_samples
+    from training.weights.weights import load_encoder
 
     task, recipe = Task.of(settings.finetune)
     corpus, pretrained = Corpus.open(settings.folder), load_encoder(task.weights)
@@ -85,7 +85,7 @@ def convert(source: str, target: Path, sha256: str | None) -> str:
     """Write the encoder in `source` as safetensors that stand alone; says what it is."""
     if find_spec("torch") is None:
         raise Fatal("converting weights needs PyTorch; install it with: pip install 'geocorpus[train]'.")
-    from training.weights import load_encoder, save_encoder
+    from training.weights.weights import load_encoder, save_encoder
 
     pretrained = load_encoder(source, sha256)
     save_encoder(target, pretrained)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from exporters import preflight
-from exporters.client import EarthEngine
-from exporters.preflight import Estimate, Pilot, Work
+from exporters.earth_engine.client import EarthEngine
+from exporters.pull import preflight
+from exporters.pull.preflight import Estimate, Pilot, Work
 from pipeline.progress import Progress
 from pipeline.store import Store
 

@@ -16,8 +16,8 @@ def probe(weights: str, label: str, corpus_folder: Path | None, most_chips: int)
     """
     if find_spec("torch") is None:
         raise Fatal("probing needs PyTorch; install it with: pip install 'geocorpus[train]'.")
-    from training.probed import probe_layer
-    from training.weights import load_encoder
+    from training.evaluate.probed import probe_layer
+    from training.weights.weights import load_encoder
 
     corpus = Corpus.open(corpus_folder or _corpus_of(weights))
     corpus.modality(label)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from exporters.client import EarthEngine
-from exporters.regions import read_regions
+from exporters.anchor.regions import read_regions
+from exporters.earth_engine.client import EarthEngine
 from flows.settings import Settings
 from pipeline.errors import Fatal
 from pipeline.grid import LATTICE_M

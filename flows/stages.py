@@ -15,15 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from exporters import anchoring, catalog, compute
-from exporters.anchoring import Anchored, AnchorRules
-from exporters.client import Connection, EarthEngine, connect
-from exporters.compute import USAGE, Usage
-from exporters.export import Pull, ShardReport, each_shard, puller
-from exporters.quality import quality_of
-from exporters.report import write_report
-from exporters.retry import Patience
-from flows import cluster, preflight, sampling_plan, sandbox_process
+from exporters import catalog
+from exporters.anchor import anchoring
+from exporters.anchor.anchoring import Anchored, AnchorRules
+from exporters.earth_engine import compute
+from exporters.earth_engine.client import Connection, EarthEngine, connect
+from exporters.earth_engine.compute import USAGE, Usage
+from exporters.earth_engine.retry import Patience
+from exporters.pull.export import Pull, ShardReport, each_shard, puller
+from exporters.quality.quality import quality_of
+from exporters.report.report import write_report
+from flows import preflight, sampling_plan, sandbox_process
+from flows.cluster import cluster
 from flows.settings import Settings
 from pipeline import durable
 from pipeline.chip import Chip
@@ -289,7 +292,7 @@ def pretrain(settings: Settings, progress: Progress) -> str:
     """Train on the corpus; the run is kept in `runs/<run>` of the corpus folder."""
     if find_spec("torch") is None:
         raise Fatal("training needs PyTorch; install it with: pip install 'geocorpus[train]'.")
-    from training.train import pretrain as train
+    from training.pretrain.train import pretrain as train
 
     config = PretrainConfig.from_plain(_without_run(settings))
     result = train(settings.folder, config, settings.folder / RUNS / run_name(settings), progress)

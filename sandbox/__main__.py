@@ -1,6 +1,6 @@
 """`python -m sandbox`."""
 
-from sandbox.main import main
+from sandbox.service.main import main
 
 if __name__ == "__main__":
     main()

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sandbox import algorithms  # noqa: F401  (registers every algorithm)
 from sandbox.client_files import signatures
-from sandbox.coercion import coerced
 from sandbox.errors import EarthEngineError, too_deep
+from sandbox.functions import algorithms  # noqa: F401  (registers every algorithm)
+from sandbox.functions.coercion import coerced
+from sandbox.raster.stored import Catalog
 from sandbox.registry import NEEDS_CATALOG, REGISTRY
-from sandbox.stored import Catalog
 
 _MAX_DEPTH = 500  # invocations within invocations; Earth Engine itself takes about a hundred
 _PYTHON_FRAMES = 30_000  # of such a graph and of the pixels that it describes

@@ -12,7 +12,7 @@ from sandbox.planet.noise import Noise
 from sandbox.planet.scenes import Scene, SceneCatalog
 from sandbox.planet.sky import Clouds
 from sandbox.planet.world import World
-from sandbox.stored import Query, StoredFeature, StoredImage
+from sandbox.raster.stored import Query, StoredFeature, StoredImage
 
 _TITLES = {
     sentinel2.L1C: "Sentinel-2 Level-1C (procedural planet)",
@@ -29,7 +29,7 @@ _Named = Callable[[str], StoredImage | None]
 
 
 class Planet:
-    """A whole Earth made of noise, the same for the same seed. Implements `sandbox.stored.Catalog`. Thread-safe.
+    """A whole Earth made of noise, the same for the same seed. Implements `sandbox.raster.stored.Catalog`. Thread-safe.
 
     Building one takes a second or two; the region table is made when it is first asked for.
     """
@@ -89,7 +89,7 @@ class Planet:
         """Images of a collection by system:index; a query for one system:index is answered by name.
 
         Raises:
-            sandbox.stored.QueryTooLarge: more than 5,000 images would have to be listed.
+            sandbox.raster.stored.QueryTooLarge: more than 5,000 images would have to be listed.
         """
         known = self._collections.get(collection_id)
         if known is None:

@@ -11,7 +11,7 @@ from shapely.geometry import Point
 
 from sandbox.planet import Planet
 from sandbox.planet.geodesy import utm_from_lonlat
-from sandbox.stored import Band, Query, StoredImage, Window
+from sandbox.raster.stored import Band, Query, StoredImage, Window
 
 _SIZE_M = 1280.0
 _LAYERS = (

@@ -22,7 +22,7 @@ from sandbox.planet.scenes import Scene, tile_name
 from sandbox.planet.sentinel2 import seen
 from sandbox.planet.sky import Clouds
 from sandbox.planet.timeline import moment
-from sandbox.stored import StoredImage, Valid, Values, Vote, Window
+from sandbox.raster.stored import StoredImage, Valid, Values, Vote, Window
 
 Counts = NDArray[np.uint8] | NDArray[np.uint16]
 

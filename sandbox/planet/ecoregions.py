@@ -12,7 +12,7 @@ from shapely.geometry import MultiPolygon, shape
 
 from sandbox.planet.noise import hash_int
 from sandbox.planet.world import BIOME_NAMES, ROCK_AND_ICE, STEP_DEG, World
-from sandbox.stored import StoredFeature
+from sandbox.raster.stored import StoredFeature
 
 TABLE = "RESOLVE/ECOREGIONS/2017"
 _SMALLEST_DEG2 = 22.0

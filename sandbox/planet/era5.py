@@ -14,7 +14,7 @@ from sandbox.planet.noise import Noise
 from sandbox.planet.raster import Extent, PlanetBand
 from sandbox.planet.timeline import DAY_MS, day_of, moment
 from sandbox.planet.world import CHANNELS, World
-from sandbox.stored import Query, StoredImage, Valid, Values, Window
+from sandbox.raster.stored import Query, StoredImage, Valid, Values, Window
 
 F32 = NDArray[np.float32]
 

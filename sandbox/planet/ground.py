@@ -27,7 +27,7 @@ from sandbox.planet.lattice import (
 from sandbox.planet.noise import Noise, hash_words
 from sandbox.planet.parcels import Parcels, parcels_of
 from sandbox.planet.world import CHANNELS, World
-from sandbox.stored import Window
+from sandbox.raster.stored import Window
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

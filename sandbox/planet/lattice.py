@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sandbox.planet.geodesy import earth_centred, lonlat_from_utm
-from sandbox.stored import Projection, Window
+from sandbox.raster.stored import Projection, Window
 
 F64 = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from sandbox.planet.lattice import Lattice
-from sandbox.stored import Projection, StoredImage, Valid, Values, Vote, Window
+from sandbox.raster.stored import Projection, StoredImage, Valid, Values, Vote, Window
 
 Painter = Callable[[Window], tuple[Values, Valid | None]]
 

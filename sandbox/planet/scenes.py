@@ -19,7 +19,7 @@ from sandbox.planet.passes import LAST_DAY, Strip, flights_of, strips_of
 from sandbox.planet.sky import Weather
 from sandbox.planet.timeline import DAY_MS, day_of, stamp
 from sandbox.planet.world import CHANNELS, World
-from sandbox.stored import Query, QueryTooLarge
+from sandbox.raster.stored import Query, QueryTooLarge
 
 F64 = NDArray[np.float64]
 

@@ -22,7 +22,7 @@ from sandbox.planet.raster import Extent, LazyImage, PlanetBand, extent_of
 from sandbox.planet.season import phase_after_midwinter, season_of
 from sandbox.planet.timeline import DAY_MS, day_of, stamp, year_phase
 from sandbox.planet.world import World
-from sandbox.stored import Query, QueryTooLarge, StoredImage, Valid, Values, Window
+from sandbox.raster.stored import Query, QueryTooLarge, StoredImage, Valid, Values, Window
 
 F64 = NDArray[np.float64]
 

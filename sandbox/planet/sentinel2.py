@@ -21,7 +21,7 @@ from sandbox.planet.season import phase_after_midwinter, season_of
 from sandbox.planet.sky import Clouds, Sky
 from sandbox.planet.spectra import BANDS, DRY, GAIN, GRAIN, INDEX, SNOW, cloud_reflectance, top_of_atmosphere
 from sandbox.planet.timeline import day_of, year_phase
-from sandbox.stored import StoredImage, Valid, Values, Window
+from sandbox.raster.stored import StoredImage, Valid, Values, Window
 
 F32 = NDArray[np.float32]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sandbox.planet.lattice import Lattice, covering, knot_positions, spread
 from sandbox.planet.noise import Noise
-from sandbox.stored import Window
+from sandbox.raster.stored import Window
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

@@ -14,7 +14,7 @@ from sandbox.planet.lattice import Lattice
 from sandbox.planet.raster import Extent, PlanetBand
 from sandbox.planet.timeline import DAY_MS, day_of
 from sandbox.planet.world import World
-from sandbox.stored import Query, QueryTooLarge, StoredImage, Valid, Values, Window
+from sandbox.raster.stored import Query, QueryTooLarge, StoredImage, Valid, Values, Window
 
 WORLDCOVER_2020, WORLDCOVER_2021 = "ESA/WorldCover/v100", "ESA/WorldCover/v200"
 CANOPY = "users/nlang/ETH_GlobalCanopyHeight_2020_10m_v1"

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import ee
 import pytest
 
-from exporters.client import Connection, EarthEngine, connect
-from exporters.retry import Patience
-from exporters.transport import Transport
-from sandbox.server import Sandbox
+from exporters.earth_engine.client import Connection, EarthEngine, connect
+from exporters.earth_engine.retry import Patience
+from exporters.earth_engine.transport import Transport
+from sandbox.service.server import Sandbox
 from tests.exporters import tiny_earth
 
 IMPATIENT = Patience(transient_attempts=4, throttled_s=20.0, first_wait_s=0.005, longest_wait_s=0.02)

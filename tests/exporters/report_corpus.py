@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from shapely import box
 
-from exporters.inspection import inspect
+from exporters.quality.inspection import inspect
 from pipeline.chip import Acquisition, Chip, Scene
 from pipeline.corpus import Corpus
 from pipeline.grid import Grid, utm_crs

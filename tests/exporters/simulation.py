@@ -6,7 +6,7 @@ import heapq
 import random
 from dataclasses import dataclass, field
 
-from exporters.limiter import Governor, Refusal, Turn
+from exporters.earth_engine.limiter import Governor, Refusal, Turn
 
 
 @dataclass

@@ -11,16 +11,17 @@ import ee
 import numpy as np
 import pytest
 
-from exporters import catalog, encoding
-from exporters.client import Connection, EarthEngine, connect
+from exporters import catalog
+from exporters.earth_engine.client import Connection, EarthEngine, connect
 from exporters.expressions import seasons
-from exporters.pull import Puller
+from exporters.pull import encoding
+from exporters.pull.pull import Puller
 from pipeline.chip import Acquisition, Chip, Scene
 from pipeline.grid import Grid, utm_crs
 from pipeline.location import Location, location_id
 from pipeline.modality import Modality
 from sandbox.planet import Planet
-from sandbox.server import Sandbox
+from sandbox.service.server import Sandbox
 from tests.exporters.chips import chip
 from tests.exporters.conftest import IMPATIENT
 from tests.exporters.test_modalities import calls

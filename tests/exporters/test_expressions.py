@@ -12,7 +12,7 @@ import pytest
 
 from exporters import catalog
 from exporters.expressions import around_anchor, static
-from exporters.pull import Puller, local
+from exporters.pull.pull import Puller, local
 from exporters.sources import Local, Pixels, Region
 from pipeline.errors import Fatal
 from pipeline.modality import Band, Category, Modality

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters import catalog, encoding
+from exporters import catalog
 from exporters.expressions import month_start
 from exporters.modalities.era5 import WINDOWS
+from exporters.pull import encoding
 from exporters.sources import Local, Pixels, Region
 from pipeline.errors import Fatal
 from pipeline.manifest import Manifest

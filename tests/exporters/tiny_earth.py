@@ -11,7 +11,7 @@ import numpy as np
 from pyproj import Transformer
 from shapely import Polygon
 
-from sandbox.stored import Projection, Query, StoredFeature, StoredImage, Window
+from sandbox.raster.stored import Projection, Query, StoredFeature, StoredImage, Window
 
 CRS = "EPSG:32632"
 LEFT, TOP, SIDE_M = 600000.0, 5200020.0, 109800.0

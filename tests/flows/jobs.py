@@ -45,9 +45,9 @@ def reset(url: str) -> None:
 
 
 def start(*arguments: str, group: bool = False) -> subprocess.Popen[str]:
-    """`python -m flows.cli ARGUMENTS`, running; in a process group of its own if asked."""
+    """`python -m flows.terminal.cli ARGUMENTS`, running; in a process group of its own if asked."""
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "flows.terminal.cli", *arguments],
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "COLUMNS": "200"},
         start_new_session=group,
     )  # fmt: skip

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from flows.cli import app
 from flows.settings import Settings, parse
+from flows.terminal.cli import app
 from training.config import PretrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent

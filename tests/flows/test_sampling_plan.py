@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from shapely import box
 
-from flows import run, sampling_plan, stages
+from flows import sampling_plan, stages
 from flows.settings import Settings, load
+from flows.terminal import run
 from pipeline.errors import Fatal
 from pipeline.location import read_locations
 from pipeline.progress import Silent

@@ -9,14 +9,14 @@ import ee
 import pytest
 from google.oauth2.credentials import Credentials
 
-from exporters.client import Connection, connect
+from exporters.earth_engine.client import Connection, connect
 from flows import stages
 from flows.settings import load
 from pipeline.errors import GeocorpusError
 from pipeline.progress import Silent
-from sandbox.faults import Fault
 from sandbox.planet import Planet
-from sandbox.server import Sandbox
+from sandbox.service.faults import Fault
+from sandbox.service.server import Sandbox
 
 SECRET = "ya29.s3cr3t-t0k3n"  # noqa: S105 - made up, to be looked for
 

@@ -12,7 +12,7 @@ from pyproj import Transformer
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
-from sandbox.stored import Projection, Query, StoredFeature, StoredImage, Window
+from sandbox.raster.stored import Projection, Query, StoredFeature, StoredImage, Window
 
 
 @dataclass(frozen=True, eq=False)

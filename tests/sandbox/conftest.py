@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.quotas import OFF
-from sandbox.server import Sandbox
-
-from . import world
+from sandbox.service.quotas import OFF
+from sandbox.service.server import Sandbox
+from tests.sandbox import world
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,9 @@ import pytest
 from pyproj import Transformer
 
 from sandbox.planet import Planet
-from sandbox.quotas import OFF
-from sandbox.server import Sandbox
-
-from . import world
+from sandbox.service.quotas import OFF
+from sandbox.service.server import Sandbox
+from tests.sandbox import world
 
 BANDS = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8A", "B8", "B9", "B11", "B12"]
 PLACES = [(lon, lat) for lon in (-3.7, 10.3, 25.2, 20.4, 100.1, -60.2) for lat in (44.3, 50.2, 5.3, -10.1)]

@@ -8,10 +8,9 @@ import ee.deprecation
 import google.oauth2.credentials
 import numpy as np
 
-from sandbox.server import Sandbox
-from sandbox.stored import StoredFeature
-
-from .arrays import (
+from sandbox.raster.stored import StoredFeature
+from sandbox.service.server import Sandbox
+from tests.sandbox.arrays import (
     DEGREES,
     UTM_10M,
     UTM_20M,
@@ -74,7 +73,7 @@ def _dynamic_world(day: str, label: int):
 
 
 def _era5(year: int, month: int):
-    from sandbox.stored import Projection
+    from sandbox.raster.stored import Projection
 
     lattice = Projection("EPSG:4326", (0.1, 0.0, 0.0, 0.0, -0.1, 90.0))
     values = np.full((600, 1200), 270.0 + month, np.float32)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.encoder import Block, Encoder
+from training.model.encoder import Block, Encoder
 
 Site = tuple[int, int, int]  # image, y, x
 

@@ -1,0 +1,318 @@
+"""Earth Engine over the real client: one connection per process, limited, retried, counted, with typed errors."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import ee
+import google.auth.exceptions
+from googleapiclient.errors import Error as GoogleClientError
+from googleapiclient.errors import HttpError
+from numpy.typing import NDArray
+
+from exporters.earth_engine import faults
+from exporters.earth_engine.batches import AtOnce
+from exporters.earth_engine.breaker import Breaker
+from exporters.earth_engine.compute import PROFILES_AT_ONCE, Cost, Usage, eecu_s_of
+from exporters.earth_engine.limiter import RESTRICTED_CONCURRENCY, Limiter, Pace
+from exporters.earth_engine.npy import decoded
+from exporters.earth_engine.retry import Patience, Retry
+from exporters.earth_engine.transport import Figures, Transport, Unreachable
+from pipeline.errors import Fatal, GeocorpusError, Transient
+from pipeline.grid import Grid
+from pipeline.progress import Progress
+
+STANDARD_URL = "https://earthengine.googleapis.com"
+HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
+WORKLOAD_TAG = "geocorpus"
+_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach Earth Engine.
+
+    `url` None is the public service. `credentials` None means the user's stored ones, or none at a local address;
+    they are never shown. Quotas by default: 40 requests in flight and 100 a second per project
+    (developers.google.com/earth-engine/guides/usage); half of the first leaves room for the user's other work. One of
+    `profile_every` requests tells what it cost (0: none; `exporters.earth_engine.compute`).
+    """
+
+    project: str
+    url: str | None = None
+    credentials: Any = field(default=None, repr=False)
+    concurrency: int = 20
+    requests_per_s: float = 100.0
+    deadline_s: float = 300.0
+    profile_every: int = 0
+    patience: Patience = Patience()
+    seed: int = 0
+
+    @property
+    def base_url(self) -> str:
+        """Where the API is."""
+        return (self.url or STANDARD_URL).rstrip("/")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the address is on this machine: a sandbox, which needs no credentials."""
+        return urlsplit(self.base_url).hostname in _LOCAL_HOSTS
+
+
+class EarthEngine:
+    """Earth Engine as the rest of the exporter sees it. Every method is safe to call from many threads.
+
+    Methods raise `Transient` once the patience is spent, `TooLarge`, `Missing` or `Fatal`.
+    """
+
+    def __init__(self, connection: Connection, transport: Transport) -> None:
+        self.connection = connection
+        self._transport = transport
+        self._retry = Retry(connection.patience, connection.seed, noticed=transport.meter.retried)
+        self._at_once: dict[str, AtOnce] = {}
+        self._said_restricted = False
+        self._said_unprofiled = False
+        self.usage: Usage | None = None
+        self.breaker = Breaker(max(20, 2 * connection.concurrency))
+
+    @property
+    def limiter(self) -> Pace:
+        """What every request has to pass."""
+        return self._transport.limiter
+
+    def join(self, more: Figures) -> None:
+        """Count what another process of the same run has done as ours."""
+        self._transport.meter.join(more)
+
+    def figures(self) -> Figures:
+        """Requests, bytes, retries and refusals since the connection was made."""
+        counted = self._transport.meter.read()
+        eecu_s = counted.eecu_s + self._transport.profiler.eecu_s
+        return replace(counted, concurrency=self._transport.limiter.concurrency, eecu_s=eecu_s)
+
+    @contextlib.contextmanager
+    def profiled(self) -> Iterator[Cost]:
+        """Have every request of the block tell its cost, and read it all at the end."""
+        profiler, cost = self._transport.profiler, Cost()
+        before = profiler.read_s or 0.0
+        with profiler.of_all():
+            yield cost
+        self._read_all_profiles()
+        after = profiler.read_s
+        cost.eecu_s = None if after is None or profiler.refused else after - before
+
+    def _read_profiles(self, least: int = PROFILES_AT_ONCE) -> bool:
+        """Read profiles that wait, once there are so many; whether it did. One that cannot be read is left out."""
+        profiler = self._transport.profiler
+        taken = profiler.take(least)
+        if taken is None:
+            return False
+        kind, names = taken
+        try:
+            with profiler.aside():
+                table = _translated(lambda: ee.data.computeValue(_profiles(names)))
+            profiler.measured(kind, len(names), eecu_s_of(str(table)))
+        except Transient:
+            return True
+        except (GeocorpusError, ValueError) as error:
+            profiler.refuse(str(error))
+        return True
+
+    def _read_all_profiles(self) -> None:
+        while self._read_profiles(least=1):
+            pass
+
+    @contextlib.contextmanager
+    def counting(self, usage: Usage) -> Iterator[None]:
+        """Count what the block costs into `usage`, also when it fails. Raises `Fatal` where the budget is used up."""
+        usage.refuse_overspending()
+        usage.begin(self.figures().eecu_s)
+        self.usage = usage
+        try:
+            yield
+        finally:
+            self._read_all_profiles()
+            self.usage = None
+            usage.up_to(self.figures().eecu_s)
+            usage.save()
+
+    def refuse_overspending(self) -> None:
+        """Raise `Fatal` when the month's budget is used up."""
+        if self.usage is not None:
+            self.usage.refuse_overspending()
+
+    def tell(self, progress: Progress) -> None:
+        """Note the figures; say it, once, when Earth Engine restricts the project, or does not tell costs."""
+        self._read_profiles()
+        figures = self.figures()
+        if self.usage is not None:
+            self.usage.up_to(figures.eecu_s)
+        if figures.eecu_s:
+            progress.note(eecu_hours=figures.eecu_s / 3600)
+        progress.note(
+            requests=figures.requests, retries=figures.retries, refused=figures.throttled,
+            at_once=figures.concurrency, megabytes=round(figures.bytes_received / 1e6, 1),
+        )  # fmt: skip
+        if figures.retries > figures.throttled:
+            progress.note(errors=_by_reason(figures))
+        if figures.restricted and not self._said_restricted:
+            self._said_restricted = True
+            progress.say(
+                "Earth Engine says that this project's monthly compute quota is used up and restricts it: "
+                f"the work goes on with {RESTRICTED_CONCURRENCY} requests at once until it says otherwise."
+            )
+
+        refused = self._transport.profiler.refused
+        if refused and not self._said_unprofiled:
+            self._said_unprofiled = True
+            progress.say(f"Earth Engine does not tell what requests cost ({refused.rstrip('.')}): no EECU estimate.")
+
+    def at_once(self, what: str, limit: int) -> AtOnce:
+        """How many of `what` one request may carry: `limit` at first, less once that proved too large."""
+        return self._at_once.setdefault(what, AtOnce(limit))
+
+    def call(self, ask: Callable[[], Result]) -> Result:
+        """Run one exchange with the client, retried as the patience allows."""
+        return self._retry.run(lambda: _translated(ask))
+
+    def pixels(self, image: ee.Image, grid: Grid) -> NDArray[Any]:
+        """Compute `image` on exactly `grid`: a structured array (height, width) with one field per band."""
+        request = {"expression": image, "fileFormat": "NPY", "grid": grid_request(grid)}
+        return self.call(lambda: decoded(ee.data.computePixels(request), grid.shape_yx))
+
+    def value(self, computed: Any) -> Any:
+        """Compute any expression to JSON."""
+        return self.call(lambda: ee.data.computeValue(computed))
+
+    def features(self, collection: ee.FeatureCollection, page_size: int = 100) -> Iterator[dict[str, Any]]:
+        """GeoJSON features of a table, in lon/lat, page by page."""
+        request = {"expression": collection, "pageSize": page_size}
+        while True:
+            page = self._page(request)
+            yield from page.get("features", [])
+            if not page.get("nextPageToken"):
+                return
+            request["pageToken"] = page["nextPageToken"]
+
+    def _page(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self.call(lambda: ee.data.computeFeatures(request))
+
+
+def _by_reason(figures: Figures) -> str:
+    """What made requests fail, but for refusals of the rate, which have a figure of their own."""
+    others = figures.retries - figures.throttled - figures.timed_out - figures.unreachable
+    counts = {"timed out": figures.timed_out, "unreachable": figures.unreachable, "service": others}
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items() if count > 0)
+
+
+def grid_request(grid: Grid) -> dict[str, Any]:
+    """`grid` as computePixels takes it."""
+    x_scale, x_shear, x_origin, y_shear, y_scale, y_origin = grid.transform
+    height, width = grid.shape_yx
+    return {
+        "dimensions": {"width": width, "height": height},
+        "affineTransform": {
+            "scaleX": x_scale, "shearX": x_shear, "translateX": x_origin,
+            "shearY": y_shear, "scaleY": y_scale, "translateY": y_origin,
+        },
+        "crsCode": grid.crs,
+    }  # fmt: skip
+
+
+def _profiles(names: list[str]) -> ee.ComputedObject:
+    # Hidden from the client's own methods, so it is called by name, as ee.profilePrinting does.
+    return ee.ApiFunction.lookup("Profile.getProfiles").call(ids=names)
+
+
+def _translated(ask: Callable[[], Result]) -> Result:
+    """Run `ask`; whatever the client raises becomes an error of ours, without the client's traceback of headers."""
+    try:
+        return ask()
+    except GeocorpusError:
+        raise
+    except ee.EEException as error:
+        raise faults.from_text(str(error)) from None
+    except google.auth.exceptions.TransportError as error:
+        raise Transient(f"Google's sign-in cannot be reached ({type(error).__name__}).") from None
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise Fatal(f"Google refuses the credentials ({type(error).__name__}); {faults.AUTHENTICATE}.") from None
+    except HttpError as error:
+        raise faults.from_response(error.status_code, str(error.reason)) from None
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, GoogleClientError) as error:
+        # The client parses JSON itself, so a body that is whole but garbled shows up here.
+        raise Transient(f"the answer could not be read ({type(error).__name__}).") from error
+
+
+_connecting = threading.Lock()
+
+
+def connect(connection: Connection, limiter: Pace | None = None) -> EarthEngine:
+    """Initialise the client (it holds one connection per process) and return it wrapped.
+
+    `limiter` is one that other processes share; without it, the connection has its own. Raises `Fatal` in one
+    sentence when there are no credentials, or nothing answers at a local address.
+    """
+    limiter = limiter or Limiter(connection.concurrency, connection.requests_per_s)
+    transport = Transport(
+        connection.base_url, limiter, connection.deadline_s, connection.concurrency, connection.profile_every
+    )
+    engine = EarthEngine(connection, transport)
+    credentials = _credentials(connection)
+    with _connecting:
+        if connection.is_local:
+            _initialise_locally(engine, credentials, transport)
+        else:
+            engine.call(lambda: _initialise(connection, credentials, transport))
+    return engine
+
+
+def _credentials(connection: Connection) -> Any:
+    if not connection.is_local and urlsplit(connection.base_url).scheme != "https":
+        raise Fatal(f"{connection.base_url} is not encrypted, and credentials would go there; use https.")
+    if connection.credentials is not None or connection.is_local:
+        return connection.credentials
+    try:
+        return ee.data.get_persistent_credentials()
+    except (ee.EEException, google.auth.exceptions.GoogleAuthError):
+        raise Fatal(f"there are no Earth Engine credentials on this machine; {faults.AUTHENTICATE}.") from None
+
+
+def _initialise_locally(engine: EarthEngine, credentials: Any, transport: Transport) -> None:
+    def ask() -> None:
+        try:
+            _initialise(engine.connection, credentials, transport)
+        except Unreachable as error:
+            raise Fatal(
+                f"nothing answers at {engine.connection.base_url}; start it with `geocorpus sandbox serve`, "
+                "or correct source.url."
+            ) from error
+
+    with _without_deprecation_list():
+        engine.call(ask)
+
+
+def _initialise(connection: Connection, credentials: Any, transport: Transport) -> None:
+    ee.Reset()
+    # Zero: the client's own retries know no Retry-After and no other threads.
+    ee.data.setMaxRetries(0)
+    ee.Initialize(credentials, url=connection.base_url, project=connection.project, http_transport=transport)
+    # Cloud Monitoring tells EECU-time by this label, and nothing else does.
+    ee.data.setDefaultWorkloadTag(WORKLOAD_TAG)
+
+
+@contextlib.contextmanager
+def _without_deprecation_list() -> Iterator[None]:
+    """Keep the client from fetching its list of deprecated assets, which is always off this machine."""
+    fetch = ee.deprecation._FetchDataCatalogStac
+    ee.deprecation._FetchDataCatalogStac = dict
+    try:
+        yield
+    finally:
+        ee.deprecation._FetchDataCatalogStac = fetch

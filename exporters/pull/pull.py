@@ -1,0 +1,244 @@
+"""One chip's pixels: all missing layers in one request, checked as they arrive; reasons for what is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ee
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.earth_engine.client import EarthEngine
+from exporters.earth_engine.faults import AssetGone
+from exporters.pull import encoding
+from exporters.sources import Local, Pixels, Region, source_of
+from pipeline.chip import Chip
+from pipeline.errors import Fatal, Missing
+from pipeline.modality import Modality
+from pipeline.spool import Pulled
+
+MASKED = "all values are masked"
+_MAX_BANDS = 1024  # of one computePixels request (Earth Engine's usage limits)
+REGION_ROWS = 128
+_NOTHING = Pulled({}, {})
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One band of one layer, as it travels."""
+
+    modality: Modality
+    band: str
+
+    @property
+    def name(self) -> str:
+        return encoding.column(self.modality, self.band)
+
+
+class Puller:
+    """Pulls chips through one connection. Safe for many threads."""
+
+    def __init__(self, engine: EarthEngine) -> None:
+        self.engine = engine
+        self.bands = engine.at_once("bands", _MAX_BANDS)
+        self.rows = engine.at_once("rows", REGION_ROWS)
+        self._everywhere: dict[str, ee.Image] = {}
+
+    def pixels(self, chip: Chip, layers: Sequence[Modality]) -> Pulled:
+        """Layers whose source is `Pixels`: one request, more only after `TooLarge` or `Missing`."""
+        reasons, possible = _split_absent(chip, layers)
+        if not possible:
+            return Pulled({}, reasons)
+        images = {layer.name: self._image(layer, chip) for layer in possible}
+        columns = [_Column(layer, band) for layer in possible for band in layer.band_names]
+        try:
+            found = self._columns(chip, columns, images)
+        except Missing as error:
+            _refuse_lost_asset(error, [chip])
+            return self._one_by_one(chip, possible, error).join(Pulled({}, reasons))
+        arrived = {layer.name: _gather(layer, found) for layer in possible}
+        return _checked(chip, possible, arrived).join(Pulled({}, reasons))
+
+    def _image(self, layer: Modality, chip: Chip) -> ee.Image:
+        """A layer as it is stored; made once where it is the same for every chip."""
+        if layer.name not in self._everywhere:
+            image = _pixel_image(layer, chip)
+            if not getattr(source_of(layer), "everywhere", False):
+                return image
+            self._everywhere[layer.name] = image
+        return self._everywhere[layer.name]
+
+    def _columns(
+        self, chip: Chip, columns: Sequence[_Column], images: Mapping[str, ee.Image]
+    ) -> dict[str, NDArray[Any]]:
+        found: dict[str, NDArray[Any]] = {}
+        for array in self.bands.ask(columns, lambda part: self.engine.pixels(_together(part, images), chip.grid)):
+            found |= {name: array[name] for name in array.dtype.names or ()}
+        return found
+
+    def _one_by_one(self, chip: Chip, layers: Sequence[Modality], error: Missing) -> Pulled:
+        """Find out which layer is the one that is not there; the others are still wanted."""
+        if len(layers) == 1:
+            return Pulled({}, {layers[0].name: str(error)})
+        pulled = _NOTHING
+        for layer in layers:
+            pulled = pulled.join(self.pixels(chip, [layer]))
+        return pulled
+
+    def regions(self, chips: Sequence[Chip], layers: Sequence[Modality]) -> dict[int, Pulled]:
+        """Layers whose source is `Region`, for many chips a request; by manifest row."""
+        if not layers:
+            return {}
+        pulled: dict[int, Pulled] = {}
+        for answer in self.rows.ask(chips, lambda part: self._region_part(part, layers)):
+            pulled |= answer
+        return pulled
+
+    def _region_part(self, chips: Sequence[Chip], layers: Sequence[Modality]) -> dict[int, Pulled]:
+        absent = [_split_absent(chip, layers) for chip in chips]
+        try:
+            rows = self.engine.value(_all_means(chips, [possible for _, possible in absent]))
+        except Missing as error:
+            _refuse_lost_asset(error, chips)
+            return self._narrowed(chips, layers, error)
+        return {
+            chip.row: _checked_means(chip, possible, row).join(Pulled({}, reasons))
+            for chip, (reasons, possible), row in zip(chips, absent, rows, strict=True)
+        }
+
+    def _narrowed(self, chips: Sequence[Chip], layers: Sequence[Modality], error: Missing) -> dict[int, Pulled]:
+        """Find out which chip and layer it is that has nothing; the others are still wanted."""
+        if len(chips) > 1:
+            middle = len(chips) // 2
+            return self._region_part(chips[:middle], layers) | self._region_part(chips[middle:], layers)
+        pulled = _NOTHING
+        for layer in layers:
+            one = {layer.name: str(error)}
+            alone = self._region_part(chips, [layer])[chips[0].row] if len(layers) > 1 else Pulled({}, one)
+            pulled = pulled.join(alone)
+        return {chips[0].row: pulled}
+
+
+def local(chip: Chip, layers: Sequence[Modality]) -> Pulled:
+    """Layers whose source is `Local`."""
+    reasons, possible = _split_absent(chip, layers)
+    values = {}
+    for layer in possible:
+        source = source_of(layer)
+        if isinstance(source, Local):
+            values[layer.name] = encoding.stored_values(layer, source.values(chip))
+    return _checked(chip, possible, values).join(Pulled({}, reasons))
+
+
+def _split_absent(chip: Chip, layers: Sequence[Modality]) -> tuple[dict[str, str], list[Modality]]:
+    """Reasons of the layers that the chip is known to lack, and the other layers."""
+    known = {layer.name: source_of(layer).absent(chip) for layer in layers}
+    reasons = {name: reason for name, reason in known.items() if reason}
+    return reasons, [layer for layer in layers if layer.name not in reasons]
+
+
+def _pixel_image(layer: Modality, chip: Chip) -> ee.Image:
+    source = source_of(layer)
+    if not isinstance(source, Pixels):
+        raise Fatal(f"modality {layer.name!r} is not computed as pixels; this is a fault of the exporter.")
+    return encoding.stored_image(layer, source, chip)
+
+
+def _together(columns: Sequence[_Column], images: Mapping[str, ee.Image]) -> ee.Image:
+    """One image of exactly these bands."""
+    names: dict[str, list[str]] = {}
+    for column in columns:
+        names.setdefault(column.modality.name, []).append(column.name)
+    whole = {column.modality.name: len(column.modality.bands) for column in columns}
+    return ee.Image.cat([
+        images[layer] if len(bands) == whole[layer] else images[layer].select(bands)
+        for layer, bands in names.items()
+    ])  # fmt: skip
+
+
+def _gather(layer: Modality, found: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    absent = [band for band in layer.band_names if encoding.column(layer, band) not in found]
+    if absent:
+        raise Fatal(f"modality {layer.name!r}: its source gave no band for {', '.join(absent)}.")
+    return encoding.arrived(layer, [found[encoding.column(layer, band)] for band in layer.band_names])
+
+
+def _all_means(chips: Sequence[Chip], layers: Sequence[Sequence[Modality]]) -> ee.List:
+    """Per chip a dictionary of layers, each a dictionary of bands."""
+    return ee.List([
+        ee.Dictionary({layer.name: _region_means(layer, chip) for layer in wanted})
+        for chip, wanted in zip(chips, layers, strict=True)
+    ])  # fmt: skip
+
+
+def _region_means(layer: Modality, chip: Chip) -> ee.Dictionary:
+    source = source_of(layer)
+    if not isinstance(source, Region):
+        raise Fatal(f"modality {layer.name!r} is no regional mean; this is a fault of the exporter.")
+    rectangle = ee.Geometry.Rectangle(list(chip.grid.bounds_xy), proj=chip.grid.crs, geodesic=False)
+    image = source.image(chip).rename(list(layer.band_names))
+    return image.reduceRegion(ee.Reducer.mean(), rectangle, scale=source.scale_m, crs=chip.grid.crs)
+
+
+def _checked_means(chip: Chip, layers: Sequence[Modality], means: Mapping[str, Mapping[str, Any]]) -> Pulled:
+    values = {}
+    for layer in layers:
+        numbers = [means[layer.name].get(band) for band in layer.band_names]
+        physical = np.array([np.nan if number is None else number for number in numbers], dtype=np.float64)
+        values[layer.name] = encoding.stored_values(layer, physical)
+    return _checked(chip, layers, values)
+
+
+def _checked(chip: Chip, layers: Sequence[Modality], values: Mapping[str, NDArray[Any]]) -> Pulled:
+    """Values that the store may hold, and a reason for each layer without any."""
+    kept: dict[str, NDArray[Any]] = {}
+    reasons: dict[str, str] = {}
+    for layer in layers:
+        block = _finite_or_nodata(layer, values[layer.name])
+        reason = problem(layer, block, chip)
+        if reason:
+            reasons[layer.name] = reason
+        else:
+            kept[layer.name] = block
+    return Pulled(kept, reasons)
+
+
+def _finite_or_nodata(layer: Modality, block: NDArray[Any]) -> NDArray[Any]:
+    """NaN and infinity (the logarithm of zero in a source) are no data."""
+    if block.dtype.kind == "f":
+        block = np.where(np.isfinite(block), block, layer.fill).astype(block.dtype)
+    return block
+
+
+def problem(layer: Modality, block: NDArray[Any], chip: Chip) -> str | None:
+    """Why a chip's block cannot be kept as data, or None. Raises `Fatal` for a shape that the layer cannot have."""
+    height, width = chip.grid.shape_yx
+    expected = (len(layer.bands), height, width) if layer.extent == "pixel" else (len(layer.bands),)
+    if block.shape != expected or block.dtype != np.dtype(layer.dtype):
+        raise Fatal(
+            f"modality {layer.name!r} came as {block.dtype} {block.shape} for location {chip.location.id}, "
+            f"but it is {layer.dtype} {expected}; correct its source."
+        )
+    valid = layer.valid(block)
+    if not valid.any():
+        return MASKED
+    if layer.categories:
+        strange = sorted(set(np.unique(block[valid]).tolist()) - set(layer.codes))
+        if strange:
+            return f"values {', '.join(map(str, strange[:5]))} are none of its classes"
+    return None
+
+
+def _refuse_lost_asset(error: Missing, chips: Sequence[Chip]) -> None:
+    """A pinned scene may be withdrawn from the archive; a layer's own asset that is gone concerns every chip."""
+    if isinstance(error, AssetGone) and error.asset_id not in {name for chip in chips for name in _pinned(chip)}:
+        raise Fatal(
+            f"{str(error).rstrip('.')}; check that your project may read this asset, or leave the modality out."
+        ) from error
+
+
+def _pinned(chip: Chip) -> list[str]:
+    scenes = (chip.acquisition.anchor, chip.acquisition.ascending, chip.acquisition.descending)
+    return [scene.asset_id for scene in scenes if scene]

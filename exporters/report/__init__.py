@@ -1,0 +1,1 @@
+"""The page about a corpus: counts, map, charts, chips."""

@@ -1,0 +1,154 @@
+"""Charts of the report as inline SVG: they scale, follow the page's light or dark colours, and need no script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.report.facts import Count
+from pipeline.modality import Modality
+from pipeline.statistics import BandStatistics
+
+# Mass left out at either end, so that a few extreme values do not flatten a histogram.
+_TAIL = 0.001
+# A chart in which nearly all values share a bin says less than the smallest and the largest value.
+_ONE_BIN = 0.97
+# Beyond this many integers a bin holds so many of them that one more or less does not show.
+_COMB_RANGE = 4096
+# Groups of one band (processing levels, say) are told apart by these, defined in the page's style.
+SERIES = ("series-a", "series-b", "series-c", "series-d")
+
+
+def columns(counts: Sequence[Count], title: str) -> str:
+    """A column chart of counts, labelled below and above."""
+    width, height, gap = 36 * len(counts), 150, 6
+    most = max((one.count for one in counts), default=0) or 1
+    parts = [_column(one, index, most, height, gap) for index, one in enumerate(counts)]
+    told = ", ".join(f"{one.label}: {one.count:,}" for one in counts)
+    return (
+        f'<svg class="columns" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(f"{title}: {told}")}" '
+        f'style="max-width:{max(width, 90)}px">{"".join(parts)}</svg>'
+    )
+
+
+def _column(one: Count, index: int, most: int, height: int, gap: int) -> str:
+    left, room = 36 * index, height - 38
+    tall = one.count / most * room
+    middle = left + 18
+    return (
+        f'<rect class="bar" x="{left + gap / 2:g}" y="{18 + room - tall:.1f}" width="{36 - gap}" height="{tall:.1f}" '
+        f'rx="2"/><text x="{middle}" y="{12 + room - tall:.1f}">{short(one.count)}</text>'
+        f'<text class="axis" x="{middle}" y="{height - 5}">{escape(one.label)}</text>'
+    )
+
+
+def short(count: int) -> str:
+    """A count in at most four characters or so: 950, 12k, 1.2M."""
+    for limit, unit in ((1_000_000, "M"), (10_000, "k")):
+        if count >= limit:
+            scaled = count / (1_000_000 if unit == "M" else 1000)
+            return f"{scaled:.1f}{unit}" if unit == "M" else f"{scaled:.0f}{unit}"
+    return str(count)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """One band's chart with its caption; `svg` is empty where there is nothing to draw."""
+
+    band: str
+    long_name: str
+    svg: str
+    lines: tuple[str, ...]
+
+
+def histograms(modality: Modality, statistics: Mapping[str, Sequence[BandStatistics]]) -> list[Histogram]:
+    """One chart per band of a continuous modality, its groups drawn over each other on one physical axis."""
+    return [
+        _histogram(modality, position, {group: bands[position] for group, bands in statistics.items()})
+        for position in range(len(modality.bands))
+    ]
+
+
+def _histogram(modality: Modality, position: int, groups: dict[str, BandStatistics]) -> Histogram:
+    band = modality.bands[position]
+    filled = {group: one for group, one in groups.items() if one.count}
+    drawn = {group: _density(modality, one.histogram) for group, one in filled.items() if _tells(one)}
+    series = {group: SERIES[min(index, len(SERIES) - 1)] for index, group in enumerate(groups)}
+    svg = _area_chart(modality, f"{band.name} histogram", drawn, series) if drawn else ""
+    told = [(group, _line(modality, one, band.units, ranged=not svg)) for group, one in filled.items()]
+    lines = tuple(f"{group}: {line}" if len(groups) > 1 else line for group, line in told)
+    return Histogram(band.name, band.long_name, svg, lines)
+
+
+def _tells(one: BandStatistics) -> bool:
+    """Whether a histogram shows more than one bar."""
+    return bool(one.histogram) and max(one.histogram) < _ONE_BIN * one.count
+
+
+def _line(modality: Modality, one: BandStatistics, units: str, ranged: bool) -> str:
+    ends = [end * modality.scale + modality.offset for end in (one.minimum, one.maximum) if end is not None]
+    span = f", {number(min(ends))} to {number(max(ends))}" if ranged and ends else ""
+    return _moments(modality, one) + span + ("" if units == "1" else f" {units}")
+
+
+def _moments(modality: Modality, one: BandStatistics) -> str:
+    mean, std = one.mean * modality.scale + modality.offset, one.std * abs(modality.scale)
+    return f"{number(mean)} \u00b1 {number(std)}"
+
+
+def _area_chart(modality: Modality, title: str, drawn: dict[str, NDArray[np.float64]], series: dict[str, str]) -> str:
+    first, last = _central_bins(np.sum(list(drawn.values()), axis=0))
+    low, high = _edges(modality, first, last, len(next(iter(drawn.values()))))
+    shapes = [_area(values[first:last] / values.sum(), drawn, (first, last), series[g]) for g, values in drawn.items()]
+    label = escape(f"{title}, from {low} to {high}")
+    return (
+        f'<svg class="histogram" viewBox="0 0 200 84" role="img" aria-label="{label}">{"".join(shapes)}'
+        f'<line class="base" x1="0" y1="68" x2="200" y2="68"/><text class="axis start" x="0" y="80">{low}</text>'
+        f'<text class="axis end" x="200" y="80">{high}</text></svg>'
+    )
+
+
+def _density(modality: Modality, histogram: Sequence[int]) -> NDArray[np.float64]:
+    """Counts per legal value: bins hold unequal numbers of integers, which would look like a comb."""
+    counts = np.asarray(histogram, dtype=np.float64)
+    low, high = modality.valid_range or (0.0, 0.0)
+    if np.dtype(modality.dtype).kind == "f" or not 0 < high - low <= _COMB_RANGE:
+        return counts
+    values = np.arange(np.ceil(low), np.floor(high) + 1)
+    bins = np.clip(((values - low) * (len(counts) / (high - low))).astype(int), 0, len(counts) - 1)
+    return counts / np.maximum(1, np.bincount(bins, minlength=len(counts)))
+
+
+def _central_bins(total: NDArray[np.float64]) -> tuple[int, int]:
+    """First and past-last bin that hold all but the tails, at least eight of them where there are as many."""
+    share = np.cumsum(total) / total.sum()
+    first = int(np.searchsorted(share, _TAIL))
+    last = int(np.searchsorted(share, 1 - _TAIL)) + 1
+    wanted = min(8, len(total))
+    first = max(0, min(first, len(total) - wanted))
+    return first, min(len(total), max(last, first + wanted))
+
+
+def _edges(modality: Modality, first: int, last: int, bins: int) -> tuple[str, str]:
+    low, high = modality.valid_range or (0.0, 1.0)
+    stored = (low + (high - low) * edge / bins for edge in (first, last))
+    ends = [number(value * modality.scale + modality.offset) for value in stored]
+    return ends[0], ends[1]
+
+
+def number(value: float) -> str:
+    """About three significant digits, and never an exponent from a thousand to a billion."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
+def _area(share: NDArray[np.float64], drawn: dict[str, NDArray[np.float64]], bins: tuple[int, int], series: str) -> str:
+    """A stepped area; all groups of a chart share one height."""
+    most = max(float((values[bins[0] : bins[1]] / values.sum()).max()) for values in drawn.values()) or 1.0
+    x = np.linspace(0, 200, len(share) + 1)
+    y = 66 - 62 * share / most
+    steps = "".join(f"V{top:.1f}H{right:.1f}" for top, right in zip(y, x[1:], strict=True))
+    return f'<path class="{series}" d="M0 68{steps}V68Z"/>'

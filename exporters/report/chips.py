@@ -1,0 +1,205 @@
+"""The gallery of the report: which chips are shown, and every modality of each as a picture or as values."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from exporters.report.facts import Coverage, finished_rows
+from exporters.report.map import colour_of
+from pipeline.chip import Chip
+from pipeline.corpus import Corpus
+from pipeline.drawing import Picture, draw_all
+from pipeline.modality import Modality
+
+# The sine of pi is not quite zero in floating point; beside the range of a layer such a value is.
+_NOTHING = 1e-9
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture of one modality, or `note` in its place; `present` are the class codes seen."""
+
+    modality: str
+    title: str
+    image: str = ""
+    note: str = ""
+    alt: str = ""
+    present: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Value:
+    """One band of an image-level modality: the text of its value and, for numbers, its share of the shown range."""
+
+    label: str
+    text: str
+    share: float | None = None
+    colour: str = ""
+
+
+@dataclass(frozen=True)
+class ValueGroup:
+    """The values of an image-level modality."""
+
+    modality: str
+    values: tuple[Value, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One chip of the gallery."""
+
+    row: int
+    heading: str
+    biome: str
+    colour: str
+    facts: tuple[str, ...]
+    tiles: tuple[Tile, ...]
+    groups: tuple[ValueGroup, ...]
+
+
+def choose_rows(corpus: Corpus, chips: int) -> list[int]:
+    """Rows of the gallery: biomes in turn, within a biome the most finished first, then manifest order."""
+    finished = finished_rows(corpus)
+    biome = corpus.manifest.column("biome").astype(int)
+    ordered = np.argsort(-finished, kind="stable")
+    ordered = ordered[finished[ordered] > 0]
+    queues = [ordered[biome[ordered] == number][:chips].tolist() for number in np.unique(biome)]
+    turns = [row for turn in zip_longest(*queues) for row in turn if row is not None]
+    return sorted(turns[:chips], key=lambda row: (biome[row] == 0, biome[row], row))
+
+
+def cards(corpus: Corpus, covered: Iterable[Coverage], rows: Iterable[int]) -> list[Card]:
+    """The gallery's cards, one per row, the layers in the order of `_as_seen`."""
+    layers = sorted(covered, key=lambda one: _as_seen(one.modality))
+    return [_card(corpus, row, layers) for row in rows]
+
+
+def _card(corpus: Corpus, row: int, layers: list[Coverage]) -> Card:
+    chip = corpus.manifest[row]
+    tiles: list[Tile] = []
+    groups: list[ValueGroup] = []
+    for layer in layers:
+        stored, note = _stored(corpus, layer, row)
+        if layer.modality.extent == "pixel":
+            tiles += _tiles(layer.modality, stored, note, chip)
+        else:
+            groups.append(_values(layer, stored, note))
+    location = chip.location
+    heading = location.ecoregion_name or location.biome_name or location.id
+    biome = location.biome_name if location.ecoregion_name else ""
+    shortest_first = tuple(sorted(groups, key=_length))
+    return Card(row, heading, biome, colour_of(location.biome), _facts(chip), tuple(tiles), shortest_first)
+
+
+def _length(group: ValueGroup) -> int:
+    return len(group.values)
+
+
+def _as_seen(modality: Modality) -> tuple[int, int, str]:
+    """Photographs first, then relief, grey images and classes, so that the eye starts with what it knows."""
+    styles = ("rgb", "hillshade", "grey", "none", "classes")
+    return modality.extent == "image", styles.index(modality.display.style), modality.name
+
+
+def _facts(chip: Chip) -> tuple[str, ...]:
+    location = chip.location
+    return (
+        place(location.lon, location.lat),
+        f"{chip.acquisition.date:%Y-%m-%d}",
+        f"level {chip.acquisition.level}",
+        chip.split,
+        f"row {chip.row}",
+    )
+
+
+def place(lon: float, lat: float) -> str:
+    """Degrees as a person writes them, such as 12.345° S 6.789° E."""
+    return f"{abs(lat):.3f}\u00b0 {'N' if lat >= 0 else 'S'} {abs(lon):.3f}\u00b0 {'E' if lon >= 0 else 'W'}"
+
+
+def _stored(corpus: Corpus, layer: Coverage, row: int) -> tuple[NDArray[Any] | None, str]:
+    """Stored values of one chip, or the reason why there are none."""
+    modality = layer.modality
+    if row // corpus.shard_rows not in corpus.finished(modality.name):
+        return None, "not exported yet"
+    stored = corpus.read(modality.name, slice(row, row + 1))[0]
+    if row in layer.missing:
+        return None, layer.missing[row]
+    return (stored, "") if np.any(modality.valid(stored)) else (None, "no valid values")
+
+
+def _tiles(modality: Modality, stored: NDArray[Any] | None, note: str, chip: Chip) -> list[Tile]:
+    if stored is None:
+        return [Tile(modality.name, modality.title, note=note)]
+    return [
+        _tile(modality, stored, band, picture, chip)
+        for band, picture in draw_all(modality, stored, chip.grid.resolution_m)
+    ]
+
+
+def _tile(modality: Modality, stored: NDArray[Any], band: str, picture: Picture, chip: Chip) -> Tile:
+    caption, title = f"{modality.name} {band}".strip(), f"{modality.title}{f', {band}' if band else ''}"
+    valid = modality.valid(stored[modality.band_names.index(band)] if band else stored)
+    if not np.any(valid):
+        return Tile(caption, title, note="no valid values")
+    present = frozenset(np.unique(stored).tolist()) if modality.categories else frozenset()
+    alt = f"{title} at {place(*chip.location.lonlat)}, {float(np.mean(valid)):.0%} valid"
+    return Tile(caption, title, data_uri(picture), "", alt, present)
+
+
+def data_uri(picture: Picture) -> str:
+    """A PNG as a data URI; pictures of few colours are stored with a palette."""
+    image = Image.fromarray(picture)
+    if image.getcolors(64) is not None:
+        image = image.quantize(64)
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _ranges(layer: Coverage) -> list[tuple[float, float]]:
+    """Physical range of every band; bands of one unit share theirs, so that their bars compare."""
+    modality = layer.modality
+    spans: dict[str, list[float]] = {}
+    for position, band in enumerate(modality.bands):
+        found = [bands[position] for bands in layer.statistics.values()]
+        ends = modality.valid_range or [end for one in found for end in (one.minimum, one.maximum)]
+        physical = [end * modality.scale + modality.offset for end in ends if end is not None]
+        spans.setdefault(band.units, []).extend(physical)
+    return [(min(spans[band.units], default=0.0), max(spans[band.units], default=0.0)) for band in modality.bands]
+
+
+def _values(layer: Coverage, stored: NDArray[Any] | None, note: str) -> ValueGroup:
+    modality = layer.modality
+    if stored is None:
+        return ValueGroup(modality.name, (), note)
+    if modality.categories:
+        return ValueGroup(modality.name, tuple(_category(modality, code) for code in stored.tolist()))
+    rows = zip(modality.bands, modality.physical(stored).tolist(), _ranges(layer), strict=True)
+    return ValueGroup(modality.name, tuple(_number(band.name, band.units, *rest) for band, *rest in rows))
+
+
+def _category(modality: Modality, code: int) -> Value:
+    found = next((category for category in modality.categories if category.code == code), None)
+    return Value("", found.name if found else f"unknown class {code}", None, found.colour if found else "")
+
+
+def _number(name: str, units: str, value: float, limits: tuple[float, float]) -> Value:
+    if not np.isfinite(value):
+        return Value(name, "no data")
+    low, high = limits
+    if abs(value) < _NOTHING * (high - low):
+        value = 0.0
+    share = float(np.clip((value - low) / (high - low), 0, 1)) if high > low else None
+    return Value(name, f"{value:.4g}" + ("" if units == "1" else f" {units}"), share)

@@ -1,0 +1,119 @@
+"""The map of the report: where the chips are, over the outlines of the regions, in the Equal Earth projection."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from exporters.report.facts import Count
+from pipeline.errors import Fatal
+from pipeline.manifest import Manifest
+
+REGIONS = "regions.parquet"
+# More points than this hide each other; rows are in random order, so the first ones are a fair sample.
+MOST_POINTS = 20_000
+_WIDTH, _HEIGHT = 1000.0, 487.0
+_OUTLINE_DEG = 0.35
+_SMALLEST_DEG2 = 0.15
+# RESOLVE's hues by biome number, calmed so that fourteen of them can share a page; 0 is "not known".
+_COLOURS = (
+    "#8a8f98", "#3f9142", "#b5b548", "#84bf62", "#14705a", "#4f9079", "#6a9fd8", "#e59a2b", "#dccb45",
+    "#79bfe0", "#b3966a", "#74c0aa", "#d04a45", "#b96a63", "#c2479c",
+)  # fmt: skip
+
+
+def colour_of(biome: int) -> str:
+    """The colour that a biome number has all over the page."""
+    return _COLOURS[biome] if 0 <= biome < len(_COLOURS) else _COLOURS[0]
+
+
+def equal_earth(lonlat: NDArray[Any]) -> NDArray[np.float64]:
+    """x and y (n, 2) on the page of lon and lat (n, 2) in degrees (Savric, Patterson and Jenny 2018)."""
+    a1, a2, a3, a4 = 1.340264, -0.081106, 0.000893, 0.003796
+    theta = np.arcsin(np.sqrt(3) / 2 * np.sin(np.radians(lonlat[:, 1])))
+    square, sixth = theta**2, theta**6
+    slope = 9 * a4 * theta**8 + 7 * a3 * sixth + 3 * a2 * square + a1
+    x = 2 * np.sqrt(3) / 3 * np.radians(lonlat[:, 0]) * np.cos(theta) / slope
+    y = theta * (a4 * theta**8 + a3 * sixth + a2 * square + a1)
+    half_width = 2.7066300
+    scale = (_WIDTH / 2 - 2) / half_width
+    return np.column_stack([_WIDTH / 2 + x * scale, _HEIGHT / 2 - y * scale])
+
+
+def world_map(folder: Path, manifest: Manifest, biomes: list[Count]) -> str:
+    """The whole map as inline SVG."""
+    told = ", ".join(f"{one.label}: {one.count:,}" for one in biomes)
+    return (
+        f'<svg class="map" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" '
+        f'aria-label="{escape(f"World map of {len(manifest):,} chips by biome. {told}")}">'
+        f'<path class="sea" d="{_globe()}"/>{_regions(folder)}<path class="graticule" d="{_graticule()}"/>'
+        f"{_points(manifest)}</svg>"
+    )
+
+
+def _globe() -> str:
+    lat = np.linspace(-90, 90, 61)
+    east, west = np.column_stack([lat * 0 + 180, lat]), np.column_stack([lat * 0 - 180, lat[::-1]])
+    return _path(equal_earth(np.concatenate([east, west])), close=True)
+
+
+def _graticule() -> str:
+    lat, lon = np.linspace(-90, 90, 61), np.linspace(-180, 180, 3)
+    meridians = [np.column_stack([lat * 0 + at, lat]) for at in range(-150, 180, 30)]
+    parallels = [np.column_stack([lon, lon * 0 + at]) for at in range(-60, 90, 30)]
+    return "".join(_path(equal_earth(line), close=False) for line in meridians + parallels)
+
+
+def _regions(folder: Path) -> str:
+    path = folder / REGIONS
+    if not path.exists():
+        return ""
+    try:
+        frame = gpd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise Fatal(f"{path} cannot be read as GeoParquet ({error}); delete it or sample again.") from error
+    biome = np.asarray(frame["BIOME_NUM"]).astype(int)
+    shapes = np.asarray(frame.geometry.array)
+    return "".join(_biome_shape(number, shapes[biome == number]) for number in np.unique(biome).tolist())
+
+
+def _biome_shape(number: int, shapes: NDArray[Any]) -> str:
+    parts = shapely.get_parts(shapely.simplify(shapes, _OUTLINE_DEG))
+    parts = parts[shapely.area(parts) > _SMALLEST_DEG2]
+    rings = [shapely.get_coordinates(ring) for ring in shapely.get_rings(parts)]
+    outlines = "".join(_path(equal_earth(ring), close=True) for ring in rings if len(ring) > 3)
+    return f'<path class="region" fill="{colour_of(number)}" stroke="{colour_of(number)}" d="{outlines}"/>'
+
+
+def _path(xy: NDArray[np.float64], close: bool) -> str:
+    """SVG path data with relative tenths of a pixel, without repeats."""
+    tenths = np.round(xy * 10).astype(int)
+    steps = np.diff(tenths, axis=0)
+    moves = " ".join(f"{x / 10:g},{y / 10:g}" for x, y in steps[(steps != 0).any(axis=1)].tolist())
+    if not moves:
+        return ""
+    return f"M{tenths[0][0] / 10:g},{tenths[0][1] / 10:g}l{moves}" + ("z" if close else "")
+
+
+def _points(manifest: Manifest) -> str:
+    """One group per biome; a round cap on a line of no length is the shortest way to write a dot."""
+    shown = slice(0, MOST_POINTS)
+    lonlat = np.column_stack([manifest.column("lon")[shown], manifest.column("lat")[shown]]).astype(np.float64)
+    biome = manifest.column("biome")[shown].astype(int)
+    size = float(np.clip(90 / np.sqrt(len(lonlat)), 1.6, 7.0))
+    xy = equal_earth(lonlat)
+    halo = f'<path class="halo" stroke-width="{size + 1.4:.1f}" d="{_dots(xy)}"/>'
+    return halo + "".join(
+        f'<path class="dots" stroke="{colour_of(number)}" stroke-width="{size:.1f}" d="{_dots(xy[biome == number])}"/>'
+        for number in np.unique(biome).tolist()
+    )
+
+
+def _dots(xy: NDArray[np.float64]) -> str:
+    return "".join(f"M{x:.1f},{y:.1f}h0" for x, y in xy.tolist())

@@ -1,0 +1,86 @@
+"""Quality as the report shows it: per layer how much is nodata, what cannot be, and where it lies beside the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from exporters.quality.inspection import NODATA_BOUNDS
+from exporters.quality.quality import Quality
+
+_CELL = 7
+_LEAST_REACH_PX = 4
+# The faintest square must still be seen beside the strongest.
+_LEAST_OPACITY = 0.25
+
+
+@dataclass(frozen=True)
+class QualityLine:
+    """One layer's line: its `nodata` bar and `shifts` map as SVG, "" where there is nothing to draw."""
+
+    quality: Quality
+    nodata: str
+    shifts: str
+
+    @property
+    def name(self) -> str:
+        """The layer's."""
+        return self.quality.modality.name
+
+    @property
+    def complete(self) -> float:
+        """Share of the chips without any nodata."""
+        return self.quality.nodata[0] / self.quality.chips
+
+
+def lines(qualities: Sequence[Quality]) -> list[QualityLine]:
+    """Layers that were looked at when they were written: those of older corpora were not."""
+    return [QualityLine(one, nodata_bar(one), shift_map(one) if one.compared else "") for one in qualities if one.chips]
+
+
+def nodata_bar(quality: Quality) -> str:
+    """Chips by their share of nodata, none on the left, all on the right."""
+    parts, left = [], 0.0
+    for index, count in enumerate(quality.nodata):
+        width = 100 * count / quality.chips
+        opacity = index / (len(quality.nodata) - 1)
+        parts.append(f'<rect class="bar" x="{left:.2f}" y="0" width="{width:.2f}" height="8" opacity="{opacity:.2f}"/>')
+        left += width
+    told = ", ".join(f"{label}: {count:,}" for label, count in zip(nodata_labels(), quality.nodata, strict=True))
+    return (
+        f'<svg class="nodata" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(f"Chips by share of nodata. {told}")}">'
+        f'<rect class="ground" width="100" height="8"/>{"".join(parts)}</svg>'
+    )
+
+
+def nodata_labels() -> list[str]:
+    """What each class of nodata is called."""
+    return ["none", *(f"up to {bound:.0%}" for bound in NODATA_BOUNDS[1:])]
+
+
+def shift_map(quality: Quality) -> str:
+    """A square per shift that was seen, the darker the more chips; north is up, and the cross is where it should be."""
+    seen = sorted((shift, count) for shift, count in quality.shifts.items() if count)
+    reach = max([_LEAST_REACH_PX, *(max(abs(dy), abs(dx)) for (dy, dx), _ in seen)])
+    most = max((count for _, count in seen), default=1)
+    side = _CELL * (2 * reach + 1)
+    squares = [_square(dy, dx, reach, count / most, count) for (dy, dx), count in seen]
+    middle = side / 2
+    told = "; ".join(f"{dy} south, {dx} east: {count:,}" for (dy, dx), count in seen) or "no chip told with confidence"
+    return (
+        f'<svg class="shifts" viewBox="0 0 {side} {side}" role="img" '
+        f'aria-label="{escape(f"Shifts of {quality.modality.name} in pixels. {told}")}">'
+        f'<rect class="ground" width="{side}" height="{side}"/>'
+        f'<path class="cross" d="M{middle} 0V{side}M0 {middle}H{side}"/>{"".join(squares)}</svg>'
+    )
+
+
+def _square(dy_px: int, dx_px: int, reach_px: int, share: float, count: int) -> str:
+    x, y = _CELL * (dx_px + reach_px), _CELL * (dy_px + reach_px)
+    opacity = _LEAST_OPACITY + (1 - _LEAST_OPACITY) * share
+    return (
+        f'<rect class="bar" x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" opacity="{opacity:.2f}">'
+        f"<title>{dy_px} px south, {dx_px} px east: {count:,} chips</title></rect>"
+    )

@@ -1,0 +1,251 @@
+"""The report: one self-contained HTML page about a corpus, whole or partly built. Equal corpora give equal bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from exporters.report import (
+    charts as report_charts,
+)
+from exporters.report import (
+    chips as report_chips,
+)
+from exporters.report import (
+    facts as report_facts,
+)
+from exporters.report import (
+    map as report_map,
+)
+from exporters.report import (
+    quality as report_quality,
+)
+from exporters.report import (
+    splits as report_splits,
+)
+from exporters.report.charts import Histogram
+from exporters.report.facts import Count, Coverage
+from pipeline import durable
+from pipeline.corpus import Corpus
+from pipeline.manifest import SPLITS
+from pipeline.modality import Category
+
+REPORT = "report.html"
+_TEMPLATE = "report.html.jinja"
+# Tables longer than this tell less, not more.
+_MOST_LINES = 16
+# Panels with more histograms than this take the whole width.
+_FULL_WIDTH = 3
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One line of a bar table; `share` is of the longest bar, `part` of the total."""
+
+    label: str
+    count: int
+    share: float
+    part: float
+    colour: str = ""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """What the values of one modality look like: histograms, or class shares."""
+
+    name: str
+    title: str
+    groups: tuple[str, ...]
+    histograms: tuple[Histogram, ...] = ()
+    classes: tuple[Bar, ...] = ()
+    more_classes: int = 0
+
+
+def write_report(corpus_folder: Path, chips: int = 24) -> Path:
+    """Publish `report.html` in the corpus folder, with up to `chips` chips drawn; returns its path.
+
+    Works on what is finished and says what is not. Raises `Fatal` when there is no corpus in the folder.
+    """
+    corpus = Corpus.open(corpus_folder)
+    path = corpus_folder / REPORT
+    durable.write_text(path, render(corpus, chips))
+    return path
+
+
+def render(corpus: Corpus, chips: int) -> str:
+    """The page as text."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters["breakable"] = breakable
+    environment.filters["percent"] = percent
+    environment.filters["distance"] = report_splits.distance_text
+    environment.globals["full_width"] = _FULL_WIDTH
+    environment.filters["thousands"] = "{:,}".format
+    return environment.get_template(_TEMPLATE).render(_page(corpus, chips))
+
+
+def _page(corpus: Corpus, chips: int) -> dict[str, Any]:
+    covered = report_facts.coverage(corpus)
+    cards = report_chips.cards(corpus, covered, report_chips.choose_rows(corpus, chips))
+    return {
+        "title": corpus.folder.resolve().name,
+        "figures": _figures(corpus, covered),
+        "manifest_digest": corpus.manifest.digest,
+        "unfinished": _unfinished(covered),
+        "coverage": covered,
+        "quality": report_quality.lines([one.quality for one in covered]),
+        "flags": [flag for one in covered for flag in one.quality.flags()],
+        "distributions": sorted((_distribution(one) for one in covered if one.shards_done), key=_height),
+        "cards": cards,
+        "legends": _legends(corpus, cards),
+        **_places(corpus),
+        **_splits(corpus),
+        **_rejected(corpus),
+    }
+
+
+def _places(corpus: Corpus) -> dict[str, Any]:
+    """Where and when the chips are."""
+    manifest = corpus.manifest
+    biomes = report_facts.per_biome(manifest)
+    return {
+        "map": Markup(report_map.world_map(corpus.folder, manifest, biomes)),  # noqa: S704
+        "points_shown": min(len(manifest), report_map.MOST_POINTS),
+        "points": len(manifest),
+        "biomes": [_coloured(bar, one) for bar, one in zip(_bars(biomes), biomes, strict=True)],
+        "years": Markup(report_charts.columns(report_facts.per_year(manifest), "Chips per year")),  # noqa: S704
+        "months": Markup(report_charts.columns(report_facts.per_month(manifest), "Chips per month")),  # noqa: S704
+        "levels": _bars(report_facts.per_level(manifest)),
+    }
+
+
+def _splits(corpus: Corpus) -> dict[str, Any]:
+    """How many chips each split has, how far apart they are, and what they have of each stratum."""
+    manifest = corpus.manifest
+    return {
+        "splits": _bars(report_facts.per_split(manifest)),
+        "split_names": SPLITS,
+        "gaps": report_splits.gaps(manifest),
+        "overlaps": report_splits.overlapping_pairs(manifest),
+        "stratum_shares": report_splits.stratum_shares(manifest),
+    }
+
+
+def _coloured(bar: Bar, biome: Count) -> Bar:
+    return Bar(bar.label, bar.count, bar.share, bar.part, report_map.colour_of(biome.code))
+
+
+def _bars(counts: tuple[Count, ...] | list[Count]) -> list[Bar]:
+    most = max((one.count for one in counts), default=0) or 1
+    total = sum(one.count for one in counts) or 1
+    return [Bar(one.label, one.count, one.count / most, one.count / total) for one in counts]
+
+
+def _figures(corpus: Corpus, covered: list[Coverage]) -> list[tuple[str, str]]:
+    manifest = corpus.manifest
+    done, wanted = sum(one.shards_done for one in covered), sum(one.shards for one in covered)
+    side_km = manifest.size_px * manifest.resolution_m / 1000
+    years = report_facts.per_year(manifest)
+    return [
+        (f"{len(manifest):,}", "chips"),
+        (f"{len(covered)}", "modalities"),
+        (size_text(corpus.store.size_bytes()), "on disk" if corpus.store.folder else "in the bucket"),
+        (f"{done:,} / {wanted:,}", f"shards done, {corpus.shard_rows} rows each"),
+        (f"{manifest.size_px} px", f"a side, {side_km:.2f} km on the ground"),
+        (years[0].label if len(years) == 1 else f"{years[0].label}\u2013{years[-1].label}", "anchor scenes"),
+    ]
+
+
+def breakable(name: str) -> Markup:
+    """A name that a narrow column may break after its underscores."""
+    return Markup(escape(name).replace("_", Markup("_<wbr>")))  # noqa: S704
+
+
+def size_text(size_bytes: int) -> str:
+    """Decimal kB, MB, GB or TB with three significant digits."""
+    size, unit = float(size_bytes), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.3g} {unit}" if size < 1000 else f"{size:,.0f} {unit}"
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage that does not round to 0 or 100 unless it is."""
+    if share is None:
+        return "\u2013"
+    if 0.999 <= share < 1:
+        return "> 99.9 %"
+    if 0 < share < 0.001:
+        return "< 0.1 %"
+    return f"{share * 100:.3g} %"
+
+
+def _unfinished(covered: list[Coverage]) -> list[tuple[str, int, int]]:
+    return [(one.modality.name, one.shards_done, one.shards) for one in covered if one.shards_done < one.shards]
+
+
+def _rejected(corpus: Corpus) -> dict[str, Any]:
+    """Why candidates were passed over, and in which strata most."""
+    frame = report_facts.rejected(corpus.folder)
+    if frame is None:
+        return {"rejected": None, "reasons": [], "strata": [], "more_strata": 0}
+    strata = report_facts.tally(_stratum_names(corpus, frame["stratum"]))
+    return {
+        "rejected": len(frame),
+        "reasons": _bars(report_facts.tally(frame["reason"]))[:_MOST_LINES],
+        "strata": _bars(strata)[:_MOST_LINES],
+        "more_strata": max(0, len(strata) - _MOST_LINES),
+    }
+
+
+def _stratum_names(corpus: Corpus, strata: Any) -> list[str]:
+    """Ecoregion names where the manifest knows them; the stratum's own otherwise."""
+    manifest = corpus.manifest
+    pairs = zip(manifest.column("stratum").tolist(), manifest.column("ecoregion_name").tolist(), strict=True)
+    names = dict(pairs)
+    return [names.get(stratum) or str(stratum) for stratum in strata]
+
+
+def _distribution(covered: Coverage) -> Distribution:
+    modality, statistics = covered.modality, covered.statistics
+    groups = tuple(statistics) if len(statistics) > 1 else ()
+    if not modality.categories:
+        charts = tuple(report_charts.histograms(modality, statistics))
+        return Distribution(modality.name, modality.title, groups, charts)
+    counts = [sum(band.histogram[i] for bands in statistics.values() for band in bands if band.histogram)
+              for i in range(len(modality.categories))]  # fmt: skip
+    bars = _class_bars(modality.categories, counts)
+    return Distribution(
+        modality.name, modality.title, (), (), tuple(bars[:_MOST_LINES]), max(0, len(bars) - _MOST_LINES)
+    )
+
+
+def _height(one: Distribution) -> tuple[bool, bool, int]:
+    """Small panels first and like beside like, so that neighbours are about as tall."""
+    return len(one.histograms) > _FULL_WIDTH, bool(one.classes), len(one.classes)
+
+
+def _class_bars(categories: tuple[Category, ...], counts: list[int]) -> list[Bar]:
+    """Classes that occur; in their own order, or the most frequent first where they are many."""
+    found = [(category, n) for category, n in zip(categories, counts, strict=True) if n]
+    if len(found) > _MOST_LINES:
+        found.sort(key=lambda pair: (-pair[1], pair[0].code))
+    most, total = max((n for _, n in found), default=1), sum(n for _, n in found) or 1
+    return [Bar(category.name, n, n / most, n / total, category.colour) for category, n in found]
+
+
+def _legends(corpus: Corpus, cards: list[report_chips.Card]) -> list[tuple[str, str, list[Category]]]:
+    """For each modality drawn in classes, those classes that the gallery shows."""
+    seen: dict[str, set[int]] = {}
+    for tile in (tile for card in cards for tile in card.tiles):
+        seen.setdefault(tile.modality, set()).update(tile.present)
+    drawn = [one for name, one in sorted(corpus.modalities.items()) if one.categories and seen.get(name)]
+    return [(one.name, one.title, [cat for cat in one.categories if cat.code in seen[one.name]]) for one in drawn]

@@ -1,0 +1,1 @@
+"""Stages as Prefect flow runs; the only room that imports Prefect."""

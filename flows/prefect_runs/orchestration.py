@@ -1,0 +1,152 @@
+"""The stages as Prefect flows: one task per stage, one per shard; remove the decorators and they still work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
+from typing import Any
+
+import httpx
+from prefect import Task, flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from exporters.earth_engine.client import EarthEngine
+from flows import stages
+from flows.offline import api_configured
+from flows.prefect_runs import prefect_server
+from flows.prefect_runs.artifacts import shown
+from flows.prefect_runs.ending import kept
+from flows.settings import Settings, parse
+from flows.terminal import run
+from pipeline.errors import Fatal, Transient
+from pipeline.lock import locked
+from pipeline.progress import Progress
+
+
+@contextmanager
+def api() -> Iterator[str]:
+    """A Prefect API for as long as needed: the configured one, or a local server that ends with this process."""
+    if api_configured():
+        _refuse_silence()
+        with _outliving_the_server():
+            yield str(PREFECT_API_URL.value())
+        return
+    print("starting a local Prefect server ...", file=sys.stderr, flush=True)
+    with prefect_server.running() as url, temporary_settings({PREFECT_API_URL: url}), _outliving_the_server():
+        yield url
+
+
+@contextmanager
+def _outliving_the_server() -> Iterator[None]:
+    """A server that goes during a run takes its history along, no work; raises `Transient` at the run's end."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise Transient(
+            "the Prefect server is gone, and what was done is in the ledger all the same; "
+            "start it, or unset PREFECT_API_URL, and run the same command again."
+        ) from error
+
+
+def _refuse_silence() -> None:
+    with get_client(sync_client=True) as client:
+        problem = client.api_healthcheck()
+    if problem is not None:
+        raise Fatal(
+            f"the configured Prefect API {PREFECT_API_URL.value()} does not answer ({type(problem).__name__}); "
+            "start it, or unset PREFECT_API_URL."
+        )
+
+
+def _worth_retrying(_task: Task[..., Any], _run: Any, state: Any) -> bool:
+    return isinstance(state.result(raise_on_failure=False), Transient)
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=30, retry_condition_fn=_worth_retrying)
+def step(work: Callable[[], Any]) -> Any:
+    """Any piece of work as a task run. The ledger remembers what is done, so Prefect caches nothing."""
+    return work()
+
+
+def _named(name: str) -> Any:
+    return step.with_options(name=name, task_run_name=name)
+
+
+def _export_by_shard(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
+    """One task run per unfinished shard, as many at once as the export has in work."""
+    context = copy_context()  # of the flow run: the export calls from threads of its own
+
+    def run(name: str, call: Callable[[], Any]) -> Any:
+        return context.copy().run(_named(name), call)
+
+    return stages.export(settings, engine, progress, run)
+
+
+def _build(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
+    stages.store_of(settings).check()  # hours before it is first needed
+    _named("sample")(partial(stages.sample, settings, engine, progress))
+    _named("anchor")(partial(stages.anchor, settings, engine, progress))
+    _export_by_shard(settings, engine, progress)
+    return str(_named("finalize")(partial(stages.finalize, settings, progress)))
+
+
+def _checked(settings: dict[str, Any]) -> Settings:
+    """A deployment's settings may be older than what the folder holds by now."""
+    parsed = parse(settings)
+    stages.check(parsed)
+    return parsed
+
+
+@flow(name="geocorpus build")
+@kept
+def build(settings: dict[str, Any], as_json: bool = False) -> str:
+    """Sample, anchor, export and finalize."""
+    parsed = _checked(settings)
+    with shown(as_json, parsed.folder) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
+        return _build(parsed, engine, progress)
+
+
+@flow(name="geocorpus demo")
+@kept
+def demo(settings: dict[str, Any], as_json: bool = False) -> str:
+    """Build a small corpus and train on it."""
+    parsed = parse(settings)
+    with shown(as_json, parsed.folder) as progress:
+        with locked(parsed.folder), stages.earth_engine(parsed) as engine:
+            _build(parsed, engine, progress)
+            cost = engine.figures()
+        trained = _named("pretrain")(partial(stages.pretrain, parsed, progress))
+    return stages.summary(parsed, cost.requests, trained)
+
+
+@flow(name="geocorpus export")
+@kept
+def export(settings: dict[str, Any], as_json: bool = False) -> str:
+    """Pull what the ledger lacks."""
+    parsed = _checked(settings)
+    with shown(as_json, parsed.folder) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
+        return _export_by_shard(parsed, engine, progress)
+
+
+def _single(name: str) -> Callable[[dict[str, Any], bool], str]:
+    @flow(name=f"geocorpus {name}")
+    @kept
+    def single(settings: dict[str, Any], as_json: bool = False) -> str:
+        parsed = parse(settings)
+        with shown(as_json, parsed.folder) as progress:
+            return str(_named(name)(partial(run.STAGES[name], parsed, progress)))
+
+    return single
+
+
+FLOWS: dict[str, Callable[[dict[str, Any], bool], str]] = {
+    "build": build,
+    "demo": demo,
+    "export": export,
+    **{name: _single(name) for name in ("sample", "anchor", "finalize", "pretrain", "finetune")},
+}

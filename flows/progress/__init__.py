@@ -1,0 +1,1 @@
+"""Bars for a person, and the progress file for everyone else."""

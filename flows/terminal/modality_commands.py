@@ -1,0 +1,84 @@
+"""`geocorpus modality new` and `modality check`: a layer of one's own, from an empty file to pictures."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.settings import Settings, load
+from pipeline.errors import Fatal
+
+modality_app = typer.Typer(no_args_is_help=True, help="Layers of your own: docs/modalities.md.")
+Folder = Annotated[Path, typer.Option(help="Where the file is written.")]
+File = Annotated[Path, typer.Argument(help="A Python file with a Modality at its top level.")]
+From = Annotated[str, typer.Option("--from", help="A corpus folder or configuration: whose chips, and which source.")]
+Out = Annotated[Path | None, typer.Option(help="The picture; beside the file by default.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section.key=value.", metavar="[A.B=C]...")]
+
+
+@modality_app.command()
+def new(name: Annotated[str, typer.Argument(help="The layer's name.")], folder: Folder = Path(".")) -> None:
+    """Write a commented modality file that works as it is."""
+    from exporters.skeleton import write_skeleton
+
+    path = write_skeleton(name, folder)
+    typer.echo(f"{path} is there. Change it, then: geocorpus modality check {path}")
+
+
+@modality_app.command()
+def check(
+    file: File,
+    overrides: Overrides = None,
+    source: From = "demo",
+    out: Out = None,
+    chips: Annotated[int, typer.Option(min=1, max=64, help="How many chips to pull.")] = 4,
+) -> None:
+    """Build the graphs of a modality file, pull a few chips, and draw them; writes nothing but the picture."""
+    from exporters import catalog
+
+    catalog.of_file(file)
+    picture = out or file.with_suffix(".png")
+    with tempfile.TemporaryDirectory() as scratch:
+        for line in _tried(file, _settings(source, Path(scratch), chips, overrides or []), picture, chips):
+            typer.echo(line)
+
+
+def _settings(source: str, scratch: Path, chips: int, overrides: list[str]) -> Settings:
+    """A corpus's own settings where it has a manifest; else those of a small corpus in a folder that goes again."""
+    from pipeline.corpus import MANIFEST
+
+    if (Path(source) / MANIFEST).exists():
+        return load(source, [*overrides, f"corpus.folder={source}"])
+    small = [f"sampling.locations={chips}", "anchor.batch=50"]
+    return load(source, [*small, *overrides, f"corpus.folder={scratch}"])
+
+
+def _tried(file: Path, settings: Settings, picture: Path, count: int) -> list[str]:
+    from PIL import Image
+
+    from exporters import catalog
+    from exporters.pull import trial
+    from flows import stages
+    from pipeline.corpus import MANIFEST
+    from pipeline.manifest import Manifest
+    from pipeline.progress import Silent
+
+    with stages.earth_engine(settings) as engine:
+        if not (settings.folder / MANIFEST).exists():
+            stages.sample(settings, engine, Silent())
+            stages.anchor(settings, engine, Silent())
+        manifest = Manifest.read(settings.folder / MANIFEST)
+        if not len(manifest):
+            raise Fatal("no chip could be anchored to try the layer on; give --from a corpus folder.")
+        step = max(1, len(manifest) // count)
+        sample = [manifest[row] for row in range(0, len(manifest), step)][:count]
+        trials = [trial.attempt(engine, one, sample) for one in catalog.bound(catalog.of_file(file), manifest)]
+    page = trial.sheet(trials)
+    said = [line for one in trials for line in one.said]
+    if page is None:
+        return [*said, "There is nothing to draw."]
+    Image.fromarray(page).save(picture)
+    return [*said, f"{len(sample)} chips are drawn in {picture}."]

@@ -1,0 +1,133 @@
+"""How a stage is run: at once in this process, or as a Prefect flow run; and what is said at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from flows import finetuning, sampling_plan, stages
+from flows.prefect_runs.ending import Ending, current
+from flows.progress.live import live
+from flows.settings import Settings
+from pipeline.errors import Fatal
+from pipeline.lock import locked
+from pipeline.progress import Progress, Silent
+from sampling.allocation import table
+
+
+def at_once(name: str, settings: Settings, as_json: bool) -> None:
+    """Call the stage's function in this process and print what came of it."""
+    stages.check(settings)
+    if not _speaks():
+        STAGES[name](settings, Silent())
+        return
+    with live(as_json, settings.folder) as progress:
+        said = STAGES[name](settings, progress)
+    say(said, settings, as_json)
+
+
+def _speaks() -> bool:
+    """Whether this process is the one to report: `torchrun` starts several, and tells each its rank."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def as_flow(name: str, settings: Settings, as_json: bool) -> None:
+    """The same as a Prefect flow run, on the configured API or on a server that lives as long as the run."""
+    if not _speaks():
+        at_once(name, settings, as_json)
+        return
+    stages.check(settings)
+    ending = Ending()
+    try:
+        _flow_run(name, settings, as_json, ending)
+    except Exception as error:
+        ending.failed(error)
+        if ending.said is None:
+            ending.told = True  # by whoever catches it
+            raise
+    ending.told = True
+    say(str(ending.said), settings, as_json)
+
+
+def _flow_run(name: str, settings: Settings, as_json: bool, ending: Ending) -> None:
+    """Run the flow; returns or raises when Prefect is through with it, which may be long after the work has ended."""
+    from flows.prefect_runs import orchestration
+
+    with orchestration.api() as url:
+        ending.watch(url, partial(_leave, settings=settings, as_json=as_json))
+        token = current.set(ending)
+        try:
+            orchestration.FLOWS[name](settings.model_dump(mode="json"), as_json)
+        finally:
+            current.reset(token)
+
+
+def _leave(ending: Ending, settings: Settings, as_json: bool) -> None:
+    """End this process while Prefect waits for a server that is gone; the ledger has what matters."""
+    if not ending.told:
+        print("the Prefect server is gone: what it keeps of this run is not complete.", file=sys.stderr)
+        if ending.error is None:
+            say(str(ending.said), settings, as_json)
+        else:
+            print(f"geocorpus: {ending.error}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0 if ending.error is None else 2 if isinstance(ending.error, Fatal) else 1)
+
+
+def dry(settings: Settings, as_json: bool) -> None:
+    """Check and estimate an export, and print it; no lock, for nothing is written."""
+    stages.check(settings)
+    with stages.earth_engine(settings) as engine:
+        say(stages.dry_run(settings, engine), settings, as_json)
+
+
+def say(said: str, settings: Settings, as_json: bool) -> None:
+    """The closing lines: what is where, and what to run next."""
+    print(json.dumps({"folder": str(settings.folder), "done": said}) if as_json else said)
+
+
+def print_allocation(settings: Settings, as_json: bool) -> None:
+    """The allocation table alone; nothing is written."""
+    connected = stages.earth_engine(settings) if sampling_plan.needs_engine(settings) else nullcontext(None)
+    with connected as engine, TemporaryDirectory() as folder:
+        regions = sampling_plan.regions(settings, engine, Path(folder) / stages.REGION_CACHE)
+        allocation = sampling_plan.allocation(settings, regions)
+    print(json.dumps(allocation.to_json()) if as_json else table(allocation))
+
+
+def _sample(settings: Settings, progress: Progress) -> str:
+    connected = stages.earth_engine(settings) if stages.needs_engine_to_sample(settings) else nullcontext(None)
+    with locked(settings.folder), connected as engine:
+        return stages.sample(settings, engine, progress)
+
+
+def _anchor(settings: Settings, progress: Progress) -> str:
+    with locked(settings.folder), stages.earth_engine(settings) as engine:
+        return stages.anchor(settings, engine, progress)
+
+
+def _export(settings: Settings, progress: Progress) -> str:
+    with locked(settings.folder), stages.earth_engine(settings) as engine:
+        return stages.export(settings, engine, progress)
+
+
+def _finalize(settings: Settings, progress: Progress) -> str:
+    with locked(settings.folder):
+        return stages.finalize(settings, progress)
+
+
+STAGES: dict[str, Callable[[Settings, Progress], str]] = {
+    "sample": _sample,
+    "anchor": _anchor,
+    "export": _export,
+    "finalize": _finalize,
+    "pretrain": stages.pretrain,
+    "finetune": finetuning.finetune,
+}

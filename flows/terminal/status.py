@@ -1,0 +1,165 @@
+"""Where a corpus stands, from its files alone: stages, a run at work, shards per modality, failures and quality."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from pyarrow import parquet
+from rich.console import Console
+from rich.table import Table
+
+from exporters.quality.quality import Quality
+from flows import stages
+from flows.progress.display import figures_text
+from flows.progress.live import Run, derived
+from pipeline import durable
+from pipeline.corpus import MANIFEST, STATISTICS, Corpus, place_of
+from pipeline.dead_letters import FAILED, DeadLetters
+from pipeline.errors import Fatal
+from pipeline.manifest import Manifest
+from pipeline.spool import SUFFIX
+
+
+@dataclass(frozen=True)
+class LayerStatus:
+    """One modality: finished shards, and chips without any data by reason."""
+
+    shards_done: int
+    missing: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the folder holds. Counts are 0 and maps empty before the stage that makes them.
+
+    `failed` counts the locations that the last export gave up, by reason; `flags` are sentences about the quality of
+    what is there. `run` is who works on it, or was killed over it, if anybody.
+    """
+
+    folder: str
+    candidates: int = 0
+    chips: int = 0
+    shards: int = 0
+    spooled_chips: int = 0
+    finalized: bool = False
+    layers: dict[str, LayerStatus] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    run: Run | None = None
+
+    @property
+    def next_step(self) -> str:
+        """The stage that brings it forward."""
+        if not self.candidates:
+            return "sample"
+        if not self.chips:
+            return "anchor"
+        if not self.layers or any(layer.shards_done < self.shards for layer in self.layers.values()):
+            return "export"
+        return "pretrain" if self.finalized else "finalize"
+
+
+def read_status(folder: Path) -> Status:
+    """Raises `Fatal` when there is no corpus in `folder`, nor one begun."""
+    if not (folder / stages.LOCATIONS).exists() and not (folder / MANIFEST).exists():
+        raise Fatal(f"there is no corpus in {folder}; run `geocorpus sample` first, or check the path.")
+    begun = Status(str(folder), _candidates(folder / stages.LOCATIONS), run=Run.of(folder))
+    if place_of(folder).exists:
+        return _of_store(begun, Corpus.open(folder))
+    chips = len(Manifest.read(folder / MANIFEST)) if (folder / MANIFEST).exists() else 0
+    return replace(begun, chips=chips)
+
+
+def _candidates(located: Path) -> int:
+    """Rows of the table of locations, from its footer: there may be millions."""
+    try:
+        return int(parquet.read_metadata(located).num_rows) if located.exists() else 0
+    except (OSError, ValueError) as error:
+        raise Fatal(f"{located} cannot be read ({error}); delete it and run `geocorpus sample`.") from error
+
+
+def _of_store(begun: Status, corpus: Corpus) -> Status:
+    qualities = {name: Quality(modality) for name, modality in sorted(corpus.modalities.items())}
+    layers = {name: _layer(corpus, quality) for name, quality in qualities.items()}
+    failed = Counter(_kind(letter.reason) for letter in DeadLetters(corpus.folder / FAILED).read())
+    return replace(
+        begun,
+        chips=len(corpus.manifest),
+        shards=len(corpus.shards),
+        spooled_chips=sum(1 for _ in (corpus.folder / stages.SPOOL).rglob(f"[0-9]*{SUFFIX}")),
+        finalized=_finalized(corpus.folder, corpus),
+        layers=layers,
+        failed=dict(failed.most_common()),
+        flags=tuple(flag for quality in qualities.values() for flag in quality.flags()),
+    )
+
+
+def _finalized(folder: Path, corpus: Corpus) -> bool:
+    """Whether the published statistics cover every modality that the store has."""
+    published = folder / STATISTICS
+    return published.exists() and set(corpus.modalities) <= set(durable.read_json(published))
+
+
+def _layer(corpus: Corpus, quality: Quality) -> LayerStatus:
+    """One pass over the ledger's entries of a layer, which adds what was found to `quality`."""
+    reasons: Counter[str] = Counter()
+    done = 0
+    for entry in corpus.entries(quality.modality.name):
+        done += 1
+        reasons.update(map(_kind, entry.missing.values()))
+        quality.add(entry.quality)
+    return LayerStatus(done, dict(reasons.most_common()))
+
+
+def _kind(reason: str) -> str:
+    """A reason without what is particular to one chip, so that equal kinds add up."""
+    return " ".join(word for word in reason.split() if not any(letter.isdigit() for letter in word))
+
+
+def show(status: Status, as_json: bool) -> None:
+    """Print as a table, or as one JSON object."""
+    if as_json:
+        running = {"running": status.run is not None and status.run.is_live}
+        print(json.dumps(asdict(status) | running | {"next": status.next_step}))
+        return
+    console = Console()
+    console.print(f"[bold]{status.folder}[/]: {status.candidates:,} candidates, {status.chips:,} chips, "
+                  f"{status.shards:,} shards, {status.spooled_chips:,} chips waiting in the spool")  # fmt: skip
+    if status.layers:
+        console.print(_table(status))
+    for line in _lines(status):
+        console.print(line, highlight=False)
+    if status.run and status.run.is_live:
+        return
+    console.print(f"next: [bold]{stages.program()} {status.next_step} {status.folder}[/]")
+
+
+def _table(status: Status) -> Table:
+    table = Table("modality", "shards done", "chips without data", "reasons", box=None, pad_edge=False)
+    for name, layer in status.layers.items():
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in layer.missing.items())
+        table.add_row(name, f"{layer.shards_done}/{status.shards}", str(sum(layer.missing.values())), reasons)
+    return table
+
+
+def _lines(status: Status) -> Iterator[str]:
+    """What a person should know beside the table."""
+    if status.failed:
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in status.failed.items())
+        yield f"{sum(status.failed.values()):,} locations were given up, `geocorpus retry` takes them up: {reasons}"
+    yield from (f"look at this: {flag}" for flag in status.flags)
+    if status.run:
+        yield _about(status.run)
+
+
+def _about(run: Run) -> str:
+    standing = run.standing
+    where = f"{standing.stage} {standing.done:,}/{standing.total:,}"
+    who = f"process {run.holder.pid} on {run.holder.host}"
+    if not run.is_live:
+        return f"{where} by {who}, which is gone; the next command goes on from what is done"
+    return f"{where} now, by {who}  {figures_text(derived(standing) | standing.figures)}"

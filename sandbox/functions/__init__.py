@@ -1,0 +1,1 @@
+"""Earth Engine's functions, a file per subject."""

@@ -1,0 +1,47 @@
+"""Importing this registers every algorithm of the sandbox."""
+
+from sandbox import profiles
+from sandbox.functions import (
+    dates,
+    dictionaries,
+    element_collections,
+    error_margins,
+    features,
+    filters,
+    geometry,
+    image_bands,
+    image_grids,
+    image_masks,
+    image_math,
+    image_regions,
+    image_stacks,
+    joins,
+    lists,
+    projections,
+    reducers,
+    strings,
+    terrain,
+)
+
+__all__ = [
+    "dates",
+    "dictionaries",
+    "element_collections",
+    "error_margins",
+    "features",
+    "filters",
+    "geometry",
+    "image_bands",
+    "image_grids",
+    "image_masks",
+    "image_math",
+    "image_regions",
+    "image_stacks",
+    "joins",
+    "lists",
+    "profiles",
+    "projections",
+    "reducers",
+    "strings",
+    "terrain",
+]

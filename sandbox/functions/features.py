@@ -1,0 +1,177 @@
+"""Elements: features, and what features and images share (properties, geometry, system:index)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sandbox.functions import geometry as geometries
+from sandbox.functions.dates import Date
+from sandbox.functions.geometry import Geometry
+from sandbox.functions.images import Image, world
+from sandbox.registry import REGISTRY, algorithm
+
+
+@dataclass(frozen=True, eq=False)
+class Feature:
+    """A geometry (or none) with properties."""
+
+    geometry: Geometry | None = None
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+
+Element = Feature | Image
+
+
+def element_geometry(element: Element) -> Geometry | None:
+    """The feature's geometry or the image's footprint (the whole world for an unbounded image)."""
+    if isinstance(element, Feature):
+        return element.geometry
+    return Geometry(world() if element.footprint is None else element.footprint)
+
+
+def index_of(element: Element) -> str | None:
+    """The system:index."""
+    value = element.properties.get("system:index")
+    return None if value is None else str(value)
+
+
+def with_property(element: Element, key: str, value: Any) -> Any:
+    """The element with one property set."""
+    stored = value.ms if isinstance(value, Date) and key in ("system:time_start", "system:time_end") else value
+    properties = {**element.properties, key: stored}
+    if isinstance(element, Image):
+        return element.with_properties(properties)
+    return replace(element, properties=properties)
+
+
+def property_of(element: Element, key: str) -> Any:
+    """A property, or the geometry for ".geo" and ".all"; None where there is none."""
+    if key in (".geo", ".all"):
+        return element_geometry(element)
+    if key == "system:id" and isinstance(element, Image):
+        return element.asset_id
+    return element.properties.get(key)
+
+
+@algorithm("Feature")
+def feature(geometry: Geometry | None, metadata: Mapping[str, Any] | None, key: str | None) -> Feature:
+    return Feature(geometry, dict(metadata or {}))
+
+
+@algorithm("Feature.geometry", "Element.geometry", "Image.geometry")
+def geometry_of(element: Element, error: Any, proj: Any, geodesics: Any) -> Geometry | None:
+    return element_geometry(element)
+
+
+@algorithm("Feature.setGeometry")
+def set_geometry(element: Feature, geometry: Geometry | None) -> Feature:
+    return replace(element, geometry=geometry)
+
+
+@algorithm("Feature.id", "Image.id")
+def element_id(element: Element) -> str | None:
+    return index_of(element)
+
+
+@algorithm("Element.get")
+def get(element: Element, key: str) -> Any:
+    return property_of(element, key)
+
+
+@algorithm("Element.getNumber", "Element.getString")
+def get_typed(element: Element, key: str) -> Any:
+    return property_of(element, key)
+
+
+@algorithm("Element.set")
+def set_one(element: Element, key: str, value: Any) -> Any:
+    return with_property(element, key, value)
+
+
+@algorithm("Element.setMulti")
+def set_many(element: Element, properties: Mapping[str, Any]) -> Any:
+    for key, value in properties.items():
+        element = with_property(element, key, value)
+    return element
+
+
+@algorithm("Element.propertyNames")
+def property_names(element: Element) -> list[str]:
+    return list(element.properties)
+
+
+@algorithm("Element.toDictionary")
+def to_dictionary(element: Element, properties: list[str] | None) -> dict[str, Any]:
+    names = properties or [name for name in element.properties if not name.startswith("system:")]
+    return {name: element.properties.get(name) for name in names}
+
+
+@algorithm("Element.copyProperties", "Image.copyProperties")
+def copy_properties(target: Element, source: Element | None, only: Any, exclude: Any) -> Any:
+    if source is None:
+        return target
+    names = only or [name for name in source.properties if not name.startswith("system:")]
+    copied = {name: source.properties[name] for name in names if name in source.properties}
+    kept = {name: value for name, value in copied.items() if name not in (exclude or [])}
+    return replace(target, properties={**target.properties, **kept})
+
+
+@algorithm("Feature.select")
+def select(element: Feature, selectors: list[str], new_names: list[str] | None, keep_geometry: bool) -> Feature:
+    names = new_names or selectors
+    picked = {new: element.properties.get(old) for old, new in zip(selectors, names, strict=True)}
+    picked["system:index"] = element.properties.get("system:index")
+    return Feature(element.geometry if keep_geometry else None, picked)
+
+
+def _same_on_geometry(name: str) -> None:
+    on_geometry = REGISTRY[f"Geometry.{name}"]
+
+    @algorithm(f"Feature.{name}")
+    def apply(element: Element, *arguments: Any) -> Feature:
+        geometry = element_geometry(element)
+        result = None if geometry is None else on_geometry(geometry, *arguments)
+        return Feature(result, element.properties)
+
+
+def _measure(name: str) -> None:
+    on_geometry = REGISTRY[f"Geometry.{name}"]
+
+    @algorithm(f"Feature.{name}")
+    def apply(element: Element, *arguments: Any) -> Any:
+        geometry = element_geometry(element)
+        return None if geometry is None else on_geometry(geometry, *arguments)
+
+
+def _relation(name: str) -> None:
+    on_geometry = REGISTRY[f"Geometry.{name}"]
+
+    @algorithm(f"Feature.{name}")
+    def apply(left: Element, right: Element, *arguments: Any) -> Any:
+        first, second = element_geometry(left), element_geometry(right)
+        return on_geometry(first or _EMPTY, second or _EMPTY, *arguments)
+
+
+_EMPTY = Geometry(geometries.Polygon())
+
+for _name in ("buffer", "bounds", "centroid", "convexHull", "simplify", "transform", "dissolve"):
+    _same_on_geometry(_name)
+for _name in ("area", "length", "perimeter"):
+    _measure(_name)
+for _name in ("intersects", "disjoint", "contains", "containedIn", "distance", "withinDistance"):
+    _relation(_name)
+
+
+def _combined(name: str) -> None:
+    on_geometry = REGISTRY[f"Geometry.{name}"]
+
+    @algorithm(f"Feature.{name}")
+    def apply(left: Element, right: Element, *arguments: Any) -> Feature:
+        first, second = element_geometry(left), element_geometry(right)
+        return Feature(on_geometry(first or _EMPTY, second or _EMPTY, *arguments), left.properties)
+
+
+for _name in ("intersection", "union", "difference", "symmetricDifference"):
+    _combined(_name)

@@ -1,0 +1,117 @@
+"""Algorithms about where an image's pixels are: resampling, reprojection, the grid of a download."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sandbox.errors import EarthEngineError
+from sandbox.functions.geometry import Geometry
+from sandbox.functions.images import Image, ImageBand, Scope, resampled
+from sandbox.functions.projections import projection_of
+from sandbox.raster import grids
+from sandbox.raster.grids import DEFAULT_PROJECTION, LONLAT, PixelGrid
+from sandbox.raster.resample import Pixels
+from sandbox.raster.stored import Projection
+from sandbox.registry import algorithm
+
+_MODES = ("bilinear", "bicubic")
+
+
+@algorithm("Image.resample")
+def resample(image: Image, mode: str) -> Image:
+    """Interpolate when the image is asked for off its own pixels; on them nothing changes."""
+    if mode not in _MODES:
+        raise EarthEngineError(f"Image.resample: Unrecognized resampling mode: '{mode}'. Use bilinear or bicubic.")
+    return image.with_bands([_interpolated(band, mode) for band in image.bands])
+
+
+def _interpolated(band: ImageBand, mode: str) -> ImageBand:
+    return replace(band, compute=resampled(band.pixels, band.projection, mode, band.dtype))
+
+
+def _wanted_projection(image: Image, crs: Projection, transform: Any, scale: float | None, name: str) -> Projection:
+    if transform is not None and scale is not None:
+        raise EarthEngineError(f"{name}: Cannot specify both crsTransform and scale.")
+    if transform is not None:
+        return projection_of(crs, transform)
+    return crs if scale is None else grids.at_scale(crs.crs, scale)
+
+
+@algorithm("Image.reproject")
+def reproject(image: Image, crs: Projection, transform: Any, scale: float | None) -> Image:
+    """Force computation on a projection's pixels; other grids then take the nearest of those."""
+    wanted = _wanted_projection(image, crs, transform, scale, "Image.reproject")
+    bands = [
+        replace(band, projection=wanted, compute=resampled(band.pixels, wanted, "nearest", band.dtype), shape=None)
+        for band in image.bands
+    ]
+    return image.with_bands(bands)
+
+
+@algorithm("Image.setDefaultProjection")
+def set_default_projection(image: Image, crs: Projection, transform: Any, scale: float | None) -> Image:
+    """Another default projection; no pixel is resampled by it."""
+    wanted = _wanted_projection(image, crs, transform, scale, "Image.setDefaultProjection")
+    return image.with_bands([replace(b, projection=wanted, compute=b.pixels, shape=None) for b in image.bands])
+
+
+def _scaled(projection: Projection, image_shape: Any, width: int | None, height: int | None,
+            longest: int | None) -> Projection:  # fmt: skip
+    """The lattice on which a shape's bounds take `width` by `height` pixels (or at most `longest`)."""
+    left, bottom, right, top = image_shape.bounds
+    if width and height:
+        return Projection(projection.crs, ((right - left) / width, 0.0, left, 0.0, (bottom - top) / height, top))
+    step = max((right - left) / (width or longest or 1), (top - bottom) / (height or longest or 1))
+    if width or height:
+        step = (right - left) / width if width else (top - bottom) / (height or 1)
+    return Projection(projection.crs, (step, 0.0, left, 0.0, -step, top))
+
+
+@algorithm("Image.clipToBoundsAndScale")
+def clip_to_bounds_and_scale(
+    image: Image, geometry: Geometry | None, width: Any, height: Any, longest: Any, scale: float | None
+) -> Image:
+    """Fixes the grid of a download: the geometry's bounds in the image's CRS, at a scale or size."""
+    native = image.projection
+    region = geometry if geometry is not None else Geometry(_footprint(image))
+    shape = region.in_crs(native.crs)
+    if width or height or longest:
+        lattice = _scaled(native, shape, width, height, longest)
+    else:
+        lattice = native if scale is None else grids.at_scale(native.crs, scale)
+    grid = grids.covering_grid(lattice, shape)
+    bands = [replace(band, compute=band.pixels, projection=grid.projection) for band in image.bands]
+    return replace(image, bands=tuple(bands), clip_grid=grid)
+
+
+def _footprint(image: Image) -> Any:
+    if image.footprint is None:
+        raise EarthEngineError("Image.clipToBoundsAndScale: The geometry of an unbounded image must be given.")
+    return image.footprint
+
+
+def native_grid(image: Image) -> PixelGrid:
+    """The grid of a request that names none: the download's, or the first band's over its footprint."""
+    if image.clip_grid is not None:
+        return image.clip_grid
+    if image.footprint is None:
+        raise EarthEngineError("The image is unbounded: a grid or a region must be given.")
+    native = image.projection
+    return grids.covering_grid(native, Geometry(image.footprint).in_crs(native.crs))
+
+
+def _coordinate_band(name: str, axis: int) -> ImageBand:
+    def compute(grid: PixelGrid, scope: Scope) -> Pixels:
+        values = np.broadcast_to(scope.positions_in(grid, LONLAT)[axis], grid.shape)
+        return np.ascontiguousarray(values), np.ones(grid.shape, dtype=np.bool_)
+
+    return ImageBand(name, np.dtype(np.float64), DEFAULT_PROJECTION, compute)
+
+
+@algorithm("Image.pixelLonLat")
+def pixel_lonlat() -> Image:
+    return Image((_coordinate_band("longitude", 0), _coordinate_band("latitude", 1)))
+

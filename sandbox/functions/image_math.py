@@ -1,0 +1,322 @@
+"""Per-pixel arithmetic, comparison and casts of images, and the same of single numbers.
+
+The type of a result is the union of the operands' types (Earth Engine's documentation of Image.add); integer results
+saturate at its limits. Comparisons give bytes of 0 and 1. A masked operand masks the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sandbox.errors import EarthEngineError
+from sandbox.functions.images import Image, ImageBand, Scope, saturated
+from sandbox.raster.grids import PixelGrid
+from sandbox.raster.resample import Pixels
+from sandbox.registry import algorithm
+
+Array = NDArray[Any]
+_DOUBLE, _BYTE = np.dtype(np.float64), np.dtype(np.uint8)
+
+CASTS = {
+    "Uint8": np.uint8, "Byte": np.uint8, "Int8": np.int8, "Uint16": np.uint16, "Int16": np.int16,
+    "Short": np.int16, "Uint32": np.uint32, "Int32": np.int32, "Int": np.int32, "Int64": np.int64,
+    "Long": np.int64, "Float": np.float32, "Double": np.float64,
+}  # fmt: skip
+
+
+def union_type(left: np.dtype[Any], right: np.dtype[Any]) -> np.dtype[Any]:
+    """The smallest type that holds both."""
+    return np.promote_types(left, right)
+
+
+def fraction_type(left: np.dtype[Any], right: np.dtype[Any]) -> np.dtype[Any]:
+    """As union_type, but never an integer."""
+    joined = union_type(left, right)
+    return joined if joined.kind == "f" else _DOUBLE
+
+
+def byte_type(left: np.dtype[Any], right: np.dtype[Any]) -> np.dtype[Any]:
+    """The type of a comparison."""
+    return _BYTE
+
+
+def _divide(left: Array, right: Array) -> Array:
+    if np.all(right):
+        return np.asarray(np.asarray(left, np.float64) / right)
+    safe = np.where(right == 0, 1, right)
+    return np.where(right == 0, 0.0, np.asarray(left, np.float64) / safe)
+
+
+def _modulo(left: Array, right: Array) -> Array:
+    return np.where(right == 0, 0, np.fmod(left, np.where(right == 0, 1, right)))
+
+
+def _power(left: Array, right: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return np.power(np.asarray(left, np.float64), right)
+
+
+def _integers(operate: Callable[[Any, Any], Any]) -> Callable[[Array, Array], Array]:
+    return lambda left, right: operate(np.asarray(left).astype(np.int64), np.asarray(right).astype(np.int64))
+
+
+_Binary = tuple[Callable[[Any, Any], Any], Callable[[np.dtype[Any], np.dtype[Any]], np.dtype[Any]]]
+
+BINARY: dict[tuple[str, ...], _Binary] = {
+    ("add",): (np.add, union_type),
+    ("subtract",): (np.subtract, union_type),
+    ("multiply",): (np.multiply, union_type),
+    ("divide",): (_divide, fraction_type),
+    ("mod",): (_modulo, union_type),
+    ("pow",): (_power, fraction_type),
+    ("max",): (np.maximum, union_type),
+    ("min",): (np.minimum, union_type),
+    ("atan2",): (np.arctan2, fraction_type),
+    ("hypot",): (np.hypot, fraction_type),
+    ("gt",): (np.greater, byte_type),
+    ("gte",): (np.greater_equal, byte_type),
+    ("lt",): (np.less, byte_type),
+    ("lte",): (np.less_equal, byte_type),
+    ("eq",): (np.equal, byte_type),
+    ("neq",): (np.not_equal, byte_type),
+    ("and",): (np.logical_and, byte_type),
+    ("or",): (np.logical_or, byte_type),
+    ("bitwiseAnd", "bitwise_and"): (_integers(np.bitwise_and), union_type),
+    ("bitwiseOr", "bitwise_or"): (_integers(np.bitwise_or), union_type),
+    ("bitwiseXor", "bitwise_xor"): (_integers(np.bitwise_xor), union_type),
+    ("leftShift", "left_shift"): (_integers(np.left_shift), lambda left, right: np.dtype(np.int64)),
+    ("rightShift", "right_shift"): (_integers(np.right_shift), lambda left, right: left),
+}
+
+UNARY: dict[str, tuple[Callable[[Any], Any], bool]] = {
+    "abs": (np.abs, True), "floor": (np.floor, True), "ceil": (np.ceil, True), "round": (np.rint, True),
+    "signum": (np.sign, True), "sqrt": (np.sqrt, False), "exp": (np.exp, False), "log": (np.log, False),
+    "log10": (np.log10, False), "sin": (np.sin, False), "cos": (np.cos, False), "tan": (np.tan, False),
+    "asin": (np.arcsin, False), "acos": (np.arccos, False), "atan": (np.arctan, False), "cbrt": (np.cbrt, False),
+    "sinh": (np.sinh, False), "cosh": (np.cosh, False), "tanh": (np.tanh, False),
+}  # fmt: skip
+"""Operation, and whether the type stays."""
+
+
+def _wide(values: Array) -> Array:
+    """A type in which integer arithmetic cannot overflow."""
+    return values if values.dtype.kind == "f" else values.astype(np.int64)
+
+
+def binary_band(left: ImageBand, right: ImageBand, name: str, operation: _Binary) -> ImageBand:
+    """One band of two; its projection is the left one's."""
+    operate, type_of = operation
+    dtype = type_of(left.dtype, right.dtype)
+
+    def compute(grid: PixelGrid, scope: Scope) -> Pixels:
+        first, first_valid = left.pixels(grid, scope)
+        second, second_valid = right.pixels(grid, scope)
+        with np.errstate(all="ignore"):
+            result = np.asarray(operate(_wide(first), _wide(second)))
+        valid = first_valid & second_valid
+        if result.dtype.kind == "f":
+            valid = valid & np.isfinite(result)
+        return saturated(result.astype(np.uint8) if result.dtype.kind == "b" else result, dtype), valid
+
+    footprint = left.footprint if left.footprint is not None else right.footprint
+    return ImageBand(name, dtype, left.projection, compute, footprint)
+
+
+def _pairs(left: Image, right: Image, name: str) -> list[tuple[ImageBand, ImageBand, str]]:
+    if len(right.bands) == 1:
+        return [(band, right.bands[0], band.name) for band in left.bands]
+    if len(left.bands) == 1:
+        return [(left.bands[0], band, band.name) for band in right.bands]
+    others = {band.name: band for band in right.bands}
+    if len(left.bands) == len(right.bands) and set(others) != set(left.band_names()):
+        return [(a, b, a.name) for a, b in zip(left.bands, right.bands, strict=True)]
+    pairs = [(band, others[band.name], band.name) for band in left.bands if band.name in others]
+    if not pairs and left.bands and right.bands:
+        raise EarthEngineError(f"{name}: Images have no bands in common.")
+    return pairs
+
+
+def derived(left: Image, bands: list[ImageBand]) -> Image:
+    """A computed image: it keeps the footprint and the system:index, no other property."""
+    index = left.properties.get("system:index")
+    footprint = left.footprint
+    return Image(tuple(bands), {} if index is None else {"system:index": index}, footprint)
+
+
+def binary(left: Image, right: Image, name: str, operation: _Binary) -> Image:
+    """Bands matched as documented: one band against all, by name, or in order."""
+    bands = [binary_band(a, b, band_name, operation) for a, b, band_name in _pairs(left, right, name)]
+    result = derived(left, bands)
+    if left.footprint is None and right.footprint is not None:
+        return Image(result.bands, result.properties, right.footprint)
+    return result
+
+
+def _register_binary(names: tuple[str, ...], operation: _Binary) -> None:
+    @algorithm(*(f"Image.{name}" for name in names))
+    def of_images(left: Image, right: Image) -> Image:
+        return binary(left, right, f"Image.{names[0]}", operation)
+
+    @algorithm(*(f"Number.{name}" for name in names))
+    def of_numbers(left: float, right: float) -> float | int:
+        return plain_number(operation[0](np.asarray(left), np.asarray(right)))
+
+
+def plain_number(value: Any) -> float | int:
+    """A Python number of a NumPy scalar; booleans become 0 and 1."""
+    number = value.item() if hasattr(value, "item") else value
+    return int(number) if isinstance(number, bool) else number
+
+
+def mapped_band(band: ImageBand, dtype: np.dtype[Any], operate: Callable[[Array], Array]) -> ImageBand:
+    """A band whose values are changed one by one; results that are not finite are masked."""
+
+    def compute(grid: PixelGrid, scope: Scope) -> Pixels:
+        values, valid = band.pixels(grid, scope)
+        with np.errstate(all="ignore"):
+            result = np.asarray(operate(values))
+        if result.dtype.kind == "f":
+            valid = valid & np.isfinite(result)
+        return saturated(result, dtype), valid
+
+    return ImageBand(band.name, dtype, band.projection, compute, band.footprint, band.shape)
+
+
+def _register_unary(name: str, operate: Callable[[Any], Any], keeps_type: bool) -> None:
+    @algorithm(f"Image.{name}")
+    def of_image(image: Image) -> Image:
+        bands = [mapped_band(b, b.dtype if keeps_type else fraction_type(b.dtype, b.dtype), operate)
+                 for b in image.bands]  # fmt: skip
+        return derived(image, bands)
+
+    @algorithm(f"Number.{name}")
+    def of_number(value: float) -> float | int:
+        return plain_number(operate(np.asarray(value)))
+
+
+def cast(image: Image, kind: Any) -> Image:
+    """Every band in one type: truncated towards zero and clamped to its limits."""
+    dtype = np.dtype(kind)
+    return image.with_bands([b if b.dtype == dtype else mapped_band(b, dtype, lambda values: values)
+                             for b in image.bands])  # fmt: skip
+
+
+def _register_cast(name: str, kind: Any) -> None:
+    @algorithm(f"Image.to{name}", f"Image.{name.lower()}")
+    def of_image(image: Image) -> Image:
+        return cast(image, kind)
+
+    @algorithm(f"Number.to{name}", f"Number.{name.lower()}")
+    def of_number(value: float) -> float | int:
+        return plain_number(saturated(np.asarray(value), np.dtype(kind)))
+
+
+for _names, _operation in BINARY.items():
+    _register_binary(_names, _operation)
+for _name, (_operate, _keeps) in UNARY.items():
+    _register_unary(_name, _operate, _keeps)
+for _name, _kind in CASTS.items():
+    _register_cast(_name, _kind)
+
+
+@algorithm("Image.not")
+def logical_not(image: Image) -> Image:
+    return derived(image, [mapped_band(b, _BYTE, lambda values: (values == 0).astype(np.uint8)) for b in image.bands])
+
+
+@algorithm("Image.clamp")
+def clamp(image: Image, low: float, high: float) -> Image:
+    return derived(image, [mapped_band(b, b.dtype, lambda values: np.clip(_wide(values), low, high))
+                           for b in image.bands])  # fmt: skip
+
+
+@algorithm("Image.unitScale")
+def unit_scale(image: Image, low: float, high: float) -> Image:
+    return derived(image, [mapped_band(b, _DOUBLE, lambda values: (values.astype(np.float64) - low) / (high - low))
+                           for b in image.bands])  # fmt: skip
+
+
+@algorithm("Number.not")
+def number_not(value: float) -> int:
+    return int(value == 0)
+
+
+@algorithm("Number.clamp")
+def number_clamp(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
+
+
+@algorithm("Number.unitScale")
+def number_unit_scale(value: float, low: float, high: float) -> float:
+    return (value - low) / (high - low)
+
+
+@algorithm("Number.format")
+def number_format(value: float, pattern: str | None) -> str:
+    text = pattern or "%s"
+    return text % (int(value) if text.rstrip()[-1:] in "dxX" else value)
+
+
+@algorithm("Number.parse")
+def number_parse(text: str, radix: int | None) -> float | int:
+    try:
+        return float(text) if radix in (None, 10) and not text.lstrip("+-").isdigit() else int(text, radix or 10)
+    except ValueError as error:
+        raise EarthEngineError(f"Number.parse: Cannot parse '{text}' as a number.") from error
+
+
+@algorithm("Image.normalizedDifference")
+def normalized_difference(image: Image, names: list[str] | None) -> Image:
+    """(a - b) / (a + b); masked where either is negative, as documented."""
+    chosen = [next(b for b in image.bands if b.name == name) for name in names] if names else list(image.bands[:2])
+
+    def compute(grid: PixelGrid, scope: Scope) -> Pixels:
+        (a, a_valid), (b, b_valid) = (band.pixels(grid, scope) for band in chosen)
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        with np.errstate(all="ignore"):
+            result = (a - b) / (a + b)
+        return np.nan_to_num(result).astype(np.float32), a_valid & b_valid & (a >= 0) & (b >= 0) & (a + b != 0)
+
+    band = ImageBand("nd", np.dtype(np.float32), chosen[0].projection, compute, chosen[0].footprint)
+    return derived(image, [band])
+
+
+
+
+@algorithm("Image.cast")
+def cast_bands(image: Image, band_types: dict[str, Any], order: list[str] | None) -> Image:
+    """Bands in named types such as "uint8" or "float"; bands not named stay."""
+    kinds = {name.lower(): np.dtype(kind) for name, kind in CASTS.items()}
+    unknown = [kind for kind in band_types.values() if str(kind).lower() not in kinds]
+    if unknown:
+        raise EarthEngineError(f"Image.cast: Unknown type '{unknown[0]}'.")
+    wanted = [kinds[str(band_types[b.name]).lower()] if b.name in band_types else b.dtype for b in image.bands]
+    cast_one = [cast(Image((band,)), kind).bands[0] for band, kind in zip(image.bands, wanted, strict=True)]
+    by_name = {band.name: band for band in cast_one}
+    return image.with_bands([by_name[name] for name in order] if order else cast_one)
+
+
+@algorithm("Image.remap")
+def remap(image: Image, old: list[float], new: list[float], default: float | None, band_name: str | None) -> Image:
+    """One band's values translated; a value not listed becomes `default`, or is masked without one."""
+    if len(old) != len(new):
+        raise EarthEngineError("Image.remap: The 'from' and 'to' lists must have the same length.")
+    found = [band for band in image.bands if band_name in (None, band.name)]
+    if not found:
+        raise EarthEngineError(f"Image.remap: No band named '{band_name}'.")
+    source, targets = found[0], [*new, *([] if default is None else [default])]
+    dtype = np.result_type(*(np.min_scalar_type(target) for target in targets))
+
+    def compute(grid: PixelGrid, scope: Scope) -> Pixels:
+        values, valid = source.pixels(grid, scope)
+        result, listed = np.full(values.shape, default or 0, dtype), np.zeros(values.shape, dtype=np.bool_)
+        for before, after in zip(old, new, strict=True):
+            result[values == before] = after
+            listed |= values == before
+        return result, valid if default is not None else valid & listed
+
+    return derived(image, [ImageBand("remapped", dtype, source.projection, compute, source.footprint)])

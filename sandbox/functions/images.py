@@ -1,0 +1,309 @@
+"""Images as Earth Engine has them: lazy bands that answer any pixel grid, with a default projection each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.features import geometry_mask
+from rasterio.transform import Affine
+from shapely.geometry import box
+from shapely.geometry.base import BaseGeometry
+from shapely.prepared import prep
+
+from sandbox.errors import EarthEngineError
+from sandbox.raster import grids, resample, stored
+from sandbox.raster.grids import DEFAULT_PROJECTION, LONLAT, Mapping, PixelGrid
+from sandbox.raster.resample import Pixels
+from sandbox.raster.stored import Projection, Window
+
+_MAX_WINDOW_PIXELS = 40_000_000
+_ENTIRE_WORLD = box(-180, -90, 180, 90)
+
+
+@dataclass
+class Scope:
+    """What one request has computed so far: pixels per band and grid, positions per CRS and grid."""
+
+    pixels: dict[tuple[int, PixelGrid], Pixels] = field(default_factory=dict)
+    kept: list[Any] = field(default_factory=list)  # keeps ids in the keys above from being reused
+    positions: dict[tuple[PixelGrid, str], Any] = field(default_factory=dict)
+    mappings: dict[tuple[PixelGrid, Projection], Mapping] = field(default_factory=dict)
+    inside: dict[tuple[int, PixelGrid], NDArray[np.bool_]] = field(default_factory=dict)
+    outlines: dict[PixelGrid, BaseGeometry] = field(default_factory=dict)
+
+    def mapping(self, grid: PixelGrid, native: Projection) -> Mapping:
+        """Where the centres of `grid` fall on the lattice of `native`."""
+        key = (grid, native)
+        if key not in self.mappings:
+            self.mappings[key] = self._mapping(grid, native)
+        return self.mappings[key]
+
+    def _mapping(self, grid: PixelGrid, native: Projection) -> Mapping:
+        if grid.crs == native.crs:
+            return Mapping(*grids.invert(native.transform, *grids.centres(grid)))
+        return Mapping(*grids.invert(native.transform, *self.positions_in(grid, native.crs)))
+
+    def positions_in(self, grid: PixelGrid, crs: str) -> Any:
+        """Pixel centres of `grid` in `crs`, both (height, width)."""
+        key = (grid, crs)
+        if key not in self.positions:
+            self.positions[key] = grids.positions(grid, crs)
+        return self.positions[key]
+
+    def outline(self, grid: PixelGrid) -> BaseGeometry:
+        """The grid's outline in lon/lat, with vertices along its edges."""
+        if grid not in self.outlines:
+            edge = max(abs(grid.transform[0]) * grid.width, abs(grid.transform[4]) * grid.height) / 8
+            self.outlines[grid] = grids.project(grid.outline().segmentize(edge), grid.crs, LONLAT)
+        return self.outlines[grid]
+
+    def within(self, footprint: BaseGeometry | None, grid: PixelGrid) -> NDArray[np.bool_] | None:
+        """Which pixel centres lie in a lon/lat footprint; None: all of them."""
+        if footprint is None or prepared(footprint).covers(self.outline(grid)):
+            return None
+        key = (id(footprint), grid)
+        if key not in self.inside:
+            self.kept.append(footprint)
+            self.inside[key] = rasterized(grids.project(footprint, LONLAT, grid.crs), grid)
+        return self.inside[key]
+
+
+Compute = Callable[[PixelGrid, Scope], Pixels]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageBand:
+    """One lazy band; `compute` answers any grid, `footprint` is lon/lat (None: everywhere)."""
+
+    name: str
+    dtype: np.dtype[Any]
+    projection: Projection
+    compute: Compute
+    footprint: BaseGeometry | None = None
+    shape: tuple[int, int] | None = None
+
+    def pixels(self, grid: PixelGrid, scope: Scope) -> Pixels:
+        """Values (height, width) in `dtype` and which are valid; computed once per request and grid."""
+        key = (id(self), grid)
+        if key not in scope.pixels:
+            scope.kept.append(self)
+            scope.pixels[key] = self.compute(grid, scope)
+        return scope.pixels[key]
+
+
+class StoredBands(Sequence[ImageBand]):
+    """The bands of a stored image, each built when first looked at: filters look at thousands of images without."""
+
+    def __init__(self, image: stored.StoredImage) -> None:
+        self._image = image
+        self._made: dict[int, ImageBand] = {}
+
+    def names(self) -> list[str]:
+        """The names alone, for which no band has to be built."""
+        return [band.name for band in self._image.bands]
+
+    @overload
+    def __getitem__(self, place: int) -> ImageBand: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[ImageBand, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> ImageBand | tuple[ImageBand, ...]:
+        places = range(len(self._image.bands))[place]
+        return tuple(self._band(k) for k in places) if isinstance(places, range) else self._band(places)
+
+    def _band(self, place: int) -> ImageBand:
+        if place not in self._made:
+            self._made[place] = _stored_band(self._image.bands[place], self._image.footprint)
+        return self._made[place]
+
+    def __len__(self) -> int:
+        return len(self._image.bands)
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """Bands with properties. `clip_grid` is set by clipToBoundsAndScale: the grid that a download has."""
+
+    bands: Sequence[ImageBand]
+    properties: MappingOf[str, Any] = field(default_factory=dict)
+    footprint: BaseGeometry | None = None
+    asset_id: str | None = None
+    clip_grid: PixelGrid | None = None
+
+    def with_bands(self, bands: list[ImageBand]) -> Image:
+        return Image(tuple(bands), self.properties, self.footprint, self.asset_id, self.clip_grid)
+
+    def with_properties(self, properties: MappingOf[str, Any]) -> Image:
+        return Image(self.bands, properties, self.footprint, self.asset_id, self.clip_grid)
+
+    def band_names(self) -> list[str]:
+        return self.bands.names() if isinstance(self.bands, StoredBands) else [band.name for band in self.bands]
+
+    @property
+    def projection(self) -> Projection:
+        return self.bands[0].projection if self.bands else DEFAULT_PROJECTION
+
+
+_PREPARED: dict[int, tuple[BaseGeometry, Any]] = {}
+
+
+def prepared(shape: BaseGeometry) -> Any:
+    """A prepared twin of a footprint, for repeated questions about the same object."""
+    found = _PREPARED.get(id(shape))
+    if found is None or found[0] is not shape:
+        if len(_PREPARED) > 4096:
+            _PREPARED.clear()
+        found = _PREPARED[id(shape)] = (shape, prep(shape))
+    return found[1]
+
+
+def rasterized(shape: BaseGeometry, grid: PixelGrid) -> NDArray[np.bool_]:
+    """Which pixels of the grid have their centre inside a geometry in the grid's CRS."""
+    x_scale, x_shear, x, y_shear, y_scale, y = grid.transform
+    if shape.is_empty:
+        return np.zeros(grid.shape, dtype=np.bool_)
+    affine = Affine(x_scale, x_shear, x, y_shear, y_scale, y)
+    return np.asarray(geometry_mask([shape], grid.shape, affine, invert=True))
+
+
+def resampled(source: Compute, native: Projection, mode: str, dtype: np.dtype[Any]) -> Compute:
+    """A compute function that asks `source` for pixels of its native lattice only."""
+
+    def compute(grid: PixelGrid, scope: Scope) -> Pixels:
+        if grids.window_on(native, grid) is not None:
+            return source(grid, scope)
+        mapping = scope.mapping(grid, native)
+        known = mapping.derived("known", _known)
+        if known is not None and not known.any():
+            return np.zeros(grid.shape, dtype), np.zeros(grid.shape, dtype=np.bool_)
+        margin = resample.MARGINS[mode]
+        window, local = mapping.derived(margin, lambda whole: _window(whole, known, margin))
+        values, valid = resample.sampled(mode, *source(grids.window_grid(native, window), scope), local)
+        return values, valid if known is None else valid & known
+
+    return compute
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPixels:
+    """The compute function of a stored band's own pixels, which knows its band."""
+
+    band: stored.Band
+    read: Compute
+
+    def __call__(self, grid: PixelGrid, scope: Scope) -> Pixels:
+        return self.read(grid, scope)
+
+
+def nearest_places(native: Projection, grid: PixelGrid, scope: Scope) -> tuple[Window, NDArray[np.intp]] | None:
+    """The native window under a grid, and which of its pixels (flattened) each pixel of the grid takes.
+
+    None where some pixel has no position.
+    """
+    mapping = scope.mapping(grid, native)
+    if mapping.derived("known", _known) is not None:
+        return None
+    window, local = mapping.derived(0, lambda whole: _window(whole, None, 0))
+    return window, resample.nearest_place(local, window.width)
+
+
+def _known(mapping: Mapping) -> NDArray[np.bool_] | None:
+    """Which pixels have a position; None: all."""
+    known = np.isfinite(mapping.columns) & np.isfinite(mapping.rows)
+    return None if known.all() else known
+
+
+def _window(mapping: Mapping, known: NDArray[np.bool_] | None, margin: int) -> tuple[Window, Mapping]:
+    columns, rows = mapping.columns, mapping.rows
+    if known is not None:
+        columns, rows = np.broadcast_arrays(columns, rows)
+        columns = np.where(known, columns, columns[known][0])
+        rows = np.where(known, rows, rows[known][0])
+    left, top = int(np.floor(columns.min())) - margin, int(np.floor(rows.min())) - margin
+    width = int(np.floor(columns.max())) + margin + 1 - left
+    height = int(np.floor(rows.max())) + margin + 1 - top
+    if width * height > _MAX_WINDOW_PIXELS:
+        raise EarthEngineError("User memory limit exceeded.")
+    return Window(left, top, width, height), Mapping(columns - left, rows - top)
+
+
+def from_stored(image: stored.StoredImage) -> Image:
+    """The lazy image of a stored one; nearest neighbour until resample() says otherwise."""
+    properties = {**image.properties}
+    properties.setdefault("system:index", image.asset_id.rsplit("/", 1)[-1])
+    return Image(StoredBands(image), properties, image.footprint, image.asset_id)
+
+
+def _stored_band(band: stored.Band, footprint: BaseGeometry | None) -> ImageBand:
+    native, dtype = band.projection, np.dtype(band.dtype)
+
+    def read(grid: PixelGrid, scope: Scope) -> Pixels:
+        window = grids.window_on(native, grid)
+        if window is None:
+            raise EarthEngineError("Internal error: a stored band was asked for pixels off its lattice.", 500)
+        return band.read(window)
+
+    compute = StoredPixels(band, resampled(read, native, "nearest", dtype))
+    return ImageBand(band.name, dtype, native, compute, footprint, getattr(band, "shape", None))
+
+
+def constant_band(name: str, value: float | int) -> ImageBand:
+    """The same number everywhere, in the smallest type that holds it (64-bit float for fractions)."""
+    dtype = np.dtype(np.float64) if isinstance(value, float) else np.min_scalar_type(int(value))
+
+    def compute(grid: PixelGrid, scope: Scope) -> Pixels:
+        return np.full(grid.shape, value, dtype), np.ones(grid.shape, dtype=np.bool_)
+
+    return ImageBand(name, dtype, DEFAULT_PROJECTION, compute)
+
+
+def constant(value: Any) -> Image:
+    """An image of one number, or one band per number of a list."""
+    numbers = value if isinstance(value, (list, tuple)) else [value]
+    if len(numbers) == 1:
+        return Image((constant_band("constant", numbers[0]),))
+    return Image(tuple(constant_band(f"constant_{i}", number) for i, number in enumerate(numbers)))
+
+
+def saturated(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Cast with truncation towards zero and clamping to the limits of an integer type; NaN becomes 0."""
+    if values.dtype == dtype:
+        return values
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    # Comparisons with NaN are false: only values that all fit are cast as they are, which truncates.
+    if values.size and values.min() >= limits.min and values.max() <= _largest(values.dtype, limits):
+        return values.astype(dtype)
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(np.trunc(values.astype(np.float64)), nan=0.0, posinf=2.0**63, neginf=-(2.0**63))
+        return _clip_float(values, limits).astype(dtype)
+    return np.clip(values, *_shared_limits(values.dtype, limits)).astype(dtype)
+
+
+def _largest(source: np.dtype[Any], limits: Any) -> float | int:
+    """A bound that the source type compares exactly and that fits."""
+    if source.kind != "f" or limits.bits < 24:
+        return int(limits.max)
+    return float(np.nextafter(np.float32(limits.max), np.float32(0)))
+
+
+def _clip_float(values: NDArray[Any], limits: Any) -> NDArray[Any]:
+    top = float(limits.max) if limits.bits < 64 else np.nextafter(float(limits.max), 0)
+    return np.clip(values, float(limits.min), top)
+
+
+def _shared_limits(source: np.dtype[Any], limits: Any) -> tuple[int, int]:
+    own = np.iinfo(source)
+    return max(int(own.min), int(limits.min)), min(int(own.max), int(limits.max))
+
+
+def world() -> BaseGeometry:
+    """The footprint of an image that is everywhere."""
+    return _ENTIRE_WORLD

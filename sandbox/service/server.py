@@ -1,0 +1,294 @@
+"""The HTTP server on 127.0.0.1, and `Sandbox`: a running one for tests, demos and benchmarks."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from sandbox import profiles
+from sandbox.errors import EarthEngineError
+from sandbox.functions.pixels import Limits
+from sandbox.raster.stored import Catalog
+from sandbox.service.counters import Counters
+from sandbox.service.faults import Fault, Faults, apply_before, fault_from
+from sandbox.service.protocol import Protocol, Reply, json_reply, parse, project_of
+from sandbox.service.quotas import Meter, QuotaExceeded, Quotas
+from sandbox.service.ready import ReadyPool
+
+_UNMETERED = ("discovery", "algorithms")
+_COMPUTING = ("value:compute", "image:computePixels", "table:computeFeatures", "thumbnails:getPixels")
+_RESTRICTED = {"x-earth-engine-quota-status": "parallelism_restricted=true"}
+_GZIP_FROM_BYTES = 100_000
+
+
+class Service:
+    """What the handlers of one server share."""
+
+    def __init__(
+        self, catalog: Catalog, latency_s: float, quotas: Quotas, seed: int, pool: ReadyPool | None = None
+    ) -> None:
+        self.latency_s = latency_s
+        self.counters = Counters()
+        self.faults = Faults(seed)
+        self.seed = seed
+        self.meter = Meter(quotas)
+        # Evaluation is mostly Python: threads that wait for each other's lock cost a tenth more CPU, the client of
+        # a local service wants a core too, and few threads keep pyproj's per-thread operations warm.
+        self.workers = ThreadPoolExecutor(max_workers=max((os.cpu_count() or 2) // 2, 1), thread_name_prefix="evaluate")
+        self.protocol = Protocol(catalog, Limits(quotas.max_bytes, quotas.max_bands), self.counters, pool)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+    service: Service
+
+    def __init__(self, address: tuple[str, int], service: Service) -> None:
+        self.service = service
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End the connections that clients keep alive; their threads end with them."""
+        with self._lock:
+            still_open = list(self._open)
+        for connection in still_open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that hang up are not worth a traceback."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: _Server
+
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
+        """Nothing per request: the counters tell."""
+
+    def do_GET(self) -> None:
+        self._handle("GET")
+
+    def do_POST(self) -> None:
+        self._handle("POST")
+
+    def _handle(self, method: str) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        raw = self.rfile.read(length)
+        if self.headers.get("Content-Encoding") == "gzip":
+            raw = gzip.decompress(raw)
+        if self.path.startswith("/sandbox/"):
+            self._send(_control(self.server.service, method, self.path, raw))
+            return
+        self._serve(method, raw)
+
+    def _serve(self, method: str, raw: bytes) -> None:
+        service = self.server.service
+        path = self.path.split("?", 1)[0]
+        found = service.protocol.route(method, path)
+        endpoint = found[0] if found else "unknown"
+        service.counters.enter()
+        fault = service.faults.strike(endpoint)
+        if fault is not None:
+            service.counters.fault(fault.kind)
+        try:
+            reply = self._answer(method, raw, endpoint, fault)
+            reply = self._with_profile(reply, raw, endpoint)
+            service.counters.answered(endpoint, reply.status, len(raw), len(reply.body))
+        finally:
+            service.counters.leave()
+        self._send_with(reply, fault)
+
+    def _with_profile(self, reply: Reply, raw: bytes, endpoint: str) -> Reply:
+        """Name the profile of a computation whose sender asked for one."""
+        if reply.status != 200 or endpoint not in _COMPUTING or not self.headers.get(profiles.ASKED):
+            return reply
+        name = profiles.profiled(raw, len(reply.body))
+        return replace(reply, headers={**reply.headers, profiles.ANSWERED: name})
+
+    def _answer(self, method: str, raw: bytes, endpoint: str, fault: Fault | None) -> Reply:
+        project = project_of(self.path)
+        meter = self.server.service.meter if endpoint not in _UNMETERED else None
+        try:
+            if meter is None:
+                return self._computed(method, raw, fault)
+            meter.enter(project)
+            try:
+                return self._computed(method, raw, fault)
+            finally:
+                meter.leave(project)
+        except QuotaExceeded as error:
+            wait = str(max(1, math.ceil(error.retry_after_s)))
+            return Reply(json.dumps(error.body()).encode(), status=429, headers={"Retry-After": wait})
+        except EarthEngineError as error:
+            headers = {"Retry-After": "1"} if error.status == 429 else {}
+            return Reply(json.dumps(error.body()).encode(), status=error.status, headers=headers)
+
+    def _computed(self, method: str, raw: bytes, fault: Fault | None) -> Reply:
+        service = self.server.service
+        apply_before(fault)
+        root = f"http://{self.headers.get('Host', 'localhost')}/"
+        request = parse(method, self.path, raw, root)
+        found = service.protocol.route(method, request.path)
+        if found is None:
+            raise EarthEngineError(f"Method not found: {method} {request.path}", 404)
+        if service.latency_s > 0 and found[0] not in _UNMETERED:
+            time.sleep(service.latency_s)
+        ready = service.protocol.ready(found[0], request)
+        if ready is not None:
+            return ready
+        try:
+            return service.workers.submit(found[1], service.protocol, request, found[2]).result()
+        except EarthEngineError:
+            raise
+        except Exception as error:
+            # A defect of the sandbox, not of the client: say so, so that nobody mistakes it for Earth Engine's.
+            raise EarthEngineError(f"Sandbox defect: {type(error).__name__}: {error}", 500) from error
+
+    def _send_with(self, reply: Reply, fault: Fault | None) -> None:
+        kind = fault.kind if fault is not None else ""
+        if kind == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+            self._hang_up()
+        elif kind == "truncated":
+            self._send(reply, keep=len(reply.body) // 2)
+            self._hang_up()
+        else:
+            self._send(reply, extra=_RESTRICTED if kind == "restricted" else {})
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            self.connection.close()
+
+    def _send(self, reply: Reply, extra: Mapping[str, str] | None = None, keep: int | None = None) -> None:
+        body, headers = reply.body, {**reply.headers, **(extra or {})}
+        if len(body) > _GZIP_FROM_BYTES and reply.content_type.startswith("application/json"):
+            if "gzip" in self.headers.get("Accept-Encoding", ""):
+                body = gzip.compress(body, 1)
+                headers["Content-Encoding"] = "gzip"
+        self.send_response(reply.status)
+        self.send_header("Content-Type", reply.content_type)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.wfile.write(body if keep is None else body[:keep])
+            self.wfile.flush()
+
+
+def _control(service: Service, method: str, path: str, raw: bytes) -> Reply:
+    """The sandbox's own endpoints: counters, reset and faults."""
+    command = (method, path.removeprefix("/sandbox/"))
+    if command == ("GET", "counters"):
+        return json_reply(service.counters.snapshot())
+    if command == ("POST", "reset"):
+        service.counters.reset()
+        return json_reply({})
+    if command == ("POST", "faults"):
+        return _set_faults(service, raw)
+    return json_reply({"error": {"code": 404, "message": f"No such control: {method} {path}"}}, 404)
+
+
+def _set_faults(service: Service, raw: bytes) -> Reply:
+    try:
+        document = json.loads(raw or b"{}")
+        rules = [fault_from(rule) for rule in document.get("faults", [])]
+    except (ValueError, TypeError, AttributeError) as error:
+        return json_reply({"error": {"code": 400, "message": str(error)}}, 400)
+    service.faults.set(rules, int(document.get("seed", service.seed)))
+    return json_reply({"faults": len(rules)})
+
+
+class Sandbox:
+    """A local Earth Engine on 127.0.0.1 at a free port, in a thread; a context manager.
+
+    `latency_s` is added to every request without holding a core or a lock. With `ready_chips` pixel requests are
+    answered from a pool of so many variants once it is filled (`ready`): for measuring clients, not for data.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        latency_s: float = 0.0,
+        quotas: Quotas | None = None,
+        seed: int = 0,
+        port: int = 0,
+        ready_chips: int = 0,
+    ) -> None:
+        pool = ReadyPool(ready_chips) if ready_chips else None
+        self._service = Service(catalog, latency_s, quotas or Quotas(), seed, pool)
+        self._server = _Server(("127.0.0.1", port), self._service)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """What ee.Initialize takes as `url`."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> Sandbox:
+        """Serve from a thread until `stop`."""
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._server.hang_up()
+        self._thread.join(timeout=5)
+        self._service.workers.shutdown(wait=False, cancel_futures=True)
+
+    def __enter__(self) -> Sandbox:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def counters(self) -> dict[str, Any]:
+        """What was asked since the start or the last reset (counters.Counters.snapshot)."""
+        return self._service.counters.snapshot()
+
+    def reset_counters(self) -> None:
+        """Start counting again."""
+        self._service.counters.reset()
+
+    def faults(self, *rules: Fault, seed: int | None = None) -> None:
+        """Put these faults in force instead of the present ones; none: no faults."""
+        self._service.faults.set(rules, self._service.seed if seed is None else seed)
+
+    def set_latency(self, latency_s: float) -> None:
+        """Change the simulated latency."""
+        self._service.latency_s = latency_s
+
+

@@ -1,0 +1,342 @@
+"""One limiter for many processes: the cap holds, nothing is lost when a process is, and it adapts as one in-process."""
+
+from __future__ import annotations
+
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporters import threads
+from exporters.earth_engine.limiter import Limiter, Refusal
+from exporters.earth_engine.limiter_service import Door, LimiterService
+from exporters.earth_engine.remote_limiter import RemoteLimiter, RunGone
+from tests.exporters.earth_engine.test_limits import HandClock
+
+pytestmark = pytest.mark.timeout(60)
+
+FAST = 1e6  # a rate that never matters
+DEADLINE_S = 0.4
+
+
+@contextmanager
+def service(limiter: Limiter, deadline_s: float = DEADLINE_S) -> Iterator[tuple[LimiterService, list[dict]]]:
+    told: list[dict] = []
+    with LimiterService(limiter, "the secret", deadline_s, told.append) as running:
+        yield running, told
+
+
+def within(seconds: float, met: Callable[[], bool]) -> bool:
+    """Whether it is so, soon."""
+    end_s = time.monotonic() + seconds
+    while not met() and time.monotonic() < end_s:
+        time.sleep(0.002)
+    return met()
+
+
+def in_flight(limiter: Limiter) -> int:
+    with limiter._changed:
+        return limiter._governor.in_flight
+
+
+@dataclass
+class Gauge:
+    """How many are inside at once, and the most that were."""
+
+    inside: int = 0
+    most: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.inside -= 1
+
+
+@pytest.mark.parametrize(("cap", "processes"), [(1, 2), (3, 2), (8, 4)])
+def test_the_cap_holds_over_all_clients_and_is_filled(cap, processes):
+    limiter, gauge = Limiter(cap, FAST), Gauge()
+    with service(limiter) as (served, _):
+        clients = [RemoteLimiter(served.door()) for _ in range(processes)]
+
+        def work(item: int) -> None:
+            with clients[item % processes].slot() as started_s:
+                with gauge.passing():
+                    time.sleep(0.01)
+                clients[item % processes].served(started_s)
+
+        list(threads.each(work, range(60 * cap), 20))
+        assert within(5, lambda: in_flight(limiter) == 0), "every slot came back"
+    assert gauge.most == cap
+
+
+Step = tuple[int, str, float]
+STEPS = st.lists(
+    st.tuples(st.integers(0, 4), st.sampled_from(["served", "restricted", "refused", "rate", "failed"]),
+              st.floats(0, 3)),
+    max_size=25,
+)  # fmt: skip
+
+
+def end(pace: Limiter | RemoteLimiter, started_s: float, outcome: str, wait_s: float) -> None:
+    if outcome in ("served", "restricted"):
+        pace.served(started_s, outcome == "restricted")
+    elif outcome in ("refused", "rate"):
+        pace.refused(started_s, Refusal(wait_s, outcome == "rate"))
+
+
+class Twin:
+    """A limiter on a clock of its own, driven through slots that are open at the same time."""
+
+    def __init__(self, limiter: Limiter, of_place: list[Limiter | RemoteLimiter]) -> None:
+        self.limiter, self.of_place = limiter, of_place
+        self.open: dict[int, tuple[ExitStack, float]] = {}
+
+    def step(self, place: int, outcome: str, wait_s: float) -> None:
+        """Leave the slot of this place with the outcome if it is held, else take one if there is room."""
+        if place in self.open:
+            stack, started_s = self.open.pop(place)
+            end(self.of_place[place], started_s, outcome, wait_s)
+            stack.close()
+        elif len(self.open) < self.limiter.concurrency:
+            stack = ExitStack()
+            self.open[place] = stack, stack.enter_context(self.of_place[place].slot())
+        assert within(5, lambda: in_flight(self.limiter) == len(self.open))
+
+    def state(self) -> tuple[float, ...]:
+        limiter, governor = self.limiter, self.limiter._governor
+        return (limiter.concurrency, limiter.restricted, governor.requests_per_s, limiter.clock.now())
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 6), st.floats(1, 100), STEPS)
+def test_it_adapts_as_in_process_for_any_interleaving(concurrency: int, rate: float, steps: list[Step]) -> None:
+    here, there = Limiter(concurrency, rate, HandClock()), Limiter(concurrency, rate, HandClock())
+    with service(there, 1e9) as (served, _):
+        # One client a place: the outcome belongs to the calling thread's slot, and here one thread holds several.
+        one, other = Twin(here, [here] * 5), Twin(there, [RemoteLimiter(served.door()) for _ in range(5)])
+        for step in steps:
+            one.step(*step)
+            other.step(*step)
+            assert one.state() == other.state()
+        for place in list(other.open):
+            other.step(place, "failed", 0.0)
+
+
+def test_what_the_service_knows_reaches_the_clients():
+    limiter = Limiter(10, FAST)
+    with service(limiter) as (served, told):
+        client = RemoteLimiter(served.door())
+        with client.slot() as started_s:
+            client.served(started_s, restricted=True)
+        assert within(5, lambda: limiter.restricted)
+        with client.slot():
+            assert client.restricted and client.concurrency == limiter.concurrency == 2
+        client.tell(chips=3)
+        assert told == [{"chips": 3}]
+
+
+def test_a_pause_holds_the_whole_run():
+    limiter = Limiter(4, FAST)
+    with service(limiter) as (served, _):
+        one, other = RemoteLimiter(served.door()), RemoteLimiter(served.door())
+        began_s = time.monotonic()
+        one.pause(0.2)
+        with other.slot():
+            assert time.monotonic() - began_s >= 0.2
+
+
+def test_a_lost_connection_keeps_its_slot_until_the_request_must_have_ended():
+    limiter = Limiter(1, FAST)
+    with service(limiter) as (served, _):
+        lost, other = RemoteLimiter(served.door()), RemoteLimiter(served.door())
+        line = lost._start()
+        lost_s = time.monotonic()
+        line.close()
+        with other.slot():
+            assert time.monotonic() - lost_s >= DEADLINE_S * 0.9
+        assert within(5, lambda: in_flight(limiter) == 0)
+
+
+def test_once_answers_are_known_a_lost_slot_comes_back_after_about_as_long():
+    limiter = Limiter(1, FAST)
+    with service(limiter, deadline_s=3600.0) as (served, _):
+        client = RemoteLimiter(served.door())
+        assert served.may_run_s() == 3600.0
+        with client.slot() as started_s:
+            client.served(started_s)
+        assert within(5, lambda: served.may_run_s() < 3600.0)
+        assert 1.0 <= served.may_run_s() < 10.0
+
+
+def test_who_leaves_the_queue_takes_no_slot():
+    """A process lost while it waits began nothing, so nothing is kept for it."""
+    limiter = Limiter(1, FAST)
+    with service(limiter, deadline_s=3600.0) as (served, _):
+        holder, waiting = RemoteLimiter(served.door()), RemoteLimiter(served.door())
+        with holder.slot():
+            line = waiting._take()
+            line.send(["start"])
+            time.sleep(0.05)
+            line.close()
+        assert within(5, lambda: in_flight(limiter) == 0)
+        with holder.slot():
+            pass
+
+
+@settings(deadline=None, max_examples=5)
+@given(st.integers(1, 4), st.integers(0, 2**16))
+def test_never_above_the_cap_whatever_breaks(cap: int, seed: int) -> None:
+    """Connections that break at random; the requests of those lost go on at Earth Engine, as the gauge has it."""
+    limiter, gauge, chance = Limiter(cap, FAST), Gauge(), random.Random(seed)
+    fates = [chance.choice(["well", "well", "broken", "left"]) for _ in range(24)]
+    running: list[threading.Thread] = []
+
+    def remote() -> None:
+        with gauge.passing():
+            time.sleep(0.01)
+
+    with service(limiter, deadline_s=0.05) as (served, _):
+        clients = [RemoteLimiter(served.door()) for _ in range(3)]
+
+        def work(place: int) -> None:
+            client = clients[place % 3]
+            if fates[place] == "well":
+                with client.slot():
+                    remote()
+                return
+            line = client._take()
+            line.send(["start"])
+            if fates[place] == "broken":
+                line.receive()
+                running.append(threading.Thread(target=remote))
+                running[-1].start()
+            line.close()
+
+        list(threads.each(work, range(len(fates)), 8))
+        assert within(5, lambda: in_flight(limiter) == 0), "every slot came back"
+        for thread in running:
+            thread.join()
+    assert gauge.most <= cap
+
+
+def test_a_service_that_ends_lets_what_is_under_way_end_and_grants_no_more():
+    """Else a run that is begun at once would not know what is still in flight."""
+    limiter, refused, asked = Limiter(1, FAST), [], threading.Event()
+
+    def wait() -> None:
+        asked.set()
+        try:
+            with client.slot():
+                refused.append(None)
+        except RunGone as error:
+            refused.append(error)
+
+    def end_soon() -> None:
+        assert within(60, lambda: served._ends), "it is ending, whatever this machine is busy with"
+        time.sleep(0.1)
+        client._finish(held, ["served", False])
+
+    waiting, ending = threading.Thread(target=wait), threading.Thread(target=end_soon)
+    with service(limiter, deadline_s=3600.0) as (served, _):
+        client = RemoteLimiter(served.door())
+        held = client._start()
+        waiting.start()
+        ending.start()
+        asked.wait()
+        left_s = time.monotonic()
+    assert 0.05 < time.monotonic() - left_s < 60
+    waiting.join(timeout=10)
+    assert len(refused) == 1 and "run the same command again" in str(refused[0])
+    with pytest.raises(RunGone):
+        client.tell(chips=1)
+
+
+def test_a_service_waits_for_no_slot_longer_than_a_request_may_run():
+    with service(Limiter(1, FAST)) as (served, _):
+        client = RemoteLimiter(served.door())
+        held = client._start()
+        left_s = time.monotonic()
+    assert time.monotonic() - left_s >= 0.9 * DEADLINE_S
+    client._finish(held, ["served", False])  # nobody listens, and that is no error: the reply is there
+
+
+def test_a_broken_idle_connection_is_replaced():
+    with service(Limiter(2, FAST)) as (served, told):
+        client = RemoteLimiter(served.door())
+        client.tell(number=1)
+        client._idle[0]._socket.shutdown(socket.SHUT_RDWR)
+        client.tell(number=2)
+        with client.slot():
+            pass
+        assert told == [{"number": 1}, {"number": 2}]
+
+
+@pytest.mark.parametrize("said", [b"wrong\n", b"\n", b"x" * 100_000, b'["start"]\n'])
+def test_strangers_do_not_come_in(said):
+    limiter = Limiter(1, FAST)
+    with service(limiter) as (served, told):
+        with pytest.raises(RunGone):
+            RemoteLimiter(Door("127.0.0.1", served.port, "guess")).tell(chips=1)
+        with socket.create_connection(("127.0.0.1", served.port)) as stranger, suppress(ConnectionResetError):
+            stranger.sendall(said)
+            stranger.settimeout(5)
+            assert stranger.recv(100) == b""
+        assert told == [] and in_flight(limiter) == 0
+
+
+def test_a_door_does_not_show_its_secret():
+    assert "the secret" not in repr(Door("host", 1, "the secret"))
+
+
+HOLDER = """
+import os, sys, threading, time
+from exporters.earth_engine.limiter_service import Door
+from exporters.earth_engine.remote_limiter import RemoteLimiter
+client = RemoteLimiter(Door("127.0.0.1", int(sys.argv[1]), "the secret"))
+def hold():
+    with client.slot():
+        os.write(1, b"held\\n")  # at once: print writes the end of a line by itself, and threads mix
+        time.sleep(60)
+for _ in range(int(sys.argv[2])):
+    threading.Thread(target=hold, daemon=True).start()
+time.sleep(60)
+"""
+
+
+def test_a_killed_process_gives_back_what_it_held_and_what_it_waited_for():
+    """kill -9 of a process whose threads hold all places and wait for more."""
+    limiter = Limiter(3, FAST)
+    with limiter.slot() as started_s:  # from half of the ceiling, where it begins, up to it
+        for _ in range(3):
+            limiter.served(started_s)
+    assert limiter.concurrency == 3
+    with service(limiter) as (served, _):
+        holder = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(served.port), "6"], stdout=subprocess.PIPE, text=True
+        )
+        assert holder.stdout is not None
+        for _ in range(3):
+            assert holder.stdout.readline() == "held\n"
+        holder.kill()
+        killed_s = time.monotonic()
+        holder.communicate()
+        client = RemoteLimiter(served.door())
+        with client.slot(), client.slot(), client.slot():
+            assert time.monotonic() - killed_s >= 0.5 * DEADLINE_S
+        assert within(5, lambda: in_flight(limiter) == 0)

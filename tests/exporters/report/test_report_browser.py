@@ -1,0 +1,87 @@
+"""A real browser opens the report: it renders, every picture decodes, nothing complains, nothing leaves the page."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from exporters.report.report import write_report
+from tests.exporters.report_corpus import add_neighbours, make_corpus
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
+    "--disable-dev-shm-usage", "--enable-logging=stderr", "--virtual-time-budget=10000",
+)  # fmt: skip
+# Runs after the page has loaded and writes what it saw into the title, which the dumped document shows.
+PROBE = """
+<script>
+function decodes(image) {
+  const canvas = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d');
+  canvas.drawImage(image, 0, 0, 1, 1);
+  return image.complete && image.naturalWidth > 0 && canvas.getImageData(0, 0, 1, 1).data[3] === 255;
+}
+window.addEventListener('load', () => {
+  const images = [...document.images];
+  const seen = {
+    images: images.length,
+    broken: images.filter(image => !decodes(image)).length,
+    flat: [...document.querySelectorAll('section, svg')].filter(one => one.getBoundingClientRect().height < 10).length,
+    wide: document.documentElement.scrollWidth - window.innerWidth,
+    requests: performance.getEntriesByType('resource').map(one => one.name).filter(name => !name.startsWith('data:')),
+  };
+  document.title = 'SEEN' + JSON.stringify(seen) + 'END';
+});
+</script>
+"""
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed, so no browser can open the report"),
+    pytest.mark.slow,
+]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    corpus = make_corpus(tmp_path_factory.mktemp("browser") / "taster", unfinished=1)
+    add_neighbours(corpus.folder)
+    return write_report(corpus.folder)
+
+
+def opened(page: Path, profile: Path, width_px: int) -> tuple[str, str]:
+    """The document after loading, and what the browser logged."""
+    command = [CHROMIUM or "", *FLAGS, f"--user-data-dir={profile}", f"--window-size={width_px},2000", "--dump-dom"]
+    done = subprocess.run(
+        [*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True,
+        env=os.environ | {"HOME": str(profile)},
+    )  # fmt: skip
+    return done.stdout, done.stderr
+
+
+def test_the_page_as_written_renders_without_complaint(page: Path, tmp_path: Path) -> None:
+    document, log = opened(page, tmp_path, 1400)
+    for section in ("where", "when", "coverage", "rejected", "values", "chips"):
+        assert f'<section id="{section}"' in document
+    assert document.count("<article") == 20
+    assert "CONSOLE" not in log, log
+
+
+@pytest.mark.parametrize("width_px", [1400, 500])
+def test_pictures_decode_and_nothing_is_fetched(page: Path, tmp_path: Path, width_px: int) -> None:
+    """The probe needs a script, which the page's own policy forbids, so it looks at a copy without the policy."""
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
+    copy = tmp_path / "probed.html"
+    copy.write_text(text.replace("</body>", f"{PROBE}</body>"))
+    document, _ = opened(copy, tmp_path / "profile", width_px)
+    found = re.search(r"<title>SEEN(.*)END</title>", document)
+    assert found, "the page did not finish loading"
+    seen = json.loads(found.group(1))
+    assert seen["images"] > 50 and seen["broken"] == 0
+    assert seen["flat"] == 0 and seen["requests"] == [] and seen["wide"] <= 0

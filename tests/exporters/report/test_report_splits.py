@@ -1,0 +1,42 @@
+"""The report's distances between splits, overlaps and shares of strata, against counting by hand."""
+
+import numpy as np
+import pytest
+from pyproj import Geod
+
+from exporters.report.splits import distance_text, gaps, overlapping_pairs, stratum_shares
+from pipeline.chip import Chip
+from pipeline.manifest import Manifest
+from tests.exporters.report_corpus import make_chip
+
+PLACES = [(10.0, 50.0), (10.5, 50.2), (179.95, -17.0), (-179.95, -17.0), (-60.0, 2.0), (-60.05, 2.0)]
+
+
+def manifest(places: list[tuple[float, float]]) -> Manifest:
+    chips: list[Chip] = [make_chip(number, lonlat, 128, 1 + number % 2) for number, lonlat in enumerate(places)]
+    return Manifest.freeze(chips, 0)
+
+
+def test_the_smallest_distance_between_two_splits() -> None:
+    """Chips 0 and 5 are val; the nearest pair is 4 and 5, 0.05 degrees apart."""
+    (gap,) = gaps(manifest(PLACES))
+    *_, metres = Geod(ellps="WGS84").inv(*PLACES[4], *PLACES[5])
+    assert (gap.first, gap.second) == ("train", "val")
+    assert gap.centres_m == pytest.approx(metres, abs=15)
+    assert gap.edges_m == pytest.approx(gap.centres_m - 1280 * np.sqrt(2), rel=0.01)
+
+
+def test_overlaps_are_counted_across_the_antimeridian_too() -> None:
+    assert overlapping_pairs(manifest(PLACES)) == 0
+    near = [*PLACES, (10.005, 50.005), (179.999, 5.0), (-179.999, 5.0)]
+    assert overlapping_pairs(manifest(near)) == 2
+
+
+def test_shares_of_strata() -> None:
+    found = {one.name: (one.count, one.shares) for one in stratum_shares(manifest(PLACES))}
+    assert found["Forest & steppe of region 1"] == (3, (2 / 3, 1 / 3, 0.0))
+    assert sum(count for count, _ in found.values()) == len(PLACES)
+
+
+def test_distances_as_text() -> None:
+    assert [distance_text(metres) for metres in (12.4, 5234.0, 1_234_567.0)] == ["12 m", "5.23 km", "1,235 km"]

@@ -1,0 +1,271 @@
+"""What the sandbox does to be fast, beside the plain way of doing it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pyproj
+import pytest
+import shapely
+from shapely.geometry import Point
+
+from sandbox.functions import images
+from sandbox.functions.element_collections import of_elements
+from sandbox.functions.features import Feature
+from sandbox.functions.filters import negated
+from sandbox.functions.image_bands import named
+from sandbox.functions.image_polls import polled_mode
+from sandbox.functions.image_regions import _shares
+from sandbox.functions.image_stacks import reduced
+from sandbox.functions.images import Scope
+from sandbox.functions.reducers import MODE
+from sandbox.planet import Planet, era5
+from sandbox.planet.ground import _ALL_OCTAVES, _LONG_M, _WAVELENGTHS_M, cutting, widened
+from sandbox.planet.lattice import Lattice, first_quarters, spread, utm_lattice
+from sandbox.raster import grids, resample
+from sandbox.raster.grids import Mapping, PixelGrid
+from sandbox.raster.stored import Query, Window
+from sandbox.registry import REGISTRY
+from tests.sandbox.planets import shared_planet
+
+LABELS = "GOOGLE/DYNAMICWORLD/V1"
+
+
+def ms(year: int, month: int = 1, day: int = 1) -> int:
+    return int(datetime(year, month, day, tzinfo=UTC).timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("grid", "crs"),
+    [
+        (PixelGrid("EPSG:32632", (10.0, 0.0, 601_230.0, 0.0, -10.0, 5_401_230.0), 128, 128), "EPSG:4326"),
+        (PixelGrid("EPSG:32632", (10.0, 0.0, 841_230.0, 0.0, -10.0, 9_301_230.0), 140, 90), "EPSG:32633"),
+        (PixelGrid("EPSG:4326", (1e-4, 0.0, 11.0, 0.0, -1e-4, -23.0), 200, 300), "EPSG:32732"),
+        (PixelGrid("EPSG:32601", (10.0, 0.0, 310_000.0, 0.0, -10.0, 20_000.0), 3000, 30), "EPSG:4326"),
+    ],
+)
+def test_positions_of_a_grid_are_those_of_each_pixel(grid: PixelGrid, crs: str) -> None:
+    x, y = np.broadcast_arrays(*grids.centres(grid))
+    exact = pyproj.Transformer.from_crs(grid.crs, crs, always_xy=True).transform(x, y)
+    limit = 2e-10 if crs == "EPSG:4326" else 2e-5
+    for found, wanted in zip(grids.positions(grid, crs), exact, strict=True):
+        assert found.shape == grid.shape
+        assert np.abs(found - wanted).max() <= limit
+
+
+def test_positions_across_the_antimeridian_are_exact_pixel_by_pixel() -> None:
+    # Zone 1 begins at the antimeridian: its western neighbours jump to +180 degrees.
+    west = pyproj.Transformer.from_crs(4326, 32601, always_xy=True).transform(-180.0, 10.0)[0]
+    grid = PixelGrid("EPSG:32601", (10.0, 0.0, west - 640.0, 0.0, -10.0, 1_106_000.0), 128, 128)
+    x, y = np.broadcast_arrays(*grids.centres(grid))
+    exact = pyproj.Transformer.from_crs(32601, 4326, always_xy=True).transform(x, y)
+    lon, lat = grids.positions(grid, "EPSG:4326")
+    assert lon.min() < -179.9 and lon.max() > 179.9
+    assert np.array_equal(lon, exact[0]) and np.array_equal(lat, exact[1])
+
+
+@pytest.mark.parametrize(("layers", "labels"), [(49, 9), (300, 5), (30, 200)])
+def test_the_mode_of_labels_is_that_of_counting_each_pixel(layers: int, labels: int) -> None:
+    rng = np.random.default_rng(layers)
+    values = rng.integers(0, labels, (layers, 7, 5)).astype(np.uint8)
+    valid = rng.random(values.shape) < 0.6
+    valid[:, 0, 0] = False
+    ((found, known),) = MODE.reduce(values, valid, np.ones((layers, 1, 1)))
+    for row, column in np.ndindex(7, 5):
+        counts = np.bincount(values[valid[:, row, column], row, column], minlength=1)
+        assert known[row, column] == bool(counts.sum())
+        assert found[row, column] == np.argmax(counts)
+
+
+def test_months_are_found_as_by_looking_at_each() -> None:
+    planet = shared_planet()
+    every = list(planet.images(era5.COLLECTION, Query()) or [])
+    assert len(every) == 911
+    edges = [ms(1940), ms(1950, 2), ms(1950, 2) + 1, ms(2019, 6), ms(2019, 6) - 1, ms(2019, 6, 2), ms(2025, 12, 31),
+             ms(2026), ms(2030)]  # fmt: skip
+    for start in edges:
+        for end in edges:
+            found = planet.images(era5.COLLECTION, Query(start_ms=start, end_ms=end)) or []
+            wanted = [i.asset_id for i in every if start <= i.properties["system:time_start"] < end]
+            assert [image.asset_id for image in found] == wanted
+
+
+def test_months_of_one_place_are_the_same_together_and_alone() -> None:
+    months, window = shared_planet()._months, Window(1903, 424, 3, 2)
+    wide = Window(1900, 420, 40, 30)
+    for index in ("201901", "201906", "202012"):
+        found = months.named(index)
+        assert found is not None
+        weather = months._weather_of(window, int(index[:4]), int(index[4:]), 1)[0]
+        assert np.array_equal(months._weather(window, int(index[:4]), int(index[4:])), weather)
+        for band in found.bands:
+            shared, alone = band.read(window), band.read(wide)
+            for mine, theirs in zip(shared, alone, strict=True):
+                assert np.array_equal(mine, theirs[4:6, 3:6]), band.name
+
+
+def test_heights_from_a_wider_window_are_those_of_the_window_alone() -> None:
+    for lattice in (utm_lattice(32632, 10), Lattice(4326, 1 / 3600, -1 / 3600, -180.0, 90.0, step=2)):
+        surface, alone = shared_planet(copy=1).surface, shared_planet().surface
+        window = Window(690_003, 150_001, 41, 37) if lattice.epsg == 4326 else Window(60_003, -540_001, 41, 37)
+        shared = [surface.height_m(lattice, one) for one in (widened(window, 2), window)]
+        plain = alone._height_m(lattice, window)
+        assert plain.std() > 0
+        assert np.array_equal(shared[0][2:-2, 2:-2], shared[1])
+        assert np.array_equal(shared[1], plain)
+        if lattice.epsg != 4326:
+            assert np.array_equal(alone._ground(lattice, window).height_m, plain)
+
+
+def test_fields_within_one_district_are_those_of_a_window_over_several() -> None:
+    lattice, surface = utm_lattice(32632, 10), shared_planet().surface
+    wide = Window(60_000, -540_000, 900, 700)
+    whole = surface._ground(lattice, wide)
+    for column, row in ((60_100, -539_900), (60_400, -539_600), (60_700, -539_400)):
+        window = Window(column, row, 31, 23)
+        rows, columns = cutting(wide, window)
+        part = surface._ground(lattice, window)
+        for name in ("material", "parcel"):
+            assert np.array_equal(getattr(part, name), getattr(whole, name)[rows, columns]), name
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("missing", [0.01, 0.6])
+def test_pixels_near_masked_ones_are_those_of_weighing_every_pixel(mode: str, missing: float) -> None:
+    rng = np.random.default_rng(8)
+    values, valid = rng.integers(0, 9000, (40, 50)).astype(np.int16), rng.random((40, 50)) >= missing
+    mapping = Mapping(rng.uniform(3, 46, (30, 20)), rng.uniform(3, 36, (30, 20)))
+    found = resample.interpolated(mode, values, valid, mapping)
+    plain = resample._partly_valid(values, valid, resample._make_stencil(mode, mapping, 50))
+    for mine, theirs in zip(found, plain, strict=True):
+        assert np.array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64"])
+@pytest.mark.parametrize("source", ["float32", "float64"])
+def test_casts_of_values_that_fit_are_those_of_any_values(dtype: str, source: str) -> None:
+    limits = np.iinfo(dtype)
+    edges = np.array([limits.min, -1.7, -0.2, 0.9, 254.99, limits.max], dtype=source)
+    past = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30], dtype=source)
+    together = images.saturated(np.concatenate([edges, past]), np.dtype(dtype))
+    alone = [images.saturated(np.array([value]), np.dtype(dtype))[0] for value in np.concatenate([edges, past])]
+    assert together.tolist() == alone
+    assert alone[6] == 0
+    assert alone[1] == max(-1, limits.min) and alone[3:5] == [0, min(254, limits.max)]
+    assert alone[8] == limits.min and abs(alone[7] - limits.max) <= 1024
+
+
+def test_ground_of_20_m_is_the_same_from_10_m_and_by_itself() -> None:
+    surface = shared_planet(copy=1).surface
+    lattice = utm_lattice(32632, 20)
+    for column, row in ((30_011, -270_007), (20_000, -100_000), (41_234, -20_001)):
+        window = Window(column, row, 61, 47)
+        shared, alone = surface.ground(lattice, window), surface._ground(first_quarters(lattice), window)
+        for name in ("material", "parcel", "height_m", "east", "north", "fine", "rain_mm", "warmth_c"):
+            assert np.array_equal(getattr(shared, name), getattr(alone, name)), name
+
+
+def test_long_octaves_are_nearly_those_of_every_node() -> None:
+    surface, lattice = shared_planet().surface, utm_lattice(32632, 10)
+    _, positions, _, nodes = surface._places(lattice, Window(60_000, -540_000, 200, 200))
+    sparse = surface._octaves(lattice, positions, nodes, _ALL_OCTAVES)
+    dense = surface._noise_at(positions, _ALL_OCTAVES)
+    long = _WAVELENGTHS_M >= _LONG_M
+    assert np.array_equal(sparse[~long], dense[~long])
+    off = np.abs(sparse[long] - dense[long])
+    # Of values between -3.7 and 3.7.
+    assert 0 < off.max() < 0.06 and off.mean() < 0.005
+
+
+def labelled_place(planet: Planet) -> Point:
+    """A place in zone 32 north with several tiles and many labels a year."""
+    for row, column in zip(*np.nonzero(planet.world.land), strict=True):
+        place = Point(planet.world.lon[row, column] + 0.2, planet.world.lat[row, column])
+        if not (11.3 < place.x < 11.9 and 0 < place.y < 70):
+            continue
+        found = list(planet.images(LABELS, Query(place, ms(2020), ms(2021))) or [])
+        if len(found) > 25 and len({image.properties["MGRS_TILE"] for image in found}) > 1:
+            return place
+    raise AssertionError("no such place")
+
+
+def test_scenes_labelled_together_are_the_same_alone() -> None:
+    planet, alone = shared_planet(), shared_planet(copy=1)
+    rows, columns = np.nonzero(planet.world.biome == 4)
+    place = Point(planet.world.lon[rows[9], columns[9]], planet.world.lat[rows[9], columns[9]])
+    together = list(planet.images(LABELS, Query(place, ms(2020), ms(2021))) or [])
+    assert len(together) > 10
+    window = Window(4000, 5000, 70, 60)
+    for image in together[::3]:
+        other = alone.image(image.asset_id)
+        assert other is not None
+        for mine, theirs in zip(image.bands[-2:], other.bands[-2:], strict=True):
+            for a, b in zip(mine.read(window), theirs.read(window), strict=True):
+                assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:32633", "EPSG:4326"])
+def test_the_mode_of_labels_counted_together_is_that_of_reading_each(crs: str) -> None:
+    planet = shared_planet()
+    place = labelled_place(planet)
+    found = [images.from_stored(one) for one in planet.images(LABELS, Query(place, ms(2020), ms(2021))) or []]
+    labels = [image.with_bands([image.bands[9]]) for image in found]
+    read = [image.with_bands(named(list(image.bands), ["mode"])) for image in labels]
+    assert len({band.projection for image in labels for band in image.bands}) > 1
+    x, y = pyproj.Transformer.from_crs(4326, crs, always_xy=True).transform(place.x, place.y)
+    step = 1e-4 if crs == "EPSG:4326" else 10.0
+    grid = PixelGrid(crs, (step, 0.0, x - x % step, 0.0, -step, y - y % step), 60, 50)
+    together, plain = (reduced(of_elements(members, True), MODE, False).bands[0] for members in (labels, read))
+    scope = Scope()
+    assert polled_mode([image.bands[0] for image in labels], grid, scope) is not None
+    assert polled_mode([image.bands[0] for image in read], grid, scope) is None
+    for mine, theirs in zip(together.pixels(grid, scope), plain.pixels(grid, Scope()), strict=True):
+        assert np.array_equal(mine, theirs)
+
+
+def test_shares_of_edge_pixels_are_those_of_cutting_every_pixel() -> None:
+    grid = PixelGrid("EPSG:32632", (10.0, 0.0, 0.0, 0.0, -10.0, 300.0), 30, 30)
+    ring = shapely.Point(151.0, 148.0).buffer(110.0).difference(shapely.Point(160.0, 150.0).buffer(40.0))
+    columns, rows = np.meshgrid(np.arange(30), np.arange(30))
+    boxes = shapely.box(columns * 10.0, 290.0 - rows * 10.0, columns * 10.0 + 10, 300.0 - rows * 10.0)
+    plain = shapely.area(shapely.intersection(boxes, ring)) / 100.0
+    shares = _shares(ring, grid)
+    assert 0 < shares.sum() < 900
+    assert np.allclose(shares, plain, atol=1e-12)
+
+
+def test_spread_is_bilinear() -> None:
+    knots = np.random.default_rng(2).normal(size=(3, 6, 7))
+    window = Window(-9, 22, 20, 15)
+    found = spread(knots, window, 4)
+    x = np.arange(-9, 11) / 4 - (-9 // 4)
+    y = np.arange(22, 37) / 4 - 22 // 4
+    i, j = np.floor(x).astype(int), np.floor(y).astype(int)[:, None]
+    u, v = x - i, y[:, None] - j
+    top = knots[:, j, i] * (1 - u) + knots[:, j, i + 1] * u
+    bottom = knots[:, j + 1, i] * (1 - u) + knots[:, j + 1, i + 1] * u
+    assert np.allclose(found, top * (1 - v) + bottom * v)
+
+
+
+
+def test_scenes_under_a_cloud_limit_are_those_of_all_scenes() -> None:
+    planet = shared_planet()
+    rows, columns = np.nonzero(planet.world.biome == 4)
+    place = Point(planet.world.lon[rows[9], columns[9]], planet.world.lat[rows[9], columns[9]])
+    every = list(planet.images("COPERNICUS/S2_HARMONIZED", Query(place, ms(2020), ms(2021))) or [])
+    limited = Query(place, ms(2020), ms(2021), property_at_most=(("CLOUDY_PIXEL_PERCENTAGE", 10.0),))
+    clear = [image.asset_id for image in every if image.properties["CLOUDY_PIXEL_PERCENTAGE"] <= 10]
+    assert 0 < len(clear) < len(every)
+    assert [image.asset_id for image in planet.images("COPERNICUS/S2_HARMONIZED", limited) or []] == clear
+
+
+def test_what_a_filter_implies_is_never_more_than_it_keeps() -> None:
+    at_most = negated(REGISTRY["Filter.greaterThan"]("cloud", 10, None, None))
+    assert at_most.query.property_at_most == (("cloud", 10.0),)
+    assert negated(negated(at_most)).query == at_most.query
+    assert negated(at_most).query.property_at_most == ()
+    assert negated(REGISTRY["Filter.lessThan"]("cloud", 10, None, None)).query == Query()
+    kept = [Feature(None, {"cloud": 10}), Feature(None, {}), Feature(None, {"cloud": 11})]
+    assert [at_most.matches(one) for one in kept] == [True, True, False]

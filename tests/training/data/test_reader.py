@@ -1,0 +1,241 @@
+"""The thin reader against zarr-python, bit for bit; what it refuses, and what it leaves to zarr-python."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
+
+from pipeline.corpus import Corpus
+from pipeline.errors import Fatal
+from pipeline.modality import Band, Modality
+from tests.pipeline.chips import make_manifest
+from training.data.reader import ChipReader, RunReader, ShardReader, obstacle, open_reader
+
+ROWS, SHARD_ROWS, SIZE_PX = 19, 8, 6  # The last of three shards is short.
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")
+
+
+NODATA = (float("nan"), float("inf"), -99.0)
+
+
+def layer_of(number: int) -> Modality:
+    """A layer of the dtype of that number, with one to four bands; floats have every kind of nodata."""
+    dtype = np.dtype(DTYPES[number])
+    nodata = NODATA[number % 3] if dtype.kind == "f" else (0, 101)[number % 2]
+    return Modality(dtype.name, "Layer", tuple(Band(f"b{band}") for band in range(1 + number % 4)), dtype.name, nodata)
+
+
+def written(folder: Path, layers: list[Modality]) -> Corpus:
+    """Some chips are all nodata, and a whole shard in three layers of four; the others hold random bits."""
+    make_manifest(folder, ROWS, SIZE_PX)
+    corpus = Corpus.create(folder, layers, SHARD_ROWS)
+    random = np.random.default_rng(0)
+    for number, layer in enumerate(layers):
+        for shard in corpus.shards:
+            size = np.dtype(layer.dtype).itemsize
+            bits = random.integers(0, 256, (len(shard), *layer.shape(SIZE_PX), size), np.uint8)
+            block = bits.view(layer.dtype)[..., 0]
+            block[random.random(len(shard)) < (1 if shard.index == number % 4 else 0.3)] = layer.fill
+            with np.errstate(all="ignore"):  # Random bits make huge floats.
+                corpus.write(shard, layer.name, block, {})
+    return corpus
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """A layer of every dtype; read-only."""
+    return written(tmp_path_factory.mktemp("every"), [layer_of(number) for number in range(len(DTYPES))])
+
+
+def chips(reader: ChipReader, like: NDArray, rows: list[int]) -> NDArray:
+    """The chips of `rows`, each by a call of its own into one reused array that is dirty from the one before."""
+    scratch = np.empty(like.shape[1:], like.dtype)
+    return np.stack([reader.chip(row, scratch).copy() for row in rows])
+
+
+def same_bits(one: NDArray, other: NDArray) -> bool:
+    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@settings(max_examples=3, deadline=None)
+@given(rows=st.permutations(range(ROWS)), run=st.integers(1, 20))
+def test_reads_what_zarr_python_reads(every: Corpus, dtype: str, rows: list[int], run: int) -> None:
+    stored = np.asarray(zarr.open_array(every.folder / "corpus.zarr" / dtype, mode="r")[:])
+    reader = open_reader(every, dtype, run)
+    assert isinstance(reader, ShardReader)
+    assert same_bits(chips(reader, stored, rows), stored[rows])
+    assert same_bits(chips(RunReader(every, dtype, run), stored, rows), stored[rows])
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    """One layer, of which only the first shard is all nodata."""
+    return written(tmp_path, [Modality("layer", "Layer", (Band("a"), Band("b")), "int16", -1)])
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Corpus:
+    """Every chip holds data: row 0 is at the start of the first file, and all objects exist."""
+    make_manifest(tmp_path, ROWS, SIZE_PX)
+    corpus = Corpus.create(tmp_path, [Modality("layer", "Layer", (Band("a"), Band("b")), "int16", -1)], SHARD_ROWS)
+    for shard in corpus.shards:
+        block = np.random.default_rng(shard.index).integers(0, 99, (len(shard), 2, SIZE_PX, SIZE_PX), dtype=np.int16)
+        corpus.write(shard, "layer", block, {})
+    return corpus
+
+
+def shard_file(corpus: Corpus, index: int) -> Path:
+    return corpus.object_path("layer", corpus.shards[index])
+
+
+def first_chip(corpus: Corpus) -> NDArray:
+    return open_reader(corpus, "layer", 4).chip(0, np.empty((2, SIZE_PX, SIZE_PX), np.int16))
+
+
+def test_many_threads_read_the_same(corpus: Corpus) -> None:
+    stored, reader = corpus.read("layer", slice(0, ROWS)), open_reader(corpus, "layer", 4)
+    rows = np.random.default_rng(0).integers(0, ROWS, (40, 10)).tolist()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda some: chips(reader, stored, some), rows))
+    assert all(same_bits(one, stored[some]) for one, some in zip(found, rows, strict=True))
+
+
+def test_other_threads_run_while_it_decodes(tmp_path: Path) -> None:
+    make_manifest(tmp_path, 1, 2048)
+    big = Modality("layer", "Layer", (Band("b"),), "uint16", 0)
+    corpus = Corpus.create(tmp_path, [big], 1)
+    corpus.write(corpus.shards[0], "layer", np.random.default_rng(0).integers(1, 999, (1, 1, 2048, 2048), "uint16"), {})
+    reader, scratch = open_reader(corpus, "layer", 1), np.empty((1, 2048, 2048), np.uint16)
+    assert turns_of_others(lambda: reader.chip(0, scratch)) >= 5
+    assert turns_of_others(lambda: sum(range(1_000_000))) == 0  # What holds the interpreter's lock.
+
+
+def turns_of_others(work: Callable[[], object]) -> int:
+    """How often another thread has a turn inside of ten calls of `work`, which runs in no main thread, as in a feed."""
+    turns, stop = [0], threading.Event()
+
+    def take_turns() -> None:
+        while not stop.wait(0.0002):
+            turns[0] += 1
+
+    def measure() -> int:
+        inside = 0
+        for _ in range(10):
+            before = turns[0]
+            work()
+            inside += turns[0] - before
+        return inside
+
+    other, interval = threading.Thread(target=take_turns), sys.getswitchinterval()
+    sys.setswitchinterval(60)  # Nobody is made to give the lock up: only who releases it lets others run.
+    other.start()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(measure).result()
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+        other.join()
+
+
+def test_refuses_a_shard_that_is_not_finished(corpus: Corpus) -> None:
+    corpus.ledger.forget("layer", 0)
+    with pytest.raises(Fatal, match="shard 0 of 'layer' in .* is not finished; run `geocorpus export`"):
+        first_chip(corpus)
+
+
+def test_a_file_that_is_gone_is_not_nodata(full: Corpus) -> None:
+    shard_file(full, 0).unlink()
+    for opened in (full, Corpus.open(full.folder)):  # One that knew it as finished, and one that looks anew.
+        with pytest.raises(Fatal, match="shard 0 of 'layer' in .* is not finished"):
+            first_chip(opened)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: content[:50], "it is shorter than its index"),
+        (lambda content: b"", "cannot mmap an empty file"),
+        (lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:], "its index has another checksum"),
+        (lambda content: content[20:], "its index points outside the file"),
+        (lambda content: b"\xff" * 8 + content[8:], "row 0 has another size"),
+        (lambda content: content[:12] + b"\xff" * 4 + content[16:], "row 0 has another size"),
+        (lambda content: content[:16] + b"\xff" * 4 + content[20:], "row 0 cannot be decoded"),
+    ],
+)
+def test_names_a_damaged_shard(full: Corpus, damage, message: str) -> None:
+    path = shard_file(full, 0)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(Fatal, match="shard 0 of 'layer' .* is damaged .*; run `geocorpus verify") as refusal:
+        first_chip(full)
+    assert message in str(refusal.value)
+
+
+def rebuilt(corpus: Corpus, **settings) -> None:
+    """Store the same values in an array that was made with other settings."""
+    folder = corpus.folder / "corpus.zarr" / "layer"
+    stored = zarr.open_array(folder, mode="r")[:]
+    attributes = dict(zarr.open_array(folder, mode="r").attrs)
+    shutil.rmtree(folder)
+    made = {"shape": stored.shape, "dtype": stored.dtype, "fill_value": -1, "attributes": attributes, **settings}
+    zarr.create_array(folder, **made)[:] = stored
+
+
+WHOLE = (1, 2, SIZE_PX, SIZE_PX)
+SHARD = (SHARD_ROWS, 2, SIZE_PX, SIZE_PX)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"chunks": WHOLE}, "is not sharded"),
+        ({"chunks": (1, 1, SIZE_PX, SIZE_PX), "shards": SHARD}, "is not cut into shards of whole chips"),
+        ({"chunks": WHOLE, "shards": (4, 2, SIZE_PX, SIZE_PX)}, "is not cut into shards of whole chips"),
+        ({"chunks": WHOLE, "shards": SHARD, "compressors": ZstdCodec()}, "is not compressed by Blosc alone"),
+        ({"chunks": WHOLE, "shards": SHARD, "compressors": None}, "is not compressed by Blosc alone"),
+        ({"chunks": WHOLE, "shards": SHARD, "compressors": BloscCodec(), "serializer": BytesCodec(endian="big")},
+         "is not compressed by Blosc alone"),
+        ({"chunks": SHARD, "compressors": None, "serializer": ShardingCodec(
+            chunk_shape=WHOLE, codecs=[BytesCodec(), BloscCodec()], index_codecs=[BytesCodec(), Crc32cCodec()],
+            index_location="start")}, "has its shard index at the start"),
+        ({"chunks": SHARD, "compressors": None, "serializer": ShardingCodec(
+            chunk_shape=WHOLE, codecs=[BytesCodec(), BloscCodec()], index_codecs=[BytesCodec()])},
+         "has a shard index of unknown codecs"),
+    ],
+)  # fmt: skip
+def test_leaves_to_zarr_python_what_it_does_not_know(
+    full: Corpus, caplog: pytest.LogCaptureFixture, settings: dict, problem: str
+) -> None:
+    stored = full.read("layer", slice(0, ROWS))
+    rebuilt(full, **settings)
+    array = zarr.open_array(full.folder / "corpus.zarr" / "layer", mode="r")
+    assert obstacle(full, array) == problem
+    with caplog.at_level(logging.WARNING):
+        reader = open_reader(full, "layer", 5)
+    assert isinstance(reader, RunReader)
+    assert f"'layer' {problem}; it is read through zarr-python" in caplog.text
+    assert same_bits(chips(reader, stored, list(range(ROWS))), stored)
+
+
+@pytest.mark.parametrize("codec", ["lz4", "lz4hc", "zstd", "zlib", "blosclz"])
+@pytest.mark.parametrize("shuffle", ["noshuffle", "shuffle", "bitshuffle"])
+def test_reads_whatever_blosc_packs(full: Corpus, codec: str, shuffle: str) -> None:
+    stored = full.read("layer", slice(0, ROWS))
+    rebuilt(full, chunks=WHOLE, shards=SHARD, compressors=BloscCodec(cname=codec, shuffle=shuffle))
+    reader = open_reader(full, "layer", 5)
+    assert isinstance(reader, ShardReader)
+    assert same_bits(chips(reader, stored, list(range(ROWS))), stored)

@@ -1,0 +1,167 @@
+"""A step divided into parts and processes is the step of the whole batch, and it never asks the device anything."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pipeline.corpus import Corpus
+from tests.training.corpora import CONFIG
+from training.batch import Batch
+from training.data.data import Feed
+from training.methods.mpmae import MPMAE, PixelHead
+from training.pretrain.plan import Plan, make_plan
+from training.pretrain.step import Step
+from training.pretrain.window import Window
+from training.runtime.device import Device
+from training.runtime.flops import flops_per_chip
+from training.runtime.world import World
+from training.share import Share
+
+BATCH = 12
+
+
+def make_step(corpus: Corpus, **changes: Any) -> tuple[Plan, Step]:
+    config = replace(CONFIG, batch_size=BATCH, **changes)
+    plan = make_plan(corpus, config)
+    torch.manual_seed(3)
+    model = MPMAE(plan.inputs, plan.targets, config)
+    for name, weights in model.named_parameters():
+        if "grn" in name or "log_var" in name:
+            torch.nn.init.normal_(weights, std=0.3)
+    return plan, Step(model, config, Device.of(config), World())
+
+
+def gradients(model: MPMAE) -> dict[str, torch.Tensor]:
+    return {name: weights.grad.clone() for name, weights in model.named_parameters() if weights.grad is not None}
+
+
+def parts_of(feed: Feed, share: Share) -> list[Batch]:
+    stream = feed.batches(0, 1, share=share)
+    parts = list(stream)
+    stream.close()
+    return parts
+
+
+@pytest.mark.parametrize("weighting", ["uncertainty", "sum"])
+@pytest.mark.parametrize("pieces", [1, 2, 5, 12])
+def test_parts_add_up_to_the_whole(corpus: Corpus, weighting: str, pieces: int) -> None:
+    """Held to one plain pass over the whole batch; layers lack data in some chips, so that counts differ by part."""
+    plan, step = make_step(corpus, weighting=weighting)
+    whole = plan.feed.batch(0)
+    objective = step.model.objective(whole)
+    objective.total.backward()
+    expected = gradients(step.model)
+    row = step.take(parts_of(plan.feed, Share(pieces=pieces)), BATCH, rate=0.0)
+    found = gradients(step.model)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+    window = Window(len(plan.targets), World())
+    window.add(row)
+    figures = window.fetch(1)[0]
+    torch.testing.assert_close(torch.tensor(figures.losses), objective.losses.detach(), rtol=1e-5, atol=1e-6)
+    assert figures.active == tuple(objective.active.tolist())
+    assert figures.total == pytest.approx(float(objective.total.detach()), rel=1e-5)
+    norm = torch.cat([gradient.flatten() for gradient in expected.values()]).norm()
+    assert figures.gradient_norm == pytest.approx(float(norm), rel=1e-4)
+
+
+def test_averaging_the_parts_losses_would_be_another_step(corpus: Corpus) -> None:
+    """The counts matter: if they did not here, the test above could not tell."""
+    plan, step = make_step(corpus)
+    parts = parts_of(plan.feed, Share(pieces=5))
+    mean = torch.stack([step.model.objective(part).losses.detach() for part in parts]).mean(0)
+    whole = step.model.objective(plan.feed.batch(0)).losses.detach()
+    assert not torch.allclose(mean, whole, rtol=1e-3)
+
+
+@pytest.mark.parametrize("worlds", [(1, 1), (2, 1), (3, 2), (5, 1)])
+def test_any_number_of_processes_sees_every_row_once(corpus: Corpus, worlds: tuple[int, int]) -> None:
+    count, most = worlds
+    feed = make_plan(corpus, replace(CONFIG, batch_size=7)).feed
+    for step in range(2 * feed.steps_per_epoch):
+        rows: list[int] = []
+        for rank in range(count):
+            stream = feed.batches(step, step + 1, share=World(rank, count).share(7, most))
+            for part in stream:
+                assert len(part.rows) <= most or count * most < 7
+                rows += part.rows
+            stream.close()
+        assert tuple(rows) == feed.batch(step).rows
+
+
+def test_pieces_are_no_larger_than_asked() -> None:
+    for batch in range(1, 40):
+        for count in range(1, min(batch, 6) + 1):
+            for most in range(1, 9):
+                shares = [World(rank, count).share(batch, most).slices(batch) for rank in range(count)]
+                sizes = [piece.stop - piece.start for share in shares for piece in share]
+                assert sum(sizes) == batch and max(sizes) <= most
+    assert World(0, 2).share(10, 0).pieces == 1
+
+
+class Calls(TorchDispatchMode):
+    """The names of all operators that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_does_not_wait_for_the_device(corpus: Corpus) -> None:
+    """No operator of a step hands a value to the host, or has a shape that depends on values."""
+    plan, step = make_step(corpus)
+    parts = parts_of(plan.feed, Share(pieces=2))
+    with Calls() as calls:
+        row = step.take(parts, BATCH, rate=0.1)
+        step.take(parts, BATCH, rate=0.1)
+    waiting = {"_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal", "unique_consecutive"}
+    assert "convolution" in calls.names and not calls.names & waiting, calls.names & waiting
+    with Calls() as looking:
+        float(row[0])
+    assert looking.names & waiting, "the test would not notice"
+
+
+def test_flops_are_those_of_convolutions_and_products(corpus: Corpus) -> None:
+    """Held to a count by hand of every layer's multiply-adds, from the shapes that pass through it."""
+    plan, step = make_step(corpus, decoder="per-task", skip_hidden=False)
+    batch, counted = plan.feed.batch(0), 0
+
+    def count(layer: torch.nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+        nonlocal counted
+        weight = layer.expand.weight if isinstance(layer, PixelHead) else layer.weight
+        counted += 2 * output.numel() * weight[0].numel()
+
+    kinds = torch.nn.Conv2d | torch.nn.Linear | PixelHead
+    hooks = [part.register_forward_hook(count) for part in step.model.modules() if isinstance(part, kinds)]
+    with torch.no_grad():
+        step.model(batch)
+    for hook in hooks:
+        hook.remove()
+    assert flops_per_chip(step.model, batch) == pytest.approx(3 * counted / BATCH)
+    assert flops_per_chip(make_step(corpus, decoder="per-task")[1].model, batch) < 3 * counted / BATCH
+
+
+@pytest.mark.slow
+def test_a_compiled_step_is_one_graph(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captured whole, and once for parts of one size although their rows differ; generating code takes minutes here."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    plan, eager = make_step(corpus)
+    _, compiled = make_step(corpus, compile="on")
+    counters.clear()
+    for first in range(3):
+        parts = [plan.feed.batch(first)]
+        rows = [step.take(parts, BATCH, rate=0.001) for step in (eager, compiled)]
+        torch.testing.assert_close(rows[0], rows[1], rtol=1e-3, atol=1e-4)
+    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"], dict(counters)

@@ -1,0 +1,138 @@
+"""Batches on their way to the device: decoded ahead by threads into reused buffers, prepared where they are used."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.batch import Batch, Raw
+from training.data.delivery import Copied, Delivery, Parcel
+
+_CHIPS_A_TASK = 8  # Some milliseconds of decoding: handing out a task costs a hundredth of it.
+
+Shapes = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+Fill = Callable[[Mapping[str, NDArray[Any]], slice], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A batch to make: `raw` holds everything but its pixels, and `fill` decodes those of a run of its rows."""
+
+    raw: Raw
+    fill: Fill
+
+
+class Buffer:
+    """Arrays for the pixels of a batch, pinned where a GPU will fetch them, and the same memory as tensors."""
+
+    def __init__(self, shapes: Shapes, pinned: bool) -> None:
+        self.arrays: dict[str, NDArray[Any]] = {}
+        self.tensors: dict[str, Tensor] = {}
+        for name, (shape, dtype) in shapes.items():
+            kind = torch.from_numpy(np.empty(0, dtype)).dtype
+            self.tensors[name] = torch.empty(shape, dtype=kind, pin_memory=pinned)
+            self.arrays[name] = self.tensors[name].numpy()
+
+    def with_pixels(self, raw: Raw) -> Raw:
+        """`raw` with the pixels that are here."""
+        stored = {name: tensor[: len(raw.rows)] for name, tensor in self.tensors.items()}
+        return replace(raw, stored=stored | dict(raw.stored))
+
+
+@dataclass(frozen=True)
+class _Decoding:
+    raw: Raw
+    buffer: Buffer
+    tasks: Sequence[Future[None]]
+
+
+class Stream(Iterator[Batch]):
+    """Batches of `jobs` in their order, up to `ahead` of them decoded while the caller works; `close` it.
+
+    `wait_s` is how long the last batch kept the caller waiting for decoding, in seconds. Errors of decoding surface
+    at the batch that they belong to.
+    """
+
+    def __init__(self, jobs: Iterator[Job], shapes: Shapes, delivery: Delivery, workers: int, ahead: int) -> None:
+        self._jobs, self._delivery = jobs, delivery
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="feed")
+        pinned = delivery.device.type == "cuda"
+        buffers = ahead + 1 if delivery.overlaps else ahead  # One is being copied while the others are filled.
+        self._free = deque(Buffer(shapes, pinned) for _ in range(buffers))
+        self._decoding: deque[_Decoding] = deque()
+        self._sent: deque[Parcel] = deque()
+        self._lent: deque[tuple[Copied, Buffer]] = deque()  # Not the parcels: they would keep their batches in memory.
+        self.wait_s = 0.0
+
+    def __next__(self) -> Batch:
+        """The next batch, on the device; it is the caller's own."""
+        self._submit()
+        self.wait_s = 0.0
+        if not self._sent:
+            self._send()
+        batch = self._delivery.receive(self._sent.popleft())
+        self._submit()
+        if self._delivery.overlaps and self._decoding and all(task.done() for task in self._decoding[0].tasks):
+            self._send()
+        return batch
+
+    def close(self) -> None:
+        """Stop the threads; what they were decoding is dropped."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _send(self) -> None:
+        """Send the oldest batch on its way, decoded or waited for."""
+        if not self._decoding:
+            self.close()
+            raise StopIteration
+        began, one = time.perf_counter(), self._decoding.popleft()
+        for task in one.tasks:
+            task.result()
+        self.wait_s += time.perf_counter() - began
+        self._sent.append(self._delivery.send(one.raw))
+        self._lent.append((self._sent[-1].copied, one.buffer))
+
+    def _submit(self) -> None:
+        """Start on as many batches as there are buffers."""
+        while (buffer := self._buffer()) is not None:
+            job = next(self._jobs, None)
+            if job is None:
+                self._free.append(buffer)
+                return
+            self._start(job, buffer)
+
+    def _buffer(self) -> Buffer | None:
+        """One whose values are not needed any more; waits for that only where no other batch is under way."""
+        if self._free:
+            return self._free.popleft()
+        if not self._lent:
+            return None
+        copied, buffer = self._lent[0]
+        if copied is not None and not copied.query():
+            if self._decoding or self._sent:
+                return None
+            copied.synchronize()
+        self._lent.popleft()
+        return buffer
+
+    def _start(self, job: Job, buffer: Buffer) -> None:
+        rows = len(job.raw.rows)
+        spans = [slice(start, min(start + _CHIPS_A_TASK, rows)) for start in range(0, rows, _CHIPS_A_TASK)]
+        tasks = [self._pool.submit(job.fill, buffer.arrays, span) for span in spans]
+        self._decoding.append(_Decoding(buffer.with_pixels(job.raw), buffer, tasks))
+
+
+def default_workers() -> int:
+    """This process's share of the cores that it may run on."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, available // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

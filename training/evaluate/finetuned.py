@@ -1,0 +1,118 @@
+"""A model that was adapted to a task: predicts classes from stored values, says how well, and is kept in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.errors import Fatal
+from training.evaluate.samples import Samples
+from training.layer import IGNORED
+from training.model.classifier import Classifier
+from training.model.normalisation import Normalisation
+from training.model.unet import UNet
+from training.weights.pretrained import Pretrained
+from training.weights.timm_names import from_timm, to_timm
+from training.weights.weights import head_of, load_encoder, save_encoder
+
+_BATCH = 64
+_ENCODER, _UNET = "encoder.", "unet."
+_KINDS: dict[str, type[Classifier] | type[UNet]] = {"classifier": Classifier, "unet": UNet}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """`confusion` (classes, classes) counts labels (first axis) by prediction (second)."""
+
+    confusion: NDArray[np.int64]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the labelled images or pixels that are right."""
+        return float(np.trace(self.confusion) / self.confusion.sum())
+
+    @property
+    def iou(self) -> NDArray[np.float64]:
+        """Intersection over union per class (classes,), NaN for a class that is neither labelled nor predicted."""
+        hit = np.diagonal(self.confusion).astype(np.float64)
+        union = self.confusion.sum(0) + self.confusion.sum(1) - hit
+        return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+
+    @property
+    def mean_iou(self) -> float:
+        """Over the classes that are there."""
+        return float(np.nanmean(self.iou))
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """`losses` are the mean training losses of every epoch, `origin` the facts of the encoder it began from."""
+
+    model: Classifier | UNet
+    normalisation: Normalisation
+    classes: tuple[str, ...]
+    losses: tuple[float, ...] = ()
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def predict(self, samples: Samples) -> NDArray[np.int64]:
+        """Class indices, of the shape of the samples' labels."""
+        places = np.arange(len(samples))
+        parts = [samples.of(rows) for rows in np.split(places, range(_BATCH, len(places), _BATCH))]
+        return np.concatenate([self._logits(part).argmax(1).cpu().numpy() for part in parts])
+
+    def _logits(self, part: Samples) -> Tensor:
+        device = next(self.model.parameters()).device
+        with torch.inference_mode():
+            found: Tensor = self.model(self.normalisation.image(part.stored, part.groups).to(device))
+        return found
+
+    def score(self, samples: Samples) -> Scores:
+        """How the predictions compare with the labels, where there are any.
+
+        Raises `Fatal` where there are none, or for other classes than those that were learned.
+        """
+        if samples.classes != self.classes:
+            raise Fatal(f"these samples have other classes than the model, which knows {', '.join(self.classes)}.")
+        known = samples.labels != IGNORED
+        if not known.any():
+            raise Fatal("none of the samples has a label; there is nothing to score.")
+        count = len(self.classes)
+        pairs = samples.labels[known] * count + self.predict(samples)[known]
+        return Scores(np.bincount(pairs, minlength=count**2).reshape(count, count))
+
+    def save(self, path: Path) -> None:
+        """One file as of an encoder, whose head is there too: a classifier's under timm's names."""
+        model, architecture = self.model, self.model.encoder.architecture
+        rest = {name: one for name, one in model.state_dict().items() if not name.startswith(_ENCODER)}
+        named = to_timm(rest, architecture) if isinstance(model, Classifier) else _prefixed(_UNET, rest)
+        kind = next(name for name, one in _KINDS.items() if isinstance(model, one))
+        facts = {"kind": kind, "classes": list(self.classes), "losses": list(self.losses), "origin": self.origin}
+        save_encoder(path, Pretrained(model.encoder, self.normalisation, facts), named)
+
+
+def load_finetuned(path: Path) -> Finetuned:
+    """The model that `Finetuned.save` wrote; raises `Fatal` for another file."""
+    pretrained, head = load_encoder(path), head_of(path)
+    encoder, facts = pretrained.encoder, pretrained.facts
+    if facts.get("kind") not in _KINDS:
+        raise Fatal(f"{path} holds an encoder and no fine-tuned model; fine-tune it first.")
+    model = _KINDS[facts["kind"]](encoder, len(facts["classes"]))
+    named = from_timm(head, encoder.architecture) if isinstance(model, Classifier) else _without(_UNET, head)
+    model.load_state_dict(named | _prefixed(_ENCODER, encoder.state_dict()))
+    classes, losses = tuple(facts["classes"]), tuple(facts["losses"])
+    return Finetuned(model.eval(), pretrained.normalisation, classes, losses, facts["origin"])
+
+
+def _prefixed(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": one for name, one in state.items()}
+
+
+def _without(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): one for name, one in state.items()}

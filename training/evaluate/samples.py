@@ -1,0 +1,103 @@
+"""Labelled images for fine-tuning: arrays of one's own, or the chips of a corpus with one of its layers as label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.corpus import Corpus
+from pipeline.errors import Fatal
+from pipeline.modality import Modality
+from pipeline.statistics import EVERYTHING
+from training.evaluate.embedding import read_centre
+from training.evaluate.label import labels_of
+from training.layer import IGNORED, Layer, groups_of
+from training.model.normalisation import Groups, Normalisation
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images in stored units, all in memory: `stored` (samples, bands, y, x) by layer, as `Normalisation.image` wants.
+
+    `labels` are class indices, int64: (samples,) for one per image, (samples, y, x) for one per pixel, `IGNORED` (-1)
+    where there is none. `classes` are their names. `groups` are the samples' groups of statistics.
+    """
+
+    stored: Mapping[str, NDArray[Any]]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    groups: Groups = EVERYTHING
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.labels), *(len(one) for one in self.stored.values())}
+        if len(sizes) != 1 or 0 in sizes:
+            raise Fatal(f"images and labels must be as many, and some; there are {sorted(sizes)}.")
+        if self.labels.min() < IGNORED or self.labels.max() >= len(self.classes):
+            raise Fatal(f"labels must lie between 0 and {len(self.classes) - 1}, or be {IGNORED} for none.")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def of(self, rows: NDArray[np.int64]) -> Samples:
+        """Those at the places `rows`."""
+        stored = {name: one[rows] for name, one in self.stored.items()}
+        return Samples(stored, self.labels[rows], self.classes, _chosen(self.groups, rows))
+
+
+def _chosen(groups: Groups, rows: NDArray[np.int64]) -> Groups:
+    if isinstance(groups, str):
+        return groups
+    if isinstance(groups, Mapping):
+        return {name: [each[row] for row in rows] for name, each in groups.items()}
+    return [groups[row] for row in rows]
+
+
+def chip_samples(corpus: Corpus, normalisation: Normalisation, label: str, split: str, image_px: int) -> Samples:
+    """The chips of a split whose centre has a class in layer `label`: the commonest among its pixels.
+
+    Raises `Fatal` for a label that is not categorical or has no data in the split, or a corpus without the inputs.
+    """
+    modality = _categorical(corpus, label)
+    labels = labels_of(corpus, label, corpus.manifest.rows_of(split), image_px)
+    stored, groups = _images(corpus, normalisation, labels.rows, image_px)
+    return Samples(stored, labels.values.astype(np.int64), _names(modality), groups)
+
+
+def pixel_samples(corpus: Corpus, normalisation: Normalisation, label: str, split: str, image_px: int) -> Samples:
+    """All chips of a split, with the class that layer `label` gives each pixel of their centre.
+
+    Raises `Fatal` for a label that is not categorical or has no pixels, a split without chips, or a corpus without the
+    inputs.
+    """
+    modality, rows = _categorical(corpus, label), corpus.manifest.rows_of(split)
+    if modality.extent != "pixel":
+        raise Fatal(f"modality {label!r} has one class per chip; fine-tune with one label per chip.")
+    if not len(rows):
+        raise Fatal(f"the corpus in {corpus.folder} has no {split} rows; choose another split.")
+    stored, groups = _images(corpus, normalisation, rows, image_px)
+    codes = read_centre(corpus, label, rows, image_px)
+    indices, _ = Layer(modality, (0,), {}).values(codes, [EVERYTHING] * len(rows))
+    return Samples(stored, indices[:, 0], _names(modality), groups)
+
+
+def _images(
+    corpus: Corpus, normalisation: Normalisation, rows: NDArray[np.int64], image_px: int
+) -> tuple[dict[str, NDArray[Any]], dict[str, Sequence[str]]]:
+    layers = normalisation.layers_of(corpus.modalities)
+    stored = {one.name: read_centre(corpus, one.name, rows, image_px)[:, list(one.bands)] for one in layers}
+    return stored, {one.name: [str(group) for group in groups_of(corpus, one)[rows]] for one in layers}
+
+
+def _categorical(corpus: Corpus, label: str) -> Modality:
+    modality = corpus.modality(label)
+    if not modality.categories:
+        raise Fatal(f"modality {label!r} has no classes; choose a categorical one as the label.")
+    return modality
+
+
+def _names(modality: Modality) -> tuple[str, ...]:
+    return tuple(category.name for category in modality.categories)

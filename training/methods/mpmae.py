@@ -1,0 +1,145 @@
+"""MP-MAE: one masked encoder, a light decoder, and a head per modality whose form follows from its specification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.config import PretrainConfig
+from training.data.data import Batch
+from training.layer import Layer
+from training.model import losses
+from training.model.encoder import Block, ChannelNorm, Encoder, initialise
+from training.model.image import image_of
+from training.model.visible import encode_visible, hidden_tiles, tiles_of
+from training.size import SIZES
+
+
+@dataclass(frozen=True)
+class Objective:
+    """`total` (scalar) is what to minimise; `losses` and `active` (targets,) are its unweighted parts."""
+
+    total: Tensor
+    losses: Tensor
+    active: Tensor
+
+
+class PixelHead(nn.Module):
+    """Predicts `channels` maps at full resolution from one vector per patch."""
+
+    def __init__(self, width: int, channels: int, patch_px: int) -> None:
+        super().__init__()
+        self.expand = nn.Conv2d(width, channels * patch_px**2, 1)
+        self.patch_px = patch_px
+
+    def forward(self, decoded: Tensor) -> Tensor:
+        """(batch, width, y, x) to (batch, channels, y * patch_px, x * patch_px)."""
+        # A product of matrices: as a convolution, over patches that are chips of their own, it took six times as long.
+        rows = functional.linear(decoded.permute(0, 2, 3, 1), self.expand.weight.flatten(1), self.expand.bias)
+        return functional.pixel_shuffle(rows.permute(0, 3, 1, 2), self.patch_px)
+
+
+class MPMAE(nn.Module):
+    """Multi-pretext masked autoencoder (Nedungadi et al. 2024): `reference` in docs/training.md.
+
+    With `decoder="shared"`, one decoder serves all targets, as in the published checkpoints; "per-task" gives each
+    its own, as the paper's description has it.
+    """
+
+    def __init__(self, inputs: Sequence[Layer], targets: Sequence[Layer], config: PretrainConfig) -> None:
+        super().__init__()
+        self.inputs, self.targets, self.patch_px = tuple(inputs), tuple(targets), config.patch_px
+        self._visible_patches = config.visible_patches if config.skip_hidden else 0
+        width, channels = config.decoder_width, sum(layer.channels for layer in inputs)
+        self.encoder = Encoder(channels, SIZES[config.encoder], config.patch_px, config.stem, config.response)
+        self.proj = nn.Conv2d(self.encoder.width, width, 1)
+        self.mask_token = nn.Parameter(torch.zeros(1, width, 1, 1))
+        decoders = 1 if config.decoder == "shared" else len(targets)
+        self.decoders = nn.ModuleList(
+            nn.Sequential(*(Block(width) for _ in range(config.decoder_depth))) for _ in range(decoders)
+        )
+        self.image_norm = ChannelNorm(width)
+        self.heads = nn.ModuleList(
+            PixelHead(width, layer.channels, config.patch_px) if layer.pixel else nn.Linear(width, layer.channels)
+            for layer in targets
+        )
+        self.log_variances = nn.Parameter(torch.zeros(len(targets))) if config.weighting == "uncertainty" else None
+        initialise(self, config.spread)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def forward(self, batch: Batch) -> list[Tensor]:
+        """A prediction per target: (batch, channels, y, x), or (batch, channels) at image level."""
+        decoded = self._decoded(batch)
+        return self._predictions(decoded, decoded)
+
+    def _decoded(self, batch: Batch) -> list[Tensor]:
+        """Of each decoder, (batch, width, patches, patches)."""
+        features = self.proj(self._encoded(self.image(batch), batch.visible))
+        patches = torch.where(batch.visible[:, None], features, self.mask_token.to(features.dtype))
+        return [decoder(patches) for decoder in self.decoders]
+
+    def _predictions(self, whole: list[Tensor], patches: list[Tensor]) -> list[Tensor]:
+        """Of the heads: those at image level see `whole` images, those of pixels `patches`, all of them or some."""
+        found = []
+        for place, (layer, head) in enumerate(zip(self.targets, self.heads, strict=True)):
+            decoder = place if len(whole) > 1 else 0
+            found.append(head(patches[decoder] if layer.pixel else self.image_norm(whole[decoder]).mean(dim=(2, 3))))
+        return found
+
+    def _judged(self, batch: Batch) -> tuple[list[Tensor], Batch]:
+        """Predictions and the batch to hold them to; where hidden patches are told apart, pixels are of those alone."""
+        decoded = self._decoded(batch)
+        if not self._visible_patches:
+            return self._predictions(decoded, decoded), batch
+        names = [layer.name for layer in self.targets if layer.pixel]
+        tiles, hidden = hidden_tiles(batch, names, self._visible_patches)
+        return self._predictions(decoded, [tiles_of(maps, hidden, 1) for maps in decoded]), tiles
+
+    def _encoded(self, image: Tensor, visible: Tensor) -> Tensor:
+        if self._visible_patches:
+            return encode_visible(self.encoder, image, visible, self._visible_patches)
+        features: Tensor = self.encoder(image, visible)
+        return features
+
+    def image(self, batch: Batch) -> Tensor:
+        """The encoder's input (batch, channels, y, x): numbers as they are, classes one-hot, nodata as zeros."""
+        return image_of(self.inputs, batch.values, batch.valid)
+
+    def objective(self, batch: Batch, counts: Tensor | None = None, share: float = 1.0) -> Objective:
+        """The loss of every target on what was hidden from the encoder, and their weighted sum.
+
+        Of a part of a batch, give the `counts` of the whole and what `share` of its chips this is: objectives of the
+        parts then add up to the objective of the whole, gradients included.
+        """
+        wanted = self.counts(batch) if counts is None else counts
+        predictions, judged = self._judged(batch)
+        parts = [self._loss(*one, judged) for one in zip(self.targets, predictions, wanted, strict=True)]
+        values = torch.stack([loss for loss, _ in parts])
+        active = torch.stack([any_left for _, any_left in parts])
+        return Objective(losses.weigh(values, active, self.log_variances, share), values, active)
+
+    def counts(self, batch: Batch) -> Tensor:
+        """How many values of each target the loss is a mean over, (targets,)."""
+        return torch.stack([self._counted(layer, batch).sum() for layer in self.targets])
+
+    def _counted(self, layer: Layer, batch: Batch) -> Tensor:
+        """Where there is data that the encoder did not see; at image level, where there is data."""
+        valid = batch.valid[layer.name]
+        return valid & self._hidden_pixels(batch) if layer.pixel else valid
+
+    def _loss(self, layer: Layer, prediction: Tensor, count: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        target, valid, counted = batch.values[layer.name], batch.valid[layer.name], self._counted(layer, batch)
+        if layer.modality.patch_normalised and layer.pixel and not layer.classes:
+            target = losses.normalise_patches(target, valid, self.patch_px)
+        if layer.classes:
+            return losses.class_error(prediction.unflatten(1, (layer.classes, -1)), target, counted, count)
+        return losses.squared_error(prediction, target, counted, count)
+
+    def _hidden_pixels(self, batch: Batch) -> Tensor:
+        hidden = ~batch.visible[:, None]
+        return hidden.repeat_interleave(self.patch_px, dim=2).repeat_interleave(self.patch_px, dim=3)
+

@@ -1,0 +1,308 @@
+"""Pictures of a run: a few fixed chips, layer by layer, as they are, as the encoder sees them, and as predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import durable
+from pipeline.drawing import Picture, draw_all
+from pipeline.modality import Modality
+from training.batch import Batch
+from training.data.masking import visible_patches
+from training.evaluate.embedding import read_centre
+from training.layer import Layer, groups_of
+from training.methods.mpmae import MPMAE
+from training.model.losses import patch_moments
+from training.model.normalisation import Normalisation
+from training.pretrain.plan import Plan
+from training.runtime.board import Board
+from training.runtime.device import Device
+
+PICTURES = "pictures"
+CHIPS = 3
+_LINES = ("as it is", "as the encoder\nsees it", "hidden patches\nas predicted")
+_HIDDEN = (92, 99, 112)  # A slate that neither a grey image nor the signs of nodata have.
+_INK, _SOFT, _WRONG = "#1d2733", "#5d6875", "#b03a2e"
+_PANEL_INCHES, _TEXT_INCHES, _SIDE_INCHES, _TOP_INCHES = 1.25, 4.4, 1.05, 0.75
+_DOTS_PER_INCH = 100
+_LINE_INCHES = 0.135
+_MOST_NUMBERS, _MOST_LETTERS = 4, 58
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The chips that are drawn throughout a run: normalised `batch`, and `stored` (rows, bands[, y, x]) by layer."""
+
+    batch: Batch
+    stored: dict[str, NDArray[Any]]
+    groups: dict[str, NDArray[np.str_]]
+
+    @classmethod
+    def of(cls, plan: Plan, rows: NDArray[np.int64]) -> Sample:
+        """The middles of the chips in manifest `rows`, masked as they would be in the first epoch."""
+        config, corpus = plan.config, plan.corpus
+        layers = {layer.name: layer for layer in (*plan.inputs, *plan.targets)}
+        stored = {name: read_centre(corpus, name, rows, config.image_px) for name in layers}
+        groups = {name: groups_of(corpus, layer)[rows] for name, layer in layers.items()}
+        found = {name: layer.values(stored[name], groups[name]) for name, layer in layers.items()}
+        visible = visible_patches(config.seed, 0, rows.tolist(), config.side, config.visible_patches)
+        batch = Batch(
+            {name: torch.from_numpy(values) for name, (values, _) in found.items()},
+            {name: torch.from_numpy(valid) for name, (_, valid) in found.items()},
+            torch.from_numpy(visible),
+            tuple(int(row) for row in rows),
+        )
+        return cls(batch, {name: one[:, list(layers[name].bands)] for name, one in stored.items()}, groups)
+
+
+class Pictures:
+    """Draws a run's model on the same few chips again and again, into `run_folder`/pictures."""
+
+    def __init__(self, plan: Plan, run_folder: Path) -> None:
+        self._plan, self._corpus, self._folder = plan, plan.corpus, run_folder / PICTURES
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """The first chips of the val rows that are finished, or of the train rows where there are none."""
+        names = [layer.name for layer in (*self._plan.inputs, *self._plan.targets)]
+        unfinished = {shard.index for shard in self._corpus.missing(names)}
+        val = self._corpus.manifest.rows_of("val")
+        known = val[~np.isin(val // self._corpus.shard_rows, list(unfinished))]
+        return (known if len(known) else self._plan.feed.rows)[:CHIPS]
+
+    @cached_property
+    def _sample(self) -> Sample:
+        return Sample.of(self._plan, self.rows)
+
+    def draw_when_due(self, model: MPMAE, device: Device, step: int, board: Board) -> None:
+        """Draw after every `pictures_every` steps and at the end, in the folder and on the board."""
+        every = self._plan.config.pictures_every
+        if every and (step % every == 0 or step == self._plan.steps):
+            board.show(step, PICTURES, self.draw(model, device, step))
+
+    def draw(self, model: MPMAE, device: Device, step: int) -> Picture:
+        """Write `step-00000500.png` and return its pixels (y, x, 3); the model and random numbers stay as they are."""
+        trained = model.training
+        model.eval()
+        with torch.inference_mode(), device.autocast():
+            predictions = [one.float().cpu() for one in model(self._sample.batch.to(device.place))]
+        model.train(trained)
+        figure = self._figure(predictions, step)
+        canvas = FigureCanvasAgg(figure)
+        path = self._folder / f"step-{step:08d}.png"
+        durable.publish(path, lambda temporary: canvas.print_png(str(temporary)))
+        return np.asarray(canvas.buffer_rgba(), dtype=np.uint8)[..., :3]
+
+    def _figure(self, predictions: Sequence[Tensor], step: int) -> Figure:
+        targets = self._plan.targets
+        found = {layer.name: reconstruct(layer, prediction, self._sample, self._plan.config.patch_px)
+                 for layer, prediction in zip(targets, predictions, strict=True) if layer.pixel}  # fmt: skip
+        words = [(layer, prediction.numpy()) for layer, prediction in zip(targets, predictions, strict=True)
+                 if not layer.pixel]  # fmt: skip
+        chips = [self._columns(place, found) for place in range(len(self.rows))]
+        page = _Page(len(chips), max(map(len, chips)), bool(words))
+        page.title(f"step {step}", self._explained())
+        for place, columns in enumerate(chips):
+            page.name(place, self._named(place))
+            for column, panels in enumerate(columns):
+                page.panels(place, column, panels)
+            if words:
+                page.words(place, [_words(layer, prediction, self._sample, place) for layer, prediction in words])
+        return page.figure
+
+    def _explained(self) -> str:
+        hidden = 1 - self._plan.config.visible_patches / self._plan.config.side**2
+        return (
+            f"{hidden:.0%} of the patches are hidden from the encoder (dark); the last line of a chip shows these as "
+            "predicted and the others as they are. Checkers: no data. Right: truth / prediction, wrong classes red."
+        )
+
+    def _named(self, place: int) -> str:
+        manifest, row = self._corpus.manifest, int(self.rows[place])
+        return f"{manifest.column('id')[row]}\n{manifest.column('split')[row]}"
+
+    def _columns(self, place: int, found: dict[str, NDArray[Any]]) -> list[_Panels]:
+        visible = np.kron(self._sample.batch.visible[place].numpy(), np.ones((self._plan.config.patch_px,) * 2)) > 0
+        layers = {layer.name: layer for layer in (*self._plan.inputs, *self._plan.targets) if layer.pixel}
+        inputs = {layer.name for layer in self._plan.inputs}
+        columns = []
+        for name, layer in layers.items():
+            truth = self._sample.stored[name][place]
+            predicted = np.where(visible, truth, found[name][place]) if name in found else None
+            columns += _panels(layer, truth, predicted, visible if name in inputs else None)
+        return columns
+
+
+def reconstruct(layer: Layer, prediction: Tensor, sample: Sample, patch_px: int) -> NDArray[Any]:
+    """Stored values (rows, bands, y, x) that a prediction (rows, channels, y, x) stands for, nodata where the truth is.
+
+    Classes: the likeliest. Numbers: normalisation undone, by each patch's own moments first where targets are
+    normalised per patch; so such a picture takes a patch's brightness and contrast from the truth.
+    """
+    truth, valid = sample.stored[layer.name], sample.batch.valid[layer.name]
+    if layer.classes:
+        likeliest = prediction.unflatten(1, (layer.classes, -1)).argmax(dim=1).numpy()
+        values = np.asarray(layer.modality.codes)[likeliest]
+    else:
+        if layer.modality.patch_normalised:
+            mean, std = patch_moments(sample.batch.values[layer.name], valid, patch_px)
+            prediction = prediction * std + mean
+        values = _in_stored_units(layer, prediction.numpy(), sample.groups[layer.name])
+    return np.where(valid.numpy(), values.astype(truth.dtype), layer.modality.fill)
+
+
+def _in_stored_units(layer: Layer, normalised: NDArray[Any], groups: NDArray[np.str_]) -> NDArray[Any]:
+    """Undoes `Layer.values`; what a wild prediction would not fit into the dtype is clipped."""
+    means, stds = (
+        np.stack([getattr(layer.groups[group], part) if group in layer.groups else np.zeros(len(layer.bands))
+                  for group in groups]).reshape(normalised.shape[0], -1, *[1] * (normalised.ndim - 2))
+        for part in ("mean", "std")
+    )  # fmt: skip
+    values = normalised * stds + means
+    kind = np.dtype(layer.modality.dtype)
+    if kind.kind == "f":
+        return np.asarray(values)
+    low, high = layer.modality.valid_range or (np.iinfo(kind).min, np.iinfo(kind).max)
+    return np.round(np.clip(values, low, high))
+
+
+@dataclass(frozen=True)
+class _Panels:
+    """One column of a chip: its title and a picture per line of `_LINES`, None where there is none to draw."""
+
+    title: str
+    pictures: tuple[Picture | None, Picture | None, Picture | None]
+
+
+def _panels(
+    layer: Layer, truth: NDArray[Any], predicted: NDArray[Any] | None, visible: NDArray[np.bool_] | None
+) -> list[_Panels]:
+    """A column per picture that the modality's display asks for; `visible` (y, x) only of an input."""
+    modality = _calm(Normalisation.of([layer]).layers[0].modality)
+    width = truth.shape[-1]
+    # Side by side, so that what is stretched by its own values is stretched alike.
+    both = truth if predicted is None else np.concatenate([truth, predicted], axis=-1)
+    found = []
+    for band, picture in draw_all(modality, both):
+        real, made = picture[:, :width], None if predicted is None else picture[:, width:]
+        seen = None if visible is None else np.where(visible[..., None], real, np.array(_HIDDEN, dtype=np.uint8))
+        found.append(_Panels(_title(modality, band), (real, seen, made)))
+    return found
+
+
+def _calm(modality: Modality) -> Modality:
+    """Heights in grey: shading would make cliffs of the small steps between patches."""
+    if modality.display.style != "hillshade":
+        return modality
+    return replace(modality, display=replace(modality.display, style="grey", low=0.0, high=0.0))
+
+
+def _title(modality: Modality, band: str) -> str:
+    return modality.name.replace("_", " ") + (f"\n{band.replace('_', ' ')}" if band else "")
+
+
+@dataclass(frozen=True)
+class _Words:
+    """A layer without pixels: its name, lines of truth / prediction, and whether the class is wrong."""
+
+    name: str
+    lines: tuple[str, ...]
+    wrong: bool = False
+
+
+def _words(layer: Layer, prediction: NDArray[Any], sample: Sample, place: int) -> _Words:
+    truth, name = sample.stored[layer.name][place], layer.name.replace("_", " ")
+    if layer.classes:
+        return _class_words(layer.modality, name, int(truth[0]), prediction[place].astype(np.float64))
+    group = sample.groups[layer.name][place : place + 1]
+    made = _in_stored_units(layer, prediction[place : place + 1], group).astype(layer.modality.dtype)[0]
+    values = zip(layer.bands, layer.modality.physical(truth), layer.modality.physical(made), strict=True)
+    bands = layer.modality.bands
+    each = [f"{bands[band].name.replace('_', ' ')} {_number(a)} / {_number(b)} {bands[band].units.removesuffix('1')}"
+            for band, a, b in values]  # fmt: skip
+    more = len(each) - _MOST_NUMBERS
+    return _Words(name, (*each[:_MOST_NUMBERS], *([f"and {more} more"] if more > 0 else [])))
+
+
+def _class_words(modality: Modality, name: str, code: int, logits: NDArray[np.float64]) -> _Words:
+    shares = np.exp(logits - logits.max())
+    best = int(logits.argmax())
+    real = next((one.name for one in modality.categories if one.code == code), "no data")
+    guess = modality.categories[best].name
+    said = (_short(real), f"/ {_short(guess)} ({shares[best] / shares.sum():.0%})")
+    return _Words(name, said, wrong=guess != real)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 1] + "\u2026"
+
+
+def _number(value: float) -> str:
+    return "no data" if not np.isfinite(value) else f"{value:.3g}"
+
+
+class _Page:
+    """A grid of panels: per chip three lines, a column per picture, and words on the right."""
+
+    def __init__(self, chips: int, columns: int, words: bool) -> None:
+        self._chips, self._columns = chips, columns
+        width = _SIDE_INCHES + columns * _PANEL_INCHES + (_TEXT_INCHES if words else 0.1)
+        self._size = (width, _TOP_INCHES + chips * (3 * _PANEL_INCHES + 0.55))
+        self.figure = Figure(figsize=self._size, dpi=_DOTS_PER_INCH, facecolor="white")
+
+    def _axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Axes at inches from the upper left corner."""
+        across, down = self._size
+        axes = self.figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+        axes.set_axis_off()
+        return axes
+
+    def _top(self, chip: int) -> float:
+        return _TOP_INCHES + 0.35 + chip * (3 * _PANEL_INCHES + 0.55)
+
+    def title(self, title: str, explained: str) -> None:
+        """What one looks at."""
+        axes = self._axes(0.1, 0.05, self._size[0] - 0.2, _TOP_INCHES - 0.05)
+        axes.text(0, 0.72, title, transform=axes.transAxes, fontsize=15, weight="bold", color=_INK)
+        axes.text(0, 0.36, explained, transform=axes.transAxes, fontsize=8.5, color=_SOFT)
+
+    def name(self, chip: int, name: str) -> None:
+        """Which chip, and what its lines are."""
+        axes = self._axes(0.08, self._top(chip) - 0.33, _SIDE_INCHES, 0.3)
+        axes.text(0, 0.5, name, transform=axes.transAxes, fontsize=8, va="center", color=_INK, weight="bold")
+        for line, text in enumerate(_LINES):
+            side = self._axes(0.08, self._top(chip) + line * _PANEL_INCHES, _SIDE_INCHES, _PANEL_INCHES)
+            side.text(0, 0.5, text, transform=side.transAxes, fontsize=8, va="center", color=_SOFT)
+
+    def panels(self, chip: int, column: int, panels: _Panels) -> None:
+        """One column of a chip, its title above."""
+        for line, picture in enumerate(panels.pictures):
+            left, top = _SIDE_INCHES + column * _PANEL_INCHES, self._top(chip) + line * _PANEL_INCHES
+            axes = self._axes(left, top, _PANEL_INCHES * 0.96, _PANEL_INCHES * 0.96)
+            if picture is not None:
+                axes.imshow(picture, interpolation="nearest")
+            if line == 0:
+                axes.set_title(panels.title, fontsize=7.5, color=_INK, pad=3)
+
+    def words(self, chip: int, words: Sequence[_Words]) -> None:
+        """Layers without pixels, right of the panels; what has no room is left out."""
+        left = _SIDE_INCHES + self._columns * _PANEL_INCHES + 0.15
+        height = 3 * _PANEL_INCHES + 0.15
+        axes = self._axes(left, self._top(chip), _TEXT_INCHES - 0.2, height)
+        lines = [part for one in words for part in [(one.name, _INK, "bold")] + [
+            (f"   {line}", _WRONG if one.wrong else _SOFT, "normal") for line in one.lines]]  # fmt: skip
+        for place, (text, colour, weight) in enumerate(lines[: int(height / _LINE_INCHES)]):
+            axes.text(0, 1 - place * _LINE_INCHES / height, text, transform=axes.transAxes, fontsize=7.5, va="top",
+                      color=colour, weight=weight)  # fmt: skip

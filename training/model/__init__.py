@@ -1,0 +1,1 @@
+"""Nets and losses, whatever the method."""

@@ -1,0 +1,139 @@
+"""What belongs beside an encoder's weights: its input layers, their band order, and their moments per group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.errors import Fatal, unknown_name
+from pipeline.modality import Modality
+from pipeline.statistics import EVERYTHING
+from training.layer import Layer, Moments
+from training.model.image import image_of
+
+Groups = str | Sequence[str] | Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Turns raw stored values into an encoder's input; each of `layers` has only the bands that are used, in order."""
+
+    layers: tuple[Layer, ...]
+
+    @classmethod
+    def of(cls, layers: Sequence[Layer]) -> Normalisation:
+        """That of a model with these inputs, freed of the bands that they do not use."""
+        return cls(tuple(_restricted(layer) for layer in layers))
+
+    @property
+    def channels(self) -> int:
+        """Channels of the image: one per band, or per class of a band."""
+        return sum(layer.channels for layer in self.layers)
+
+    @property
+    def band_names(self) -> dict[str, tuple[str, ...]]:
+        """The bands that `image` expects of every layer, in this order."""
+        return {layer.name: layer.modality.band_names for layer in self.layers}
+
+    def image(self, stored: Mapping[str, NDArray[Any]], groups: Groups = EVERYTHING) -> Tensor:
+        """The input (rows, channels, y, x), float32, of stored values (rows, bands, y, x) by layer.
+
+        Bands are those of `band_names`, in the units in which the corpus stores them, nodata included. `groups` is
+        the group of every row, of all, or of every row by layer: for a layer with `statistics_by` "level", its
+        processing level; a layer with one group for everything does not look at it. Raises `Fatal` for a missing
+        layer, other bands, or a group that has no moments.
+        """
+        values, valid = {}, {}
+        for layer in self.layers:
+            array = _expected(layer, stored)
+            numbers, known = layer.values(array, _groups(layer, groups, len(array)))
+            values[layer.name], valid[layer.name] = torch.from_numpy(numbers), torch.from_numpy(known)
+        return image_of(self.layers, values, valid)
+
+    def layers_of(self, modalities: Mapping[str, Modality]) -> tuple[Layer, ...]:
+        """The same layers for reading a corpus, whose arrays may hold more bands or others in between.
+
+        Raises `Fatal` for a layer or band that the corpus lacks, or other nodata or classes.
+        """
+        return tuple(_found(layer, modalities) for layer in self.layers)
+
+    def to_plain(self) -> list[dict[str, Any]]:
+        """JSON values; `from_plain` gives the same normalisation back."""
+        return [
+            {"modality": layer.modality.specification(),
+             "groups": {name: _plain_moments(one) for name, one in layer.groups.items()}}
+            for layer in self.layers
+        ]  # fmt: skip
+
+    @classmethod
+    def from_plain(cls, plain: Sequence[Mapping[str, Any]]) -> Normalisation:
+        """The normalisation that `to_plain` described."""
+        return cls(tuple(_layer(one) for one in plain))
+
+
+def _restricted(layer: Layer) -> Layer:
+    names = [layer.modality.bands[band] for band in layer.bands]
+    kept = {band.name for band in names}
+    shown = layer.modality.display
+    display = shown if set(shown.bands) <= kept else replace(shown, style="none", bands=())
+    modality = replace(layer.modality, bands=tuple(names), display=display, source=None)
+    return Layer(modality, tuple(range(len(names))), layer.groups)
+
+
+def _expected(layer: Layer, stored: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    if layer.name not in stored:
+        given = ", ".join(sorted(stored))
+        raise Fatal(f"these weights need layer {layer.name!r}, and only {given} were given; add it.")
+    array = np.asarray(stored[layer.name])
+    if array.ndim != 4 or array.shape[1] != len(layer.bands):
+        wanted = ", ".join(layer.modality.band_names)
+        raise Fatal(f"{layer.name!r} has shape {array.shape}; give (rows, {len(layer.bands)}, y, x) with {wanted}.")
+    return array
+
+
+def _groups(layer: Layer, groups: Groups, rows: int) -> list[str]:
+    if layer.modality.statistics_by is None:
+        return [EVERYTHING] * rows
+    mine = groups[layer.name] if isinstance(groups, Mapping) else groups
+    each = [mine] * rows if isinstance(mine, str) else list(mine)
+    for group in sorted(set(each) - set(layer.groups)):
+        raise unknown_name(f"{layer.modality.statistics_by} of {layer.name}", group, layer.groups)
+    return each
+
+
+def _found(layer: Layer, modalities: Mapping[str, Modality]) -> Layer:
+    if layer.name not in modalities:
+        raise Fatal(f"these weights need modality {layer.name!r}, which the corpus lacks; use weights of other inputs.")
+    known = modalities[layer.name]
+    for name in layer.modality.band_names:
+        if name not in known.band_names:
+            raise unknown_name(f"band of {layer.name}", name, known.band_names)
+    if _encoding(known) != _encoding(layer.modality):
+        raise Fatal(f"modality {layer.name!r} is stored otherwise than what the weights were trained on; use others.")
+    return Layer(known, tuple(known.band_names.index(name) for name in layer.modality.band_names), layer.groups)
+
+
+def _encoding(modality: Modality) -> tuple[Any, ...]:
+    """What decides which number a stored value is."""
+    return modality.codes, modality.scale, modality.offset, modality.nodata, modality.extent
+
+
+def _plain_moments(moments: Moments) -> dict[str, list[Any]]:
+    return {"mean": moments.mean.tolist(), "std": moments.std.tolist(), "has_data": moments.has_data.tolist()}
+
+
+def _layer(plain: Mapping[str, Any]) -> Layer:
+    modality = Modality.from_specification(plain["modality"])
+    groups = {name: _moments(one) for name, one in plain["groups"].items()}
+    return Layer(modality, tuple(range(len(modality.bands))), groups)
+
+
+def _moments(plain: Mapping[str, Any]) -> Moments:
+    mean, std = (np.array(plain[name], dtype=np.float32) for name in ("mean", "std"))
+    return Moments(mean, std, np.array(plain["has_data"], dtype=np.bool_))

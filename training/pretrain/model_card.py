@@ -1,0 +1,133 @@
+"""The model card of a run: what it is, what it saw, what came of it, how to load it; out of the run's own facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import durable
+from pipeline.corpus import Corpus
+from pipeline.manifest import SPLITS
+from pipeline.modality import Modality
+from training.pretrain.result import PretrainResult
+
+CARD = "model_card.md"
+_NAMED_SETTINGS = (
+    "encoder", "stem", "response", "image_px", "patch_px", "mask_ratio", "decoder", "decoder_width", "decoder_depth",
+    "weighting", "blr", "warmup", "weight_decay", "betas", "seed",
+)  # fmt: skip
+
+
+def write_card(path: Path, corpus: Corpus, run: Mapping[str, Any], result: PretrainResult) -> None:
+    """Publish the card of a finished run as Markdown; `run` is what its `run.json` holds.
+
+    A card that is there stays when the run is called again with nothing left to do.
+    """
+    if path.exists() and not result.samples_per_s:
+        return
+    parts = [_head(run, result), _data(corpus, run), _training(run, result), _use(run, result)]
+    durable.write_text(path, "\n".join(line for part in parts for line in [*part, ""]))
+
+
+def _head(run: Mapping[str, Any], result: PretrainResult) -> list[str]:
+    config = run["config"]
+    return [
+        f"# {config['encoder']} encoder of {_listed(config['inputs'])}",
+        "",
+        f"A ConvNeXt V2 encoder ({config['encoder']}, {config['image_px']} px images in {config['patch_px']} px "
+        f"patches), pretrained with geocorpus as a multi-pretext masked autoencoder (Nedungadi et al. 2024): it saw "
+        f"{_listed(config['inputs'])} with {config['mask_ratio']:.0%} of the patches hidden and learned to predict "
+        f"{_listed(config['targets'])}, for {result.steps:,} steps of {run['batch_size']:,} chips.",
+    ]
+
+
+def _data(corpus: Corpus, run: Mapping[str, Any]) -> list[str]:
+    manifest = corpus.manifest
+    splits = manifest.column("split")
+    counts = ", ".join(f"{np.count_nonzero(splits == name):,} {name}" for name in SPLITS)
+    dates = manifest.column("anchor_time").astype("datetime64[D]")
+    names = list(dict.fromkeys([*run["config"]["inputs"], *run["config"]["targets"]]))
+    return [
+        "## Data",
+        f"- Corpus `{run['corpus'][:16]}`, manifest `{manifest.digest.removeprefix('sha256:')[:16]}`.",
+        f"- {len(manifest):,} chips of {manifest.size_px} px: {counts}. The run saw {run['train_rows']:,} train chips, "
+        "and no other.",
+        f"- Places: {_span(manifest.column('lat'), 'S', 'N')} and {_span(manifest.column('lon'), 'W', 'E')}.",
+        f"- Dates of the anchor scenes: {dates.min()} to {dates.max()}.",
+        "- A corpus of the built-in sandbox shows a made-up planet; weights made from it know nothing of the Earth.",
+        "",
+        "| layer | bands used | role | source, whose licence its data keep |",
+        "|---|---|---|---|",
+        *(_layer_row(corpus.modality(name), run) for name in names),
+    ]
+
+
+def _layer_row(modality: Modality, run: Mapping[str, Any]) -> str:
+    roles = [role for role in ("inputs", "targets") if modality.name in run["config"][role]]
+    role = " and ".join(one.removesuffix("s") for one in roles)
+    bands = " ".join(run["layers"][modality.name]["bands"])
+    source = ", ".join(filter(None, [*(f"`{one}`" for one in modality.assets), modality.reference]))
+    return f"| {modality.name} | {bands} | {role} | {source or 'computed from place and date'} |"
+
+
+def _span(degrees: Any, negative: str, positive: str) -> str:
+    values = np.asarray(degrees, dtype=np.float64)
+    low, high = (f"{abs(one):.1f}° {positive if one >= 0 else negative}" for one in (values.min(), values.max()))
+    return f"{low} to {high}"
+
+
+def _training(run: Mapping[str, Any], result: PretrainResult) -> list[str]:
+    config, versions = run["config"], run["versions"]
+    settings = ", ".join(f"`{name} = {config[name]}`" for name in _NAMED_SETTINGS if name in config)
+    return [
+        "## Training",
+        f"- {result.steps:,} steps of {run['batch_size']:,} chips, {run['steps_per_epoch']:,} an epoch; {settings}.",
+        *_pace(run, result),
+        f"- Versions: {', '.join(f'{name} {one}' for name, one in versions.items() if one)}"
+        + (f"; code {run['commit']}." if run.get("commit") else "."),
+        "- Losses are on hidden patches of train chips, unweighted, means over the first and last steps: of squared "
+        "errors in standard deviations (1: no better than the mean), or cross-entropies in nats. They do not measure "
+        "use: probe the encoder for that.",
+        "",
+        "| target | first | last |",
+        "|---|---|---|",
+        *(f"| {name} | {first:.3f} | {result.last_losses[name]:.3f} |" for name, first in result.first_losses.items()
+          if name in result.last_losses),
+    ]  # fmt: skip
+
+
+def _pace(run: Mapping[str, Any], result: PretrainResult) -> Iterable[str]:
+    environment = run.get("environment", {})
+    where = ", ".join(f"{name} {one}" for name, one in environment.items() if one not in (None, False))
+    speed = f"{result.samples_per_s:.1f} chips/s in its last launch" if result.samples_per_s else ""
+    said = "; ".join(filter(None, [speed, where]))
+    return [f"- {said}."] if said else []
+
+
+def _use(run: Mapping[str, Any], result: PretrainResult) -> list[str]:
+    config = run["config"]
+    return [
+        "## Use and limits",
+        f"- Meant for features of {_listed(config['inputs'])} and for fine-tuning. Bands, their order and their "
+        "normalisation are those of the table, and inside the weights; other sensors or levels need their own moments.",
+        f"- Trained on crops of {config['image_px']} px; any multiple of {config['patch_px']} px goes.",
+        "- Not evaluated by this card on any task: `geocorpus probe` compares it with random weights and plain band "
+        "statistics, which are not always worse.",
+        "- Targets are products of models with errors of their own, which the encoder learns along with what is right.",
+        "",
+        "```python",
+        "from training.weights.weights import load_encoder",
+        "",
+        f'pretrained = load_encoder("{result.weights.name}")   # with the folder before it, or an address',
+        "image = pretrained.normalisation.image({" + ", ".join(f'"{name}": stored' for name in config["inputs"])
+        + "}, groups)   # stored values (rows, bands, y, x)",
+        "features = pretrained.encoder(image)   # (rows, width, patches down, patches across)",
+        "```",
+    ]  # fmt: skip
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

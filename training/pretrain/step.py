@@ -1,0 +1,96 @@
+"""One optimisation step: the parts of a batch forward and backward, then one update; it never waits for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from training.batch import Batch
+from training.config import PretrainConfig
+from training.methods.mpmae import MPMAE
+from training.runtime.device import Device
+from training.runtime.world import World
+
+
+class ObjectiveOf(nn.Module):
+    """The model's objective as a forward pass, which is what compiling and gradient exchange wrap."""
+
+    def __init__(self, model: MPMAE) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, counts: Tensor, share: float) -> tuple[Tensor, Tensor]:
+        """The weighted sum to minimise and the losses (targets,), of a part of a batch."""
+        found = self.model.objective(batch, counts, share)
+        return found.total, found.losses.detach()
+
+
+class Step:
+    """A model and its optimiser.
+
+    Losses are means over the valid values of the whole batch, over all parts and processes, so that the update is
+    the same, rounding apart, however the batch is divided. Once a gradient is not finite, this update and all later
+    ones are skipped, on the device, so that the weights stay those that met the damage until the host looks.
+    """
+
+    def __init__(self, model: MPMAE, config: PretrainConfig, device: Device, world: World) -> None:
+        self.model, self._device, self._world = model, device, world
+        groups = _parameter_groups(model, config.weight_decay)
+        self.optimiser = torch.optim.AdamW(groups, betas=config.betas, fused=True)
+        self._frozen = torch.zeros((), device=device.place)
+        objective: Any = ObjectiveOf(model)
+        if device.compiled:
+            objective = torch.compile(objective, dynamic=False)
+        # The batch is on the device already; naming devices would make the wrapper look for tensors to move.
+        unused = all(layer.pixel for layer in model.targets)  # Nothing passes the norm of image-level heads then.
+        self._objective = (
+            DistributedDataParallel(objective, find_unused_parameters=unused) if world.count > 1 else objective
+        )
+
+    def take(self, parts: Sequence[Batch], chips: int, rate: float) -> Tensor:
+        """Update with this process's `parts` of a batch of `chips`; returns a row of `Window`, on the device."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        counts = self._world.summed(torch.stack([self.model.counts(part) for part in parts]).sum(0))
+        self.optimiser.zero_grad(set_to_none=True)
+        losses = torch.zeros(len(counts), device=self._device.place)
+        for place, part in enumerate(parts):
+            losses += self._backward(part, counts, len(part.rows) / chips, last=place + 1 == len(parts))
+        norm = nn.utils.get_total_norm([one.grad for one in self.model.parameters() if one.grad is not None])
+        row = torch.cat([losses, (counts > 0).float(), self._log_variances(), norm.float()[None]])
+        self._update(norm)
+        return row
+
+    def _backward(self, part: Batch, counts: Tensor, share: float, last: bool) -> Tensor:
+        silent = not last and isinstance(self._objective, DistributedDataParallel)
+        with self._objective.no_sync() if silent else nullcontext():
+            with self._device.autocast():
+                total, losses = self._objective(part, counts, share)
+            # Gradients are averaged over the processes, but the parts' objectives add up.
+            (total * self._world.count).backward()
+        return losses.float()
+
+    def _log_variances(self) -> Tensor:
+        spread = self.model.log_variances
+        return torch.zeros(0, device=self._device.place) if spread is None else spread.detach().float()
+
+    def _update(self, norm: Tensor) -> None:
+        self._frozen = torch.maximum(self._frozen, (~torch.isfinite(norm)).float())
+        # The fused kernel reads this: it is how gradient scalers skip an update without asking the host.
+        self.optimiser.found_inf = self._frozen  # type: ignore[attr-defined]
+        self.optimiser.step()
+
+
+def _parameter_groups(model: MPMAE, weight_decay: float) -> list[dict[str, Any]]:
+    """Only matrices and kernels decay; not biases, norms, response norms, the mask token or the log variances."""
+    decaying = {id(part.weight) for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear)}
+    parameters = list(model.parameters())
+    return [
+        {"params": [one for one in parameters if id(one) in decaying], "weight_decay": weight_decay},
+        {"params": [one for one in parameters if id(one) not in decaying], "weight_decay": 0.0},
+    ]

@@ -1,0 +1,1 @@
+"""Devices, processes, clocks and logs: what any training loop needs."""

@@ -1,0 +1,77 @@
+"""The processes that train together: who this one is, and the few things that it asks the others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from training.share import Share
+
+# A rank that reads a slow disk must not be taken for dead; one that died closes its connections at once.
+_PATIENCE = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class World:
+    """Process `rank` of `count`, the `local`-th of the `here` on this machine. Alone, it asks nobody."""
+
+    rank: int = 0
+    count: int = 1
+    local: int = 0
+    here: int = 1
+
+    @classmethod
+    def from_environment(cls) -> World:
+        """As `torchrun`, or `training.runtime.launch`, tells it."""
+        rank, local = (int(os.environ.get(name, 0)) for name in ("RANK", "LOCAL_RANK"))
+        count, here = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+        return cls(rank, count, local, here)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return self.rank == 0
+
+    @contextmanager
+    def joined(self, device: torch.device) -> Iterator[None]:
+        """Connected to the others: by NCCL between GPUs, by gloo between CPUs."""
+        if self.count == 1:
+            yield
+            return
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=_PATIENCE)
+        try:
+            yield
+        finally:
+            distributed.destroy_process_group()
+
+    def share(self, batch_size: int, most: int) -> Share:
+        """This process's part of batches of `batch_size`, in pieces of at most `most` chips (0: one piece)."""
+        largest = -(-batch_size // self.count)
+        return Share(self.rank, self.count, -(-largest // most) if most else 1)
+
+    def summed(self, values: Tensor) -> Tensor:
+        """`values` summed over all processes, in place."""
+        if self.count > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def agreed(self, choice: Any) -> Any:
+        """What the first process chose; a small plain value."""
+        if self.count == 1:
+            return choice
+        box = [choice]
+        distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.count > 1:
+            distributed.barrier()

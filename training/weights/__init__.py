@@ -1,0 +1,1 @@
+"""Files of weights: ours, published ones, checkpoints."""

@@ -1,0 +1,46 @@
+"""The encoder of a pretraining run, out of a checkpoint that holds the whole model and its optimiser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pipeline.errors import Fatal
+from training.architecture import Architecture
+from training.config import PretrainConfig
+from training.model.encoder import Encoder
+from training.model.normalisation import Normalisation
+from training.size import SIZES
+from training.weights.checkpoint import describe, read
+from training.weights.pretrained import Pretrained
+
+_CHECKPOINTS = "checkpoints/step-*.pt"
+_ENCODER = "encoder."
+
+
+def newest_checkpoint(run_folder: Path) -> Path | None:
+    """The last complete checkpoint below a run's folder, None where there is none."""
+    found = [path for path in sorted(run_folder.glob(_CHECKPOINTS)) if path.with_suffix(".json").exists()]
+    return found[-1] if found else None
+
+
+def from_checkpoint(path: Path) -> Pretrained:
+    """The encoder of one of our own checkpoints, with the normalisation and the facts of its run.
+
+    Raises `Fatal` for a checkpoint that is absent, damaged, or older than the normalisation that travels with it.
+    """
+    description = describe(path)
+    if "inputs" not in description:
+        raise Fatal(f"checkpoint {path} does not say what its encoder looks at; let the run go on, then try again.")
+    config = PretrainConfig.from_plain(description["config"])
+    normalisation = Normalisation.from_plain(description["inputs"])
+    architecture = Architecture(
+        normalisation.channels, SIZES[config.encoder], config.patch_px, config.stem, config.response
+    )
+    state = {name.removeprefix(_ENCODER): one for name, one in read(path)["model"].items() if name.startswith(_ENCODER)}
+    with torch.device("meta"):
+        encoder = Encoder.of(architecture)
+    encoder.load_state_dict(state, assign=True)
+    facts = {name: description[name] for name in ("corpus", "config", "step")}
+    return Pretrained(encoder, normalisation, facts)

@@ -1,0 +1,161 @@
+"""MMEarth's published checkpoints, made by a sparse engine, as weights of our encoder.
+
+A sparse kernel is (k*k, in, out), depthwise (k*k, channels), and its first axis runs along y first, so that the two
+spatial axes come out swapped. Norms hold an `ln`, point-wise layers a `linear`; response norms and biases are
+(1, channels). A 1x1 convolution with stride 1 is a plain (in, out) matrix: the original stem at patch 8. Dense
+checkpoints of the same code need nothing but other names. Source: vishalned/MMEarth-train and the MinkowskiEngine fork
+that it builds (`src/kernel_region.hpp` has the order of a kernel's places).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import pathlib
+import pickle
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.errors import Fatal
+from pipeline.modality import Modality
+from training.architecture import STAGES, Architecture
+from training.model.encoder import Encoder
+from training.model.normalisation import Normalisation
+from training.size import Size
+
+# Parts of the published model that serve the pretext tasks, or a classifier of the fine-tuned ones.
+_PRETEXT = ("decoder", "mask_token", "proj", "pred", "layer_norm_tmp", "loss_fn", "log_var")
+_HEAD = re.compile(r"(norm|head)\.(weight|bias)")
+
+
+def read_published(path: Path) -> tuple[Encoder, Normalisation]:
+    """The encoder of a published `checkpoint-199.pth` or the like, with the bands and moments of its inputs.
+
+    Raises `Fatal` for a file that is no such checkpoint, whose weights do not fit, or whose inputs are not known.
+    """
+    encoder = encoder_of(_state(path), str(path))
+    return encoder, inputs_of(encoder.architecture.channels)
+
+
+def encoder_of(state: Mapping[str, Tensor], name: str = "the checkpoint") -> Encoder:
+    """An encoder with the weights of a published state dict; its size, stem and patch are told by the shapes."""
+    dense = to_dense(state)
+    architecture = _architecture(dense, name)
+    with torch.device("meta"):
+        encoder = Encoder.of(architecture)
+    _refuse_other(dense, encoder.state_dict(), name)
+    encoder.load_state_dict(dense, assign=True)
+    return encoder
+
+
+def to_dense(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's part of a published state dict, sparse or dense, under our names and in our shapes."""
+    found = {}
+    for name, value in state.items():
+        name = name.removeprefix("module.")
+        if any(part in name for part in _PRETEXT) or _HEAD.fullmatch(name):
+            continue
+        name, value = _dense_parameter(name.removeprefix("encoder."), value)
+        found[name] = value.detach().clone().float()
+    return found
+
+
+def _dense_parameter(name: str, value: Tensor) -> tuple[str, Tensor]:
+    name = name.replace(".ln.", ".").replace(".linear.", ".")
+    if name.endswith(".kernel"):
+        name = f"{name.removesuffix('kernel')}weight"
+        return name, _depthwise(value) if _is_depthwise(name) else _full(value)
+    if ".grn." in name:
+        return name, value.reshape(1, 1, 1, -1)
+    return name, value.flatten() if name.endswith(".bias") else value
+
+
+def _is_depthwise(name: str) -> bool:
+    return ".dwconv." in name or name.startswith("stem.")
+
+
+def _full(kernel: Tensor) -> Tensor:
+    """(k*k, in, out), or (in, out) for a single place, as (out, in, y, x)."""
+    places = kernel if kernel.ndim == 3 else kernel[None]
+    side = math.isqrt(len(places))
+    return places.permute(2, 1, 0).unflatten(2, (side, side)).transpose(2, 3).contiguous()
+
+
+def _depthwise(kernel: Tensor) -> Tensor:
+    """(k*k, channels) as (channels, 1, y, x)."""
+    side = math.isqrt(len(kernel))
+    return kernel.T.unflatten(1, (side, side)).transpose(1, 2)[:, None].contiguous()
+
+
+def _architecture(dense: Mapping[str, Tensor], name: str) -> Architecture:
+    stem, first, strided = (
+        ("original", "stem_orig.0.weight", "stem_orig.0.weight")
+        if "stem_orig.0.weight" in dense
+        else ("modified", "initial_conv.0.weight", "stem.0.weight")
+    )
+    widths = [dense.get(f"stages.{stage}.0.norm.weight") for stage in range(STAGES)]
+    if first not in dense or strided not in dense or any(one is None for one in widths):
+        raise Fatal(f"{name} holds no published MMEarth encoder; give a checkpoint with its `encoder.` weights.")
+    depths = tuple(len({key.split(".")[2] for key in dense if key.startswith(f"stages.{stage}.")})
+                   for stage in range(STAGES))  # fmt: skip
+    size = Size(depths, tuple(len(one) for one in widths if one is not None))  # type: ignore[arg-type]
+    patch_px = dense[strided].shape[-1] * 2 ** (STAGES - 1)
+    return Architecture(dense[first].shape[1], size, patch_px, "original" if stem == "original" else "modified")
+
+
+def _refuse_other(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], name: str) -> None:
+    strange = sorted(found.keys() ^ wanted.keys())
+    if strange:
+        raise Fatal(f"{name} does not fit an encoder: {strange[0]!r} is {_where(strange[0], found)}; use another file.")
+    for key, one in wanted.items():
+        if found[key].shape != one.shape:
+            shapes = f"{tuple(found[key].shape)} where {tuple(one.shape)} belongs"
+            raise Fatal(f"{name} does not fit an encoder: {key!r} has shape {shapes}; use another file.")
+
+
+def _where(key: str, found: Mapping[str, Tensor]) -> str:
+    return "in the file and in no encoder" if key in found else "missing"
+
+
+def inputs_of(channels: int) -> Normalisation:
+    """What the published checkpoints with that many input channels look at.
+
+    Raises `Fatal` where that is not known.
+    """
+    about = json.loads((files("training.weights") / "published_inputs.json").read_text())
+    if str(channels) not in about["inputs"]:
+        known = " or ".join(about["inputs"])
+        raise Fatal(f"no published checkpoint is known to have {channels} input channels; use one with {known}.")
+    names = about["inputs"][str(channels)]
+    places = [about["bands"].index(one) for one in names]
+    bands = {"bands": [{"name": one} for one in names]}
+    modality = Modality.from_specification(about["modality"] | bands).specification()
+    groups = {
+        group: {kind: [values[place] for place in places] for kind, values in of_kind.items()}
+        | {"has_data": [True] * len(places)}
+        for group, of_kind in about["groups"].items()
+    }
+    return Normalisation.from_plain([{"modality": modality, "groups": groups}])
+
+
+def _state(path: Path) -> Mapping[str, Tensor]:
+    """The model's state dict, read without running code that the file may hold."""
+    allowed: list[Any] = [argparse.Namespace, pathlib.PosixPath]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            whole = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise Fatal(f"cannot read {path}: {error.strerror or error}.") from error
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise Fatal(f"{path} is no checkpoint that can be read safely; give one with tensors only.") from error
+    state = whole.get("model", whole) if isinstance(whole, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(one, Tensor) for one in state.values()):
+        raise Fatal(f"{path} holds no model; give a checkpoint with a `model` of named tensors.")
+    return state

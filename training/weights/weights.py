@@ -1,0 +1,113 @@
+"""Encoders as files that stand alone: safetensors with timm's names, and inside them bands, moments and origin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from pipeline import durable
+from pipeline.errors import Fatal
+from training.architecture import Architecture
+from training.model.encoder import Encoder
+from training.model.normalisation import Normalisation
+from training.weights.download import digest_of, fetch
+from training.weights.from_run import from_checkpoint, newest_checkpoint
+from training.weights.pretrained import Pretrained
+from training.weights.published import read_published
+from training.weights.timm_names import fit, from_timm, to_timm
+
+WEIGHTS = "encoder.safetensors"
+_FORMAT = 1
+_HEADS = ("head.", "unet.")
+_PICKLED = (".pth", ".pt", ".ckpt")
+
+
+def save_encoder(path: Path, pretrained: Pretrained, head: Mapping[str, Tensor] | None = None) -> None:
+    """Write `path` whole or not at all: the encoder's weights under timm's names, everything else as metadata.
+
+    `head` is what a task adds, under names that begin with `head.` or `unet.`.
+    """
+    encoder = pretrained.encoder
+    weights = to_timm(encoder.state_dict(), encoder.architecture) | dict(head or {})
+    about = {
+        "version": version("geocorpus"),
+        **pretrained.facts,
+        "format": _FORMAT,
+        "architecture": encoder.architecture.to_plain(),
+        "timm": fit(encoder.architecture),
+        "inputs": pretrained.normalisation.to_plain(),
+    }
+    plain = {name: one.detach().cpu().contiguous() for name, one in weights.items()}
+    durable.write_bytes(path, save(plain, {"format": "pt", "geocorpus": json.dumps(about)}))
+
+
+def load_encoder(source: str | Path, sha256: str | None = None) -> Pretrained:
+    """The encoder in a file, in a run's folder or at an address, with what prepares its input; on the CPU.
+
+    `source` is one of our `.safetensors`, a run's folder (its `encoder.safetensors`, or else its newest checkpoint),
+    one of its checkpoints, a published MMEarth checkpoint (`.pth`), or the https address of a file; `sha256` is what
+    the bytes must have. Raises `Fatal` for anything else, and `Transient` where a server does not answer.
+    """
+    path = _local(source, sha256)
+    if path.suffix == ".pt" and path.with_suffix(".json").exists():
+        return from_checkpoint(path)
+    if path.suffix in _PICKLED:
+        encoder, normalisation = read_published(path)
+        return Pretrained(encoder, normalisation, {"published": path.name})
+    about, state = _read(path)
+    architecture = Architecture.from_plain(about["architecture"])
+    normalisation = Normalisation.from_plain(about["inputs"])
+    encoder = _filled(architecture, {name: one for name, one in state.items() if not name.startswith(_HEADS)}, path)
+    facts = {name: value for name, value in about.items() if name not in ("architecture", "inputs")}
+    return Pretrained(encoder, normalisation, facts)
+
+
+def head_of(path: Path) -> dict[str, Tensor]:
+    """What a task added to the encoder in a file; empty where nothing did."""
+    return {name: one for name, one in _read(path)[1].items() if name.startswith(_HEADS)}
+
+
+def _local(source: str | Path, sha256: str | None) -> Path:
+    if "://" in str(source):
+        return fetch(str(source), sha256)
+    path = Path(source)
+    if path.is_dir():
+        path = path / WEIGHTS if (path / WEIGHTS).exists() else newest_checkpoint(path) or path / WEIGHTS
+    if not path.is_file():
+        raise Fatal(f"there are no weights at {path}; give a file, a folder with {WEIGHTS}, or an https address.")
+    if sha256 is not None and digest_of(path) != sha256:
+        raise Fatal(f"{path} is not the file with sha256 {sha256}; check the path and the digest.")
+    return path
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise Fatal(f"{path} is damaged or no safetensors file; export or fetch it again.") from error
+    if "geocorpus" not in metadata:
+        raise Fatal(f"{path} does not say what its encoder looks at; give a file that geocorpus wrote.")
+    about = json.loads(metadata["geocorpus"])
+    if about.get("format") != _FORMAT:
+        raise Fatal(f"{path} has format {about.get('format')}, newer than this geocorpus reads; update it.")
+    return about, state
+
+
+def _filled(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -> Encoder:
+    with torch.device("meta"):
+        encoder = Encoder.of(architecture)
+    try:
+        encoder.load_state_dict(from_timm(state, architecture), assign=True)
+    except (RuntimeError, KeyError, StopIteration) as error:
+        raise Fatal(f"the weights in {path} do not fit its own description; export or fetch it again.") from error
+    return encoder
