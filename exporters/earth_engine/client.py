@@ -40,14 +40,15 @@ class Connection:
     """How to reach Earth Engine.
 
     `url` None is the public service. `credentials` None means the user's stored ones, or none at a local address;
-    they are never shown. Quotas by default: 40 requests in flight and 100 a second per project
-    (developers.google.com/earth-engine/guides/usage); half of the first leaves room for the user's other work. One of
-    `profile_every` requests tells what it cost (0: none; `exporters.earth_engine.compute`).
+    they are never shown, nor compared: a copy on its way to a worker is the same connection. Quotas by default: 40
+    requests in flight and 100 a second per project (developers.google.com/earth-engine/guides/usage); half of the
+    first leaves room for the user's other work. One of `profile_every` requests tells what it cost (0: none;
+    `exporters.earth_engine.compute`).
     """
 
     project: str
     url: str | None = None
-    credentials: Any = field(default=None, repr=False)
+    credentials: Any = field(default=None, repr=False, compare=False)
     concurrency: int = 20
     requests_per_s: float = 100.0
     deadline_s: float = 300.0

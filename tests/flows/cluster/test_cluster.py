@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.oauth2.credentials import Credentials
 
 from benchmarks.chaos import manifest_of
 from benchmarks.dask_processes import dask_processes
@@ -138,6 +140,14 @@ def test_an_answer_that_takes_long_to_come_over_is_waited_for(tmp_path: Path) ->
     errand = Errand("run", Connection("demo"), Door("", 0, ""), tmp_path, tmp_path, ("lat",), ())
     with pytest.raises(Fatal, match="it came"):
         cluster.Crew(Dask(), errand, 1, patience_s=60).pull(Shard(0, 0, 6), ("lat",))
+
+
+def test_an_errand_is_the_same_however_often_it_travels(tmp_path: Path) -> None:
+    """Or each shard of a run would have to wait for the others of its process, and connect anew."""
+    connection = Connection("demo", credentials=Credentials("none"))
+    errand = Errand("run", connection, Door("", 0, ""), tmp_path, tmp_path, ("lat",), ())
+    there = pickle.loads(pickle.dumps(errand))  # noqa: S301 (our own)
+    assert there == errand and there.connection.credentials.valid
 
 
 class TestLocal:
