@@ -4,13 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check setup clean
+.PHONY: demo test test-newest test-lowest check setup clean
 
 demo: setup
 	$(BIN)/geocorpus demo
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# Without PyTorch: on the newest promised Python at hand, and at the lowest versions that pyproject.toml allows.
+test-newest: setup
+	.ci/newest
+
+test-lowest: setup
+	.ci/lowest
 
 check: setup
 	$(BIN)/ruff check .
