@@ -89,10 +89,10 @@ def _chip(array: zarr.Array[Any]) -> tuple[int, ...]:
 
 def _are(codecs: Iterable[Mapping[str, Any]], first: str, second: str) -> bool:
     """Whether there are two codecs: little-endian bytes, then one called `second`."""
-    found = list(codecs)
-    if [codec["name"] for codec in found] != [first, second]:
+    result = list(codecs)
+    if [codec["name"] for codec in result] != [first, second]:
         return False
-    return found[0].get("configuration", {}).get("endian", "little") == "little"
+    return result[0].get("configuration", {}).get("endian", "little") == "little"
 
 
 class ShardReader:

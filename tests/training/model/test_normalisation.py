@@ -20,7 +20,7 @@ def make(corpus: Corpus) -> Normalisation:
     """Three inputs: two of three bands in another order, floats, and classes; through JSON, as files keep it."""
     light = layer_of(corpus, "light", {"light": ("green", "red")})
     layers = [light, layer_of(corpus, "echo", {}), layer_of(corpus, "ground", {})]
-    return Normalisation.from_plain(json.loads(json.dumps(Normalisation.of(layers).to_plain())))
+    return Normalisation.from_dict(json.loads(json.dumps(Normalisation.of(layers).to_dict())))
 
 
 def stored(corpus: Corpus) -> dict[str, np.ndarray]:
@@ -30,7 +30,7 @@ def stored(corpus: Corpus) -> dict[str, np.ndarray]:
 
 def test_the_image_is_each_layer_normalised_by_hand(corpus: Corpus) -> None:
     normalisation, raw = make(corpus), stored(corpus)
-    levels = [str(one) for one in corpus.manifest.column("level")[:6]]
+    levels = [str(item) for item in corpus.manifest.column("level")[:6]]
     image = normalisation.image(raw, levels)
     assert image.shape == (6, 2 + 2 + 3, 32, 32) and image.dtype == torch.float32
     assert normalisation.channels == 7
@@ -52,7 +52,7 @@ def test_the_corpus_and_the_file_agree(corpus: Corpus) -> None:
     levels = corpus.manifest.column("level")[:6]
     for layer in normalisation.layers_of(corpus.modalities):
         mine, valid = layer.values(corpus.read(layer.name, slice(0, 6)), groups_of(corpus, layer)[:6])
-        own = next(one for one in normalisation.layers if one.name == layer.name)
+        own = next(item for item in normalisation.layers if item.name == layer.name)
         groups = levels if layer.modality.statistics_by else ["all"] * 6
         theirs, also = own.values(stored(corpus)[layer.name], groups)
         assert np.array_equal(mine, theirs) and np.array_equal(valid, also)
@@ -64,7 +64,7 @@ def test_nan_as_nodata_is_the_corpus_own(corpus: Corpus) -> None:
     real = replace(echo, modality=replace(echo.modality, nodata=float("nan")))
     there = pickle.loads(pickle.dumps(real.modality))  # noqa: S301 (our own)
     normalisation = Normalisation.of([real])
-    assert [one.modality for one in normalisation.layers_of({"echo": there})] == [real.modality]
+    assert [item.modality for item in normalisation.layers_of({"echo": there})] == [real.modality]
     with pytest.raises(Fatal, match="is stored otherwise"):
         normalisation.layers_of({"echo": replace(echo.modality, nodata=-9999.0)})
 
