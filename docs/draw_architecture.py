@@ -136,10 +136,10 @@ def table_of_rooms(package: str, modules: Mapping[str, Module]) -> str:
 def with_tables(page: str, modules: Mapping[str, Module]) -> str:
     """The page with what stands between its markers made anew."""
     for package in PACKAGES:
-        begin, end = f"<!-- rooms of {package} -->\n", f"\n<!-- end of {package} -->"
+        begin, end = f"<!-- rooms of {package} -->", f"<!-- end of {package} -->"
         if begin in page:
             before, rest = page.split(begin, 1)
-            page = before + begin + table_of_rooms(package, modules) + end + rest.split(end, 1)[1]
+            page = f"{before}{begin}\n\n{table_of_rooms(package, modules)}\n\n{end}{rest.split(end, 1)[1]}"
     return page
 
 
