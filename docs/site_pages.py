@@ -53,7 +53,7 @@ def on_page_markdown(markdown: str, page: Page, **_more: Any) -> str:
 
 def for_site(markdown: str, uri: str) -> str:
     """`markdown` of the page at `uri` with links between pages as the site has them; blocks of code stay."""
-    linked = [LINK.sub(lambda found: found[1] + _target(found[2], uri), part) for part in FENCE.split(markdown)[::2]]
+    linked = [LINK.sub(lambda result: result[1] + _target(result[2], uri), part) for part in FENCE.split(markdown)[::2]]
     blocks = FENCE.findall(markdown)
     return "".join(text for pair in zip_longest(linked, blocks, fillvalue="") for text in pair)
 
