@@ -123,9 +123,7 @@ def stacked(samples: list[dict[str, Any]]) -> tuple[list[str], dict[str, Tensor]
     return [one["id"] for one in samples], tensors
 
 
-def published_loader(
-    path: Path, moments: Moments, rows: NDArray[Any], batch: int, workers: int
-) -> DataLoader[Any]:
+def published_loader(path: Path, moments: Moments, rows: NDArray[Any], batch: int, workers: int) -> DataLoader[Any]:
     """Batches of the rows in their order, read by `workers` processes."""
     samples = PublishedSamples(path, moments, rows)
     return DataLoader(

@@ -38,9 +38,7 @@ class PlainNorm(nn.Module):
 class PublishedStep:
     """A model of the published shape and its optimiser."""
 
-    def __init__(
-        self, image: Layer, layers: Sequence[Layer], size: str, patch_px: int, device: torch.device
-    ) -> None:
+    def __init__(self, image: Layer, layers: Sequence[Layer], size: str, patch_px: int, device: torch.device) -> None:
         self.image, self.layers, self.patch_px, width = image, tuple(layers), patch_px, SIZES[size].widths[-1]
         encoder = Encoder(image.channels, SIZES[size], patch_px)
         _with_plain_norms(encoder)

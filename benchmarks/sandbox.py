@@ -46,9 +46,7 @@ class Spent:
     planet: float
 
     def __sub__(self, before: Spent) -> Spent:
-        return Spent(
-            self.process - before.process, self.evaluation - before.evaluation, self.planet - before.planet
-        )
+        return Spent(self.process - before.process, self.evaluation - before.evaluation, self.planet - before.planet)
 
 
 class _PlanetClock:

@@ -189,4 +189,3 @@ class _Field:
         less = [given.count < share.count for given, share in zip(allocation.quotas, due.quotas, strict=True)]
         refused = self._refused_before(last)
         return Drawn(row[chosen].astype(np.int64), places[chosen], allocation, refused, self.full & np.array(less))
-

@@ -128,6 +128,4 @@ def sample_points(locations: Sequence[Location], terms: Terms, splits: SplitRule
 
 
 def _left_out(refused: Mapping[str, int]) -> tuple[str, ...]:
-    return tuple(
-        f"{count} of your points left out: each {reason}." for reason, count in refused.items() if count
-    )
+    return tuple(f"{count} of your points left out: each {reason}." for reason, count in refused.items() if count)

@@ -177,9 +177,7 @@ class Evaluator:
 
     def _application(self, function: Node, given: list[Node]) -> Node:
         programs = [node.run for node in given]
-        return Node(
-            lambda frame: function.run(frame)(*[run(frame) for run in programs]), _joined([function, *given])
-        )
+        return Node(lambda frame: function.run(frame)(*[run(frame) for run in programs]), _joined([function, *given]))
 
     def _call(self, name: str, given: Mapping[str, Node], nodes: Mapping[str, Any]) -> Program:
         """One algorithm with its argument nodes."""

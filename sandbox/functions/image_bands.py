@@ -153,4 +153,3 @@ def add_bands(image: Image, source: Image, names: list[str] | None, overwrite: b
 @algorithm("Image.slice")
 def cut(image: Image, start: int, end: int | None) -> Image:
     return image.with_bands(list(image.bands[start:end]))
-

@@ -285,8 +285,6 @@ def normalized_difference(image: Image, names: list[str] | None) -> Image:
     return derived(image, [band])
 
 
-
-
 @algorithm("Image.cast")
 def cast_bands(image: Image, band_types: dict[str, Any], order: list[str] | None) -> Image:
     """Bands in named types such as "uint8" or "float"; bands not named stay."""

@@ -46,9 +46,7 @@ def _polls(bands: Sequence[ImageBand]) -> dict[Poll, tuple[Projection, list[Any]
     return found
 
 
-def _counts_on(
-    grid: PixelGrid, scope: Scope, native: Projection, poll: Poll, voters: Sequence[Any]
-) -> Counts | None:
+def _counts_on(grid: PixelGrid, scope: Scope, native: Projection, poll: Poll, voters: Sequence[Any]) -> Counts | None:
     window = grids.window_on(native, grid)
     if window is not None:
         return poll.counts(voters, window)

@@ -125,9 +125,7 @@ def cutting(outer: Window, inner: Window) -> tuple[slice, slice]:
 
 def widened(window: Window, margin: int) -> Window:
     """The window with a margin of pixels on each side."""
-    return Window(
-        window.column - margin, window.row - margin, window.width + 2 * margin, window.height + 2 * margin
-    )
+    return Window(window.column - margin, window.row - margin, window.width + 2 * margin, window.height + 2 * margin)
 
 
 def _keep(kept: OrderedDict[tuple[Lattice, Window], T], key: tuple[Lattice, Window], value: T) -> None:

@@ -290,5 +290,3 @@ class Sandbox:
     def set_latency(self, latency_s: float) -> None:
         """Change the simulated latency."""
         self._service.latency_s = latency_s
-
-

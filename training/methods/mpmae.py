@@ -142,4 +142,3 @@ class MPMAE(nn.Module):
     def _hidden_pixels(self, batch: Batch) -> Tensor:
         hidden = ~batch.visible[:, None]
         return hidden.repeat_interleave(self.patch_px, dim=2).repeat_interleave(self.patch_px, dim=3)
-

@@ -83,9 +83,7 @@ def test_a_corpus_in_order_has_no_flag(corpus: Corpus) -> None:
 
 
 @pytest.mark.parametrize(("shift", "words"), [((2, -3), "2 px south and 3 px west"), ((-1, 0), "1 px north of scene")])
-def test_a_layer_that_lies_aside_is_told_with_its_direction(
-    corpus: Corpus, shift: tuple[int, int], words: str
-) -> None:
+def test_a_layer_that_lies_aside_is_told_with_its_direction(corpus: Corpus, shift: tuple[int, int], words: str) -> None:
     found = added_up(corpus, blocks_of(corpus, shift))
     assert found["radar"].shift == shift
     assert len(found["radar"].flags()) == 1 and words in found["radar"].flags()[0]
@@ -171,7 +169,7 @@ def test_the_reference_and_what_varies_follow_from_the_specification() -> None:
     assert reference is not None and reference.name == "sentinel2"
 
 
-ASIDE = '''
+ASIDE = """
 import ee
 from exporters.expressions import static
 from pipeline.modality import Band, Modality
@@ -181,7 +179,7 @@ aligned, aside = (
              source=static(lambda name=name: ee.Image(f"users/lab/{name}")))
     for name in ("aligned", "aside")
 )
-'''
+"""
 
 
 def textured(band: str, dy: int = 0, dx: int = 0, scale: float = 5000.0) -> FieldBand:

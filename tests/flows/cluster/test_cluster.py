@@ -143,9 +143,7 @@ def test_an_answer_that_takes_long_to_come_over_is_waited_for(tmp_path: Path) ->
 class TestLocal:
     pytestmark = slow
 
-    def test_two_workers_hold_the_cap_together_and_make_the_same_bytes(
-        self, plain: Plain, tmp_path: Path
-    ) -> None:
+    def test_two_workers_hold_the_cap_together_and_make_the_same_bytes(self, plain: Plain, tmp_path: Path) -> None:
         folder = frozen(tmp_path / "corpus")
         with service() as url:
             progress, engine = export(settings_of(url, folder, "cluster.kind=local", "cluster.workers=2"))
@@ -196,9 +194,7 @@ def wait_for(met: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 class TestAddress:
     pytestmark = slow
 
-    def test_a_scheduler_that_dies_ends_the_run_and_relaunching_goes_on(
-        self, plain: Plain, tmp_path: Path
-    ) -> None:
+    def test_a_scheduler_that_dies_ends_the_run_and_relaunching_goes_on(self, plain: Plain, tmp_path: Path) -> None:
         folder = frozen(tmp_path / "corpus")
         with service() as url:
             with dask_processes(2) as dask:

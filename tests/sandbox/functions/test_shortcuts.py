@@ -248,8 +248,6 @@ def test_spread_is_bilinear() -> None:
     assert np.allclose(found, top * (1 - v) + bottom * v)
 
 
-
-
 def test_scenes_under_a_cloud_limit_are_those_of_all_scenes() -> None:
     planet = shared_planet()
     rows, columns = np.nonzero(planet.world.biome == 4)

@@ -75,9 +75,7 @@ def replaced_stem(encoder: Encoder) -> nn.Sequential:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("stem", "patch_px"), [("modified", 8), ("modified", 16), ("original", 16), ("original", 64)]
-)
+@pytest.mark.parametrize(("stem", "patch_px"), [("modified", 8), ("modified", 16), ("original", 16), ("original", 64)])
 def test_other_stems_load_where_its_stem_is_replaced(stem: str, patch_px: int) -> None:
     encoder = make_encoder(stem, patch_px)
     timm = TimmConvNeXt(2, TINY.depths, TINY.widths, convolutions=False)
