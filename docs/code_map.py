@@ -43,7 +43,7 @@ def _name(path: Path, root: Path) -> str:
 
 def _module(name: str, path: Path, known: Mapping[str, str]) -> Module:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    imported = {known[result] for result in _imported(tree, known)}
+    imported = {known[text] for text in _imported(tree, known)}
     if name == f"{DOOR}.*":
         imported |= {known[text] for text in _texts(tree) if text in known}
     return Module(name, first_sentence(ast.get_docstring(tree) or ""), frozenset(imported - {name}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -27,6 +28,8 @@ STYLE = """
   .dot { fill: #3f6b55 }
   .circle { stroke: #c0392b; fill: #c0392b }
 """.strip("\n")
+# A folder of one kind of file that its package lists, and no room of its own: its files are the package's.
+LISTED = {"exporters.modalities": "exporters"}
 Counts = Mapping[tuple[str, str], int]
 
 
@@ -117,11 +120,20 @@ def picture_of_packages(modules: Mapping[str, Module]) -> str:
 
 def picture_of_rooms(package: str, modules: Mapping[str, Module]) -> str:
     """The rooms of one package, the files beside them included, and which imports which."""
-    rooms = rooms_of(package, modules)
-    counts = {pair: n for pair, n in edges(modules, depth=2).items() if set(pair) <= set(rooms)}
-    order = importers_first(sorted(rooms), counts)
-    files = {room: len(members) for room, members in rooms.items()}
+    files: Counter[str] = Counter()
+    for room, members in rooms_of(package, modules).items():
+        files[LISTED.get(room, room)] += len(members)
+    counts = _between(set(files), modules)
+    order = importers_first(sorted(files), counts)
     return drawn(order, counts, files, f"The rooms of {package}/ and their imports")
+
+
+def _between(rooms: set[str], modules: Mapping[str, Module]) -> Counts:
+    """Imports from one to another of these rooms, with folders that are listed counted to their package."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for (importer, imported), count in edges(modules, depth=2).items():
+        counts[LISTED.get(importer, importer), LISTED.get(imported, imported)] += count
+    return {pair: count for pair, count in counts.items() if set(pair) <= rooms and pair[0] != pair[1]}
 
 
 def table_of_rooms(package: str, modules: Mapping[str, Module]) -> str:

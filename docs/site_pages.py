@@ -14,18 +14,24 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from code_map import DOOR, PACKAGES, ROOT, Module, importers_first, read_modules, rooms_of
+from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File, Files
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.pages import Page
 
+log = get_plugin_logger("site_pages")
 OUTSIDE = {
     "index.md": "README.md",
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
     "benchmarks.md": "benchmarks/README.md",
 }
+LOADED = re.compile(
+    r"""<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\bsrc=["']?((?:https?:)?//[^"'\s>]+)"""
+    r"""|<link\b(?![^>]*\brel=["']?(?:canonical|next|prev)\b)[^>]*?\bhref=["']?((?:https?:)?//[^"'\s>]+)"""
+)
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)")
 FENCE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 
@@ -51,9 +57,21 @@ def on_page_markdown(markdown: str, page: Page, **_more: Any) -> str:
     return markdown if uri.startswith("api/") else for_site(markdown, uri)
 
 
+def on_post_page(output: str, page: Page, **_more: Any) -> str:
+    """Warn, so that the build fails, of a page that would load anything from another host."""
+    for address in loaded_from_elsewhere(output):
+        log.warning("%s loads %s from another host", page.file.src_uri, address)
+    return output
+
+
+def loaded_from_elsewhere(html: str) -> list[str]:
+    """Addresses on other hosts that a browser would fetch by itself; what a person may click on is none of them."""
+    return [found for pair in LOADED.findall(html) for found in pair if found]
+
+
 def for_site(markdown: str, uri: str) -> str:
     """`markdown` of the page at `uri` with links between pages as the site has them; blocks of code stay."""
-    linked = [LINK.sub(lambda result: result[1] + _target(result[2], uri), part) for part in FENCE.split(markdown)[::2]]
+    linked = [LINK.sub(lambda link: link[1] + _target(link[2], uri), part) for part in FENCE.split(markdown)[::2]]
     blocks = FENCE.findall(markdown)
     return "".join(text for pair in zip_longest(linked, blocks, fillvalue="") for text in pair)
 
@@ -129,18 +147,39 @@ def _room_page(room: str, members: list[Module], modules: dict[str, Module]) -> 
 
 
 def _door_page(modules: dict[str, Module]) -> str:
-    """The names of `geocorpus.__all__`, each documented where it is written."""
-    parts = [f"# {DOOR}", "", f"{modules[f'{DOOR}.*'].purpose}.", ""]
-    for name, origin in public_names().items():
-        parts += [f"::: {origin}.{name}", "    options:", "      show_root_full_path: false", ""]
+    """The public names, each documented where it is written."""
+    names = public_names((ROOT / DOOR / "__init__.py").read_text(encoding="utf-8"))
+    listed = [f"{name}" for name in names]
+    parts = [
+        f"# {DOOR}",
+        "",
+        f"{modules[f'{DOOR}.*'].purpose}.",
+        "",
+        ", ".join(f"[`{n}`][{DOOR}.{n}]" for n in listed),
+        "",
+    ]
+    for name in names:
+        parts += [f"::: {DOOR}.{name}", ""]
     return "\n".join(parts)
 
 
-def public_names() -> dict[str, str]:
-    """Public names of the door by the module that each is written in, in the order of the door's own table."""
-    tree = ast.parse((ROOT / DOOR / "__init__.py").read_text(encoding="utf-8"))
-    names: dict[str, str] = {}
+def public_names(door: str) -> list[str]:
+    """What `__all__` of the door's source holds, in the order in which its table names the modules they come from."""
+    tree = ast.parse(door)
+    lines = {node.value: node.lineno for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value}
+    homes: dict[str, str] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
-            names |= {alias.asname or alias.name: node.module for alias in node.names}
-    return names
+        if isinstance(node, ast.ImportFrom) and node.module:
+            homes |= {alias.asname or alias.name: node.module for alias in node.names}
+
+    def line(name: str) -> int:
+        return lines.get(homes[name], 0) or lines.get(f"{homes[name]}.{name}", 0)
+
+    return sorted(homes.keys() & _exported(tree), key=lambda name: (line(name), name))
+
+
+def _exported(tree: ast.Module) -> set[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]:
+            return set(ast.literal_eval(node.value))
+    return set()

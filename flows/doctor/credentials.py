@@ -11,15 +11,15 @@ def check_credentials() -> Finding:
     """What the client will find in files. That Earth Engine accepts it, `geocorpus export --dry-run` tells."""
     from exporters.earth_engine.credentials import find_credentials
 
-    result = find_credentials()
-    if result is None:
+    stored = find_credentials()
+    if stored is None:
         return Finding(
             "note", f"none found; the demo needs none, for the real Earth Engine {_AUTHENTICATE}.", {"kind": None}
         )
-    where = shown(result.path)
-    if result.fault:
-        return Finding("problem", f"{where} cannot be used, {result.fault}; {_AUTHENTICATE}.", {"kind": result.kind})
-    if result.is_open:
-        said = f"{result.kind}, in {where}, which other users of this machine can read: chmod 600 it."
-        return Finding("note", said, {"kind": result.kind})
-    return Finding("ok", f"{result.kind}, in {where} (found, not tried)", {"kind": result.kind})
+    where = shown(stored.path)
+    if stored.fault:
+        return Finding("problem", f"{where} cannot be used, {stored.fault}; {_AUTHENTICATE}.", {"kind": stored.kind})
+    if stored.is_open:
+        said = f"{stored.kind}, in {where}, which other users of this machine can read: chmod 600 it."
+        return Finding("note", said, {"kind": stored.kind})
+    return Finding("ok", f"{stored.kind}, in {where} (found, not tried)", {"kind": stored.kind})

@@ -51,7 +51,7 @@ def healthy(findings: Mapping[str, Finding]) -> bool:
 def as_text(findings: Mapping[str, Finding]) -> str:
     """One line a check, to be read and to be pasted."""
     wide = max(map(len, findings))
-    return "\n".join(f"{result.level:<8} {name:<{wide}}  {result.said}" for name, result in findings.items())
+    return "\n".join(f"{finding.level:<8} {name:<{wide}}  {finding.said}" for name, finding in findings.items())
 
 
 def as_json(findings: Mapping[str, Finding]) -> str:

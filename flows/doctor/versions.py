@@ -46,8 +46,8 @@ def _memory_gib() -> float | None:
 
 def check_libraries() -> Finding:
     """Every library that is installed against its bounds, those of extras included, and whether one is absent."""
-    result = {name: _installed(name) for name in _SHOWN}
-    facts = {name: number for name, number in result.items() if number}
+    numbers = {name: _installed(name) for name in _SHOWN}
+    facts = {name: number for name, number in numbers.items() if number}
     wrong = list(dict.fromkeys(_wrong()))
     if wrong:
         asked = " ".join(f"'{name}'" for name, _ in wrong)

@@ -31,7 +31,7 @@ def typed(page: Path) -> list[list[str]]:
 def command_of(words: list[str]) -> typer.core.TyperCommand | None:
     result = typer.main.get_command(app)
     for word in words:
-        if not hasattr(result, "commands"):
+        if not hasattr(result, "commands") or word.startswith("--"):
             return result
         if word not in result.commands:
             return None

@@ -59,14 +59,14 @@ def test_each_finding_is_one_line() -> None:
 
 
 def test_no_credentials_are_worth_knowing(home: Path) -> None:
-    result = check_credentials()
-    assert result.level == "note" and "earthengine authenticate" in result.said
+    finding = check_credentials()
+    assert finding.level == "note" and "earthengine authenticate" in finding.said
 
 
 def test_credentials_of_a_person(home: Path) -> None:
     path = write(home / ".config/earthengine/credentials", json.dumps({"refresh_token": SECRET}))
-    result = check_credentials()
-    assert result.level == "ok" and "~/.config/earthengine/credentials" in result.said
+    finding = check_credentials()
+    assert finding.level == "ok" and "~/.config/earthengine/credentials" in finding.said
     path.chmod(0o644)
     assert check_credentials().level == "note" and "chmod 600" in check_credentials().said
 
@@ -76,9 +76,9 @@ def test_credentials_of_google(home: Path, monkeypatch: pytest.MonkeyPatch, kind
     text = json.dumps({"type": kind, "private_key": SECRET, "client_email": "robot@nowhere.example"})
     path = write(home / "key.json", text)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
-    result = check_credentials()
-    assert result.level == "ok"
-    assert SECRET not in str(result) and "robot" not in str(result)
+    finding = check_credentials()
+    assert finding.level == "ok"
+    assert SECRET not in str(finding) and "robot" not in str(finding)
 
 
 def test_a_key_file_that_is_not_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +89,8 @@ def test_a_key_file_that_is_not_there(home: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"type": "pony"}'])
 def test_a_key_file_that_is_none(home: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(write(home / "key.json", text)))
-    result = check_credentials()
-    assert result.level == "problem" and "~/key.json" in result.said
+    finding = check_credentials()
+    assert finding.level == "problem" and "~/key.json" in finding.said
 
 
 def test_the_file_that_the_client_itself_would_take(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,16 +115,16 @@ def test_a_package_that_is_hidden(tmp_path: Path) -> None:
 
 def test_a_library_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "_required", lambda: ["numpy>=9999", "no-such-library>=1", "nor-this; extra == 'x'"])
-    result = versions.check_libraries()
-    assert result.level == "problem"
-    assert "'numpy>=9999'" in result.said and "no-such-library>=1 (absent)" in result.said
-    assert "nor-this" not in result.said
+    finding = versions.check_libraries()
+    assert finding.level == "problem"
+    assert "'numpy>=9999'" in finding.said and "no-such-library>=1 (absent)" in finding.said
+    assert "nor-this" not in finding.said
 
 
 def test_little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "_LITTLE_GB", 1e9)
-    result = disk.check_disk()
-    assert result.level == "note" and "make room" in result.said
+    finding = disk.check_disk()
+    assert finding.level == "note" and "make room" in finding.said
 
 
 def test_room_in_chips_has_one_digit() -> None:
@@ -145,10 +145,10 @@ def test_few_open_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, soft), hard))
     try:
-        result = check_open_files()
+        finding = check_open_files()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert result.level == "note" and "ulimit" in result.said
+    assert finding.level == "note" and "ulimit" in finding.said
 
 
 def test_paths_do_not_name_the_person(home: Path) -> None:
