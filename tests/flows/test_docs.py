@@ -70,6 +70,14 @@ def test_files_of_the_code_exist(page: Path) -> None:
     assert not lost, f"{page.name}: {lost}"
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_lists_and_tables_stand_apart(page: Path) -> None:
+    """The code host takes a list right behind a paragraph for one, the site for more of the paragraph."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    joined = re.findall(r"^(?![ |#-]|\d+\. |<!--)\S.*\n(?:- |\d+\. |\|).*", text, re.MULTILINE)
+    assert not joined, joined
+
+
 def test_the_configuration_of_the_page_on_scale_is_one() -> None:
     page = (ROOT / "docs" / "running-at-scale.md").read_text()
     shown = re.search(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
