@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from exporters.quality.quality import quality_of
 from exporters.report.report import write_report
 from flows import preflight, sampling_plan, sandbox_process
 from flows.cluster import cluster
+from flows.extras import require
 from flows.settings import Settings
 from pipeline import durable
 from pipeline.chip import Chip
@@ -290,8 +290,7 @@ def _without_run(settings: Settings) -> dict[str, Any]:
 
 def pretrain(settings: Settings, progress: Progress) -> str:
     """Train on the corpus; the run is kept in `runs/<run>` of the corpus folder."""
-    if find_spec("torch") is None:
-        raise Fatal("training needs PyTorch; install it with: pip install 'geocorpus[train]'.")
+    require("train", "training")
     from training.pretrain.train import pretrain as train
 
     config = PretrainConfig.from_dict(_without_run(settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,18 +96,30 @@ def _build(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
     return str(_named("finalize")(partial(stages.finalize, settings, progress)))
 
 
-def _checked(settings: dict[str, Any]) -> Settings:
-    """A deployment's settings may be older than what the folder holds by now."""
+def _checked(settings: dict[str, Any], working_folder: str | None) -> Settings:
+    """A deployment's settings may be older than what the folder holds by now. Their paths are from `working_folder`."""
+    if working_folder is not None:
+        _enter(working_folder)
     parsed = parse(settings)
     stages.check(parsed)
     return parsed
 
 
+def _enter(working_folder: str) -> None:
+    try:
+        os.chdir(working_folder)
+    except OSError as error:
+        raise Fatal(
+            f"the folder {working_folder}, in which `geocorpus deploy` was typed, cannot be entered here "
+            f"({error.strerror}); deploy again from a folder that the worker has, too."
+        ) from error
+
+
 @flow(name="geocorpus build")
 @record_outcome
-def build(settings: dict[str, Any], as_json: bool = False) -> str:
+def build(settings: dict[str, Any], as_json: bool = False, working_folder: str | None = None) -> str:
     """Sample, anchor, export and finalize."""
-    parsed = _checked(settings)
+    parsed = _checked(settings, working_folder)
     with shown(as_json, parsed.folder) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
         return _build(parsed, engine, progress)
 
@@ -126,9 +139,9 @@ def demo(settings: dict[str, Any], as_json: bool = False) -> str:
 
 @flow(name="geocorpus export")
 @record_outcome
-def export(settings: dict[str, Any], as_json: bool = False) -> str:
+def export(settings: dict[str, Any], as_json: bool = False, working_folder: str | None = None) -> str:
     """Pull what the ledger lacks."""
-    parsed = _checked(settings)
+    parsed = _checked(settings, working_folder)
     with shown(as_json, parsed.folder) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
         return _export_by_shard(parsed, engine, progress)
 

@@ -19,17 +19,18 @@ from contextlib import contextmanager
 
 from flows.offline import START_TIMEOUT_S
 from pipeline.errors import Fatal
+from pipeline.interpreter import module_command, safe_environment
 
 
 @contextmanager
 def running() -> Iterator[str]:
     """Start the server on a free port and yield its API's URL; raises `Fatal` when it does not come up."""
     port = _free_port()
-    command = [sys.executable, "-m", "flows.prefect_runs.prefect_server", str(port)]
+    command = module_command("flows.prefect_runs.prefect_server", str(port))
     # A session of its own: Ctrl-C is for us, and it ends when we are gone.
     process = subprocess.Popen(  # noqa: S603
         command,
-        env={**os.environ, "PREFECT_UI_ENABLED": "0"},
+        env=safe_environment(PREFECT_UI_ENABLED="0"),
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
