@@ -23,7 +23,8 @@ from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.shard import Shard
 from pipeline.sharding import ChipCodec
-from pipeline.store import METADATA, Store, store_at
+from pipeline.store import METADATA, Store
+from pipeline.store_url import store_at
 
 STORE = "corpus.zarr"
 MANIFEST = "manifest.parquet"

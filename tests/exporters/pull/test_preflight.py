@@ -15,7 +15,7 @@ from exporters.pull.preflight import Work
 from flows import preflight as in_words
 from pipeline.errors import Fatal, Transient
 from pipeline.progress import Silent
-from pipeline.store import store_at
+from pipeline.store_url import store_at
 from sandbox.service.faults import Fault
 from tests.exporters.conftest import IMPATIENT
 from tests.exporters.pull.test_export import CHIPS, SHARD_ROWS, manifest_of
