@@ -185,13 +185,16 @@ def store_of(settings: Settings) -> Store:
     return place_of(settings.folder, settings.corpus.store)
 
 
-def lay_out(settings: Settings) -> Corpus:
-    """Create the store for the frozen manifest, or open it; adds arrays of modalities that it lacks."""
+def lay_out(settings: Settings) -> tuple[Corpus, list[Modality]]:
+    """Create the store for the frozen manifest, or open it; adds arrays of modalities that it lacks.
+
+    Returns the corpus, and the layers that the settings ask for, completed from its manifest.
+    """
     manifest = Manifest.read(settings.folder / MANIFEST)
     bound = catalog.bound(layers(settings), manifest)
-    corpus = Corpus.create(settings.folder, bound, settings.corpus.shard_rows, settings.corpus.store)
+    corpus = Corpus.create(settings.folder, bound, settings.corpus.shard_rows, settings.corpus.store, manifest)
     settings.save()
-    return corpus
+    return corpus, bound
 
 
 def _work(manifest: Manifest, missing: Mapping[Shard, Sequence[str]], wanted: Mapping[str, Modality]) -> preflight.Work:
@@ -200,11 +203,12 @@ def _work(manifest: Manifest, missing: Mapping[Shard, Sequence[str]], wanted: Ma
 
 def dry_run(settings: Settings, engine: EarthEngine) -> str:
     """What `export` would do and take; pulls a few chips and writes nothing."""
-    manifest = Manifest.read(settings.folder / MANIFEST)
-    wanted = {modality.name: modality for modality in catalog.bound(layers(settings), manifest)}
     store = store_of(settings)
-    if store.exists:
-        missing = Corpus.open(settings.folder).missing(wanted)
+    corpus = Corpus.open(settings.folder) if store.exists else None
+    manifest = corpus.manifest if corpus else Manifest.read(settings.folder / MANIFEST)
+    wanted = {modality.name: modality for modality in catalog.bound(layers(settings), manifest)}
+    if corpus:
+        missing = corpus.missing(wanted)
     else:
         missing = {shard: tuple(wanted) for shard in manifest.shards(settings.corpus.shard_rows)}
     return preflight.dry_run(engine, _work(manifest, missing, wanted), settings.folder, store)
@@ -219,8 +223,7 @@ def _at_once(_name: str, call: Callable[[], ShardReport]) -> ShardReport:
 
 def export(settings: Settings, engine: EarthEngine, progress: Progress, run: Run = _at_once) -> str:
     """Pull what the ledger lacks, a few shards at once, here or on a cluster; `run` makes the call for each."""
-    corpus = lay_out(settings)
-    bound = catalog.bound(layers(settings), corpus.manifest)
+    corpus, bound = lay_out(settings)
     wanted = {modality.name: modality for modality in bound}
     missing = corpus.missing(wanted)
     if missing:

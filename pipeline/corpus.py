@@ -53,17 +53,22 @@ class Corpus:
 
     @classmethod
     def create(
-        cls, folder: Path, modalities: Iterable[Modality], shard_rows: int = 512, store_url: str | None = None
+        cls,
+        folder: Path,
+        modalities: Iterable[Modality],
+        shard_rows: int = 512,
+        store_url: str | None = None,
+        manifest: Manifest | None = None,
     ) -> Corpus:
         """Lay out the empty store for the manifest in `folder`: metadata of every array, before any work.
 
         `store_url` is a path, `s3://bucket/prefix` or `gs://bucket/prefix`; None is `corpus.zarr` in the folder, or
-        where the corpus has its store already. Calling it again with the same arguments changes nothing; with more
+        where the corpus has its store already. `manifest` is that of `folder`, where it has been read already.
+        Calling it again with the same arguments changes nothing; with more
         modalities it adds their arrays. Raises `Fatal` when the store belongs to another manifest, shard size or
         specification, or may not be written, and `Transient` when it does not answer.
         """
-        manifest = Manifest.read(folder / MANIFEST)
-        corpus = cls(folder, manifest, shard_rows, place_of(folder, store_url))
+        corpus = cls(folder, manifest or Manifest.read(folder / MANIFEST), shard_rows, place_of(folder, store_url))
         corpus.store.check()
         if corpus.store.exists:
             corpus._refuse_other()
@@ -73,7 +78,7 @@ class Corpus:
             durable.write_json(folder / PLACE, {"store": corpus.store.url})
         for modality in modalities:
             corpus.add(modality)
-        return cls.open(folder)
+        return corpus
 
     @classmethod
     def open(cls, folder: Path) -> Corpus:

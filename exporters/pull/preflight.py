@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from exporters import threads
 from exporters.earth_engine.batch_size import OneTooLarge
 from exporters.earth_engine.client import EarthEngine
-from exporters.pull.pull import REGION_ROWS, Puller, local
+from exporters.pull.pull import REGION_ROWS, Puller
 from exporters.sources import Local, Pixels, Region, source_of
 from pipeline.chip import Chip
 from pipeline.errors import Fatal, Missing, Transient
@@ -53,10 +53,11 @@ class Work:
     @property
     def region_requests(self) -> int:
         """Requests for regional means, a bounded number of chips each."""
+        means = {layer.name for layer in self.layers if isinstance(source_of(layer), Region)}
         return sum(
             -(-len(shard) // REGION_ROWS)
             for shard, layers in self.missing.items()
-            if any(isinstance(source_of(layer), Region) for layer in layers)
+            if any(layer.name in means for layer in layers)
         )
 
     @property
@@ -164,7 +165,7 @@ def pilot(engine: EarthEngine, work: Work, count: int = PILOT_CHIPS) -> Pilot:
         if not came:
             raise next(one for one in tried if isinstance(one, Exception))
         after = engine.figures()
-        means = _means(puller, [chip for chip, _ in sample], _of(Region, work.layers))
+        means = _means(puller, [chip for chip, _ in sample], puller.of(Region, work.layers))
     everything = [pulled for _, pulled in came] + means
     return Pilot(
         len(came), statistics.median(seconds for seconds, _ in came), after.requests - before.requests,
@@ -178,10 +179,10 @@ def pilot(engine: EarthEngine, work: Work, count: int = PILOT_CHIPS) -> Pilot:
 def _timed(puller: Puller, chip: Chip, layers: Sequence[Modality]) -> tuple[float, ChipResult] | Exception:
     started = time.monotonic()
     try:
-        pulled = puller.pixels(chip, _of(Pixels, layers))
+        pulled = puller.pixels(chip, puller.of(Pixels, layers))
     except (Transient, OneTooLarge) as error:
         return error
-    return time.monotonic() - started, pulled.join(local(chip, _of(Local, layers)))
+    return time.monotonic() - started, pulled.join(puller.local(chip, puller.of(Local, layers)))
 
 
 def _means(puller: Puller, chips: Sequence[Chip], layers: Sequence[Modality]) -> list[ChipResult]:
@@ -189,10 +190,6 @@ def _means(puller: Puller, chips: Sequence[Chip], layers: Sequence[Modality]) ->
         return list(puller.regions(chips, layers).values())
     except (Transient, OneTooLarge):
         return []
-
-
-def _of(kind: type, layers: Iterable[Modality]) -> list[Modality]:
-    return [layer for layer in layers if isinstance(source_of(layer), kind)]
 
 
 def _stored_bytes(block: NDArray[np.generic]) -> int:
