@@ -23,8 +23,8 @@ from exporters.earth_engine.client import Connection, EarthEngine, connect
 from exporters.earth_engine.compute import USAGE, Usage
 from exporters.earth_engine.retry import Patience
 from exporters.pull.export import Pull, ShardReport, each_shard, puller
-from exporters.quality.quality import quality_of
-from exporters.report.report import write_report
+from exporters.report.facts import coverage
+from exporters.report.report import publish
 from flows import preflight, sampling_plan, sandbox_process
 from flows.cluster import cluster
 from flows.settings import Settings
@@ -270,8 +270,9 @@ def finalize(settings: Settings, progress: Progress) -> str:
     progress.start("finalize", 2)
     corpus.finalize()
     progress.advance()
-    report = write_report(settings.folder)
-    for flag in (flag for quality in quality_of(corpus) for flag in quality.flags()):
+    covered = coverage(corpus)
+    report = publish(corpus, covered)
+    for flag in (flag for layer in covered for flag in layer.quality.flags()):
         progress.say(f"look at this: {flag}.")
     progress.advance()
     return f"The report is {report}. Next: {program()} pretrain {settings.folder}"

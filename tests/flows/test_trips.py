@@ -14,7 +14,8 @@ from typing import Any
 from exporters import sources
 from flows import stages
 from flows.settings import Settings, parse
-from pipeline.corpus import MANIFEST
+from pipeline.corpus import LEDGER, MANIFEST
+from pipeline.ledger import Ledger
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.progress import Silent
@@ -82,3 +83,15 @@ def test_an_export_does_once_what_once_is_enough_for(tmp_path: Path) -> None:
     assert calls["source_of"] <= 3 * layers, f"{calls['source_of'] / CHIPS:.0f} times a chip"
     # As arrays are laid out, as the store's own are read, and for one digest of each.
     assert calls["Modality.specification"] <= 4 * layers
+
+
+def test_finalizing_reads_the_manifest_once_and_the_ledger_twice(tmp_path: Path) -> None:
+    with Sandbox(catalog=tiny_earth.standard()) as sandbox:
+        settings = new_corpus(tmp_path, sandbox.url)
+        with stages.earth_engine(settings) as engine:
+            stages.export(settings, engine, Silent())
+    entries = len(list((tmp_path / LEDGER).rglob("*.json")))
+    with counted(Manifest.read.__func__, Ledger.read) as calls:
+        stages.finalize(settings, Silent())
+    assert calls["Manifest.read"] == 1
+    assert 0 < calls["Ledger.read"] <= 2 * entries, "once for the statistics, once for the page and its warnings"
