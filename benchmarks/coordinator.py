@@ -229,7 +229,7 @@ def undo_rest(folder: Path) -> None:
     corpus = Corpus.open(folder)
     for name in corpus.modalities:
         for shard in corpus.shards[-LEFT:]:
-            corpus.ledger.forget(name, shard.index)
+            corpus.ledger.path(name, shard.index).unlink()
             corpus.store.delete(corpus.object_key(name, shard))
 
 

@@ -81,12 +81,12 @@ def test_every_row_without_data_has_its_reason(engine, tmp_path):
     export(engine, corpus, layers, tmp_path / "spool", Silent())
     for layer in layers:
         values = corpus.read(layer.name, slice(0, CHIPS))
-        reasons = {row: reason for entry in corpus.ledger.entries(layer.name) for row, reason in entry.missing.items()}
+        reasons = {row: reason for entry in corpus.entries(layer.name) for row, reason in entry.missing.items()}
         empty = {row for row in range(CHIPS) if not layer.valid(values[row]).any()}
         assert set(reasons) == empty
         assert all(reasons.values())
     l1c = {row for row in range(CHIPS) if corpus.manifest[row].acquisition.level == "l1c"}
-    missing = {row for entry in corpus.ledger.entries("sentinel2_scl") for row in entry.missing}
+    missing = {row for entry in corpus.entries("sentinel2_scl") for row in entry.missing}
     assert missing == l1c
 
 

@@ -14,7 +14,7 @@ from pipeline.chip import Chip
 from pipeline.errors import Fatal
 from sandbox.service.faults import Fault
 from tests.exporters import tiny_earth
-from tests.exporters.chips import SIZE_PX, chip
+from tests.exporters.chips import SIZE_PX, chip, pixel_centres_xy
 from tests.exporters.tiny_earth import day
 
 BOTH_LEVELS = chip(day(2019, 6, 2), "l2a", day(2019, 6, 5), day(2019, 5, 30))
@@ -30,7 +30,7 @@ def layers(*names: str, kind: type = Pixels) -> list:
 
 def native(of: Chip, name: str, resolution_m: float) -> tuple[np.ndarray, np.ndarray]:
     """Fractional native column and row under every pixel centre of the chip."""
-    x, y = of.grid.pixel_centres_xy()
+    x, y = pixel_centres_xy(of.grid)
     return (x[None, :] - tiny_earth.LEFT) / resolution_m, (tiny_earth.TOP - y[:, None]) / resolution_m
 
 

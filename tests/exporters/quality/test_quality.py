@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from exporters import catalog
+from exporters.earth_engine.batch_size import AdaptiveBatchSize
 from exporters.earth_engine.client import Connection, connect
 from exporters.pull.export import export
 from exporters.pull.pull import Puller
@@ -25,7 +26,7 @@ from pipeline.progress import Silent
 from sandbox.raster.stored import StoredImage
 from sandbox.service.server import Sandbox
 from tests.exporters import tiny_earth
-from tests.exporters.chips import chip
+from tests.exporters.chips import chip, pixel_centres_xy
 from tests.exporters.conftest import IMPATIENT
 from tests.exporters.quality.test_registration import texture
 from tests.exporters.tiny_earth import FieldBand, day
@@ -230,7 +231,7 @@ def test_layers_of_one_chip_share_its_grid_in_whatever_requests_they_come(engine
                  source=Pixels(lambda _: ee.Image.pixelLonLat()))
         for name in ("one", "other")
     ]  # fmt: skip
-    x, y = place.grid.pixel_centres_xy()
+    x, y = pixel_centres_xy(place.grid)
     expected = to_lonlat(place.grid.crs).transform(*np.meshgrid(x, y))
     puller = Puller(engine)
     for requests in (1, 4):
@@ -239,4 +240,4 @@ def test_layers_of_one_chip_share_its_grid_in_whatever_requests_they_come(engine
         for name in ("one", "other"):
             np.testing.assert_allclose(pulled.values[name], expected, atol=1e-9)
         assert sandbox.counters()["total"] - before == requests
-        puller.bands.shrink(1)
+        puller.bands = AdaptiveBatchSize(1)
