@@ -7,16 +7,16 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from xarray.backends.zarr import FillValueCoder
-from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore
 
 from pipeline import durable, sharding, statistics
+from pipeline.compression import compressor
 from pipeline.errors import Fatal, unknown_name
 from pipeline.ledger import Entry, Ledger, Mark
 from pipeline.manifest import Manifest
@@ -175,7 +175,7 @@ class Corpus:
             shards=(self.shard_rows, *shape) if pixel else None,
             dtype=modality.dtype,
             fill_value=modality.fill,
-            compressors=_compressor(modality.dtype),
+            compressors=compressor(modality.dtype),
             dimension_names=_dimensions(modality),
             attributes=array_attributes(modality),
         )
@@ -407,13 +407,6 @@ def _one_word(name: str) -> str:
 def _dimensions(modality: Modality) -> tuple[str, ...]:
     space = ("y", "x") if modality.extent == "pixel" else ()
     return ("chip", f"band_{modality.name}", *space)
-
-
-def _compressor(dtype: str) -> BloscCodec:
-    """zstd at level 3 is the knee; bytes are shuffled unless there is one per value (reference: measured)."""
-    size = np.dtype(dtype).itemsize
-    shuffle: Literal["shuffle", "noshuffle"] = "shuffle" if size > 1 else "noshuffle"
-    return BloscCodec(cname="zstd", clevel=3, shuffle=shuffle, typesize=size)
 
 
 def _coordinates(manifest: Manifest) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import ee
 import numpy as np
-from numcodecs import Blosc
-from numpy.typing import NDArray
 
 from exporters import threads
 from exporters.earth_engine.batch_size import OneTooLarge
@@ -20,6 +18,7 @@ from exporters.earth_engine.client import EarthEngine
 from exporters.pull.pull import REGION_ROWS, Puller
 from exporters.sources import Local, Pixels, Region, source_of
 from pipeline.chip import Chip
+from pipeline.compression import compressed_bytes
 from pipeline.errors import Fatal, Missing, Transient
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
@@ -103,7 +102,6 @@ class Estimate:
     received_gb: float
     stored_gb: float
     free_gb: float
-    seconds_per_chip: float
     concurrency: int
     eecu_h: float | None = None
 
@@ -170,7 +168,7 @@ def pilot(engine: EarthEngine, work: Work, count: int = PILOT_CHIPS) -> Pilot:
     return Pilot(
         len(came), statistics.median(seconds for seconds, _ in came), after.requests - before.requests,
         engine.figures().bytes_received - before.bytes_received,
-        sum(_stored_bytes(block) for one in everything for block in one.values.values()),
+        sum(compressed_bytes(block) for one in everything for block in one.values.values()),
         tuple(sorted((name, reason) for one in everything for name, reason in one.missing.items())),
         cost.eecu_s,
     )  # fmt: skip
@@ -192,12 +190,6 @@ def _means(puller: Puller, chips: Sequence[Chip], layers: Sequence[Modality]) ->
         return []
 
 
-def _stored_bytes(block: NDArray[np.generic]) -> int:
-    """A chip's layer through the store's codec."""
-    shuffle = Blosc.SHUFFLE if block.dtype.itemsize > 1 else Blosc.NOSHUFFLE
-    return len(Blosc(cname="zstd", clevel=3, shuffle=shuffle).encode(np.ascontiguousarray(block)))
-
-
 def estimate(engine: EarthEngine, work: Work, tried: Pilot, folder: Path) -> Estimate:
     """Scale the pilot up to all that is missing, at the configured concurrency and rate."""
     connection = engine.connection
@@ -207,7 +199,7 @@ def estimate(engine: EarthEngine, work: Work, tried: Pilot, folder: Path) -> Est
     seconds = max(tried.seconds * work.chips / connection.concurrency, requests / connection.requests_per_s)
     return Estimate(
         work.chips, requests, seconds / 3600, tried.received_bytes * scale / 1e9, tried.stored_bytes * scale / 1e9,
-        free_bytes(folder) / 1e9, tried.seconds, connection.concurrency,
+        free_bytes(folder) / 1e9, connection.concurrency,
         None if tried.eecu_s is None else tried.eecu_s * scale / 3600,
     )  # fmt: skip
 

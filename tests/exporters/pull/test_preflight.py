@@ -117,8 +117,3 @@ def test_a_long_export_checks_itself_and_a_short_one_does_not(engine, sandbox, t
     monkeypatch.setattr(in_words, "LONG_CHIPS", CHIPS)
     in_words.before(engine, work, tmp_path, store_at(str(tmp_path)), progress)
     assert len(progress.said) == 1 and f"about {CHIPS} requests" in progress.said[0]
-
-
-@pytest.mark.parametrize(("hours", "said"), [(0.5, "30.0 minutes"), (13.0, "13.0 hours"), (60.0, "2.5 days")])
-def test_hours_as_a_person_says_them(hours, said):
-    assert in_words.duration(hours) == said
