@@ -29,7 +29,9 @@ ALLOWED: dict[str, dict[str, str]] = {
         "stages": "cluster preflight sampling_plan sandbox_process settings",
         "commands": "finetuning settings stages",
         "prefect_runs": "commands offline progress settings stages",
-        "terminal": "commands finetuning offline prefect_runs probing progress sampling_plan settings stages verify",
+        "terminal": (
+            "commands doctor finetuning offline prefect_runs probing progress sampling_plan settings stages verify"
+        ),
     },
     "sandbox": {
         "profiles": "errors registry",
