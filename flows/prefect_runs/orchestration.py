@@ -17,13 +17,12 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from exporters.earth_engine.client import EarthEngine
-from flows import stages
+from flows import commands, stages
 from flows.offline import api_configured
 from flows.prefect_runs import prefect_server
 from flows.prefect_runs.artifacts import shown
 from flows.prefect_runs.run_outcome import record_outcome
 from flows.settings import Settings, parse
-from flows.terminal import run
 from pipeline.errors import Fatal, Transient
 from pipeline.lock import locked
 from pipeline.progress import Progress
@@ -152,7 +151,7 @@ def _single(name: str) -> Callable[[dict[str, Any], bool], str]:
     def single(settings: dict[str, Any], as_json: bool = False) -> str:
         parsed = parse(settings)
         with shown(as_json, parsed.folder) as progress:
-            return str(_named(name)(partial(run.STAGES[name], parsed, progress)))
+            return str(_named(name)(partial(commands.STAGES[name], parsed, progress)))
 
     return single
 

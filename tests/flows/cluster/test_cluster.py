@@ -346,7 +346,7 @@ def test_a_worker_whose_run_is_gone_writes_nothing(tmp_path: Path) -> None:
     with LimiterService(Limiter(2, 100.0), "secret", 1.0, lambda report: None) as gone:
         endpoint = gone.endpoint()
     settings = load("demo", [f"corpus.folder={frozen(tmp_path / 'c')}", "corpus.modalities=['lat']"])
-    corpus = stages.lay_out(settings)
+    corpus, _ = stages.lay_out(settings)
     before = snapshot(corpus.folder)
     outcome = worker.pull(job(corpus.folder, "http://127.0.0.1:9", endpoint), corpus.shards[0], ("lat",))
     assert isinstance(outcome, Failure) and outcome.kind is GeocorpusError
@@ -396,7 +396,7 @@ def test_a_shard_is_pulled_at_the_pace_of_another_process(tmp_path: Path) -> Non
     on_report: list[dict[str, Any]] = []
     settings = load("demo", [f"corpus.folder={frozen(tmp_path / 'c')}", "corpus.modalities=['lat','esa_worldcover']",
                              f"corpus.shard_rows={CHIPS}"])  # fmt: skip
-    corpus = stages.lay_out(settings)
+    corpus, _ = stages.lay_out(settings)
     (shard,) = corpus.shards
     with Sandbox(Planet(0)) as earth, LimiterService(Limiter(2, 1e4), "secret", 30.0, on_report.append) as served:
         ours = JobSpec("run", Connection("demo", earth.url, concurrency=4), served.endpoint(), corpus.folder,
