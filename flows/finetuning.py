@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from flows.extras import require
 from flows.settings import Settings
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, unknown_name
@@ -59,8 +59,7 @@ def _changed(recipe: Recipe, plain: Mapping[str, Any]) -> Recipe:
 
 def finetune(settings: Settings, progress: Progress) -> str:
     """Adapt an encoder to train rows, score it on val rows, keep it in `finetuned/<label>-<per>.safetensors`."""
-    if find_spec("torch") is None:
-        raise Fatal("fine-tuning needs PyTorch; install it with: pip install 'geocorpus[train]'.")
+    require("train", "fine-tuning")
     from training.evaluate.finetune import finetune as tune
     from training.evaluate.samples import chip_samples, pixel_samples
     from training.weights.weights import load_encoder
@@ -83,8 +82,7 @@ def finetune(settings: Settings, progress: Progress) -> str:
 
 def convert(source: str, target: Path, sha256: str | None) -> str:
     """Write the encoder in `source` as safetensors that stand alone; says what it is."""
-    if find_spec("torch") is None:
-        raise Fatal("converting weights needs PyTorch; install it with: pip install 'geocorpus[train]'.")
+    require("train", "converting weights")
     from training.weights.weights import load_encoder, save_encoder
 
     pretrained = load_encoder(source, sha256)

@@ -29,7 +29,6 @@ from pipeline.grid import Grid
 from pipeline.progress import Progress
 
 STANDARD_URL = "https://earthengine.googleapis.com"
-HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
 WORKLOAD_TAG = "geocorpus"
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 Result = TypeVar("Result")

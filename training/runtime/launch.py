@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import Fatal, GeocorpusError, Transient
+from pipeline.free_port import free_port
 from pipeline.progress import Progress
 from training.config import PretrainConfig
 from training.pretrain.result import PretrainResult
@@ -62,7 +62,7 @@ class _Group:
 
     @classmethod
     def start(cls, count: int, work: tuple[Path, PretrainConfig, Path]) -> _Group:
-        context, group, port = multiprocessing.get_context("spawn"), cls(), _free_port()
+        context, group, port = multiprocessing.get_context("spawn"), cls(), str(free_port())
         for rank in range(count):
             ours, theirs = context.Pipe(duplex=False)
             environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": str(rank), "LOCAL_RANK": str(rank),
@@ -179,9 +179,3 @@ def _end_with_starter() -> None:
     if starter is not None:
         wait([starter.sentinel])
         os._exit(1)
-
-
-def _free_port() -> str:
-    with socket.socket() as item:
-        item.bind(("127.0.0.1", 0))
-        return str(item.getsockname()[1])
