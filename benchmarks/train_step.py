@@ -28,6 +28,7 @@ import torch
 from benchmarks.made_corpus import INPUT, made_corpus
 from benchmarks.published_step import PublishedStep
 from pipeline.corpus import Corpus
+from training.architecture import SIZES
 from training.config import PretrainConfig
 from training.data.stream import Stream
 from training.methods.mpmae import MPMAE
@@ -37,7 +38,6 @@ from training.pretrain.step import Step
 from training.runtime.device import Device
 from training.runtime.flops import Utilisation
 from training.runtime.world import World
-from training.size import SIZES
 
 _RATE = 1e-4
 _OURS, _DENSE_MASKED = "ours", "ours, hidden computed too"

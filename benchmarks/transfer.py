@@ -29,6 +29,7 @@ from flows import stages
 from flows.progress.display import display
 from flows.settings import parse
 from pipeline.corpus import MANIFEST, Corpus
+from training.architecture import SIZES
 from training.config import PretrainConfig
 from training.evaluate.embedding import band_statistics, features_of
 from training.evaluate.label import labels_of
@@ -37,7 +38,6 @@ from training.evaluate.probed import untrained
 from training.layer import Layer, layer_of
 from training.model.encoder import Encoder
 from training.pretrain.train import CHECKPOINTS, pretrain
-from training.size import SIZES
 from training.weights.weights import load_encoder
 
 OPTICAL = "sentinel2"

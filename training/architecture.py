@@ -1,12 +1,10 @@
-"""What decides the shape of an encoder: enough to build it again around stored weights."""
+"""What decides the shape of an encoder, enough to build it again around stored weights, and the published sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
-
-from training.size import SIZES, Size
 
 Stem = Literal["modified", "original"]
 Response = Literal["image", "batch"]
@@ -16,6 +14,28 @@ STAGES = 4
 STEMS: tuple[Stem, ...] = ("modified", "original")
 RESPONSES: tuple[Response, ...] = ("image", "batch")
 SPREADS: tuple[Spread, ...] = ("fixed", "fan-in")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Blocks and channels per stage."""
+
+    depths: tuple[int, int, int, int]
+    widths: tuple[int, int, int, int]
+
+
+# Woo et al. 2023, "ConvNeXt V2", table 9, and one small enough for a demonstration on a laptop.
+SIZES: dict[str, Size] = {
+    "zepto": Size((1, 1, 2, 1), (16, 32, 64, 128)),
+    "atto": Size((2, 2, 6, 2), (40, 80, 160, 320)),
+    "femto": Size((2, 2, 6, 2), (48, 96, 192, 384)),
+    "pico": Size((2, 2, 6, 2), (64, 128, 256, 512)),
+    "nano": Size((2, 2, 8, 2), (80, 160, 320, 640)),
+    "tiny": Size((3, 3, 9, 3), (96, 192, 384, 768)),
+    "base": Size((3, 3, 27, 3), (128, 256, 512, 1024)),
+    "large": Size((3, 3, 27, 3), (192, 384, 768, 1536)),
+    "huge": Size((3, 3, 27, 3), (352, 704, 1408, 2816)),
+}
 
 
 @dataclass(frozen=True)

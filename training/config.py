@@ -7,8 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from pipeline.errors import Fatal, unknown_name
-from training.architecture import RESPONSES, SPREADS, STEMS, Response, Spread, Stem
-from training.size import SIZES
+from training.architecture import RESPONSES, SIZES, SPREADS, STEMS, Response, Spread, Stem
 
 Weighting = Literal["uncertainty", "sum"]
 Decoder = Literal["shared", "per-task"]

@@ -16,12 +16,12 @@ from pipeline.progress import Silent
 from tests.training.conftest import one_thread  # noqa: F401 (a fixture that every test here uses)
 from tests.training.corpora import make_corpus
 from tests.training.published_sparse import make_checkpoint, make_state
+from training.architecture import Size
 from training.evaluate.finetuned import load_finetuned
 from training.evaluate.recipe import RECIPES
 from training.layer import layer_of
 from training.model.encoder import Encoder, initialise
 from training.model.normalisation import Normalisation
-from training.size import Size
 from training.weights.pretrained import Pretrained
 from training.weights.weights import load_encoder, save_encoder
 

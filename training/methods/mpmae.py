@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.architecture import SIZES
 from training.config import PretrainConfig
 from training.data.data import Batch
 from training.layer import Layer
@@ -16,7 +17,6 @@ from training.model import losses
 from training.model.encoder import Block, ChannelNorm, Encoder, initialise
 from training.model.image import image_of
 from training.model.visible import encode_visible, hidden_tiles, tiles_of
-from training.size import SIZES
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.architecture import STAGES, Architecture, Response, Spread, Stem
-from training.size import Size
+from training.architecture import STAGES, Architecture, Response, Size, Spread, Stem
 
 _EPSILON = 1e-6
 _FIXED_SPREAD = 0.02

@@ -7,11 +7,10 @@ from pathlib import Path
 import torch
 
 from pipeline.errors import Fatal
-from training.architecture import Architecture
+from training.architecture import SIZES, Architecture
 from training.config import PretrainConfig
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
-from training.size import SIZES
 from training.weights.checkpoint import describe, read
 from training.weights.pretrained import Pretrained
 

@@ -14,6 +14,7 @@ from pipeline.errors import Fatal
 from pipeline.modality import Band, Modality
 from pipeline.statistics import EVERYTHING
 from tests.training.timm_layout import TimmConvNeXt
+from training.architecture import Size
 from training.evaluate.decay import depth_of, parameter_groups
 from training.evaluate.finetune import Tuning, error_of, finetune
 from training.evaluate.finetuned import Finetuned, Scores, load_finetuned
@@ -24,7 +25,6 @@ from training.model.classifier import Classifier
 from training.model.encoder import DropPath, Encoder, initialise
 from training.model.normalisation import Normalisation
 from training.model.unet import UNet
-from training.size import Size
 from training.weights.pretrained import Pretrained
 from training.weights.weights import save_encoder
 

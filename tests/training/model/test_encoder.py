@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.submanifold import sparse_trace
-from training.architecture import RESPONSES, SPREADS, STEMS, Architecture, Spread
+from training.architecture import RESPONSES, SIZES, SPREADS, STEMS, Architecture, Size, Spread
 from training.model.encoder import DropPath, Encoder, ResponseNorm, initialise
-from training.size import SIZES, Size
 
 TINY = Size((1, 1, 2, 1), (3, 4, 5, 6))
 CHANNELS_LAST = ("norm", "pwconv1", "grn", "pwconv2")  # Layers inside a block that see (batch, y, x, channels).

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from pipeline.corpus import Corpus
 from tests.training.corpora import CONFIG
+from training.architecture import Size
 from training.methods.mpmae import MPMAE
 from training.model.encoder import Encoder
 from training.model.visible import Patches, encode_visible
 from training.pretrain.plan import make_plan
-from training.size import Size
 
 SMALL = Size((1, 2, 1, 1), (4, 6, 8, 10))
 

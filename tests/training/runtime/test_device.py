@@ -11,10 +11,10 @@ import torch
 
 from pipeline.errors import Fatal
 from tests.training.corpora import CONFIG
+from training.architecture import SIZES
 from training.model.encoder import Encoder
 from training.runtime.device import Device, threads
 from training.runtime.provenance import commit
-from training.size import SIZES
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 

@@ -19,13 +19,12 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, Transient
 from tests.training.corpora import CONFIG
 from tests.training.timm_layout import Norm2d, TimmConvNeXt
-from training.architecture import RESPONSES, STEMS
+from training.architecture import RESPONSES, SIZES, STEMS, Size
 from training.layer import layer_of
 from training.methods.mpmae import MPMAE
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
 from training.pretrain.plan import make_plan
-from training.size import SIZES, Size
 from training.weights import download
 from training.weights.checkpoint import Checkpoints
 from training.weights.pretrained import Pretrained
