@@ -70,15 +70,15 @@ class Ours:
         torch.manual_seed(0)
         config = plan.config
         model = device.adopt(MPMAE(plan.inputs, plan.targets, config))
-        self.model, self.waited_s, self._batch = model, 0.0, config.batch_size
-        self._step = Step(model, config, device, World())
+        self.waited_s, self._batch = 0.0, config.batch_size
+        self.step = Step(model, config, device, World())
         self.stream: Stream = plan.feed.batches(0, 2**40, device.place)
 
     def __call__(self) -> None:
         """One step."""
         batch = next(self.stream)
         self.waited_s += self.stream.wait_s
-        self._step.take([batch], self._batch, _RATE)
+        self.step.take([batch], self._batch, _RATE)
 
 
 class Limit:
@@ -162,7 +162,7 @@ def measure(plan: Plan, device: Device, scale: Scale) -> tuple[dict[str, Turns],
                 per_s, waiting = turn(step, plan.config.batch_size, device, scale.turn_s)
                 found[name].per_s.append(per_s)
                 found[name].waiting.append(waiting)
-    return found, Utilisation.of(ours.model, plan.feed.batch(0), device)
+    return found, ours.step.utilisation(plan.feed.batch(0))
 
 
 def show(found: dict[str, Turns], used: Utilisation, device: Device, plan: Plan) -> None:

@@ -22,8 +22,6 @@ from training.data.stream import Buffer, Job, Stream, default_workers
 from training.layer import Layer, places_of
 from training.share import WHOLE, Share
 
-__all__ = ["Batch", "Feed", "Share"]
-
 CPU = torch.device("cpu")
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.architecture import SIZES
+from training.batch import Batch
 from training.config import PretrainConfig
-from training.data.data import Batch
 from training.layer import Layer
 from training.model import losses
 from training.model.encoder import Block, ChannelNorm, Encoder, initialise

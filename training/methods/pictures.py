@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,12 @@ from pipeline import durable
 from pipeline.drawing import Picture, draw_all
 from pipeline.modality import Modality
 from training.batch import Batch
-from training.data.masking import visible_patches
-from training.evaluate.embedding import read_centre
-from training.layer import Layer, groups_of
+from training.layer import Layer
 from training.methods.mpmae import MPMAE
 from training.model.losses import patch_moments
 from training.model.normalisation import Normalisation
-from training.pretrain.plan import Plan
-from training.runtime.board import Board
 from training.runtime.device import Device
 
-PICTURES = "pictures"
-CHIPS = 3
 _LINES = ("as it is", "as the encoder\nsees it", "hidden patches\nas predicted")
 _HIDDEN = (92, 99, 112)  # A slate that neither a grey image nor the signs of nodata have.
 _INK, _SOFT, _WRONG = "#1d2733", "#5d6875", "#b03a2e"
@@ -43,54 +36,25 @@ _MOST_NUMBERS, _MOST_LETTERS = 4, 58
 
 @dataclass(frozen=True)
 class Sample:
-    """The chips that are drawn throughout a run: normalised `batch`, and `stored` (rows, bands[, y, x]) by layer."""
+    """The chips that are drawn throughout a run, called `names`, as the net sees them and as they are stored.
 
+    `batch` is normalised; `stored` (rows, chosen bands[, y, x]) and the rows' `groups` of statistics are by layer.
+    """
+
+    names: tuple[str, ...]
     batch: Batch
     stored: dict[str, NDArray[Any]]
     groups: dict[str, NDArray[np.str_]]
 
-    @classmethod
-    def of(cls, plan: Plan, rows: NDArray[np.int64]) -> Sample:
-        """The middles of the chips in manifest `rows`, masked as they would be in the first epoch."""
-        config, corpus = plan.config, plan.corpus
-        layers = {layer.name: layer for layer in (*plan.inputs, *plan.targets)}
-        stored = {name: read_centre(corpus, name, rows, config.image_px) for name in layers}
-        groups = {name: groups_of(corpus, layer)[rows] for name, layer in layers.items()}
-        found = {name: layer.values(stored[name], groups[name]) for name, layer in layers.items()}
-        visible = visible_patches(config.seed, 0, rows.tolist(), config.side, config.visible_patches)
-        batch = Batch(
-            {name: torch.from_numpy(values) for name, (values, _) in found.items()},
-            {name: torch.from_numpy(valid) for name, (_, valid) in found.items()},
-            torch.from_numpy(visible),
-            tuple(int(row) for row in rows),
-        )
-        return cls(batch, {name: one[:, list(layers[name].bands)] for name, one in stored.items()}, groups)
-
 
 class Pictures:
-    """Draws a run's model on the same few chips again and again, into `run_folder`/pictures."""
+    """Draws a model on the same few chips again and again, into `folder`."""
 
-    def __init__(self, plan: Plan, run_folder: Path) -> None:
-        self._plan, self._corpus, self._folder = plan, plan.corpus, run_folder / PICTURES
-
-    @cached_property
-    def rows(self) -> NDArray[np.int64]:
-        """The first chips of the val rows that are finished, or of the train rows where there are none."""
-        names = [layer.name for layer in (*self._plan.inputs, *self._plan.targets)]
-        unfinished = {shard.index for shard in self._corpus.missing(names)}
-        val = self._corpus.manifest.rows_of("val")
-        known = val[~np.isin(val // self._corpus.shard_rows, list(unfinished))]
-        return (known if len(known) else self._plan.feed.rows)[:CHIPS]
-
-    @cached_property
-    def _sample(self) -> Sample:
-        return Sample.of(self._plan, self.rows)
-
-    def draw_when_due(self, model: MPMAE, device: Device, step: int, board: Board) -> None:
-        """Draw after every `pictures_every` steps and at the end, in the folder and on the board."""
-        every = self._plan.config.pictures_every
-        if every and (step % every == 0 or step == self._plan.steps):
-            board.show(step, PICTURES, self.draw(model, device, step))
+    def __init__(
+        self, sample: Sample, inputs: Sequence[Layer], targets: Sequence[Layer], patch_px: int, folder: Path
+    ) -> None:
+        self._sample, self._inputs, self._targets = sample, tuple(inputs), tuple(targets)
+        self._patch_px, self._folder = patch_px, folder
 
     def draw(self, model: MPMAE, device: Device, step: int) -> Picture:
         """Write `step-00000500.png` and return its pixels (y, x, 3); the model and random numbers stay as they are."""
@@ -106,16 +70,16 @@ class Pictures:
         return np.asarray(canvas.buffer_rgba(), dtype=np.uint8)[..., :3]
 
     def _figure(self, predictions: Sequence[Tensor], step: int) -> Figure:
-        targets = self._plan.targets
-        found = {layer.name: reconstruct(layer, prediction, self._sample, self._plan.config.patch_px)
+        targets = self._targets
+        found = {layer.name: reconstruct(layer, prediction, self._sample, self._patch_px)
                  for layer, prediction in zip(targets, predictions, strict=True) if layer.pixel}  # fmt: skip
         words = [(layer, prediction.numpy()) for layer, prediction in zip(targets, predictions, strict=True)
                  if not layer.pixel]  # fmt: skip
-        chips = [self._columns(place, found) for place in range(len(self.rows))]
+        chips = [self._columns(place, found) for place in range(len(self._sample.names))]
         page = _Page(len(chips), max(map(len, chips)), bool(words))
         page.title(f"step {step}", self._explained())
         for place, columns in enumerate(chips):
-            page.name(place, self._named(place))
+            page.name(place, self._sample.names[place])
             for column, panels in enumerate(columns):
                 page.panels(place, column, panels)
             if words:
@@ -123,20 +87,16 @@ class Pictures:
         return page.figure
 
     def _explained(self) -> str:
-        hidden = 1 - self._plan.config.visible_patches / self._plan.config.side**2
+        hidden = 1 - self._sample.batch.visible.double().mean().item()
         return (
             f"{hidden:.0%} of the patches are hidden from the encoder (dark); the last line of a chip shows these as "
             "predicted and the others as they are. Checkers: no data. Right: truth / prediction, wrong classes red."
         )
 
-    def _named(self, place: int) -> str:
-        manifest, row = self._corpus.manifest, int(self.rows[place])
-        return f"{manifest.column('id')[row]}\n{manifest.column('split')[row]}"
-
     def _columns(self, place: int, found: dict[str, NDArray[Any]]) -> list[_Panels]:
-        visible = np.kron(self._sample.batch.visible[place].numpy(), np.ones((self._plan.config.patch_px,) * 2)) > 0
-        layers = {layer.name: layer for layer in (*self._plan.inputs, *self._plan.targets) if layer.pixel}
-        inputs = {layer.name for layer in self._plan.inputs}
+        visible = np.kron(self._sample.batch.visible[place].numpy(), np.ones((self._patch_px,) * 2)) > 0
+        layers = {layer.name: layer for layer in (*self._inputs, *self._targets) if layer.pixel}
+        inputs = {layer.name for layer in self._inputs}
         columns = []
         for name, layer in layers.items():
             truth = self._sample.stored[name][place]

@@ -14,6 +14,7 @@ from training.batch import Batch
 from training.config import PretrainConfig
 from training.methods.mpmae import MPMAE
 from training.runtime.device import Device
+from training.runtime.flops import Utilisation
 from training.runtime.world import World
 
 
@@ -65,6 +66,10 @@ class Step:
         row = torch.cat([losses, (counts > 0).float(), self._log_variances(), norm.float()[None]])
         self._update(norm)
         return row
+
+    def utilisation(self, example: Batch, peak_tflops: float = 0.0) -> Utilisation:
+        """How busy steps on chips like those of `example` keep the device, whose peak is measured if not given."""
+        return Utilisation.of(ObjectiveOf(self.model), example, len(self.model.targets), self._device, peak_tflops)
 
     def _backward(self, part: Batch, counts: Tensor, share: float, last: bool) -> Tensor:
         silent = not last and isinstance(self._objective, DistributedDataParallel)

@@ -18,10 +18,10 @@ from training.batch import Batch
 from training.config import PretrainConfig
 from training.data.stream import Stream
 from training.methods.mpmae import MPMAE
-from training.methods.pictures import Pictures
 from training.pretrain import culprit
 from training.pretrain.history import LossHistory
 from training.pretrain.model_card import CARD, write_card
+from training.pretrain.picture_log import PictureLog
 from training.pretrain.plan import Plan, make_plan
 from training.pretrain.result import PretrainResult
 from training.pretrain.step import Step
@@ -60,7 +60,8 @@ def pretrain(
     """
     board.refuse_absent(config.wandb)
     if config.processes > 1 and not launch.started():
-        return launch.together(corpus_folder, config, run_folder, progress or Silent())
+        arguments = (corpus_folder, config, run_folder)
+        return launch.together(pretrain, arguments, config.processes, progress or Silent())
     world = World.from_environment()
     device = Device.of(config, world.local)
     with threads(config.threads, world.here), world.joined(device.place), lowering(_LESS_MODEL):
@@ -120,7 +121,7 @@ class Trainer:
     def run(self, progress: Progress) -> PretrainResult:
         """Take the remaining steps."""
         clock, config, began = Clock(self.plan.feed.batch_size), self.plan.config, self.step
-        pictures = Pictures(self.plan, self.run_folder)
+        pictures = PictureLog(self.plan, self.run_folder)
         progress.start("pretrain", self.plan.steps, self.step)
         with self._board(progress) as drawn, closing(self._batches()) as batches:
             for parts, waited_s in batches:
@@ -192,7 +193,7 @@ class Trainer:
     def utilisation(self, example: Batch) -> Utilisation:
         """How busy steps keep the device; counted and measured once, on chips like those of `example`."""
         if self._utilisation is None:
-            self._utilisation = Utilisation.of(self.model, example, self.device, self.plan.config.peak_tflops)
+            self._utilisation = self.stepper.utilisation(example, self.plan.config.peak_tflops)
         return self._utilisation
 
     def _refuse_broken(self, figures: Sequence[StepFigures]) -> None:

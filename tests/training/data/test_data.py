@@ -19,9 +19,9 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from tests.buckets import BUCKET, service
 from tests.training.corpora import ALL, CONFIG, ECHO, LIGHT, make_corpus
-from training.batch import Raw
+from training.batch import Batch, Raw
 from training.data import masking
-from training.data.data import Batch, Feed
+from training.data.data import Feed
 from training.data.delivery import Delivery, Parcel
 from training.data.masking import crops_yx, visible_patches
 from training.layer import Layer, groups_of, layer_of

@@ -12,8 +12,9 @@ from torch import Tensor
 from pipeline.corpus import Corpus
 from pipeline.modality import Band, Category, Extent, Modality
 from tests.training.corpora import ALL, CONFIG
+from training.batch import Batch
 from training.config import PretrainConfig
-from training.data.data import Batch, Feed
+from training.data.data import Feed
 from training.layer import Layer, layer_of
 from training.methods.mpmae import MPMAE
 
