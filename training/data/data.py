@@ -19,7 +19,7 @@ from training.data.delivery import Delivery
 from training.data.masking import crops_yx, visible_patches
 from training.data.order import Order, Position, blocks_of, finished_shards
 from training.data.stream import Buffer, Job, Stream, default_workers
-from training.layer import Layer, places_of
+from training.layer import Layer, group_indices_of
 from training.share import WHOLE, Share
 
 CPU = torch.device("cpu")
@@ -45,7 +45,7 @@ class Feed:
         self._size_px, self._shard_rows = corpus.manifest.size_px, corpus.shard_rows
         self._order = Order(blocks, config.seed, config.mix_blocks)
         self._decoder = Decoder(corpus, layers, shards, config.read_rows)
-        self._places = {one.name: places_of(corpus, one) for one in layers if one.modality.statistics_by}
+        self._groups = {one.name: group_indices_of(corpus, one) for one in layers if one.modality.statistics_by}
         self.batch_size = min(config.batch_size, len(self.rows))
         self.steps_per_epoch = len(self.rows) // self.batch_size
 
@@ -99,7 +99,7 @@ class Feed:
         corners = crops_yx(config.seed, epoch, rows, self._size_px, config.image_px)
         raw = Raw(
             {name: torch.from_numpy(values) for name, values in self._decoder.vectors(rows).items()},
-            {name: torch.from_numpy(places[rows]) for name, places in self._places.items()},
+            {name: torch.from_numpy(groups[rows]) for name, groups in self._groups.items()},
             torch.from_numpy(visible),
             tuple(rows.tolist()),
         )

@@ -111,31 +111,14 @@ def reconstruct(layer: Layer, prediction: Tensor, sample: Sample, patch_px: int)
     Classes: the likeliest. Numbers: normalisation undone, by each patch's own moments first where targets are
     normalised per patch; so such a picture takes a patch's brightness and contrast from the truth.
     """
-    truth, valid = sample.stored[layer.name], sample.batch.valid[layer.name]
+    valid = sample.batch.valid[layer.name]
     if layer.classes:
-        likeliest = prediction.unflatten(1, (layer.classes, -1)).argmax(dim=1).numpy()
-        values = np.asarray(layer.modality.codes)[likeliest]
-    else:
-        if layer.modality.patch_normalised:
-            mean, std = patch_moments(sample.batch.values[layer.name], valid, patch_px)
-            prediction = prediction * std + mean
-        values = _in_stored_units(layer, prediction.numpy(), sample.groups[layer.name])
-    return np.where(valid.numpy(), values.astype(truth.dtype), layer.modality.fill)
-
-
-def _in_stored_units(layer: Layer, normalised: NDArray[Any], groups: NDArray[np.str_]) -> NDArray[Any]:
-    """Undoes `Layer.values`; what a wild prediction would not fit into the dtype is clipped."""
-    means, stds = (
-        np.stack([getattr(layer.groups[group], part) if group in layer.groups else np.zeros(len(layer.bands))
-                  for group in groups]).reshape(normalised.shape[0], -1, *[1] * (normalised.ndim - 2))
-        for part in ("mean", "std")
-    )  # fmt: skip
-    values = normalised * stds + means
-    kind = np.dtype(layer.modality.dtype)
-    if kind.kind == "f":
-        return np.asarray(values)
-    low, high = layer.modality.valid_range or (np.iinfo(kind).min, np.iinfo(kind).max)
-    return np.round(np.clip(values, low, high))
+        prediction = prediction.unflatten(1, (layer.classes, -1)).argmax(dim=1)
+    elif layer.modality.patch_normalised:
+        mean, std = patch_moments(sample.batch.values[layer.name], valid, patch_px)
+        prediction = prediction * std + mean
+    values = layer.stored(prediction.numpy(), sample.groups[layer.name])
+    return np.where(valid.numpy(), values, layer.modality.fill)
 
 
 @dataclass(frozen=True)
@@ -187,7 +170,7 @@ def _words(layer: Layer, prediction: NDArray[Any], sample: Sample, place: int) -
     if layer.classes:
         return _class_words(layer.modality, name, int(truth[0]), prediction[place].astype(np.float64))
     group = sample.groups[layer.name][place : place + 1]
-    made = _in_stored_units(layer, prediction[place : place + 1], group).astype(layer.modality.dtype)[0]
+    made = layer.stored(prediction[place : place + 1], group)[0]
     values = zip(layer.bands, layer.modality.physical(truth), layer.modality.physical(made), strict=True)
     bands = layer.modality.bands
     each = [f"{bands[band].name.replace('_', ' ')} {_number(a)} / {_number(b)} {bands[band].units.removesuffix('1')}"
