@@ -97,8 +97,8 @@ class Process:
 
     def spent(self) -> Spent:
         self.pipe.send("spent")
-        found: Spent = self.pipe.recv()
-        return found
+        result: Spent = self.pipe.recv()
+        return result
 
     def cost_of(self, work: Callable[[], object]) -> Spent:
         """What the sandbox spends while `work` runs here."""

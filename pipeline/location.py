@@ -55,7 +55,7 @@ def location_id(lon: float, lat: float) -> str:
 def locations_frame(locations: Sequence[Location]) -> gpd.GeoDataFrame:
     """The GeoParquet columns of `locations`, geometry in EPSG:4326."""
     names = [field.name for field in fields(Location)]
-    frame = pd.DataFrame([asdict(one) for one in locations], columns=names)
+    frame = pd.DataFrame([asdict(item) for item in locations], columns=names)
     points = gpd.points_from_xy(frame["lon"], frame["lat"])
     return gpd.GeoDataFrame(frame, geometry=points, crs="EPSG:4326")
 

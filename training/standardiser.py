@@ -27,13 +27,13 @@ class Moments:
     std: NDArray[np.float32]
     has_data: NDArray[np.bool_]
 
-    def to_plain(self) -> dict[str, list[Any]]:
-        """JSON values; `from_plain` gives the same moments back."""
+    def to_dict(self) -> dict[str, list[Any]]:
+        """JSON values; `from_dict` gives the same moments back."""
         return {"mean": self.mean.tolist(), "std": self.std.tolist(), "has_data": self.has_data.tolist()}
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Moments:
-        """The moments that `to_plain` described."""
+    def from_dict(cls, plain: Mapping[str, Any]) -> Moments:
+        """The moments that `to_dict` described."""
         mean, std = (np.array(plain[name], dtype=np.float32) for name in ("mean", "std"))
         return cls(mean, std, np.array(plain["has_data"], dtype=np.bool_))
 

@@ -164,6 +164,6 @@ class Roll:
         with self._lock:
             if self._window != (lattice, window):
                 painted = self.labels.paint(self.scenes, lattice, window)
-                self._painted = {one.key: layer for one, layer in zip(self.scenes, painted, strict=True)}
+                self._painted = {item.key: layer for item, layer in zip(self.scenes, painted, strict=True)}
                 self._window = (lattice, window)
             return self._painted[scene.key]

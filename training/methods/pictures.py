@@ -71,19 +71,19 @@ class Pictures:
 
     def _figure(self, predictions: Sequence[Tensor], step: int) -> Figure:
         targets = self._targets
-        found = {layer.name: reconstruct(layer, prediction, self._sample, self._patch_px)
+        result = {layer.name: reconstruct(layer, prediction, self._sample, self._patch_px)
                  for layer, prediction in zip(targets, predictions, strict=True) if layer.pixel}  # fmt: skip
         words = [(layer, prediction.numpy()) for layer, prediction in zip(targets, predictions, strict=True)
                  if not layer.pixel]  # fmt: skip
-        chips = [self._columns(place, found) for place in range(len(self._sample.names))]
+        chips = [self._columns(index, result) for index in range(len(self._sample.names))]
         page = _Page(len(chips), max(map(len, chips)), bool(words))
         page.title(f"step {step}", self._explained())
-        for place, columns in enumerate(chips):
-            page.name(place, self._sample.names[place])
+        for index, columns in enumerate(chips):
+            page.name(index, self._sample.names[index])
             for column, panels in enumerate(columns):
-                page.panels(place, column, panels)
+                page.panels(index, column, panels)
             if words:
-                page.words(place, [_words(layer, prediction, self._sample, place) for layer, prediction in words])
+                page.words(index, [_words(layer, prediction, self._sample, index) for layer, prediction in words])
         return page.figure
 
     def _explained(self) -> str:
@@ -137,12 +137,12 @@ def _panels(
     width = truth.shape[-1]
     # Side by side, so that what is stretched by its own values is stretched alike.
     both = truth if predicted is None else np.concatenate([truth, predicted], axis=-1)
-    found = []
+    result = []
     for band, picture in draw_all(modality, both):
         real, made = picture[:, :width], None if predicted is None else picture[:, width:]
         seen = None if visible is None else np.where(visible[..., None], real, np.array(_HIDDEN, dtype=np.uint8))
-        found.append(_Panels(_title(modality, band), (real, seen, made)))
-    return found
+        result.append(_Panels(_title(modality, band), (real, seen, made)))
+    return result
 
 
 def _calm(modality: Modality) -> Modality:
@@ -182,7 +182,7 @@ def _words(layer: Layer, prediction: NDArray[Any], sample: Sample, place: int) -
 def _class_words(modality: Modality, name: str, code: int, logits: NDArray[np.float64]) -> _Words:
     shares = np.exp(logits - logits.max())
     best = int(logits.argmax())
-    real = next((one.name for one in modality.categories if one.code == code), "no data")
+    real = next((item.name for item in modality.categories if item.code == code), "no data")
     guess = modality.categories[best].name
     said = (_short(real), f"/ {_short(guess)} ({shares[best] / shares.sum():.0%})")
     return _Words(name, said, wrong=guess != real)
@@ -244,8 +244,8 @@ class _Page:
         left = _SIDE_INCHES + self._columns * _PANEL_INCHES + 0.15
         height = 3 * _PANEL_INCHES + 0.15
         axes = self._axes(left, self._top(chip), _TEXT_INCHES - 0.2, height)
-        lines = [part for one in words for part in [(one.name, _INK, "bold")] + [
-            (f"   {line}", _WRONG if one.wrong else _SOFT, "normal") for line in one.lines]]  # fmt: skip
-        for place, (text, colour, weight) in enumerate(lines[: int(height / _LINE_INCHES)]):
-            axes.text(0, 1 - place * _LINE_INCHES / height, text, transform=axes.transAxes, fontsize=7.5, va="top",
+        lines = [part for item in words for part in [(item.name, _INK, "bold")] + [
+            (f"   {line}", _WRONG if item.wrong else _SOFT, "normal") for line in item.lines]]  # fmt: skip
+        for index, (text, colour, weight) in enumerate(lines[: int(height / _LINE_INCHES)]):
+            axes.text(0, 1 - index * _LINE_INCHES / height, text, transform=axes.transAxes, fontsize=7.5, va="top",
                       color=colour, weight=weight)  # fmt: skip

@@ -15,9 +15,9 @@ from training.data.masking import visible_patches
 from training.layer import groups_of
 from training.methods.mpmae import MPMAE
 from training.methods.pictures import Pictures, Sample
-from training.pretrain.plan import Plan
-from training.runtime.board import Board
+from training.pretrain.resolved_run import ResolvedRun
 from training.runtime.device import Device
+from training.runtime.metric_writer import MetricWriter
 
 PICTURES = "pictures"
 CHIPS = 3
@@ -26,36 +26,36 @@ CHIPS = 3
 class PictureLog:
     """The pictures of a run, in `run_folder`/pictures and on the board; nothing is read before the first is due."""
 
-    def __init__(self, plan: Plan, run_folder: Path) -> None:
-        self._plan, self._folder = plan, run_folder / PICTURES
+    def __init__(self, resolved: ResolvedRun, run_folder: Path) -> None:
+        self._plan, self._folder = resolved, run_folder / PICTURES
 
     @cached_property
     def pictures(self) -> Pictures:
         """Of the same few chips throughout the run."""
-        plan = self._plan
-        sample = sample_of(plan, rows_to_draw(plan))
-        return Pictures(sample, plan.inputs, plan.targets, plan.config.patch_px, self._folder)
+        resolved = self._plan
+        sample = sample_of(resolved, rows_to_draw(resolved))
+        return Pictures(sample, resolved.inputs, resolved.targets, resolved.config.patch_px, self._folder)
 
-    def draw_when_due(self, model: MPMAE, device: Device, step: int, board: Board) -> None:
+    def draw_when_due(self, model: MPMAE, device: Device, step: int, board: MetricWriter) -> None:
         """Draw after every `pictures_every` steps and at the end."""
         every = self._plan.config.pictures_every
         if every and (step % every == 0 or step == self._plan.steps):
             board.show(step, PICTURES, self.pictures.draw(model, device, step))
 
 
-def rows_to_draw(plan: Plan) -> NDArray[np.int64]:
+def rows_to_draw(resolved: ResolvedRun) -> NDArray[np.int64]:
     """The first manifest rows of the val chips that are finished, or of the train chips where there are none."""
-    corpus, names = plan.corpus, [layer.name for layer in (*plan.inputs, *plan.targets)]
+    corpus, names = resolved.corpus, [layer.name for layer in (*resolved.inputs, *resolved.targets)]
     unfinished = {shard.index for shard in corpus.missing(names)}
     val = corpus.manifest.rows_of("val")
     known = val[~np.isin(val // corpus.shard_rows, list(unfinished))]
-    return (known if len(known) else plan.feed.rows)[:CHIPS]
+    return (known if len(known) else resolved.loader.rows)[:CHIPS]
 
 
-def sample_of(plan: Plan, rows: NDArray[np.int64]) -> Sample:
+def sample_of(resolved: ResolvedRun, rows: NDArray[np.int64]) -> Sample:
     """The middles of the chips in manifest `rows`, masked as they would be in the first epoch."""
-    config, corpus = plan.config, plan.corpus
-    layers = {layer.name: layer for layer in (*plan.inputs, *plan.targets)}
+    config, corpus = resolved.config, resolved.corpus
+    layers = {layer.name: layer for layer in (*resolved.inputs, *resolved.targets)}
     stored = {name: read_centre(corpus, name, rows, config.image_px) for name in layers}
     groups = {name: groups_of(corpus, layer)[rows] for name, layer in layers.items()}
     seen = {name: layer.values(stored[name], groups[name]) for name, layer in layers.items()}

@@ -14,8 +14,8 @@ from tests.training.corpora import CONFIG
 from training.architecture import SIZES
 from training.model.encoder import Encoder
 from training.runtime.device import Device, threads
+from training.runtime.distributed_context import DistributedContext
 from training.runtime.provenance import commit, provenance
-from training.runtime.world import World
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 
@@ -75,4 +75,4 @@ def test_a_run_says_which_commit_it_was_made_with() -> None:
     root = Path(__file__).resolve().parents[3]
     head = commit(root / "training")
     assert (head is not None) == (root / ".git").exists()
-    assert provenance(Device.of(CONFIG), World())["commit"] == head
+    assert provenance(Device.of(CONFIG), DistributedContext())["commit"] == head

@@ -38,7 +38,7 @@ class Rejected:
 Outcome = Chip | Rejected
 
 
-class Scout:
+class SceneSearch:
     """Asks Earth Engine about batches of locations, and keeps the answers."""
 
     def __init__(self, engine: EarthEngine, rules: AnchorRules, parts_folder: Path) -> None:
@@ -47,7 +47,7 @@ class Scout:
         self.parts_folder = parts_folder
         self.at_once = engine.at_once("locations", rules.batch)
 
-    def settle(self, locations: Sequence[Location]) -> Iterator[dict[str, Outcome]]:
+    def query(self, locations: Sequence[Location]) -> Iterator[dict[str, Outcome]]:
         """What becomes of each location, by id, batch by batch."""
         size = self.rules.batch
         batches = [locations[start : start + size] for start in range(0, len(locations), size)]
@@ -71,8 +71,8 @@ class Scout:
             kept |= self._scenes([one for one in locations if "anchor" not in kept[one.id]], slice(1, None))
         served = [location for location in locations if "anchor" in kept[location.id]]
         for answer in self.at_once.ask(served, lambda part: self._radar(part, kept)):
-            for location_id, found in answer.items():
-                kept[location_id] |= found
+            for location_id, result in answer.items():
+                kept[location_id] |= result
         return kept
 
     def _scenes(self, locations: Sequence[Location], preferred: slice) -> dict[str, Any]:
@@ -120,8 +120,8 @@ class _Ask:
 
 def _key(locations: Sequence[Location], rules: AnchorRules) -> str:
     """Names a part file by everything that its content follows from."""
-    plain = {name: value for name, value in asdict(rules).items() if name != "batch"}
-    content = [_PART_VERSION, scenes.OPTICAL, scenes.RADAR, plain, [(one.id, one.lon, one.lat) for one in locations]]
+    data = {name: value for name, value in asdict(rules).items() if name != "batch"}
+    content = [_PART_VERSION, scenes.OPTICAL, scenes.RADAR, data, [(item.id, item.lon, item.lat) for item in locations]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -156,24 +156,24 @@ def _described(feature: ee.Element, prefix: str, images: ee.ImageCollection, *mo
 
 def _optical_expression(asks: Sequence[_Ask], rules: AnchorRules) -> ee.FeatureCollection:
     def describe(feature: ee.Feature) -> ee.Element:
-        found: ee.Element = ee.Feature(None, {})
+        result: ee.Element = ee.Feature(None, {})
         for level in rules.levels:
             images = _covering(feature, scenes.OPTICAL[level], rules)
             clear = images.filter(ee.Filter.lte(scenes.CLOUD_PERCENT, rules.max_cloud_percent))
-            found = _described(found, level, clear, scenes.TILE)
-        return found
+            result = _described(result, level, clear, scenes.TILE)
+        return result
 
     return _points(asks).map(describe)
 
 
 def _radar_expression(asks: Sequence[_Ask], rules: AnchorRules) -> ee.FeatureCollection:
     def describe(feature: ee.Feature) -> ee.Element:
-        found: ee.Element = ee.Feature(None, {})
+        result: ee.Element = ee.Feature(None, {})
         images = _covering(feature, scenes.RADAR, rules)
         images = images.filter(ee.Filter.eq(scenes.INSTRUMENT_MODE, scenes.LAND_MODE))
         for orbit_pass in ORBIT_PASSES:
-            found = _described(found, orbit_pass, images.filter(ee.Filter.eq(scenes.ORBIT_PASS, orbit_pass.upper())))
-        return found
+            result = _described(result, orbit_pass, images.filter(ee.Filter.eq(scenes.ORBIT_PASS, orbit_pass.upper())))
+        return result
 
     return _points(asks).map(describe)
 
@@ -187,10 +187,10 @@ def _candidates(row: Mapping[str, Any], prefix: str, *more: str) -> list[Candida
 
 def _choose(draw: Draw, years: Sequence[int], row: Mapping[str, Any], rules: AnchorRules) -> dict[str, Any]:
     """The drawn scene of the first year and level that have any; or the reason why there is none."""
-    found = {level: _candidates(row, level, scenes.TILE) for level in draw.levels}
+    result = {level: _candidates(row, level, scenes.TILE) for level in draw.levels}
     for year in years:
         for level in draw.levels:
-            candidates = [candidate for candidate in found[level] if candidate.year == year]
+            candidates = [candidate for candidate in result[level] if candidate.year == year]
             if candidates:
                 return {"level": level, "anchor": asdict(draw.choose(candidates))}
     asked = ", ".join(map(str, sorted(rules.years)))
