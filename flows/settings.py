@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from flows import finetune_task
 from pipeline import durable
 from pipeline.errors import Fatal, unknown_name
+from training.config import PretrainConfig
 
 SANDBOX_PROJECT = "sandbox"
 SAVED_AS = "config.toml"
@@ -143,7 +145,7 @@ class ClusterSettings(Section):
 
 
 class Settings(Section):
-    """The whole file. `pretrain` and `finetune` are handed to the trainer, which checks them."""
+    """The whole file. `pretrain` and `finetune` stay as they were given, checked, for what is read from them later."""
 
     corpus: CorpusSettings = CorpusSettings()
     source: SourceSettings = SourceSettings()
@@ -153,6 +155,18 @@ class Settings(Section):
     cluster: ClusterSettings = ClusterSettings()
     pretrain: dict[str, Any] = Field(default_factory=dict)
     finetune: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("pretrain")
+    @classmethod
+    def _pretrain_is_legal(cls, section: dict[str, Any]) -> dict[str, Any]:
+        PretrainConfig.from_dict(without_run(section))
+        return section
+
+    @field_validator("finetune")
+    @classmethod
+    def _finetune_is_legal(cls, section: dict[str, Any]) -> dict[str, Any]:
+        finetune_task.check(section)
+        return section
 
     @property
     def folder(self) -> Path:
@@ -190,6 +204,11 @@ class Settings(Section):
         """Publish the resolved settings in the corpus folder; the file can be given to any command again."""
         data = self.model_dump(mode="json", exclude_none=True)
         durable.write_text(self.folder / SAVED_AS, tomli_w.dumps(data))
+
+
+def without_run(pretrain: Mapping[str, Any]) -> dict[str, Any]:
+    """The section without the name of the run's folder, which is nothing to the trainer."""
+    return {key: value for key, value in pretrain.items() if key != "run"}
 
 
 def shipped() -> dict[str, Path]:

@@ -11,6 +11,7 @@ GrnScope = Literal["image", "batch"]
 InitStd = Literal["fixed", "fan-in"]
 
 STAGES = 4
+_STORED_AS = {"grn_scope": "response"}  # What files of weights have always called it.
 STEMS: tuple[Stem, ...] = ("modified", "original")
 GRN_SCOPES: tuple[GrnScope, ...] = ("image", "batch")
 INIT_STDS: tuple[InitStd, ...] = ("fixed", "fan-in")
@@ -43,14 +44,14 @@ class Architecture:
     """`channels` of the input, the depths and widths, and the edge of a patch: one output site per patch.
 
     `stem` "modified" is MP-MAE's, which keeps full resolution in a first convolution; "original" is ConvNeXt V2's one
-    convolution. `response` says over what a response is normalised, see `encoder.ResponseNorm`.
+    convolution. `grn_scope` says over what a response is normalised, see `encoder.ResponseNorm`.
     """
 
     channels: int
     size: Size
     patch_px: int
     stem: Stem = "modified"
-    response: GrnScope = "image"
+    grn_scope: GrnScope = "image"
 
     @property
     def stem_stride(self) -> int:
@@ -64,10 +65,11 @@ class Architecture:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` gives the same architecture back."""
-        return asdict(self)
+        return {_STORED_AS.get(name, name): value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Architecture:
         """The architecture that `to_dict` described."""
         size = Size(tuple(plain["size"]["depths"]), tuple(plain["size"]["widths"]))
-        return cls(**{**plain, "size": size})
+        names = {stored: name for name, stored in _STORED_AS.items()}
+        return cls(**{names.get(stored, stored): value for stored, value in plain.items()} | {"size": size})

@@ -30,6 +30,13 @@ def test_the_demo_becomes_real_by_one_value() -> None:
         ("sampling.locations=0", "sampling.locations = 0 is not allowed"),
         ("locations=5", "write it as section.key=value"),
         ("sampling.locations", "write it as section.key=value"),
+        ("finetune.nonsense=1", "unknown setting 'finetune.nonsense'"),
+        ("finetune.epoch=1", "did you mean 'finetune.epochs'"),
+        ("finetune.epochs=0", "finetune.epochs must be at least 1, not 0"),
+        ("finetune.per=chips", "unknown finetune.per 'chips'; did you mean 'chip'"),
+        ("pretrain.batchsize=3", "did you mean 'pretrain.batch_size'"),
+        ("pretrain.batch_size=many", "pretrain.batch_size must be a whole number, not 'many'"),
+        ("pretrain.bands=3", "pretrain.bands must be a table, not 3"),
         ("pretrain.preset.deep=1", "reaches into 'preset'"),
     ],
 )

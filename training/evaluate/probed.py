@@ -92,10 +92,10 @@ def _kinds(pretrained: Pretrained, seed: int) -> dict[str, Callable[[Tensor], Fe
     }
 
 
-def untrained(encoder: Encoder, seed: int, spread: InitStd = "fixed") -> Encoder:
+def untrained(encoder: Encoder, seed: int, init_std: InitStd = "fixed") -> Encoder:
     """An encoder of the same shape, before its first step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = Encoder.of(encoder.architecture)
-        initialise(fresh, spread)
+        initialise(fresh, init_std)
     return fresh

@@ -55,7 +55,7 @@ class MPMAE(nn.Module):
         self.inputs, self.targets, self.patch_px = tuple(inputs), tuple(targets), config.patch_px
         self._visible_patches = config.visible_patches if config.skip_hidden else 0
         width, channels = config.decoder_width, sum(layer.channels for layer in inputs)
-        self.encoder = Encoder(channels, SIZES[config.encoder], config.patch_px, config.stem, config.response)
+        self.encoder = Encoder(channels, SIZES[config.encoder], config.patch_px, config.stem, config.grn_scope)
         self.proj = nn.Conv2d(self.encoder.width, width, 1)
         self.mask_token = nn.Parameter(torch.zeros(1, width, 1, 1))
         decoders = 1 if config.decoder == "shared" else len(targets)
@@ -68,7 +68,7 @@ class MPMAE(nn.Module):
             for layer in targets
         )
         self.log_variances = nn.Parameter(torch.zeros(len(targets))) if config.weighting == "uncertainty" else None
-        initialise(self, config.spread)
+        initialise(self, config.init_std)
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, batch: Batch) -> list[Tensor]:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from training.architecture import STAGES, Architecture, GrnScope, InitStd, Size, Stem
 
 _EPSILON = 1e-6
-_FIXED_SPREAD = 0.02
+_FIXED_STD = 0.02
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -68,12 +68,12 @@ class DropPath(nn.Module):
 class Block(nn.Module):
     """ConvNeXt V2 block on (batch, channels, y, x): 7x7 depthwise, norm, 1x1 to four times the width and back."""
 
-    def __init__(self, width: int, response: GrnScope = "image", drop_path: float = 0.0) -> None:
+    def __init__(self, width: int, grn_scope: GrnScope = "image", drop_path: float = 0.0) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(width, width, 7, padding=3, groups=width)
         self.norm = nn.LayerNorm(width, eps=_EPSILON)
         self.pwconv1 = nn.Linear(width, 4 * width)
-        self.grn = ResponseNorm(4 * width, response)
+        self.grn = ResponseNorm(4 * width, grn_scope)
         self.pwconv2 = nn.Linear(4 * width, width)
         self.drop_path = DropPath(drop_path)
 
@@ -95,11 +95,11 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, channels: int, size: Size, patch_px: int, stem: Stem = "modified", response: GrnScope = "image",
+        self, channels: int, size: Size, patch_px: int, stem: Stem = "modified", grn_scope: GrnScope = "image",
         drop_path: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.architecture = Architecture(channels, size, patch_px, stem, response)
+        self.architecture = Architecture(channels, size, patch_px, stem, grn_scope)
         self.patch_px, self.width, widths = patch_px, size.widths[-1], size.widths
         self._build_stem(channels, widths[0], self.architecture.stem_stride)
         self.downsample_layers = nn.ModuleList(
@@ -107,7 +107,7 @@ class Encoder(nn.Module):
         )
         rates = (drop_path * place / (sum(size.depths) - 1) for place in count())
         self.stages = nn.ModuleList(
-            nn.ModuleList(Block(width, response, next(rates)) for _ in range(depth))
+            nn.ModuleList(Block(width, grn_scope, next(rates)) for _ in range(depth))
             for width, depth in zip(widths, size.depths, strict=True)
         )
 
@@ -115,7 +115,7 @@ class Encoder(nn.Module):
     def of(cls, architecture: Architecture, drop_path: float = 0.0) -> Encoder:
         """An encoder of that shape, with torch's own initial weights."""
         item = architecture
-        return cls(item.channels, item.size, item.patch_px, item.stem, item.response, drop_path)
+        return cls(item.channels, item.size, item.patch_px, item.stem, item.grn_scope, drop_path)
 
     def _build_stem(self, channels: int, width: int, stride: int) -> None:
         if self.architecture.stem == "original":
@@ -173,7 +173,7 @@ def _keep(maps: Tensor, visible: Tensor | None) -> Tensor:
     return maps if visible is None else maps * visible
 
 
-def initialise(module: nn.Module, spread: InitStd = "fixed") -> None:
+def initialise(module: nn.Module, init_std: InitStd = "fixed") -> None:
     """Kernels drawn from a truncated normal, no biases.
 
     The deviation is 0.02 everywhere ("fixed", as in ConvNeXt: Liu et al. 2022), which suits kernels of some 2,500
@@ -182,6 +182,6 @@ def initialise(module: nn.Module, spread: InitStd = "fixed") -> None:
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
             fan_in = part.weight[0].numel()
-            nn.init.trunc_normal_(part.weight, std=_FIXED_SPREAD if spread == "fixed" else fan_in**-0.5)
+            nn.init.trunc_normal_(part.weight, std=_FIXED_STD if init_std == "fixed" else fan_in**-0.5)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)

@@ -24,23 +24,23 @@ CHIPS = 3
 
 
 class PictureLog:
-    """The pictures of a run, in `run_folder`/pictures and on the board; nothing is read before the first is due."""
+    """The pictures of a run, in `run_folder`/pictures and in the log; nothing is read before the first is due."""
 
     def __init__(self, resolved: ResolvedRun, run_folder: Path) -> None:
-        self._plan, self._folder = resolved, run_folder / PICTURES
+        self._resolved, self._folder = resolved, run_folder / PICTURES
 
     @cached_property
     def pictures(self) -> Pictures:
         """Of the same few chips throughout the run."""
-        resolved = self._plan
+        resolved = self._resolved
         sample = sample_of(resolved, rows_to_draw(resolved))
         return Pictures(sample, resolved.inputs, resolved.targets, resolved.config.patch_px, self._folder)
 
-    def draw_when_due(self, model: MPMAE, device: Device, step: int, board: MetricWriter) -> None:
+    def draw_when_due(self, model: MPMAE, device: Device, step: int, writer: MetricWriter) -> None:
         """Draw after every `pictures_every` steps and at the end."""
-        every = self._plan.config.pictures_every
-        if every and (step % every == 0 or step == self._plan.steps):
-            board.show(step, PICTURES, self.pictures.draw(model, device, step))
+        every = self._resolved.config.pictures_every
+        if every and (step % every == 0 or step == self._resolved.steps):
+            writer.show(step, PICTURES, self.pictures.draw(model, device, step))
 
 
 def rows_to_draw(resolved: ResolvedRun) -> NDArray[np.int64]:

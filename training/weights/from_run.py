@@ -35,7 +35,7 @@ def from_checkpoint(path: Path) -> Pretrained:
     config = PretrainConfig.from_dict(description["config"])
     normalisation = Normalisation.from_dict(description["inputs"])
     architecture = Architecture(
-        normalisation.channels, SIZES[config.encoder], config.patch_px, config.stem, config.response
+        normalisation.channels, SIZES[config.encoder], config.patch_px, config.stem, config.grn_scope
     )
     state = {
         name.removeprefix(_ENCODER): item for name, item in read(path)["model"].items() if name.startswith(_ENCODER)

@@ -17,10 +17,10 @@ TINY = Size((1, 1, 2, 1), (3, 4, 5, 6))
 CHANNELS_LAST = ("norm", "pwconv1", "grn", "pwconv2")  # Layers inside a block that see (batch, y, x, channels).
 
 
-def make_encoder(patch_px: int, channels: int = 2, stem: str = "modified", response: str = "image") -> Encoder:
+def make_encoder(patch_px: int, channels: int = 2, stem: str = "modified", grn_scope: str = "image") -> Encoder:
     """Double precision, with every parameter random, so that no term is silent."""
     torch.manual_seed(3)
-    encoder = Encoder(channels, TINY, patch_px, stem, response).double()
+    encoder = Encoder(channels, TINY, patch_px, stem, grn_scope).double()
     with torch.no_grad():
         for item in encoder.parameters():
             item.copy_(torch.randn_like(item) * 0.5)
@@ -69,11 +69,11 @@ def assert_same_as_sparse(encoder: Encoder, image: Tensor, visible: Tensor, tole
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance * float(b.abs().max()), msg=in_layer(name))
 
 
-@pytest.mark.parametrize("response", GRN_SCOPES)
+@pytest.mark.parametrize("grn_scope", GRN_SCOPES)
 @pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("patch_px", [8, 16])
-def test_equals_sparse_convolution(patch_px: int, stem: str, response: str) -> None:
-    encoder, (image, visible) = make_encoder(patch_px, stem=stem, response=response), make_input(patch_px)
+def test_equals_sparse_convolution(patch_px: int, stem: str, grn_scope: str) -> None:
+    encoder, (image, visible) = make_encoder(patch_px, stem=stem, grn_scope=grn_scope), make_input(patch_px)
     assert_same_as_sparse(encoder, image, visible, 1e-8)
     features = encoder(image, visible)
     assert sorted(map(tuple, visible.nonzero().tolist())) == sorted(
@@ -183,14 +183,14 @@ def test_atto_has_the_published_number_of_parameters() -> None:
     assert count == pytest.approx(3.39e6, rel=0.01)
 
 
-@pytest.mark.parametrize("spread", INIT_STDS)
-def test_kernels_are_drawn_as_wide_as_is_said(spread: InitStd) -> None:
+@pytest.mark.parametrize("init_std", INIT_STDS)
+def test_kernels_are_drawn_as_wide_as_is_said(init_std: InitStd) -> None:
     encoder = Encoder(12, SIZES["atto"], 8)
     torch.manual_seed(0)
-    initialise(encoder, spread)
+    initialise(encoder, init_std)
     kernels = [part for part in encoder.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
     for part in kernels:
-        wanted = 0.02 if spread == "fixed" else math.sqrt(1 / part.weight[0].numel())
+        wanted = 0.02 if init_std == "fixed" else math.sqrt(1 / part.weight[0].numel())
         assert part.weight.numel() < 1000 or 0.8 < float(part.weight.detach().std()) / wanted < 1.2
         assert part.bias is None or not part.bias.any()
     assert len(kernels) > 30
