@@ -23,6 +23,7 @@ from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.shard import Shard
 from pipeline.sharding import ChipCodec
+from pipeline.sizes import SHARD_ROWS
 from pipeline.store import METADATA, Store, store_at
 
 STORE = "corpus.zarr"
@@ -52,7 +53,7 @@ class Corpus:
 
     @classmethod
     def create(
-        cls, folder: Path, modalities: Iterable[Modality], shard_rows: int = 512, store_url: str | None = None
+        cls, folder: Path, modalities: Iterable[Modality], shard_rows: int = SHARD_ROWS, store_url: str | None = None
     ) -> Corpus:
         """Lay out the empty store for the manifest in `folder`: metadata of every array, before any work.
 

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.errors import Fatal, unknown_name
 from pipeline.validation import STRICT, Betas, Count, CountOrNone, Fraction, Names, Whole, one_sentence
-from training.architecture import SIZES, GrnScope, InitStd, Stem
+from training.architecture import SIZES, Architecture, GrnScope, InitStd, Stem
 
 Weighting = Literal["uncertainty", "sum"]
 Decoder = Literal["shared", "per-task"]
@@ -60,8 +60,8 @@ class PretrainConfig:
     targets: Names = ()
     bands: Mapping[str, Names] = field(default_factory=dict)
     encoder: Annotated[str, AfterValidator(_known_size)] = "atto"
-    stem: Stem = "modified"
-    grn_scope: GrnScope = "image"
+    stem: Stem = Architecture.stem
+    grn_scope: GrnScope = Architecture.grn_scope
     init_std: InitStd = "fixed"
     image_px: Count = 112
     patch_px: Annotated[Whole, Field(multiple_of=8, ge=8)] = 16

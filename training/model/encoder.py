@@ -36,7 +36,7 @@ class ResponseNorm(nn.Module):
     cancels out, and the same weights serve images without a mask. docs/training.md has what the choice changes.
     """
 
-    def __init__(self, channels: int, over: GrnScope = "image") -> None:
+    def __init__(self, channels: int, over: GrnScope = Architecture.grn_scope) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(1, 1, 1, channels))
         self.beta = nn.Parameter(torch.zeros(1, 1, 1, channels))
@@ -68,7 +68,7 @@ class DropPath(nn.Module):
 class Block(nn.Module):
     """ConvNeXt V2 block on (batch, channels, y, x): 7x7 depthwise, norm, 1x1 to four times the width and back."""
 
-    def __init__(self, width: int, grn_scope: GrnScope = "image", drop_path: float = 0.0) -> None:
+    def __init__(self, width: int, grn_scope: GrnScope = Architecture.grn_scope, drop_path: float = 0.0) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(width, width, 7, padding=3, groups=width)
         self.norm = nn.LayerNorm(width, eps=_EPSILON)
@@ -95,8 +95,8 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, channels: int, size: Size, patch_px: int, stem: Stem = "modified", grn_scope: GrnScope = "image",
-        drop_path: float = 0.0,
+        self, channels: int, size: Size, patch_px: int, stem: Stem = Architecture.stem,
+        grn_scope: GrnScope = Architecture.grn_scope, drop_path: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.architecture = Architecture(channels, size, patch_px, stem, grn_scope)
