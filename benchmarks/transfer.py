@@ -37,7 +37,8 @@ from training.evaluate.probe import Estimate, Features, Probe, difference, embed
 from training.evaluate.probed import untrained
 from training.layer import Layer, layer_of
 from training.model.encoder import Encoder
-from training.pretrain.train import CHECKPOINTS, pretrain
+from training.pretrain.train import pretrain
+from training.weights.checkpoint import CHECKPOINTS
 from training.weights.weights import load_encoder
 
 OPTICAL = "sentinel2"

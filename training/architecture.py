@@ -12,9 +12,6 @@ InitStd = Literal["fixed", "fan-in"]
 
 STAGES = 4
 _STORED_AS = {"grn_scope": "response"}  # What files of weights have always called it.
-STEMS: tuple[Stem, ...] = ("modified", "original")
-GRN_SCOPES: tuple[GrnScope, ...] = ("image", "batch")
-INIT_STDS: tuple[InitStd, ...] = ("fixed", "fan-in")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from training.batch import Batch
 from training.config import PretrainConfig
 from training.layer import Layer
 from training.model import losses
-from training.model.encoder import Block, ChannelNorm, Encoder, initialise
+from training.model.encoder import Block, ChannelNorm, Encoder, enlarge, initialise
 from training.model.image import image_of
 from training.model.visible import encode_visible, hidden_tiles, tiles_of
 
@@ -129,7 +129,7 @@ class MPMAE(nn.Module):
     def _counted(self, layer: Layer, batch: Batch) -> Tensor:
         """Where there is data that the encoder did not see; at image level, where there is data."""
         valid = batch.valid[layer.name]
-        return valid & self._hidden_pixels(batch) if layer.pixel else valid
+        return valid & enlarge(~batch.visible, self.patch_px) if layer.pixel else valid
 
     def _loss(self, layer: Layer, prediction: Tensor, count: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         target, valid, counted = batch.values[layer.name], batch.valid[layer.name], self._counted(layer, batch)
@@ -138,7 +138,3 @@ class MPMAE(nn.Module):
         if layer.classes:
             return losses.class_error(prediction.unflatten(1, (layer.classes, -1)), target, counted, count)
         return losses.squared_error(prediction, target, counted, count)
-
-    def _hidden_pixels(self, batch: Batch) -> Tensor:
-        hidden = ~batch.visible[:, None]
-        return hidden.repeat_interleave(self.patch_px, dim=2).repeat_interleave(self.patch_px, dim=3)

@@ -140,7 +140,7 @@ class Encoder(nn.Module):
         """The maps after each of the four stages, finest first (strides patch_px / 8, / 4, / 2, and patch_px)."""
         if image.shape[-2] % self.patch_px or image.shape[-1] % self.patch_px:
             raise ValueError(f"image {tuple(image.shape[-2:])} is no multiple of the {self.patch_px} px patch")
-        full = _enlarge(visible, self.patch_px)
+        full = None if visible is None else enlarge(visible, self.patch_px)
         # Assigning instead of multiplying: a hidden pixel counts for nothing even where it is not a number.
         maps = image if full is None else image.masked_fill(~full, 0)
         # A hidden pixel is 0 to the first convolution, as if absent. What the biases revive there stays in its own
@@ -154,17 +154,15 @@ class Encoder(nn.Module):
         return result
 
     def _stage(self, stage: int, maps: Tensor, visible: Tensor | None) -> Tensor:
-        here = _enlarge(visible, 2 ** (STAGES - 1 - stage))
+        here = None if visible is None else enlarge(visible, 2 ** (STAGES - 1 - stage))
         maps = _keep(maps, here)
         for block in cast(nn.ModuleList, self.stages[stage]):
             maps = block(maps, here)
         return maps
 
 
-def _enlarge(visible: Tensor | None, factor: int) -> Tensor | None:
+def enlarge(visible: Tensor, factor: int) -> Tensor:
     """The mask of patches (batch, y, x) as a mask of sites (batch, 1, y * factor, x * factor)."""
-    if visible is None:
-        return None
     return visible[:, None].repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -35,14 +34,13 @@ from training.runtime.memory import lowering
 from training.runtime.metric_writer import MetricWriter
 from training.runtime.provenance import provenance
 from training.runtime.throughput import ThroughputMeter
-from training.weights.checkpoint import Checkpoints, read, step_of
+from training.schedule import BLR_BATCH, rate_at
+from training.weights.checkpoint import CHECKPOINTS, Checkpoints, read, step_of
 from training.weights.from_run import from_checkpoint
 from training.weights.weights import WEIGHTS, save_encoder
 
 RUN = "run.json"
-CHECKPOINTS = "checkpoints"
 BAD_BATCH = "bad-batch-step-{:08d}.pt"
-_BLR_BATCH = 256  # The batch that a base learning rate is meant for (Goyal et al. 2017).
 _LESS_MODEL = "lower pretrain.micro_batch, or take a smaller pretrain.encoder"
 _LESS_DATA = "lower pretrain.read_rows, pretrain.read_ahead or pretrain.batch_size"
 
@@ -238,9 +236,5 @@ def _shown(figures: Mapping[str, float]) -> dict[str, float | str]:
 
 
 def learning_rate(step: int, steps: int, config: PretrainConfig, batch_size: int) -> float:
-    """Linear warm-up, then half a cosine to 0, per step; the peak is `blr` * batch / 256."""
-    peak = config.blr * batch_size / _BLR_BATCH
-    warm = int(config.warmup * steps)
-    if step < warm:
-        return peak * (step + 1) / warm
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+    """Per step, see `schedule`; the peak is `blr` * batch / 256."""
+    return rate_at(step, steps, int(config.warmup * steps), config.blr * batch_size / BLR_BATCH)

@@ -11,17 +11,16 @@ from training.architecture import SIZES, Architecture
 from training.config import PretrainConfig
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
-from training.weights.checkpoint import describe, read
+from training.weights.checkpoint import CHECKPOINTS, complete, describe, read
 from training.weights.pretrained import Pretrained
 
-_CHECKPOINTS = "checkpoints/step-*.pt"
 _ENCODER = "encoder."
 
 
 def newest_checkpoint(run_folder: Path) -> Path | None:
     """The last complete checkpoint below a run's folder, None where there is none."""
-    result = [path for path in sorted(run_folder.glob(_CHECKPOINTS)) if path.with_suffix(".json").exists()]
-    return result[-1] if result else None
+    paths = complete(run_folder / CHECKPOINTS)
+    return paths[-1] if paths else None
 
 
 def from_checkpoint(path: Path) -> Pretrained:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, Transient
 from tests.training.corpora import CONFIG
 from tests.training.timm_layout import Norm2d, TimmConvNeXt
-from training.architecture import GRN_SCOPES, SIZES, STEMS, Size
+from training.architecture import SIZES, GrnScope, Size, Stem
 from training.layer import layer_of
 from training.methods.mpmae import MPMAE
 from training.model.encoder import Encoder
@@ -96,7 +97,7 @@ def test_point_wise_layers_have_the_shapes_that_timm_gives_each_size(name: str, 
     assert ours == theirs
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", get_args(Stem))
 def test_names_and_shapes_come_back(stem: str) -> None:
     encoder = make_encoder(stem, 16, SIZES["zepto"])
     head = {"norm.weight": torch.ones(6), "head.weight": torch.ones(3, 6), "head.bias": torch.ones(3)}
@@ -107,8 +108,8 @@ def test_names_and_shapes_come_back(stem: str) -> None:
     assert back.keys() == state.keys() and all(torch.equal(back[name], state[name]) for name in state)
 
 
-@pytest.mark.parametrize("grn_scope", GRN_SCOPES)
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("grn_scope", get_args(GrnScope))
+@pytest.mark.parametrize("stem", get_args(Stem))
 def test_a_file_gives_the_same_features_from_raw_values(corpus: Corpus, tmp_path: Path, stem, grn_scope) -> None:
     pretrained = make_pretrained(corpus, stem, grn_scope)
     save_encoder(tmp_path / WEIGHTS, pretrained)
@@ -123,7 +124,7 @@ def test_a_file_gives_the_same_features_from_raw_values(corpus: Corpus, tmp_path
     assert all(item.requires_grad for item in loaded.encoder.parameters())
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", get_args(Stem))
 def test_a_run_gives_its_encoder_with_what_prepares_its_input(corpus: Corpus, tmp_path: Path, stem) -> None:
     config = replace(CONFIG, inputs=("light", "ground"), stem=stem, grn_scope="batch")
     resolved = resolve_run(corpus, config)
