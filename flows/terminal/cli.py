@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -19,7 +20,7 @@ from pipeline.errors import Fatal, GeocorpusError
 from training.evaluate.probe_chips import MOST_CHIPS
 
 app = typer.Typer(
-    name="geocorpus", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+    name="geocorpus", no_args_is_help=True, pretty_exceptions_enable=False,
     help="Rebuild the MMEarth corpus from Earth Engine into Zarr v3, add modalities, pretrain encoders.",
 )  # fmt: skip
 sandbox_app = typer.Typer(no_args_is_help=True, help="The built-in local Earth Engine.")
@@ -31,6 +32,21 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section
 AsFlow = Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow (at once where none is configured).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check, pull a few chips, estimate; write nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output, JSON lines of progress.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"geocorpus {version('geocorpus')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Options of the command itself, before any stage."""
 
 
 def run_stage(name: str, config: str, overrides: list[str] | None, prefect: bool, as_json: bool) -> None:
@@ -173,6 +189,16 @@ def report(folder: Annotated[Path, typer.Argument(help="A corpus folder.")]) -> 
     from exporters.report.report import write_report
 
     typer.echo(write_report(folder))
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False) -> None:
+    """Look at this machine: versions, credentials, GDAL, torch, disk; paste it into a report of a fault."""
+    from flows.doctor import doctor as doctors
+
+    findings = doctors.examine()
+    typer.echo(doctors.as_json(findings) if as_json else doctors.as_text(findings))
+    raise typer.Exit(0 if doctors.healthy(findings) else 1)
 
 
 @app.command()
