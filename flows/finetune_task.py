@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Literal, Self
 
-from pydantic import ModelWrapValidatorHandler, model_validator
+from pydantic import model_validator
 from pydantic.dataclasses import dataclass
+from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from pipeline.errors import Fatal, unknown_name
 from pipeline.validation import STRICT, CountOrNone, one_sentence

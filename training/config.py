@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, field, fields, replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from pipeline.errors import Fatal, unknown_name
 from pipeline.validation import STRICT, Betas, Count, CountOrNone, Fraction, Names, Whole, one_sentence
