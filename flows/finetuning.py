@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
+from flows.extras import require
 from flows.finetune_task import Task
 from flows.settings import Settings
 from pipeline.corpus import Corpus
-from pipeline.errors import Fatal
 from pipeline.progress import Progress
 
 FINETUNED = "finetuned"
@@ -16,8 +15,7 @@ FINETUNED = "finetuned"
 
 def finetune(settings: Settings, progress: Progress) -> str:
     """Adapt an encoder to train rows, score it on val rows, keep it in `finetuned/<label>-<per>.safetensors`."""
-    if find_spec("torch") is None:
-        raise Fatal("fine-tuning needs PyTorch; install it with: pip install 'geocorpus[train]'.")
+    require("train", "fine-tuning")
     from training.evaluate.finetune import finetune as tune
     from training.evaluate.samples import chip_samples, pixel_samples
     from training.weights.weights import load_encoder
@@ -40,8 +38,7 @@ def finetune(settings: Settings, progress: Progress) -> str:
 
 def convert(source: str, target: Path, sha256: str | None) -> str:
     """Write the encoder in `source` as safetensors that stand alone; says what it is."""
-    if find_spec("torch") is None:
-        raise Fatal("converting weights needs PyTorch; install it with: pip install 'geocorpus[train]'.")
+    require("train", "converting weights")
     from training.weights.weights import load_encoder, save_encoder
 
     pretrained = load_encoder(source, sha256)

@@ -29,7 +29,6 @@ from pipeline.errors import Fatal, GeocorpusError, Transient
 from pipeline.grid import Grid
 from pipeline.progress import Progress
 
-HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
 WORKLOAD_TAG = "geocorpus"
 Result = TypeVar("Result")
 

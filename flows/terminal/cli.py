@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from flows.extras import require
 from flows.offline import api_configured
 from flows.settings import load
 from flows.terminal.modality_commands import modality_app
@@ -164,6 +165,7 @@ def demo(
     """The whole of it on the built-in local Earth Engine: corpus, report, and a small pretrained encoder."""
     from flows.terminal import run
 
+    require("train", "the demo, which ends with training,")
     run.as_flow("demo", load("demo", overrides or []), as_json)
 
 

@@ -16,7 +16,19 @@ from training.config import PretrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-CODE = ("pipeline", "sampling", "exporters", "training", "flows", "sandbox", "tests", "benchmarks", "examples", "docs")
+CODE = (
+    "geocorpus",
+    "pipeline",
+    "sampling",
+    "exporters",
+    "training",
+    "flows",
+    "sandbox",
+    "tests",
+    "benchmarks",
+    "examples",
+    "docs",
+)
 FREE = {"pretrain", "finetune"}  # sections that their own package checks
 PRETRAIN = {"run", "preset", *(field.name for field in fields(PretrainConfig))}
 

@@ -10,8 +10,8 @@ from shapely import box
 
 from pipeline.errors import Fatal
 from pipeline.radius_index import smallest_distance_m
-from sampling.candidates import draw_in
 from sampling.splits import BandSplits, CellSplits, SplitRule, cells
+from tests.sampling.region_tables import draw_in
 
 GLOBE = draw_in(box(-180, -90, 180, 90), 100_000, 0, "globe")
 FRACTIONS = (0.8, 0.15, 0.05)

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
 
 from pipeline.errors import Fatal, GeocorpusError, Transient
+from pipeline.free_port import free_port
 from pipeline.progress import Progress
 
 Result = TypeVar("Result")
@@ -65,7 +65,7 @@ class _Group:
 
     @classmethod
     def start(cls, count: int, work: bytes) -> _Group:
-        context, group, port = multiprocessing.get_context("spawn"), cls(), _free_port()
+        context, group, port = multiprocessing.get_context("spawn"), cls(), str(free_port())
         for rank in range(count):
             ours, theirs = context.Pipe(duplex=False)
             environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": str(rank), "LOCAL_RANK": str(rank),
@@ -181,9 +181,3 @@ def _end_with_starter() -> None:
     if starter is not None:
         wait([starter.sentinel])
         os._exit(1)
-
-
-def _free_port() -> str:
-    with socket.socket() as item:
-        item.bind(("127.0.0.1", 0))
-        return str(item.getsockname()[1])
