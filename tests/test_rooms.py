@@ -21,16 +21,29 @@ ALLOWED: dict[str, dict[str, str]] = {
         "pull": "earth_engine quality sources threads",
         "report": "quality",
     },
+    "training": {
+        "layer": "standardiser",
+        "config": "architecture",
+        "data": "batch config layer rank_slice",
+        "model": "architecture batch layer standardiser",
+        "runtime": "batch config rank_slice",
+        "methods": "architecture batch config layer model runtime",
+        "weights": "architecture config model",
+        "evaluate": "architecture data layer model schedule weights",
+        "pretrain": "batch config data layer methods model rank_slice runtime schedule weights",
+    },
     "flows": {
+        "settings": "finetune_task",
         "sampling_plan": "settings",
         "sandbox_process": "settings",
-        "finetuning": "settings",
-        "cluster": "settings",
-        "stages": "cluster preflight sampling_plan sandbox_process settings",
+        "finetuning": "extras finetune_task settings",
+        "probing": "extras",
+        "cluster": "extras settings",
+        "stages": "cluster extras preflight sampling_plan sandbox_process settings",
         "commands": "finetuning settings stages",
         "prefect_runs": "commands offline progress settings stages",
         "terminal": (
-            "commands doctor finetuning offline prefect_runs probing progress sampling_plan settings stages verify"
+            "commands doctor extras finetuning offline prefect_runs probing progress sampling_plan settings stages verify"
         ),
     },
     "sandbox": {
@@ -44,7 +57,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "__main__": "service",
     },
 }
-CHECKED = ("pipeline", "sampling", "exporters", "flows", "sandbox")
+CHECKED = ("pipeline", "sampling", "exporters", "training", "flows", "sandbox")
 
 
 @cache
