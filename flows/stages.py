@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from exporters.report.report import publish
 from flows import preflight, sampling_plan, sandbox_process
 from flows.cluster import cluster
 from flows.extras import require
-from flows.settings import Settings
+from flows.settings import Settings, without_run
 from pipeline import durable
 from pipeline.chip import Chip
 from pipeline.corpus import MANIFEST, Corpus, place_of
@@ -43,7 +42,7 @@ from sampling.allocation import read_allocation, write_allocation
 from sampling.picture import write_picture
 from sampling.regions import write_regions
 from sampling.sample import Sample, write_sample
-from training.config import PretrainConfig
+from training.config import RENAMED, PretrainConfig
 
 LOCATIONS = "locations.parquet"
 ALLOCATION = "allocation.json"
@@ -99,7 +98,6 @@ def check(settings: Settings) -> None:
     layers(settings)
     store_of(settings)
     run_name(settings)
-    PretrainConfig.from_dict({"inputs": ["any"], **_without_run(settings)})
     settings.refuse_changes()
 
 
@@ -288,16 +286,14 @@ def run_name(settings: Settings) -> str:
     return name
 
 
-def _without_run(settings: Settings) -> dict[str, Any]:
-    return {key: value for key, value in settings.pretrain.items() if key != "run"}
-
-
 def pretrain(settings: Settings, progress: Progress) -> str:
     """Train on the corpus; the run is kept in `runs/<run>` of the corpus folder."""
     require("train", "training")
     from training.pretrain.train import pretrain as train
 
-    config = PretrainConfig.from_dict(_without_run(settings))
+    for old in RENAMED.keys() & settings.pretrain.keys():
+        progress.say(f"Setting pretrain.{old} is called pretrain.{RENAMED[old]} now; the old name goes on working.")
+    config = PretrainConfig.from_dict(without_run(settings.pretrain))
     result = train(settings.folder, config, settings.folder / RUNS / run_name(settings), progress)
     falls = [
         f"    {name:<22}{result.first_losses[name]:>8.3f} to {last:.3f}"

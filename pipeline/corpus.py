@@ -23,6 +23,7 @@ from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.shard import Shard
 from pipeline.sharding import ChipCodec
+from pipeline.sizes import SHARD_ROWS
 from pipeline.store import METADATA, Store
 from pipeline.store_url import store_at
 
@@ -56,7 +57,7 @@ class Corpus:
         cls,
         folder: Path,
         modalities: Iterable[Modality],
-        shard_rows: int = 512,
+        shard_rows: int = SHARD_ROWS,
         store_url: str | None = None,
         manifest: Manifest | None = None,
     ) -> Corpus:

@@ -9,6 +9,8 @@ from functools import lru_cache
 from pyproj import Transformer
 from shapely import Polygon
 
+from pipeline.sizes import CHIP_PX
+
 LATTICE_M = 10.0  # Sentinel-2's finest pixels start at multiples of 10 m in every UTM zone.
 WGS84 = "EPSG:4326"
 Span = tuple[float, float]
@@ -29,7 +31,7 @@ class Grid:
     resolution_m: float = LATTICE_M
 
     @classmethod
-    def around(cls, lonlat: tuple[float, float], crs: str, size_px: int = 128) -> Grid:
+    def around(cls, lonlat: tuple[float, float], crs: str, size_px: int = CHIP_PX) -> Grid:
         """The square grid of `size_px` 10 m pixels whose centre is nearest to `lonlat`, snapped to the lattice."""
         x, y = to_crs(crs).transform(*lonlat)
         half_m = size_px * LATTICE_M / 2

@@ -43,7 +43,7 @@ class CellSplits:
 
     fractions: Fractions
     seed: int
-    cell_deg: float = 1.0
+    cell_deg: float
 
     def __post_init__(self) -> None:
         _check_fractions(self.fractions)

@@ -18,6 +18,7 @@ from flows.offline import api_configured
 from flows.settings import load
 from flows.terminal.modality_commands import modality_app
 from pipeline.errors import Fatal, GeocorpusError
+from training.evaluate.probe_chips import MOST_CHIPS
 
 app = typer.Typer(
     name="geocorpus", no_args_is_help=True, pretty_exceptions_enable=False,
@@ -136,7 +137,7 @@ def probe(
     weights: Annotated[str, typer.Argument(help="A run's folder, a file of weights, or an address.")],
     label: Annotated[str, typer.Option(help="A layer of the corpus: its commonest class per chip, or its means.")],
     corpus: Annotated[Path | None, typer.Option(help="The corpus folder; the run's own by default.")] = None,
-    chips: Annotated[int, typer.Option(min=2, help="At most so many chips of each split.")] = 5000,
+    chips: Annotated[int, typer.Option(min=2, help="At most so many chips of each split.")] = MOST_CHIPS,
 ) -> None:
     """Print what an encoder knows of a layer, beside random weights and plain band statistics."""
     from flows.probing import probe as probed

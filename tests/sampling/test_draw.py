@@ -22,7 +22,7 @@ from sampling.weights import LAND, STRATEGIES, weigh
 from tests.sampling.region_tables import REAL, draw_in, regions, strips
 
 SIDE_M = 1280.0
-RULE = CellSplits((0.8, 0.1, 0.1), 3)
+RULE = CellSplits((0.8, 0.1, 0.1), 3, 1.0)
 real = pytest.mark.skipif(not REAL.exists(), reason="the real ecoregions are not at ../shared/data/ecoregions")
 
 

@@ -19,8 +19,8 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from tests.buckets import BUCKET, service
 from tests.training.corpora import ALL, CONFIG, ECHO, LIGHT, make_corpus
-from training.batch import Raw
-from training.data.batch_loader import Batch, BatchLoader
+from training.batch import Batch, Raw
+from training.data.batch_loader import BatchLoader
 from training.data.device_prefetcher import DevicePrefetcher, PrefetchedBatch
 from training.data.masking import crops_yx, visible_patches
 from training.layer import Layer, groups_of, layer_of
