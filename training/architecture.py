@@ -65,8 +65,8 @@ class Architecture:
         return {_STORED_AS.get(name, name): value for name, value in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Architecture:
+    def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
         """The architecture that `to_dict` described."""
-        size = Size(tuple(plain["size"]["depths"]), tuple(plain["size"]["widths"]))
+        size = Size(tuple(data["size"]["depths"]), tuple(data["size"]["widths"]))
         names = {stored: name for name, stored in _STORED_AS.items()}
-        return cls(**{names.get(stored, stored): value for stored, value in plain.items()} | {"size": size})
+        return cls(**{names.get(stored, stored): value for stored, value in data.items()} | {"size": size})

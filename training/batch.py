@@ -24,7 +24,9 @@ class Raw:
 
     def to(self, device: torch.device) -> Raw:
         """The same on `device`; what is pinned is copied while the host goes on."""
-        return Raw(_moved(self.stored, device), _moved(self.groups, device), _one(self.visible, device), self.rows)
+        return Raw(
+            _moved(self.stored, device), _moved(self.groups, device), _to_device(self.visible, device), self.rows
+        )
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
-        return Batch(_moved(self.values, device), _moved(self.valid, device), _one(self.visible, device), self.rows)
+        return Batch(
+            _moved(self.values, device), _moved(self.valid, device), _to_device(self.visible, device), self.rows
+        )
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor in it."""
@@ -49,8 +53,8 @@ class Batch:
 
 
 def _moved(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    return {name: _one(tensor, device) for name, tensor in tensors.items()}
+    return {name: _to_device(tensor, device) for name, tensor in tensors.items()}
 
 
-def _one(tensor: Tensor, device: torch.device) -> Tensor:
+def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True)

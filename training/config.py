@@ -114,14 +114,14 @@ class PretrainConfig:
         return self
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> PretrainConfig:
+    def from_dict(cls, data: Mapping[str, Any]) -> PretrainConfig:
         """From plain TOML values: `preset` and `pretext` name starting points, every other key a field.
 
         `PRESETS` say how large and how long, `PRETEXTS` from which layers to which. A key may be the old name of a
         field, see `RENAMED`. Raises `Fatal` for an unknown key, preset, pretext or choice, or a value of another type
         or outside of its range.
         """
-        settings = _by_new_names(plain)
+        settings = _by_new_names(data)
         preset, pretext = str(settings.pop("preset", "atto")), str(settings.pop("pretext", "all"))
         if preset not in PRESETS:
             raise unknown_name("pretrain.preset", preset, PRESETS)
@@ -135,10 +135,10 @@ class PretrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON and TOML values, under the names that they are stored by; `from_dict` gives the same back."""
-        plain = asdict(self)
-        lists = {name: list(value) for name, value in plain.items() if isinstance(value, tuple)}
-        plain |= lists | {"bands": {name: list(bands) for name, bands in self.bands.items()}}
-        return {_STORED_AS.get(name, name): value for name, value in plain.items()}
+        data = asdict(self)
+        lists = {name: list(value) for name, value in data.items() if isinstance(value, tuple)}
+        data |= lists | {"bands": {name: list(bands) for name, bands in self.bands.items()}}
+        return {_STORED_AS.get(name, name): value for name, value in data.items()}
 
     @property
     def side(self) -> int:
@@ -151,11 +151,11 @@ class PretrainConfig:
         return int(self.side**2 * (1 - self.mask_ratio))
 
 
-def _by_new_names(plain: Mapping[str, Any]) -> dict[str, Any]:
+def _by_new_names(data: Mapping[str, Any]) -> dict[str, Any]:
     for old, new in RENAMED.items():
-        if old in plain and new in plain:
+        if old in data and new in data:
             raise Fatal(f"pretrain.{old} is the old name of pretrain.{new}; set only one of them.")
-    return {RENAMED.get(name, name): value for name, value in plain.items()}
+    return {RENAMED.get(name, name): value for name, value in data.items()}
 
 
 # The published recipe for 128-pixel chips ("atto") and for their 64-pixel centres ("atto_56"), and one that a

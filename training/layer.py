@@ -62,8 +62,8 @@ class Layer:
     def _class_indices(self, codes: NDArray[Any]) -> NDArray[np.int64]:
         order = np.argsort(self.modality.codes)
         known = np.asarray(self.modality.codes, dtype=np.int64)[order]
-        place = np.searchsorted(known[:-1], codes)
-        return np.where(known[place] == codes, order[place], IGNORED)
+        index = np.searchsorted(known[:-1], codes)
+        return np.where(known[index] == codes, order[index], IGNORED)
 
     def _standardised(self, stored: NDArray[Any], groups: Iterable[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         indices = self.group_indices(groups)

@@ -13,15 +13,15 @@ class RankSlice:
     """
 
     rank: int = 0
-    world: int = 1
-    pieces: int = 1
+    world_size: int = 1
+    micro_batches: int = 1
 
     def slices(self, batch_size: int) -> list[slice]:
         """The process's pieces of a batch of `batch_size` rows, in order; they differ by one row at most."""
-        parts = self.world * self.pieces
-        edges = [part * batch_size // parts for part in range(parts + 1)]
-        mine = range(self.rank * self.pieces, (self.rank + 1) * self.pieces)
-        return [slice(edges[part], edges[part + 1]) for part in mine]
+        count = self.world_size * self.micro_batches
+        edges = [part * batch_size // count for part in range(count + 1)]
+        own = range(self.rank * self.micro_batches, (self.rank + 1) * self.micro_batches)
+        return [slice(edges[part], edges[part + 1]) for part in own]
 
 
 WHOLE_BATCH = RankSlice()

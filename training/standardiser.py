@@ -32,10 +32,10 @@ class Moments:
         return {"mean": self.mean.tolist(), "std": self.std.tolist(), "has_data": self.has_data.tolist()}
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Moments:
+    def from_dict(cls, data: Mapping[str, Any]) -> Moments:
         """The moments that `to_dict` described."""
-        mean, std = (np.array(plain[name], dtype=np.float32) for name in ("mean", "std"))
-        return cls(mean, std, np.array(plain["has_data"], dtype=np.bool_))
+        mean, std = (np.array(data[name], dtype=np.float32) for name in ("mean", "std"))
+        return cls(mean, std, np.array(data["has_data"], dtype=np.bool_))
 
 
 def no_moments(bands: int) -> Moments:
@@ -69,19 +69,19 @@ class Standardiser(Generic[Array]):
 
     def standardise(self, values: Array, groups: Array) -> Array:
         """`values` (rows, bands[, y, x]), float32, in standard deviations from the mean; overwrites them."""
-        values -= _spread(self.mean, groups, values)
-        values /= _spread(self.std, groups, values)
+        values -= _broadcast(self.mean, groups, values)
+        values /= _broadcast(self.std, groups, values)
         return values
 
     def restore(self, values: Array, groups: Array) -> Array:
         """The inverse of `standardise`, in stored units; leaves `values` as they are."""
-        return values * _spread(self.std, groups, values) + _spread(self.mean, groups, values)
+        return values * _broadcast(self.std, groups, values) + _broadcast(self.mean, groups, values)
 
     def known(self, values: Array, groups: Array) -> Array:
         """Where the group has statistics of the band, (rows or 1, bands[, 1, 1]) bool, for `values` of that shape."""
-        return _spread(self.has_data, groups, values)
+        return _broadcast(self.has_data, groups, values)
 
 
-def _spread(table: Array, groups: Array, values: Array) -> Array:
+def _broadcast(table: Array, groups: Array, values: Array) -> Array:
     """The rows of `table` that `groups` name, laid out to go with `values`."""
     return table[groups].reshape((len(groups), table.shape[1]) + (1,) * (values.ndim - 2))

@@ -63,21 +63,23 @@ class BatchLoader:
         epoch, rows = self._rows_of(step)
         return Position(epoch, int(rows[0]) // self._shard_rows, int(rows[0]))
 
-    def batches(self, first: int, stop: int, device: torch.device = CPU, share: RankSlice = WHOLE_BATCH) -> Stream:
+    def batches(self, first: int, stop: int, device: torch.device = CPU, rank_slice: RankSlice = WHOLE_BATCH) -> Stream:
         """Batches `first` to `stop` (exclusive) on `device`, decoded ahead; with a share, its pieces of each in turn.
 
         Close what comes back, or exhaust it.
         """
-        return self.stream(first, stop, DevicePrefetcher(self._layers, device, share.pieces), share)
+        return self.stream(first, stop, DevicePrefetcher(self._layers, device, rank_slice.micro_batches), rank_slice)
 
-    def stream(self, first: int, stop: int, prefetcher: DevicePrefetcher, share: RankSlice = WHOLE_BATCH) -> Stream:
+    def stream(
+        self, first: int, stop: int, prefetcher: DevicePrefetcher, rank_slice: RankSlice = WHOLE_BATCH
+    ) -> Stream:
         """As `batches`, for a delivery of the caller's."""
-        pieces = share.slices(self.batch_size)
-        jobs = (self._job(step, piece) for step in range(first, stop) for piece in pieces)
-        shapes = self._decoder.shapes(max(piece.stop - piece.start for piece in pieces), self._config.image_px)
+        slices = rank_slice.slices(self.batch_size)
+        jobs = (self._job(step, part) for step in range(first, stop) for part in slices)
+        shapes = self._decoder.shapes(max(part.stop - part.start for part in slices), self._config.image_px)
         workers = self._config.workers or default_workers()
         # A step takes all its pieces at once, so that as many must be on their way for the next.
-        ahead = self._config.read_ahead * len(pieces)
+        ahead = self._config.read_ahead * len(slices)
         return Stream(jobs, shapes, prefetcher, workers, ahead)
 
     def batch(self, step: int) -> Batch:
@@ -88,13 +90,13 @@ class BatchLoader:
         return DevicePrefetcher(self._layers, CPU).send(buffer.with_pixels(job.raw)).batch
 
     def _rows_of(self, step: int) -> tuple[int, NDArray[np.int64]]:
-        epoch, place = divmod(step, self.steps_per_epoch)
-        return epoch, self.order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
+        epoch, index = divmod(step, self.steps_per_epoch)
+        return epoch, self.order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
 
-    def _job(self, step: int, piece: slice) -> Job:
+    def _job(self, step: int, part: slice) -> Job:
         config = self._config
-        epoch, whole = self._rows_of(step)
-        rows = whole[piece]
+        epoch, batch_rows = self._rows_of(step)
+        rows = batch_rows[part]
         visible = visible_patches(config.seed, epoch, rows, config.side, config.visible_patches)
         corners = crops_yx(config.seed, epoch, rows, self._size_px, config.image_px)
         raw = Raw(
@@ -108,5 +110,5 @@ class BatchLoader:
     def _fill(
         self, rows: Sequence[int], corners_yx: NDArray[np.int64], into: Mapping[str, NDArray[Any]], span: slice
     ) -> None:
-        run = {name: array[span] for name, array in into.items()}
-        self._decoder.pixels(run, rows[span], corners_yx[span])
+        arrays = {name: array[span] for name, array in into.items()}
+        self._decoder.pixels(arrays, rows[span], corners_yx[span])

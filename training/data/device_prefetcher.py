@@ -30,9 +30,9 @@ class PrefetchedBatch:
 class DevicePrefetcher:
     """Copies and prepares batches for `device`, of which a step takes `pieces` at once."""
 
-    def __init__(self, layers: Sequence[Layer], device: torch.device, pieces: int = 1) -> None:
+    def __init__(self, layers: Sequence[Layer], device: torch.device, micro_batches: int = 1) -> None:
         self.device = device
-        self._most_ahead = _STEPS_AHEAD * pieces
+        self._most_ahead = _STEPS_AHEAD * micro_batches
         self._prepare = Preparation(layers, device)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._used: deque[torch.cuda.Event] = deque()

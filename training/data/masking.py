@@ -27,8 +27,8 @@ def visible_patches(seed: int, epoch: int, rows: Rows, side: int, keep: int) -> 
 
 def crops_yx(seed: int, epoch: int, rows: Rows, size_px: int, image_px: int) -> NDArray[np.int64]:
     """Top and left (rows, 2) of crops of `image_px` inside chips of `size_px`; every place is as likely."""
-    places = np.uint64(size_px - image_px + 1)
-    return (_numbers(seed, epoch, rows, _CROP, 2) % places).astype(np.int64)
+    choices = np.uint64(size_px - image_px + 1)
+    return (_numbers(seed, epoch, rows, _CROP, 2) % choices).astype(np.int64)
 
 
 def _numbers(seed: int, epoch: int, rows: Rows, purpose: int, count: int) -> NDArray[np.uint64]:

@@ -75,5 +75,5 @@ class _Classes:
 
     def _search(self, stored: Tensor) -> Tensor:
         codes = stored.to(torch.int64)
-        place = torch.searchsorted(self._known[:-1].contiguous(), codes)
-        return torch.where(self._known[place] == codes, self._order[place], IGNORED)
+        index = torch.searchsorted(self._known[:-1].contiguous(), codes)
+        return torch.where(self._known[index] == codes, self._order[index], IGNORED)

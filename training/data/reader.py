@@ -24,7 +24,7 @@ from pipeline.errors import Fatal
 from pipeline.sharding import CRC_BYTES, EMPTY, PAIR_BYTES
 
 _OPEN_SHARDS = 32  # Files held open per modality; a shuffle touches a few at a time.
-_HELD_RUNS = 16  # Of `RunReader`, per modality: two windows of the default shuffle.
+_CACHED_SPANS = 16  # Of `RunReader`, per modality: two windows of the default shuffle.
 _BLOSC_SIZES = struct.Struct("<4xI4xI")  # The header of C-Blosc 1: among others the decoded size and its own.
 
 _log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class ChipReader(Protocol):
         """
 
 
-def open_reader(corpus: Corpus, name: str, run: int) -> ChipReader:
+def open_reader(corpus: Corpus, name: str, span_rows: int) -> ChipReader:
     """The fastest reader that fits a pixel-level modality; logs one sentence where that is not `ShardReader`.
 
     `run` is how many neighbouring rows the other one reads at once.
@@ -51,7 +51,7 @@ def open_reader(corpus: Corpus, name: str, run: int) -> ChipReader:
     if problem is None:
         return ShardReader(corpus, name, Layout(corpus.shard_rows, _chip(array), array.dtype, array.fill_value))
     _log.warning("%r %s; it is read through zarr-python, many times slower.", name, problem)
-    return RunReader(corpus, name, run)
+    return SpanReader(corpus, name, span_rows)
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ class ShardReader:
 
     def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
         """Decode into `scratch`; rows without an inner chunk, or without a file, are fill."""
-        index, place = divmod(row, self._layout.shard_rows)
+        index, index_in_shard = divmod(row, self._layout.shard_rows)
         shard = self._opened(index)
-        offset, length = shard.spans[place] if shard else (EMPTY, EMPTY)
+        offset, length = shard.byte_ranges[index_in_shard] if shard else (EMPTY, EMPTY)
         if shard is None or length == EMPTY:
             scratch[...] = self._layout.fill
             return scratch
@@ -153,7 +153,7 @@ class _OpenShard:
     """A mapped file and (offset, length) of each inner chunk, in bytes."""
 
     content: memoryview
-    spans: tuple[tuple[int, int], ...]
+    byte_ranges: tuple[tuple[int, int], ...]
 
     @classmethod
     def of(cls, path: Path, rows: int) -> _OpenShard:
@@ -180,21 +180,21 @@ def _index(mapped: mmap.mmap, rows: int) -> tuple[tuple[int, int], ...]:
     return tuple((int(offset), int(length)) for offset, length in pairs.tolist())
 
 
-class RunReader:
+class SpanReader:
     """Reads `run` neighbouring rows at a time through `Corpus.read`, wherever the store is, and keeps a few runs."""
 
-    def __init__(self, corpus: Corpus, name: str, run: int) -> None:
-        self._corpus, self._name, self._run = corpus, name, run
-        self._held = lru_cache(maxsize=_HELD_RUNS)(self._read)
+    def __init__(self, corpus: Corpus, name: str, span_rows: int) -> None:
+        self._corpus, self._name, self._span_rows = corpus, name, span_rows
+        self._cached = lru_cache(maxsize=_CACHED_SPANS)(self._read)
         self._lock = threading.Lock()
 
     def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
         """A view of the run that is held."""
-        shard, place = divmod(row, self._corpus.shard_rows)
-        start = shard * self._corpus.shard_rows + place // self._run * self._run
+        shard, index_in_shard = divmod(row, self._corpus.shard_rows)
+        start = shard * self._corpus.shard_rows + index_in_shard // self._span_rows * self._span_rows
         with self._lock:  # Or two threads would read the same run.
-            return self._held(start)[row - start]
+            return self._cached(start)[row - start]
 
     def _read(self, start: int) -> NDArray[Any]:
         shard = self._corpus.shards[start // self._corpus.shard_rows]
-        return self._corpus.read(self._name, slice(start, min(start + self._run, shard.stop)))
+        return self._corpus.read(self._name, slice(start, min(start + self._span_rows, shard.stop)))

@@ -67,7 +67,7 @@ class Stream(Iterator[Batch]):
         self, jobs: Iterator[Job], shapes: Shapes, prefetcher: DevicePrefetcher, workers: int, ahead: int
     ) -> None:
         self._jobs, self._prefetcher = jobs, prefetcher
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="feed")
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
         pinned = prefetcher.device.type == "cuda"
         buffers = ahead + 1 if prefetcher.overlaps else ahead  # One is being copied while the others are filled.
         self._free = deque(Buffer(shapes, pinned) for _ in range(buffers))

@@ -40,7 +40,7 @@ def finetune(pretrained: Pretrained, train: Samples, recipe: Recipe, progress: P
     _refuse_misfits(pretrained.encoder, train)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        model = _begun(pretrained.encoder, train, recipe)
+        model = _initial_model(pretrained.encoder, train, recipe)
         losses = Tuning(model, pretrained, train, recipe).run(progress or Silent())
     return Finetuned(model.eval(), pretrained.normalisation, train.classes, tuple(losses), pretrained.facts)
 
@@ -56,7 +56,7 @@ def _refuse_misfits(encoder: Encoder, train: Samples) -> None:
             raise Fatal(f"images of {name!r}, {size}, are no multiple of the {patch} px patch; crop them.")
 
 
-def _begun(encoder: Encoder, train: Samples, recipe: Recipe) -> Classifier | UNet:
+def _initial_model(encoder: Encoder, train: Samples, recipe: Recipe) -> Classifier | UNet:
     fresh = Encoder.of(encoder.architecture, recipe.drop_path)
     fresh.load_state_dict(deepcopy(encoder.state_dict()))
     kind = Classifier if train.labels.ndim == 1 else UNet
@@ -130,7 +130,7 @@ def error_of(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
 
 
 def _device(name: str) -> torch.device:
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
         raise Fatal("finetune.device is cuda, but torch finds no GPU here; use auto or cpu.")
-    return torch.device("cuda" if there and name != "cpu" else "cpu")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")

@@ -63,8 +63,8 @@ class Finetuned:
 
     def predict(self, samples: Samples) -> NDArray[np.int64]:
         """Class indices, of the shape of the samples' labels."""
-        places = np.arange(len(samples))
-        parts = [samples.of(rows) for rows in np.split(places, range(_BATCH, len(places), _BATCH))]
+        indices = np.arange(len(samples))
+        parts = [samples.of(rows) for rows in np.split(indices, range(_BATCH, len(indices), _BATCH))]
         return np.concatenate([self._logits(part).argmax(1).cpu().numpy() for part in parts])
 
     def _logits(self, part: Samples) -> Tensor:

@@ -25,8 +25,8 @@ class Labels:
 
     def of(self, rows: NDArray[np.int64]) -> Labels:
         """Those of the labelled among `rows`."""
-        kept = np.isin(self.rows, rows)
-        return Labels(self.rows[kept], self.values[kept])
+        selected = np.isin(self.rows, rows)
+        return Labels(self.rows[selected], self.values[selected])
 
 
 def labels_of(corpus: Corpus, name: str, rows: NDArray[np.int64], image_px: int) -> Labels:
@@ -41,12 +41,12 @@ def labels_of(corpus: Corpus, name: str, rows: NDArray[np.int64], image_px: int)
     parts = np.array_split(rows, range(_READ_ROWS, len(rows), _READ_ROWS)) if len(rows) else []
     result = [read(modality, read_centre(corpus, name, part, image_px)) for part in parts]
     values = np.concatenate(result) if result else np.zeros((0, 1))
-    kept = np.isfinite(values).mean(axis=0) >= 0.5
-    there = np.isfinite(values[:, kept]).all(axis=1)
-    if not kept.any() or not there.any():
+    selected = np.isfinite(values).mean(axis=0) >= 0.5
+    labelled = np.isfinite(values[:, selected]).all(axis=1)
+    if not selected.any() or not labelled.any():
         raise Fatal(f"modality {name!r} has no data to probe in these rows; choose another label.")
-    chosen = values[there][:, kept]
-    return Labels(rows[there], chosen[:, 0].astype(np.int64) if modality.categories else chosen)
+    chosen = values[labelled][:, selected]
+    return Labels(rows[labelled], chosen[:, 0].astype(np.int64) if modality.categories else chosen)
 
 
 def _commonest(modality: Modality, stored: NDArray[Any]) -> NDArray[np.float64]:

@@ -98,31 +98,31 @@ def linear_probe(
 
 def estimate(probes: Sequence[Probe], seed: int = 0) -> Estimate:
     """The mean score of `probes` of the same test samples, one per training seed."""
-    return _resampled(lambda place, rows: _score_at(probes[place], rows), len(probes), len(probes[0].losses), seed)
+    return _resampled(lambda index, rows: _score_at(probes[index], rows), len(probes), len(probes[0].losses), seed)
 
 
-def difference(one: Sequence[Probe], other: Sequence[Probe], seed: int = 0) -> Estimate:
+def difference(first: Sequence[Probe], second: Sequence[Probe], seed: int = 0) -> Estimate:
     """The mean score of `one` minus that of `other`, probes of the same test samples, pair by pair.
 
     A resample draws samples, the same for both sides, and pairs. Raises `ValueError` for sides of different lengths.
     """
-    pairs = list(zip(one, other, strict=True))
+    pairs = list(zip(first, second, strict=True))
 
-    def gap(place: int, rows: NDArray[np.int64]) -> float:
-        return _score_at(pairs[place][0], rows) - _score_at(pairs[place][1], rows)
+    def score_difference(index: int, rows: NDArray[np.int64]) -> float:
+        return _score_at(pairs[index][0], rows) - _score_at(pairs[index][1], rows)
 
-    return _resampled(gap, len(pairs), len(one[0].losses), seed)
+    return _resampled(score_difference, len(pairs), len(first[0].losses), seed)
 
 
 def _resampled(score: Callable[[int, NDArray[np.int64]], float], count: int, samples: int, seed: int) -> Estimate:
     random = np.random.default_rng(seed)
-    result = []
+    scores = []
     for _ in range(_RESAMPLES):
         rows = random.integers(0, samples, samples)
-        result.append(np.mean([score(place, rows) for place in random.integers(0, count, count)]))
-    low, high = np.percentile(result, _PERCENTILES)
-    whole = np.arange(samples)
-    return Estimate(float(np.mean([score(place, whole) for place in range(count)])), (float(low), float(high)))
+        scores.append(np.mean([score(index, rows) for index in random.integers(0, count, count)]))
+    low, high = np.percentile(scores, _PERCENTILES)
+    every_row = np.arange(samples)
+    return Estimate(float(np.mean([score(index, every_row) for index in range(count)])), (float(low), float(high)))
 
 
 def _score_at(probe: Probe, rows: NDArray[np.int64]) -> float:
@@ -160,11 +160,11 @@ def _probe_numbers(train_x: Features, train_y: NDArray[Any], test_x: Features, t
     """Columns count alike: each is divided by its standard deviation in the test part."""
     model = make_pipeline(StandardScaler(), RidgeCV(_PENALTIES))
     model.fit(train_x, train_y)
-    spread = test_y.std(axis=0)
-    spread = np.where(spread > 0, spread, 1.0)
+    std = test_y.std(axis=0)
+    std = np.where(std > 0, std, 1.0)
     predicted = model.predict(test_x).reshape(test_y.shape)
     losses, guessed, scales = (
-        (((test_y - answer) / spread) ** 2).mean(axis=1)
+        (((test_y - answer) / std) ** 2).mean(axis=1)
         for answer in (predicted, train_y.mean(axis=0), test_y.mean(axis=0))
     )
     return Probe(losses, guessed, scales)

@@ -81,8 +81,8 @@ def probe_layer(
     result = [labels_of(corpus, label, rows, image_px) for rows in parts]
     layers = pretrained.normalisation.layers_of(corpus.modalities)
     probes = {}
-    for kind, see in _kinds(pretrained, seed).items():
-        train, test = (features_of(corpus, layers, item.rows, image_px, see) for item in result)
+    for kind, features in _kinds(pretrained, seed).items():
+        train, test = (features_of(corpus, layers, item.rows, image_px, features) for item in result)
         probes[kind] = linear_probe(train, result[0].values, test, result[1].values, seed)
     measure = "accuracy" if corpus.modality(label).categories else "R2"
     targets = pretrained.facts.get("config", {}).get("targets", ())

@@ -82,12 +82,14 @@ class MPMAE(nn.Module):
         patches = torch.where(batch.visible[:, None], features, self.mask_token.to(features.dtype))
         return [decoder(patches) for decoder in self.decoders]
 
-    def _predictions(self, whole: list[Tensor], patches: list[Tensor]) -> list[Tensor]:
+    def _predictions(self, decoded_images: list[Tensor], patches: list[Tensor]) -> list[Tensor]:
         """Of the heads: those at image level see `whole` images, those of pixels `patches`, all of them or some."""
         result = []
         for index, (layer, head) in enumerate(zip(self.targets, self.heads, strict=True)):
-            decoder = index if len(whole) > 1 else 0
-            result.append(head(patches[decoder] if layer.pixel else self.image_norm(whole[decoder]).mean(dim=(2, 3))))
+            decoder = index if len(decoded_images) > 1 else 0
+            result.append(
+                head(patches[decoder] if layer.pixel else self.image_norm(decoded_images[decoder]).mean(dim=(2, 3)))
+            )
         return result
 
     def _masked_targets(self, batch: Batch) -> tuple[list[Tensor], Batch]:
@@ -109,18 +111,18 @@ class MPMAE(nn.Module):
         """The encoder's input (batch, channels, y, x): numbers as they are, classes one-hot, nodata as zeros."""
         return image_of(self.inputs, batch.values, batch.valid)
 
-    def objective(self, batch: Batch, counts: Tensor | None = None, share: float = 1.0) -> Objective:
+    def objective(self, batch: Batch, counts: Tensor | None = None, fraction: float = 1.0) -> Objective:
         """The loss of every target on what was hidden from the encoder, and their weighted sum.
 
         Of a part of a batch, give the `counts` of the whole and what `share` of its chips this is: objectives of the
         parts then add up to the objective of the whole, gradients included.
         """
         wanted = self.counts(batch) if counts is None else counts
-        predictions, judged = self._masked_targets(batch)
-        parts = [self._loss(*item, judged) for item in zip(self.targets, predictions, wanted, strict=True)]
+        predictions, masked = self._masked_targets(batch)
+        parts = [self._loss(*item, masked) for item in zip(self.targets, predictions, wanted, strict=True)]
         values = torch.stack([loss for loss, _ in parts])
-        active = torch.stack([any_left for _, any_left in parts])
-        return Objective(losses.weigh(values, active, self.log_variances, share), values, active)
+        active = torch.stack([is_active for _, is_active in parts])
+        return Objective(losses.weigh(values, active, self.log_variances, fraction), values, active)
 
     def counts(self, batch: Batch) -> Tensor:
         """How many values of each target the loss is a mean over, (targets,)."""

@@ -61,7 +61,7 @@ class Pictures:
         trained = model.training
         model.eval()
         with torch.inference_mode(), device.autocast():
-            predictions = [one.float().cpu() for one in model(self._sample.batch.to(device.place))]
+            predictions = [item.float().cpu() for item in model(self._sample.batch.to(device.place))]
         model.train(trained)
         figure = self._figure(predictions, step)
         canvas = FigureCanvasAgg(figure)
@@ -93,14 +93,14 @@ class Pictures:
             "predicted and the others as they are. Checkers: no data. Right: truth / prediction, wrong classes red."
         )
 
-    def _columns(self, place: int, found: dict[str, NDArray[Any]]) -> list[_Panels]:
-        visible = np.kron(self._sample.batch.visible[place].numpy(), np.ones((self._patch_px,) * 2)) > 0
+    def _columns(self, index: int, reconstructed: dict[str, NDArray[Any]]) -> list[_Panels]:
+        visible = np.kron(self._sample.batch.visible[index].numpy(), np.ones((self._patch_px,) * 2)) > 0
         layers = {layer.name: layer for layer in (*self._inputs, *self._targets) if layer.pixel}
         inputs = {layer.name for layer in self._inputs}
         columns = []
         for name, layer in layers.items():
-            truth = self._sample.stored[name][place]
-            predicted = np.where(visible, truth, found[name][place]) if name in found else None
+            truth = self._sample.stored[name][index]
+            predicted = np.where(visible, truth, reconstructed[name][index]) if name in reconstructed else None
             columns += _panels(layer, truth, predicted, visible if name in inputs else None)
         return columns
 
@@ -133,19 +133,19 @@ def _panels(
     layer: Layer, truth: NDArray[Any], predicted: NDArray[Any] | None, visible: NDArray[np.bool_] | None
 ) -> list[_Panels]:
     """A column per picture that the modality's display asks for; `visible` (y, x) only of an input."""
-    modality = _calm(Normalisation.of([layer]).layers[0].modality)
+    modality = _without_shading(Normalisation.of([layer]).layers[0].modality)
     width = truth.shape[-1]
     # Side by side, so that what is stretched by its own values is stretched alike.
     both = truth if predicted is None else np.concatenate([truth, predicted], axis=-1)
     result = []
     for band, picture in draw_all(modality, both):
-        real, made = picture[:, :width], None if predicted is None else picture[:, width:]
-        seen = None if visible is None else np.where(visible[..., None], real, np.array(_HIDDEN, dtype=np.uint8))
-        result.append(_Panels(_title(modality, band), (real, seen, made)))
+        real, guess = picture[:, :width], None if predicted is None else picture[:, width:]
+        masked = None if visible is None else np.where(visible[..., None], real, np.array(_HIDDEN, dtype=np.uint8))
+        result.append(_Panels(_title(modality, band), (real, masked, guess)))
     return result
 
 
-def _calm(modality: Modality) -> Modality:
+def _without_shading(modality: Modality) -> Modality:
     """Heights in grey: shading would make cliffs of the small steps between patches."""
     if modality.display.style != "hillshade":
         return modality
@@ -165,13 +165,13 @@ class _Words:
     wrong: bool = False
 
 
-def _words(layer: Layer, prediction: NDArray[Any], sample: Sample, place: int) -> _Words:
-    truth, name = sample.stored[layer.name][place], layer.name.replace("_", " ")
+def _words(layer: Layer, prediction: NDArray[Any], sample: Sample, index: int) -> _Words:
+    truth, name = sample.stored[layer.name][index], layer.name.replace("_", " ")
     if layer.classes:
-        return _class_words(layer.modality, name, int(truth[0]), prediction[place].astype(np.float64))
-    group = sample.groups[layer.name][place : place + 1]
-    made = layer.stored(prediction[place : place + 1], group)[0]
-    values = zip(layer.bands, layer.modality.physical(truth), layer.modality.physical(made), strict=True)
+        return _class_words(layer.modality, name, int(truth[0]), prediction[index].astype(np.float64))
+    group = sample.groups[layer.name][index : index + 1]
+    guess = layer.stored(prediction[index : index + 1], group)[0]
+    values = zip(layer.bands, layer.modality.physical(truth), layer.modality.physical(guess), strict=True)
     bands = layer.modality.bands
     each = [f"{bands[band].name.replace('_', ' ')} {_number(a)} / {_number(b)} {bands[band].units.removesuffix('1')}"
             for band, a, b in values]  # fmt: skip
@@ -180,12 +180,12 @@ def _words(layer: Layer, prediction: NDArray[Any], sample: Sample, place: int) -
 
 
 def _class_words(modality: Modality, name: str, code: int, logits: NDArray[np.float64]) -> _Words:
-    shares = np.exp(logits - logits.max())
+    exponentials = np.exp(logits - logits.max())
     best = int(logits.argmax())
     real = next((item.name for item in modality.categories if item.code == code), "no data")
     guess = modality.categories[best].name
-    said = (_short(real), f"/ {_short(guess)} ({shares[best] / shares.sum():.0%})")
-    return _Words(name, said, wrong=guess != real)
+    lines = (_short(real), f"/ {_short(guess)} ({exponentials[best] / exponentials.sum():.0%})")
+    return _Words(name, lines, wrong=guess != real)
 
 
 def _short(text: str) -> str:

@@ -105,7 +105,7 @@ class Encoder(nn.Module):
         self.downsample_layers = nn.ModuleList(
             nn.Sequential(ChannelNorm(narrow), nn.Conv2d(narrow, wide, 2, 2)) for narrow, wide in pairwise(widths)
         )
-        rates = (drop_path * place / (sum(size.depths) - 1) for place in count())
+        rates = (drop_path * index / (sum(size.depths) - 1) for index in count())
         self.stages = nn.ModuleList(
             nn.ModuleList(Block(width, grn_scope, next(rates)) for _ in range(depth))
             for width, depth in zip(widths, size.depths, strict=True)
@@ -154,10 +154,10 @@ class Encoder(nn.Module):
         return result
 
     def _stage(self, stage: int, maps: Tensor, visible: Tensor | None) -> Tensor:
-        here = None if visible is None else enlarge(visible, 2 ** (STAGES - 1 - stage))
-        maps = _keep(maps, here)
+        sites = None if visible is None else enlarge(visible, 2 ** (STAGES - 1 - stage))
+        maps = _keep(maps, sites)
         for block in cast(nn.ModuleList, self.stages[stage]):
-            maps = block(maps, here)
+            maps = block(maps, sites)
         return maps
 
 

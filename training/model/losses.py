@@ -50,9 +50,9 @@ def normalise_patches(target: Tensor, valid: Tensor, patch_px: int) -> Tensor:
 def patch_moments(target: Tensor, valid: Tensor, patch_px: int) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (batch, 1, y, x) by which `normalise_patches` normalises each pixel's patch."""
     mean, _, std = _patch_moments(target, valid, patch_px)
-    every = (len(target), 1, *target.shape[2:])
-    spread = (-1, -1, -1, patch_px, -1, patch_px)
-    return mean.expand(spread).reshape(every), std.expand(spread).reshape(every)
+    image_shape = (len(target), 1, *target.shape[2:])
+    patch_shape = (-1, -1, -1, patch_px, -1, patch_px)
+    return mean.expand(patch_shape).reshape(image_shape), std.expand(patch_shape).reshape(image_shape)
 
 
 def _patch_moments(target: Tensor, valid: Tensor, patch_px: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,14 +65,14 @@ def _patch_moments(target: Tensor, valid: Tensor, patch_px: int) -> tuple[Tensor
     return mean, centred, (variance + _EPSILON).sqrt()
 
 
-def weigh(losses: Tensor, active: Tensor, log_variances: Tensor | None, share: float = 1.0) -> Tensor:
+def weigh(losses: Tensor, active: Tensor, log_variances: Tensor | None, fraction: float = 1.0) -> Tensor:
     """The sum over the active targets: of exp(-s) L + s with s from `log_variances`, or plainly of L without it.
 
     Kendall et al. 2018 as MP-MAE uses it: no factor of a half, the same for classes and numbers. A target with
     nothing to predict in a batch adds neither its loss nor its s. All arguments have shape (targets,). `share` is what
     part of a whole batch this is; the losses are then shares too, and the sums over the parts are the whole's.
     """
-    weighted = losses if log_variances is None else torch.exp(-log_variances) * losses + share * log_variances
+    weighted = losses if log_variances is None else torch.exp(-log_variances) * losses + fraction * log_variances
     return torch.where(active, weighted, 0).sum()
 
 

@@ -62,7 +62,7 @@ class Normalisation:
 
         Raises `Fatal` for a layer or band that the corpus lacks, or other nodata or classes.
         """
-        return tuple(_found(layer, modalities) for layer in self.layers)
+        return tuple(_layer_in_corpus(layer, modalities) for layer in self.layers)
 
     def to_dict(self) -> list[dict[str, Any]]:
         """JSON values; `from_dict` gives the same normalisation back."""
@@ -73,16 +73,16 @@ class Normalisation:
         ]  # fmt: skip
 
     @classmethod
-    def from_dict(cls, plain: Sequence[Mapping[str, Any]]) -> Normalisation:
+    def from_dict(cls, data: Sequence[Mapping[str, Any]]) -> Normalisation:
         """The normalisation that `to_dict` described."""
-        return cls(tuple(_layer(item) for item in plain))
+        return cls(tuple(_layer(item) for item in data))
 
 
 def _restricted(layer: Layer) -> Layer:
     names = [layer.modality.bands[band] for band in layer.bands]
-    kept = {band.name for band in names}
+    used = {band.name for band in names}
     shown = layer.modality.display
-    display = shown if set(shown.bands) <= kept else replace(shown, style="none", bands=())
+    display = shown if set(shown.bands) <= used else replace(shown, style="none", bands=())
     modality = replace(layer.modality, bands=tuple(names), display=display, source=None)
     return Layer(modality, tuple(range(len(names))), layer.groups)
 
@@ -101,14 +101,14 @@ def _expected(layer: Layer, stored: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
 def _groups(layer: Layer, groups: Groups, rows: int) -> list[str]:
     if layer.modality.statistics_by is None:
         return [EVERYTHING] * rows
-    mine = groups[layer.name] if isinstance(groups, Mapping) else groups
-    each = [mine] * rows if isinstance(mine, str) else list(mine)
-    for group in sorted(set(each) - set(layer.groups)):
+    of_layer = groups[layer.name] if isinstance(groups, Mapping) else groups
+    result = [of_layer] * rows if isinstance(of_layer, str) else list(of_layer)
+    for group in sorted(set(result) - set(layer.groups)):
         raise unknown_name(f"{layer.modality.statistics_by} of {layer.name}", group, layer.groups)
-    return each
+    return result
 
 
-def _found(layer: Layer, modalities: Mapping[str, Modality]) -> Layer:
+def _layer_in_corpus(layer: Layer, modalities: Mapping[str, Modality]) -> Layer:
     if layer.name not in modalities:
         raise Fatal(f"these weights need modality {layer.name!r}, which the corpus lacks; use weights of other inputs.")
     known = modalities[layer.name]
@@ -125,7 +125,7 @@ def _encoding(modality: Modality) -> tuple[Any, ...]:
     return modality.codes, modality.scale, modality.offset, modality.nodata, modality.extent
 
 
-def _layer(plain: Mapping[str, Any]) -> Layer:
-    modality = Modality.from_specification(plain["modality"])
-    groups = {name: Moments.from_dict(moments) for name, moments in plain["groups"].items()}
+def _layer(data: Mapping[str, Any]) -> Layer:
+    modality = Modality.from_specification(data["modality"])
+    groups = {name: Moments.from_dict(moments) for name, moments in data["groups"].items()}
     return Layer(modality, tuple(range(len(modality.bands))), groups)

@@ -43,6 +43,6 @@ class UNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits (batch, classes, y, x) of (batch, channels, y, x)."""
         *finer, maps = self.encoder.features(image)
-        for climb, skipped in zip(self.climbs, reversed(finer), strict=True):
-            maps = torch.cat([climb(maps), skipped], dim=1)
+        for block, skipped in zip(self.climbs, reversed(finer), strict=True):
+            maps = torch.cat([block(maps), skipped], dim=1)
         return cast(Tensor, self.head(self.last(maps)))

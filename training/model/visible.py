@@ -24,7 +24,7 @@ from training.model.encoder import Block, Encoder, enlarge
 class Patches:
     """Some patches, as many of every image: `places` (batch, keep) count along rows of `side`."""
 
-    places: Tensor
+    indices: Tensor
     side: int
 
     @classmethod
@@ -38,11 +38,11 @@ class Patches:
 
         Patches have `edge` sites along an edge; `rim` more sites are taken around each, from maps enlarged by as many.
         """
-        batch, width = len(self.places), self.side * edge + 2 * rim
-        top, left = self.places // self.side * edge, self.places % self.side * edge
-        inside = torch.arange(edge + 2 * rim, device=self.places.device)
+        batch, width = len(self.indices), self.side * edge + 2 * rim
+        top, left = self.indices // self.side * edge, self.indices % self.side * edge
+        inside = torch.arange(edge + 2 * rim, device=self.indices.device)
         y, x = top[..., None, None] + inside[:, None], left[..., None, None] + inside
-        image = torch.arange(batch, device=self.places.device)[:, None, None, None]
+        image = torch.arange(batch, device=self.indices.device)[:, None, None, None]
         return ((image * width + y) * width + x).flatten()
 
 
@@ -70,7 +70,7 @@ def hidden_tiles(batch: Batch, names: Collection[str], keep: int) -> tuple[Batch
     edge = {name: batch.values[name].shape[-1] // side for name in names}
     values = {name: tiles_of(batch.values[name], hidden, edge[name]) for name in names}
     valid = {name: tiles_of(batch.valid[name], hidden, edge[name]) for name in names}
-    nothing = batch.visible.new_zeros(hidden.places.numel(), 1, 1)
+    nothing = batch.visible.new_zeros(hidden.indices.numel(), 1, 1)
     return Batch(batch.values | values, batch.valid | valid, nothing, batch.rows), hidden
 
 
@@ -102,7 +102,7 @@ def _stage(blocks: nn.ModuleList, tiles: Tensor, patches: Patches) -> Tensor:
 
 def _block(block: Block, rows: Tensor, sites: Tensor, patches: Patches, edge: int) -> Tensor:
     """`Block.forward` on the visible sites (sites, channels); only the depthwise convolution sees whole maps."""
-    batch, side = len(patches.places), patches.side * edge
+    batch, side = len(patches.indices), patches.side * edge
     maps = _scattered(rows, sites, patches, edge).view(batch, side, side, -1).permute(0, 3, 1, 2)
     inner = block.dwconv(maps).permute(0, 2, 3, 1).flatten(0, 2).index_select(0, sites)
     inner = functional.gelu(block.pwconv1(block.norm(inner)))
@@ -112,5 +112,5 @@ def _block(block: Block, rows: Tensor, sites: Tensor, patches: Patches, edge: in
 
 def _scattered(rows: Tensor, sites: Tensor, patches: Patches, edge: int) -> Tensor:
     """Rows of whole maps (batch * y * x, channels), zeros where hidden, from those of the visible sites."""
-    whole = rows.new_zeros(len(patches.places) * (patches.side * edge) ** 2, rows.shape[1])
-    return whole.index_copy(0, sites, rows)
+    maps = rows.new_zeros(len(patches.indices) * (patches.side * edge) ** 2, rows.shape[1])
+    return maps.index_copy(0, sites, rows)

@@ -14,7 +14,7 @@ class LossHistory:
     """Per step, one loss per target, NaN where the batch had nothing to predict; the first and last few steps."""
 
     names: Sequence[str]
-    metrics: int
+    length: int
     first: list[list[float]] = field(default_factory=list)
     last: list[list[float]] = field(default_factory=list)
 
@@ -26,9 +26,9 @@ class LossHistory:
     def add(self, losses: Sequence[float], active: Sequence[bool]) -> None:
         """Record a step."""
         row = [loss if counts else math.nan for loss, counts in zip(losses, active, strict=True)]
-        if len(self.first) < self.metrics:
+        if len(self.first) < self.length:
             self.first.append(row)
-        self.last = [*self.last, row][-self.metrics :]
+        self.last = [*self.last, row][-self.length :]
 
     def means(self, rows: Sequence[Sequence[float]]) -> Mapping[str, float]:
         """Mean per target over the steps that had something to predict; targets that never had are left out."""

@@ -25,8 +25,8 @@ class StepMetrics:
     @property
     def total(self) -> float:
         """The weighted sum over the active targets, as `losses.weigh` has it."""
-        spread = self.log_variances or (0.0,) * len(self.losses)
-        parts = zip(self.losses, spread, self.active, strict=True)
+        log_variances = self.log_variances or (0.0,) * len(self.losses)
+        parts = zip(self.losses, log_variances, self.active, strict=True)
         return math.fsum(_exp(-s) * loss + s for loss, s, counts in parts if counts)
 
     @property
@@ -37,9 +37,9 @@ class StepMetrics:
     def named(self, names: Sequence[str]) -> dict[str, float]:
         """As logged; targets without data have no loss."""
         parts = zip(names, self.losses, self.active, strict=True)
-        figures = {"loss": self.total, "gradient_norm": self.gradient_norm}
-        figures |= {f"loss/{name}": loss for name, loss, counts in parts if counts}
-        return figures | {f"log_variance/{name}": item for name, item in zip(names, self.log_variances, strict=False)}
+        metrics = {"loss": self.total, "gradient_norm": self.gradient_norm}
+        metrics |= {f"loss/{name}": loss for name, loss, counts in parts if counts}
+        return metrics | {f"log_variance/{name}": item for name, item in zip(names, self.log_variances, strict=False)}
 
 
 class MetricBuffer:
@@ -64,12 +64,12 @@ class MetricBuffer:
         self._rows = []
         rows[:, : self._targets] = self._context.summed(rows[:, : self._targets].contiguous())
         first = step - len(rows) + 1
-        return [self._figures(first + index, row) for index, row in enumerate(rows.tolist())]
+        return [self._step_metrics(first + index, row) for index, row in enumerate(rows.tolist())]
 
-    def _figures(self, step: int, row: Sequence[float]) -> StepMetrics:
+    def _step_metrics(self, step: int, row: Sequence[float]) -> StepMetrics:
         count = self._targets
-        losses, active, spread = row[:count], row[count : 2 * count], row[2 * count : -1]
-        return StepMetrics(step, tuple(losses), tuple(item > 0 for item in active), tuple(spread), row[-1])
+        losses, active, log_variances = row[:count], row[count : 2 * count], row[2 * count : -1]
+        return StepMetrics(step, tuple(losses), tuple(item > 0 for item in active), tuple(log_variances), row[-1])
 
 
 def _exp(exponent: float) -> float:

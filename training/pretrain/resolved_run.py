@@ -73,7 +73,7 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
         shards if shards is not None else (item.index for item in corpus.shards if item.index not in unfinished)
     )
     if len(used) < len(corpus.shards):
-        corpus = _as_it_was(corpus, used)
+        corpus = _restricted_to(corpus, used)
     layers = {name: layer_of(corpus, name, config.bands) for name in names}
     inputs = tuple(layers[name] for name in config.inputs)
     targets = tuple(layers[name] for name in config.targets)
@@ -85,7 +85,7 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     return ResolvedRun(config, inputs, targets, loader, _digest(corpus, layers, loader), corpus, used)
 
 
-def _as_it_was(corpus: Corpus, shards: tuple[int, ...]) -> Corpus:
+def _restricted_to(corpus: Corpus, shards: tuple[int, ...]) -> Corpus:
     """The same corpus when only these shards were finished: rows and statistics come from them alone."""
     view = Corpus.open(corpus.folder)
     view.ledger = Ledger(corpus.ledger.folder, only=shards)
@@ -95,8 +95,8 @@ def _as_it_was(corpus: Corpus, shards: tuple[int, ...]) -> Corpus:
 def _check(corpus: Corpus, config: PretrainConfig, inputs: tuple[Layer, ...]) -> None:
     if not inputs:
         raise Fatal("pretrain.inputs names no modality; name at least one with pixels.")
-    flat = [layer.name for layer in inputs if not layer.pixel]
-    if flat:
+    image_level = [layer.name for layer in inputs if not layer.pixel]
+    if image_level:
         raise Fatal(f"modality {flat[0]!r} has one value per chip and cannot be an input; make it a target.")
     size_px = corpus.manifest.size_px
     if config.image_px > size_px:

@@ -46,14 +46,14 @@ def _chosen(
     return names
 
 
-def _expanded(one: str, modalities: Mapping[str, Modality], inputs: Sequence[str]) -> list[str]:
-    if not one.startswith("@"):
-        return [one]
-    if one == _INPUTS:
+def _expanded(item: str, modalities: Mapping[str, Modality], inputs: Sequence[str]) -> list[str]:
+    if not item.startswith("@"):
+        return [item]
+    if item == _INPUTS:
         return list(inputs)
-    if one not in _SELECTORS:
-        raise unknown_name("selector", one, [*_SELECTORS, _INPUTS])
-    return [name for name, modality in modalities.items() if _SELECTORS[one](modality)]
+    if item not in _SELECTORS:
+        raise unknown_name("selector", item, [*_SELECTORS, _INPUTS])
+    return [name for name, modality in modalities.items() if _SELECTORS[item](modality)]
 
 
 def _by_name(

@@ -26,9 +26,9 @@ class ObjectiveOf(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: Batch, counts: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch, counts: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
         """The weighted sum to minimise and the losses (targets,), of a part of a batch."""
-        result = self.model.objective(batch, counts, share)
+        result = self.model.objective(batch, counts, fraction)
         return result.total, result.losses.detach()
 
 
@@ -72,18 +72,18 @@ class Step:
         """How busy steps on chips like those of `example` keep the device, whose peak is measured if not given."""
         return Utilisation.of(ObjectiveOf(self.model), example, len(self.model.targets), self._device, peak_tflops)
 
-    def _backward(self, part: Batch, counts: Tensor, share: float, last: bool) -> Tensor:
-        silent = not last and isinstance(self._objective, DistributedDataParallel)
-        with self._objective.no_sync() if silent else nullcontext():
+    def _backward(self, part: Batch, counts: Tensor, fraction: float, last: bool) -> Tensor:
+        accumulating = not last and isinstance(self._objective, DistributedDataParallel)
+        with self._objective.no_sync() if accumulating else nullcontext():
             with self._device.autocast():
-                total, losses = self._objective(part, counts, share)
+                total, losses = self._objective(part, counts, fraction)
             # Gradients are averaged over the processes, but the parts' objectives add up.
             (total * self._context.count).backward()
         return losses.float()
 
     def _log_variances(self) -> Tensor:
-        spread = self.model.log_variances
-        return torch.zeros(0, device=self._device.place) if spread is None else spread.detach().float()
+        log_variances = self.model.log_variances
+        return torch.zeros(0, device=self._device.place) if log_variances is None else log_variances.detach().float()
 
     def _update(self, norm: Tensor) -> None:
         self._frozen = torch.maximum(self._frozen, (~torch.isfinite(norm)).float())

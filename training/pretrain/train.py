@@ -63,12 +63,12 @@ def pretrain(
     context = DistributedContext.from_environment()
     device = Device.of(config, context.local_rank)
     with threads(config.threads, context.local_world_size), context.joined(device.place), lowering(_LESS_MODEL):
-        resolved = resolve_run(Corpus.open(corpus_folder), config, _begun_with(run_folder))
+        resolved = resolve_run(Corpus.open(corpus_folder), config, _shards_in_use(run_folder))
         trainer = Trainer(resolved, run_folder, device, context)
         return trainer.run((progress if context.first else None) or Silent())
 
 
-def _begun_with(run_folder: Path) -> tuple[int, ...] | None:
+def _shards_in_use(run_folder: Path) -> tuple[int, ...] | None:
     """The shards that the run keeps to; None where it has not begun."""
     path = run_folder / RUN
     return tuple(durable.read_json(path)["shards"]) if path.exists() else None
@@ -100,12 +100,14 @@ class Trainer:
         self.history = LossHistory.of(self.names, resolved.steps)
         self.metrics = MetricBuffer(len(self.names), self.context)
         self._utilisation: Utilisation | None = None
-        kept = Checkpoints(run_folder / CHECKPOINTS, resolved.identity, config.checkpoints_kept, config.keep_every)
-        self.checkpoints, self.damaged = kept, self._restore(kept)
+        checkpoints = Checkpoints(
+            run_folder / CHECKPOINTS, resolved.identity, config.checkpoints_kept, config.keep_every
+        )
+        self.checkpoints, self.damaged = checkpoints, self._restore(checkpoints)
 
     def _restore(self, checkpoints: Checkpoints) -> tuple[Path, ...]:
         """Go on from the newest whole checkpoint; returns those that were passed over."""
-        path, damaged = self.context.agreed(checkpoints.latest() if self.context.first else None)
+        path, damaged = self.context.broadcast(checkpoints.latest() if self.context.first else None)
         if path is not None:
             state = read(path)
             self.step = step_of(path)
@@ -163,17 +165,17 @@ class Trainer:
 
     def _batches(self) -> Generator[tuple[list[Batch], float]]:
         """For every remaining step, this process's share of the batch, and how long it was waited for in seconds."""
-        share = self._share(self.context)
-        with lowering(_LESS_DATA), self._stream(self.step, self.resolved.steps, share) as stream:
+        rank_slice = self._rank_slice(self.context)
+        with lowering(_LESS_DATA), self._stream(self.step, self.resolved.steps, rank_slice) as stream:
             for _ in range(self.step, self.resolved.steps):
-                arrived = [(next(stream), stream.wait_s) for _ in range(share.pieces)]
-                yield [part for part, _ in arrived], sum(waited_s for _, waited_s in arrived)
+                received = [(next(stream), stream.wait_s) for _ in range(rank_slice.micro_batches)]
+                yield [part for part, _ in received], sum(waited_s for _, waited_s in received)
 
-    def _share(self, context: DistributedContext) -> RankSlice:
-        return context.share(self.resolved.loader.batch_size, self.resolved.config.micro_batch)
+    def _rank_slice(self, context: DistributedContext) -> RankSlice:
+        return context.rank_slice(self.resolved.loader.batch_size, self.resolved.config.micro_batch)
 
-    def _stream(self, first: int, stop: int, share: RankSlice) -> closing[Stream]:
-        return closing(self.resolved.loader.batches(first, stop, self.device.place, share))
+    def _stream(self, first: int, stop: int, rank_slice: RankSlice) -> closing[Stream]:
+        return closing(self.resolved.loader.batches(first, stop, self.device.place, rank_slice))
 
     def _rate(self, step: int) -> float:
         return learning_rate(step, self.resolved.steps, self.resolved.config, self.resolved.loader.batch_size)
@@ -185,17 +187,17 @@ class Trainer:
 
     def _log(self, parts: Sequence[Batch], meter: ThroughputMeter, writer: MetricWriter, progress: Progress) -> None:
         """Fetch, check and show what the steps since the last look came to."""
-        figures = self.metrics.fetch(self.step)
+        metrics = self.metrics.fetch(self.step)
         throughput = meter.read()
-        self._refuse_broken(figures)
-        for item in figures:
+        self._refuse_broken(metrics)
+        for item in metrics:
             self.history.add(item.losses, item.active)
             writer.add(item.step, item.named(self.names) | {"lr": self._rate(item.step - 1)})
         if self.context.first:
             speed = {"samples_per_s": throughput.samples_per_s, "data_wait_share": throughput.data_wait_share}
             speed["mfu"] = self.utilisation(parts[0]).at(throughput.samples_per_s / self.context.count)
             writer.add(self.step, speed)
-            progress.note(**_shown(figures[-1].named(self.names) | {"lr": self._rate(self.step - 1)} | speed),
+            progress.note(**_shown(metrics[-1].named(self.names) | {"lr": self._rate(self.step - 1)} | speed),
                           eta=meter.left(self.resolved.steps - self.step))  # fmt: skip
 
     def utilisation(self, example: Batch) -> Utilisation:
@@ -204,18 +206,18 @@ class Trainer:
             self._utilisation = self.stepper.utilisation(example, self.resolved.config.peak_tflops)
         return self._utilisation
 
-    def _refuse_broken(self, figures: Sequence[StepMetrics]) -> None:
+    def _refuse_broken(self, metrics: Sequence[StepMetrics]) -> None:
         """Stop before what is no number reaches a checkpoint: name the modality, keep the chips."""
-        broken = next((item for item in figures if not item.finite), None)
+        broken = next((item for item in metrics if not item.finite), None)
         if broken is None:
             return
-        with self._stream(broken.step - 1, broken.step, self._share(DistributedContext())) as whole:
-            result = non_finite.find(self.model, whole, self.device)
+        with self._stream(broken.step - 1, broken.step, self._rank_slice(DistributedContext())) as stream:
+            report = non_finite.find(self.model, stream, self.device)
         path = self.run_folder / BAD_BATCH.format(broken.step)
         if self.context.first:
-            result.save(path)
-        self.context.wait()  # Whoever leaves first ends the others.
-        raise Fatal(f"at step {broken.step}, {result.what}; the chips are kept in {path}.")
+            report.save(path)
+        self.context.barrier()  # Whoever leaves first ends the others.
+        raise Fatal(f"at step {broken.step}, {report.what}; the chips are kept in {path}.")
 
     def _result(self, meter: ThroughputMeter) -> PretrainResult:
         history, path, weights = self.history, self.checkpoints.path(self.step), self.run_folder / WEIGHTS
@@ -228,11 +230,11 @@ class Trainer:
         return result
 
 
-def _shown(figures: Mapping[str, float]) -> dict[str, float | str]:
+def _shown(metrics: Mapping[str, float]) -> dict[str, float | str]:
     """The total and the speed first, then the loss of each modality."""
-    shown: dict[str, float | str] = {name: figures[name] for name in ("loss", "lr", "samples_per_s")}
+    shown: dict[str, float | str] = {name: metrics[name] for name in ("loss", "lr", "samples_per_s")}
     shown |= {name: f"{figures[name]:.1%}" for name in ("data_wait_share", "mfu")}
-    return shown | {name.replace("/", "_"): value for name, value in figures.items() if name.startswith("loss/")}
+    return shown | {name.replace("/", "_"): value for name, value in metrics.items() if name.startswith("loss/")}
 
 
 def learning_rate(step: int, steps: int, config: PretrainConfig, batch_size: int) -> float:

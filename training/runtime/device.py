@@ -75,12 +75,12 @@ def summary() -> dict[str, str | int]:
 
 
 def _named(name: str, local_rank: int) -> torch.device:
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "cpu" or (name == "auto" and not there):
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and not gpus):
         return torch.device("cpu")
-    if not there:
+    if not gpus:
         raise Fatal("pretrain.device is cuda, but torch finds no GPU here; use auto or cpu.")
-    if local_rank >= there:
+    if local_rank >= gpus:
         raise Fatal(f"process {local_rank + 1} finds no GPU: this machine has {there}; start as many processes.")
     torch.cuda.set_device(local_rank)
     return torch.device("cuda", local_rank)

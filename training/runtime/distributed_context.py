@@ -52,10 +52,10 @@ class DistributedContext:
         finally:
             distributed.destroy_process_group()
 
-    def share(self, batch_size: int, most: int) -> RankSlice:
+    def rank_slice(self, batch_size: int, micro_batch: int) -> RankSlice:
         """This process's part of batches of `batch_size`, in pieces of at most `most` chips (0: one piece)."""
         largest = -(-batch_size // self.count)
-        return RankSlice(self.rank, self.count, -(-largest // most) if most else 1)
+        return RankSlice(self.rank, self.count, -(-largest // micro_batch) if micro_batch else 1)
 
     def summed(self, values: Tensor) -> Tensor:
         """`values` summed over all processes, in place."""
@@ -63,15 +63,15 @@ class DistributedContext:
             distributed.all_reduce(values)
         return values
 
-    def agreed(self, choice: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """What the first process chose; a small plain value."""
         if self.count == 1:
-            return choice
-        box = [choice]
-        distributed.broadcast_object_list(box, src=0)
-        return box[0]
+            return value
+        values = [value]
+        distributed.broadcast_object_list(values, src=0)
+        return values[0]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until every process is here."""
         if self.count > 1:
             distributed.barrier()

@@ -54,14 +54,14 @@ def measured_peak(device: Device) -> float:
     """Floating-point operations a second in square matrix products of the run's own type: the best of a few."""
     edge = _EDGE[device.place.type]
     random = torch.Generator(device.place).manual_seed(0)  # Its own: a run's random numbers are for the run.
-    item, other = (torch.randn(edge, edge, generator=random, device=device.place).to(device.dtype) for _ in range(2))
-    best_s = min(_product_s(item, other, device) for _ in range(5))
+    left, right = (torch.randn(edge, edge, generator=random, device=device.place).to(device.dtype) for _ in range(2))
+    best_s = min(_product_s(left, right, device) for _ in range(5))
     return float(2 * edge**3 / best_s)
 
 
-def _product_s(one: Tensor, other: Tensor, device: Device) -> float:
+def _product_s(left: Tensor, right: Tensor, device: Device) -> float:
     device.synchronise()
     began = time.perf_counter()
-    one @ other
+    left @ right
     device.synchronise()
     return time.perf_counter() - began

@@ -19,7 +19,7 @@ from pipeline.progress import Progress
 
 Result = TypeVar("Result")
 
-_SETTLING_S = 3.0  # Those whose partner died fail within moments of it; the partner's own words are worth waiting for.
+_GRACE_S = 3.0  # Those whose partner died fail within moments of it; the partner's own words are worth waiting for.
 
 
 def started() -> bool:
@@ -51,7 +51,7 @@ class _Member:
     reports: Connection
     result: Any = None
     failure: Exception | None = None
-    silent: bool = False
+    closed: bool = False
 
     @property
     def signal(self) -> int:
@@ -67,42 +67,42 @@ class _Group:
     def start(cls, count: int, work: bytes) -> _Group:
         context, group, port = multiprocessing.get_context("spawn"), cls(), str(free_port())
         for rank in range(count):
-            ours, theirs = context.Pipe(duplex=False)
+            receiver, sender = context.Pipe(duplex=False)
             environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": str(rank), "LOCAL_RANK": str(rank),
                            "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}  # fmt: skip
-            process = context.Process(target=_work, args=(theirs, environment, work), name=f"pretrain-{rank}")
+            process = context.Process(target=_work, args=(sender, environment, work), name=f"pretrain-{rank}")
             process.start()
-            theirs.close()
-            group.members.append(_Member(rank, process, ours))
+            sender.close()
+            group.members.append(_Member(rank, process, receiver))
         return group
 
     def follow(self, progress: Progress) -> Any:
         """Until all are done or one has failed."""
-        while not all(member.silent for member in self.members):
-            self._hear(progress, None)
-            if any(member.failure or (member.silent and member.process.exitcode) for member in self.members):
+        while not all(member.closed for member in self.members):
+            self._receive(progress, None)
+            if any(member.failure or (member.closed and member.process.exitcode) for member in self.members):
                 raise self._failure(progress)
         result = self.members[0].result
         if result is None:
             raise self._failure(progress)
         return result
 
-    def _hear(self, progress: Progress, timeout_s: float | None) -> bool:
+    def _receive(self, progress: Progress, timeout_s: float | None) -> bool:
         """Take in what has been reported; False where nothing was for `timeout_s`."""
-        speaking = {member.reports: member for member in self.members if not member.silent}
-        heard = wait(list(speaking), timeout_s)
-        for connection in heard:
-            member = speaking[connection]  # type: ignore[index]
+        waiting = {member.reports: member for member in self.members if not member.closed}
+        ready = wait(list(waiting), timeout_s)
+        for connection in ready:
+            member = waiting[connection]  # type: ignore[index]
             try:
-                _take(member, member.reports.recv(), progress)
+                _apply(member, member.reports.recv(), progress)
             except (EOFError, OSError):  # Gone, perhaps in the midst of a report.
-                member.silent = True
+                member.closed = True
                 member.process.join()
-        return bool(heard)
+        return bool(ready)
 
     def _failure(self, progress: Progress) -> Exception:
         """The failure that explains the others: a process that was killed, else what one of them says of itself."""
-        while self._hear(progress, _SETTLING_S):
+        while self._receive(progress, _GRACE_S):
             pass
         killed = next((member for member in self.members if member.signal), None)
         if killed:
@@ -110,10 +110,12 @@ class _Group:
                 f"process {killed.rank + 1} of {len(self.members)} was ended by signal {killed.signal}; if "
                 "memory ran out, lower pretrain.micro_batch, and run the same command again to go on."
             )
-        said = [member.failure for member in self.members if member.failure]
-        ours = [failure for failure in said if isinstance(failure, GeocorpusError)]
+        failures = [member.failure for member in self.members if member.failure]
+        known = [failure for failure in failures if isinstance(failure, GeocorpusError)]
         codes = [member.process.exitcode for member in self.members if member.process.exitcode]
-        return (ours or said or [Transient(f"a training process ended with {codes}; run the same command again.")])[0]
+        return (
+            known or failures or [Transient(f"a training process ended with {codes}; run the same command again.")]
+        )[0]
 
     def end(self) -> None:
         """Leave no process behind."""
@@ -124,7 +126,7 @@ class _Group:
             member.reports.close()
 
 
-def _take(member: _Member, report: tuple[str, Sequence[Any], dict[str, Any]], progress: Progress) -> None:
+def _apply(member: _Member, report: tuple[str, Sequence[Any], dict[str, Any]], progress: Progress) -> None:
     kind, arguments, named = report
     if kind == "result":
         member.result = arguments[0]

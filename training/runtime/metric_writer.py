@@ -29,13 +29,13 @@ class MetricWriter:
     writer: SummaryWriter | None = None
     wandb_run: Any = None
 
-    def add(self, step: int, figures: Mapping[str, float]) -> None:
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
         """Draw `figures` at `step`. Weights & Biases ignores steps that a stopped run has sent already."""
         if self.writer is not None:
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 self.writer.add_scalar(name, value, step)
         if self.wandb_run is not None:
-            self.wandb_run.log(dict(figures), step=step)
+            self.wandb_run.log(dict(metrics), step=step)
 
     def show(self, step: int, name: str, picture: NDArray[np.uint8]) -> None:
         """Draw a picture (y, x, 3); Weights & Biases gets figures alone."""
@@ -70,9 +70,9 @@ def opened(folder: Path, step: int, project: str, config: Mapping[str, Any]) -> 
 
 def _wandb_run(folder: Path, project: str, config: Mapping[str, Any]) -> Any:
     """The same run at every launch: its id was made up at the first and is kept in the folder."""
-    kept = folder / WANDB_ID
-    if not kept.exists():
-        durable.write_text(kept, uuid.uuid4().hex)
+    path = folder / WANDB_ID
+    if not path.exists():
+        durable.write_text(path, uuid.uuid4().hex)
     wandb = import_module("wandb")
-    return wandb.init(project=project, name=folder.name, id=kept.read_text().strip(), resume="allow", dir=str(folder),
+    return wandb.init(project=project, name=folder.name, id=path.read_text().strip(), resume="allow", dir=str(folder),
                       config=dict(config))  # fmt: skip

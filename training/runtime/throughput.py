@@ -29,9 +29,9 @@ class ThroughputMeter:
     _steps: int = 0
     _steps_since: int = 0
     _waited_s: float = 0.0
-    _settled_at: float | None = None
+    _started_at: float | None = None
     _read_at: float = field(default=0.0)
-    _only: float = 0.0
+    _first_samples_per_s: float = 0.0
 
     def __post_init__(self) -> None:
         self._read_at = self.now()
@@ -44,10 +44,10 @@ class ThroughputMeter:
     def read(self) -> Throughput:
         """The pace since the last look."""
         now = self.now()
-        passed = max(now - self._read_at, 1e-9)
-        throughput = Throughput(self._steps_since * self.batch_size / passed, min(1.0, self._waited_s / passed))
-        if self._settled_at is None:
-            self._settled_at, self._only = now, throughput.samples_per_s
+        elapsed_s = max(now - self._read_at, 1e-9)
+        throughput = Throughput(self._steps_since * self.batch_size / elapsed_s, min(1.0, self._waited_s / elapsed_s))
+        if self._started_at is None:
+            self._started_at, self._first_samples_per_s = now, throughput.samples_per_s
         else:
             self._steps += self._steps_since
         self._read_at, self._steps_since, self._waited_s = now, 0, 0.0
@@ -56,9 +56,13 @@ class ThroughputMeter:
     @property
     def samples_per_s(self) -> float:
         """Of the whole, up to the last look; 0 before the first step, that of the first look after it."""
-        if self._settled_at is None:
+        if self._started_at is None:
             return 0.0
-        return self._steps * self.batch_size / (self._read_at - self._settled_at) if self._steps else self._only
+        return (
+            self._steps * self.batch_size / (self._read_at - self._started_at)
+            if self._steps
+            else self._first_samples_per_s
+        )
 
     def left(self, steps: int) -> str:
         """How long `steps` more will take, for people."""

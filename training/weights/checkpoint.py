@@ -72,10 +72,10 @@ class Checkpoints:
         return None, ()
 
     def _refuse_other(self, path: Path, description: Mapping[str, Any]) -> None:
-        mine, theirs = self.identity["config"], description["config"]
+        current, stored = self.identity["config"], description["config"]
         # A setting that is younger than the checkpoint was then what it is by default now.
-        theirs = PretrainConfig().to_dict() | theirs
-        changed = [name for name in mine if name not in WITHOUT_EFFECT and mine[name] != theirs[name]]
+        stored = PretrainConfig().to_dict() | stored
+        changed = [name for name in current if name not in WITHOUT_EFFECT and current[name] != stored[name]]
         if changed:
             raise Fatal(
                 f"checkpoint {path} was made with another {', '.join(changed)}; "

@@ -82,9 +82,9 @@ def _is_depthwise(name: str) -> bool:
 
 def _full(kernel: Tensor) -> Tensor:
     """(k*k, in, out), or (in, out) for a single place, as (out, in, y, x)."""
-    places = kernel if kernel.ndim == 3 else kernel[None]
-    side = math.isqrt(len(places))
-    return places.permute(2, 1, 0).unflatten(2, (side, side)).transpose(2, 3).contiguous()
+    positions = kernel if kernel.ndim == 3 else kernel[None]
+    side = math.isqrt(len(positions))
+    return positions.permute(2, 1, 0).unflatten(2, (side, side)).transpose(2, 3).contiguous()
 
 
 def _depthwise(kernel: Tensor) -> Tensor:
@@ -109,18 +109,20 @@ def _architecture(dense: Mapping[str, Tensor], name: str) -> Architecture:
     return Architecture(dense[first].shape[1], size, patch_px, "original" if stem == "original" else "modified")
 
 
-def _refuse_other(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], name: str) -> None:
-    strange = sorted(found.keys() ^ wanted.keys())
-    if strange:
-        raise Fatal(f"{name} does not fit an encoder: {strange[0]!r} is {_where(strange[0], found)}; use another file.")
+def _refuse_other(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], name: str) -> None:
+    unmatched = sorted(state.keys() ^ wanted.keys())
+    if unmatched:
+        raise Fatal(
+            f"{name} does not fit an encoder: {unmatched[0]!r} is {_where(unmatched[0], state)}; use another file."
+        )
     for key, item in wanted.items():
-        if found[key].shape != item.shape:
-            shapes = f"{tuple(found[key].shape)} where {tuple(item.shape)} belongs"
+        if state[key].shape != item.shape:
+            shapes = f"{tuple(state[key].shape)} where {tuple(item.shape)} belongs"
             raise Fatal(f"{name} does not fit an encoder: {key!r} has shape {shapes}; use another file.")
 
 
-def _where(key: str, found: Mapping[str, Tensor]) -> str:
-    return "in the file and in no encoder" if key in found else "missing"
+def _where(key: str, state: Mapping[str, Tensor]) -> str:
+    return "in the file and in no encoder" if key in state else "missing"
 
 
 def inputs_of(channels: int) -> Normalisation:
@@ -128,18 +130,18 @@ def inputs_of(channels: int) -> Normalisation:
 
     Raises `Fatal` where that is not known.
     """
-    about = json.loads((files("training.weights") / "published_inputs.json").read_text())
-    if str(channels) not in about["inputs"]:
-        known = " or ".join(about["inputs"])
+    description = json.loads((files("training.weights") / "published_inputs.json").read_text())
+    if str(channels) not in description["inputs"]:
+        known = " or ".join(description["inputs"])
         raise Fatal(f"no published checkpoint is known to have {channels} input channels; use one with {known}.")
-    names = about["inputs"][str(channels)]
-    places = [about["bands"].index(item) for item in names]
+    names = description["inputs"][str(channels)]
+    indices = [description["bands"].index(item) for item in names]
     bands = {"bands": [{"name": item} for item in names]}
-    modality = Modality.from_specification(about["modality"] | bands).specification()
+    modality = Modality.from_specification(description["modality"] | bands).specification()
     groups = {
-        group: {kind: [values[place] for place in places] for kind, values in of_kind.items()}
-        | {"has_data": [True] * len(places)}
-        for group, of_kind in about["groups"].items()
+        group: {kind: [values[index] for index in indices] for kind, values in of_kind.items()}
+        | {"has_data": [True] * len(indices)}
+        for group, of_kind in description["groups"].items()
     }
     return Normalisation.from_dict([{"modality": modality, "groups": groups}])
 
@@ -149,12 +151,12 @@ def _state(path: Path) -> Mapping[str, Tensor]:
     allowed: list[Any] = [argparse.Namespace, pathlib.PosixPath]
     try:
         with torch.serialization.safe_globals(allowed):
-            whole = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise Fatal(f"cannot read {path}: {error.strerror or error}.") from error
     except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise Fatal(f"{path} is no checkpoint that can be read safely; give one with tensors only.") from error
-    state = whole.get("model", whole) if isinstance(whole, dict) else None
+    state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(item, Tensor) for item in state.values()):
         raise Fatal(f"{path} holds no model; give a checkpoint with a `model` of named tensors.")
     return state
