@@ -26,10 +26,11 @@ CPU = torch.device("cpu")
 
 
 class BatchLoader:
-    """Batches of the train rows of the shards in which every one of `layers` is finished when it is made.
+    """Batches of the train rows of the shards that are finished for all `layers` when the loader is made.
 
-    An epoch is every such row once, in the order of `Order`, cut into batches; what does not fill a last batch waits
-    for another epoch. What is in batch `step` does not depend on workers, devices or processes.
+    An epoch has every such row once, in the order of `Order`, cut into batches; rows that do not fill a last batch are
+    left out of that epoch. Batch `step` does not depend on workers, devices or processes. Raises `Fatal` when no such
+    shard has train rows.
     """
 
     def __init__(self, corpus: Corpus, layers: Sequence[Layer], config: PretrainConfig) -> None:
@@ -51,39 +52,39 @@ class BatchLoader:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """The manifest rows that are trained on, ascending."""
+        """The manifest rows that are trained on, (rows,) int64, ascending."""
         return self._order.rows
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """The manifest rows of an epoch in the order in which they are trained on."""
+        """The manifest rows of an epoch in training order, (rows,) int64."""
         return self._order.of(epoch)
 
     def position(self, step: int) -> Position:
-        """Where the epoch stands before `step`, the same for any number of processes."""
+        """The position in the epoch before `step`, the same for any number of processes."""
         epoch, rows = self._rows_of(step)
         return Position(epoch, int(rows[0]) // self._shard_rows, int(rows[0]))
 
     def batches(self, first: int, stop: int, device: torch.device = CPU, rank_slice: RankSlice = WHOLE_BATCH) -> Stream:
-        """Batches `first` to `stop` (exclusive) on `device`, decoded ahead; with a share, its pieces of each in turn.
+        """Batches `first` to `stop` (exclusive) on `device`, decoded ahead; of each, the micro-batches of `rank_slice`.
 
-        Close what comes back, or exhaust it.
+        Close the stream, or exhaust it.
         """
         return self.stream(first, stop, DevicePrefetcher(self._layers, device, rank_slice.micro_batches), rank_slice)
 
     def stream(
         self, first: int, stop: int, prefetcher: DevicePrefetcher, rank_slice: RankSlice = WHOLE_BATCH
     ) -> Stream:
-        """As `batches`, for a delivery of the caller's."""
+        """As `batches`, with a prefetcher of the caller."""
         slices = rank_slice.slices(self.batch_size)
         jobs = (self._job(step, part) for step in range(first, stop) for part in slices)
         shapes = self._decoder.shapes(max(part.stop - part.start for part in slices), self._config.image_px)
         workers = self._config.workers or default_workers()
-        # A step takes all its pieces at once, so that as many must be on their way for the next.
+        # A step takes all its micro-batches at once, so as many must be in progress for the next step.
         ahead = self._config.read_ahead * len(slices)
         return Stream(jobs, shapes, prefetcher, workers, ahead)
 
     def batch(self, step: int) -> Batch:
-        """The whole batch of one step, counted from the run's start, on the CPU."""
+        """The whole batch of one step, on the CPU; steps count from the start of the run."""
         job = self._job(step, slice(0, self.batch_size))
         buffer = Buffer(self._decoder.shapes(self.batch_size, self._config.image_px), pinned=False)
         job.fill(buffer.arrays, slice(0, self.batch_size))

@@ -1,4 +1,4 @@
-"""Stored values of any rows, cropped: pixels decoded into a caller's arrays, vectors held in memory."""
+"""Stored values of any rows: pixels decoded and cropped into arrays of the caller, vectors held in memory."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from training.layer import Layer
 class Decoder:
     """Reads the chosen bands of `layers`; safe for many threads.
 
-    A chip is decoded whole into an array of the thread's own, which stays in its core's cache, and cropped out of
-    there: that costs no more than decoding into the batch, as measured, and leaves fewer bytes to hand over.
+    A whole chip is decoded into an array of the thread, which stays in the cache of its core, and cropped from there.
+    By measurement this takes as long as decoding into the batch, and fewer bytes go to the device. `span_rows` is the
+    number of rows that `SpanReader` reads at once.
     """
 
     def __init__(self, corpus: Corpus, layers: Sequence[Layer], shards: Collection[int], span_rows: int) -> None:
@@ -36,14 +37,14 @@ class Decoder:
         self._threads = threading.local()
 
     def shapes(self, rows: int, image_px: int) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-        """Shape and dtype of what `pixels` fills, by modality, for so many rows."""
+        """Shape and dtype of the arrays that `pixels` fills, by modality, for so many rows."""
         return {
             layer.name: ((rows, len(layer.bands), image_px, image_px), np.dtype(layer.modality.dtype))
             for layer in self._layers
         }
 
     def pixels(self, into: Mapping[str, NDArray[Any]], rows: Sequence[int], corners_yx: NDArray[np.int64]) -> None:
-        """Fill `into` (rows, chosen bands, y, x) by modality with crops whose top left corners are given, (rows, 2)."""
+        """Fill `into`, by modality (rows, chosen bands, y, x), with crops at top left `corners_yx` (rows, 2)."""
         corners = corners_yx.tolist()
         for layer in self._layers:
             self._fill(layer.name, into[layer.name], rows, corners)
@@ -56,7 +57,7 @@ class Decoder:
                 into[index, chosen] = crop[stored]
 
     def _scratch(self, name: str) -> NDArray[Any]:
-        """An array of this thread for one chip."""
+        """The array of this thread for one chip."""
         arrays = self._threads.__dict__
         if name not in arrays:
             shape, dtype = self._shapes[name]
@@ -65,7 +66,7 @@ class Decoder:
         return result
 
     def vectors(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Stored values (rows, chosen bands) of the modalities with one value per chip."""
+        """Values (rows, chosen bands), in the stored dtype, of the modalities with one value per chip."""
         return {name: values[rows] for name, values in self._vectors.items()}
 
 
@@ -77,7 +78,7 @@ def _band_spans(bands: Sequence[int]) -> list[tuple[slice, slice]]:
 
 
 def _vectors(corpus: Corpus, layer: Layer, shards: Collection[int]) -> NDArray[Any]:
-    """All rows of `shards` of an image-level layer, read at once; other rows are nodata."""
+    """Values (manifest rows, chosen bands) of an image-level layer, read once; rows outside `shards` are nodata."""
     values = np.full((len(corpus.manifest), len(layer.bands)), layer.modality.fill)
     for _, members in groupby(enumerate(sorted(shards)), lambda pair: pair[1] - pair[0]):
         indices = [index for _, index in members]

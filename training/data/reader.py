@@ -1,4 +1,4 @@
-"""Chips of one modality by manifest row: straight from shard files, or through zarr-python where that cannot be."""
+"""Chips of one modality by manifest row: directly from shard files, or else through zarr-python."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from pipeline.corpus import ABSENT, Corpus
 from pipeline.errors import Fatal
 from pipeline.sharding import CRC_BYTES, EMPTY, PAIR_BYTES
 
-_OPEN_SHARDS = 32  # Files held open per modality; a shuffle touches a few at a time.
-_CACHED_SPANS = 16  # Of `RunReader`, per modality: two windows of the default shuffle.
-_BLOSC_SIZES = struct.Struct("<4xI4xI")  # The header of C-Blosc 1: among others the decoded size and its own.
+_OPEN_SHARDS = 32  # Open files per modality; a shuffle reads from a few at a time.
+_CACHED_SPANS = 16  # Of `SpanReader`, per modality: the blocks of two shuffles.
+_BLOSC_SIZES = struct.Struct("<4xI4xI")  # The header of C-Blosc 1; read are decoded and encoded size.
 
 _log = logging.getLogger(__name__)
 
@@ -34,16 +34,17 @@ class ChipReader(Protocol):
     """Reads chips (bands, y, x) of one modality; safe for many threads."""
 
     def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
-        """The stored values of a manifest row: in `scratch`, which has their shape and dtype, or held elsewhere.
+        """The stored values (bands, y, x) of a manifest row, in the stored dtype.
 
-        Do not write to what comes back. Raises `Fatal` for a shard that is not finished, or is damaged.
+        `scratch` has their shape and dtype; the result is `scratch` or a view of a cached array. Do not write to it.
+        Raises `Fatal` for a shard that is not finished or is damaged.
         """
 
 
 def open_reader(corpus: Corpus, name: str, span_rows: int) -> ChipReader:
-    """The fastest reader that fits a pixel-level modality; logs one sentence where that is not `ShardReader`.
+    """The fastest reader for a pixel-level modality; logs one sentence where that is not `ShardReader`.
 
-    `run` is how many neighbouring rows the other one reads at once.
+    `span_rows` is the number of neighbouring rows that `SpanReader` reads at once.
     """
     with corpus.store.reading():
         array = zarr.open_array(corpus.store.zarr(read_only=True), path=name, mode="r")
@@ -56,7 +57,7 @@ def open_reader(corpus: Corpus, name: str, span_rows: int) -> ChipReader:
 
 @dataclass(frozen=True)
 class Layout:
-    """What `zarr.json` says of an array: `chip` is the shape of an inner chunk without its first axis, which is 1."""
+    """The layout of an array; `chip` is the shape of an inner chunk without its first axis, whose length is 1."""
 
     shard_rows: int
     chip: tuple[int, ...]
@@ -97,9 +98,9 @@ def _are(codecs: Iterable[Any], first: type[BytesCodec], second: type) -> bool:
 
 
 class ShardReader:
-    """Decodes inner chunks out of memory-mapped shard files; the index of an open shard stays in memory.
+    """Decodes inner chunks from memory-mapped shard files; the index of an open shard stays in memory.
 
-    A chip costs one call of Blosc, during which the interpreter is free for other threads.
+    A chip takes one call of Blosc, which releases the GIL.
     """
 
     def __init__(self, corpus: Corpus, name: str, layout: Layout) -> None:
@@ -108,7 +109,7 @@ class ShardReader:
         self._nbytes = int(np.prod(layout.chip)) * layout.dtype.itemsize
 
     def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
-        """Decode into `scratch`; rows without an inner chunk, or without a file, are fill."""
+        """Decode into `scratch`; rows without an inner chunk or without a file are the fill value."""
         index, index_in_shard = divmod(row, self._layout.shard_rows)
         shard = self._opened(index)
         offset, length = shard.byte_ranges[index_in_shard] if shard else (EMPTY, EMPTY)
@@ -133,7 +134,7 @@ class ShardReader:
         except FileNotFoundError as error:
             if self._corpus.ledger.read(self._name, index).digest != ABSENT:
                 raise self._unfinished(index) from error
-            return None  # All nodata: Zarr writes no object for it.
+            return None  # Zarr writes no object for a shard of nodata only.
         except ValueError as error:
             raise self._damaged(index, str(error)) from error
 
@@ -150,14 +151,14 @@ class ShardReader:
 
 @dataclass(frozen=True)
 class _OpenShard:
-    """A mapped file and (offset, length) of each inner chunk, in bytes."""
+    """A memory-mapped file and the (offset, length) of each inner chunk, in bytes."""
 
     content: memoryview
     byte_ranges: tuple[tuple[int, int], ...]
 
     @classmethod
     def of(cls, path: Path, rows: int) -> _OpenShard:
-        """Map a file of `rows` inner chunks; raises `ValueError` for one that is not whole."""
+        """Map a file of `rows` inner chunks; raises `ValueError` for a damaged index."""
         with path.open("rb") as stream:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         return cls(memoryview(mapped), _index(mapped, rows))
@@ -181,7 +182,7 @@ def _index(mapped: mmap.mmap, rows: int) -> tuple[tuple[int, int], ...]:
 
 
 class SpanReader:
-    """Reads `run` neighbouring rows at a time through `Corpus.read`, wherever the store is, and keeps a few runs."""
+    """Reads `span_rows` neighbouring rows at a time through `Corpus.read`, from any store, and caches a few spans."""
 
     def __init__(self, corpus: Corpus, name: str, span_rows: int) -> None:
         self._corpus, self._name, self._span_rows = corpus, name, span_rows
@@ -189,10 +190,10 @@ class SpanReader:
         self._lock = threading.Lock()
 
     def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
-        """A view of the run that is held."""
+        """A view of the cached span."""
         shard, index_in_shard = divmod(row, self._corpus.shard_rows)
         start = shard * self._corpus.shard_rows + index_in_shard // self._span_rows * self._span_rows
-        with self._lock:  # Or two threads would read the same run.
+        with self._lock:  # Otherwise two threads would read the same span.
             return self._cached(start)[row - start]
 
     def _read(self, start: int) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""What belongs beside an encoder's weights: its input layers, their band order, and their moments per group."""
+"""The normalisation stored with an encoder: its input layers, their bands in order, and their moments per group."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Groups = str | Sequence[str] | Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Turns raw stored values into an encoder's input; each of `layers` has only the bands that are used, in order."""
+    """Turns stored values into the input of an encoder; each of `layers` has only the bands in use, in order."""
 
     layers: tuple[Layer, ...]
 
     @classmethod
     def of(cls, layers: Sequence[Layer]) -> Normalisation:
-        """That of a model with these inputs, freed of the bands that they do not use."""
+        """The normalisation of a model with these inputs, without the bands that they do not use."""
         return cls(tuple(_restricted(layer) for layer in layers))
 
     @property
@@ -43,12 +43,12 @@ class Normalisation:
         return {layer.name: layer.modality.band_names for layer in self.layers}
 
     def image(self, stored: Mapping[str, NDArray[Any]], groups: Groups = EVERYTHING) -> Tensor:
-        """The input (rows, channels, y, x), float32, of stored values (rows, bands, y, x) by layer.
+        """The input (rows, channels, y, x) float32 of stored values (rows, bands, y, x) by layer, in the stored dtype.
 
-        Bands are those of `band_names`, in the units in which the corpus stores them, nodata included. `groups` is
-        the group of every row, of all, or of every row by layer: for a layer with `statistics_by` "level", its
-        processing level; a layer with one group for everything does not look at it. Raises `Fatal` for a missing
-        layer, other bands, or a group that has no moments.
+        Bands are those of `band_names`, in stored units, nodata included. `groups` is one group for all rows, a
+        sequence of one group per row, or such a sequence by layer. For a layer with `statistics_by` "level" it is the
+        processing level; a layer without `statistics_by` ignores it. Raises `Fatal` for a layer that is not given, a
+        wrong number of bands, or a group that has no moments.
         """
         values, valid = {}, {}
         for layer in self.layers:
@@ -58,9 +58,9 @@ class Normalisation:
         return image_of(self.layers, values, valid)
 
     def layers_of(self, modalities: Mapping[str, Modality]) -> tuple[Layer, ...]:
-        """The same layers for reading a corpus, whose arrays may hold more bands or others in between.
+        """The same layers with band indices for the arrays of a corpus, which may have other bands as well.
 
-        Raises `Fatal` for a layer or band that the corpus lacks, or other nodata or classes.
+        Raises `Fatal` for a layer or band that the corpus lacks, or for another encoding (scale, nodata, classes).
         """
         return tuple(_layer_in_corpus(layer, modalities) for layer in self.layers)
 
@@ -121,7 +121,7 @@ def _layer_in_corpus(layer: Layer, modalities: Mapping[str, Modality]) -> Layer:
 
 
 def _encoding(modality: Modality) -> tuple[Any, ...]:
-    """What decides which number a stored value is."""
+    """The fields that decide the meaning of a stored value."""
     return modality.codes, modality.scale, modality.offset, modality.nodata, modality.extent
 
 

@@ -1,4 +1,4 @@
-"""The model card of a run: what it is, what it saw, what came of it, how to load it; out of the run's own facts."""
+"""The model card of a run: data, settings, losses, limits and how to load it, from the facts of the run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _NAMED_SETTINGS = (
 
 
 def write_card(path: Path, corpus: Corpus, run: Mapping[str, Any], result: PretrainResult) -> None:
-    """Publish the card of a finished run as Markdown; `run` is what its `run.json` holds.
+    """Write the card of a finished run as Markdown; `run` is the content of its `run.json`.
 
-    A card that is there stays when the run is called again with nothing left to do.
+    An existing card is kept when the run is called again and has no steps left.
     """
     if path.exists() and not result.samples_per_s:
         return

@@ -1,4 +1,4 @@
-"""Several processes on this machine, for those who do not type `torchrun`: started, listened to, ended together."""
+"""Starts several processes on this machine without `torchrun`, reads their reports, and ends them together."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from pipeline.progress import Progress
 
 Result = TypeVar("Result")
 
-_GRACE_S = 3.0  # Those whose partner died fail within moments of it; the partner's own words are worth waiting for.
+_GRACE_S = 3.0  # Processes fail soon after one of them dies; wait for the report of the one that explains it.
 
 
 def started() -> bool:
-    """Whether this process was started as one of a group, by us or by `torchrun`."""
+    """Whether this process was started as one of a group, by `together` or by `torchrun`."""
     return "WORLD_SIZE" in os.environ
 
 
 def together(function: Callable[..., Result], arguments: Sequence[Any], processes: int, progress: Progress) -> Result:
-    """Call `function(*arguments, progress)` in so many `processes`; pass on the first's progress and give its result.
+    """Call `function(*arguments, progress)` in `processes` processes; return the result of the first.
 
-    All of it is pickled: the function is one that can be imported, and its result is not None. When one process fails,
-    all end. Raises what that one raised, or `Transient` for one that was killed.
+    Progress is that of the first process. Function, arguments and result are pickled: the function must be importable,
+    and the result must not be None. When one process fails, all end. Raises the error of that process, or `Transient`
+    for a process that was killed.
     """
-    # As bytes: a process imports what the function needs only once it is told whom to end with.
+    # As bytes: a process unpickles the function, and imports what it needs, only after it watches its parent.
     group = _Group.start(processes, pickle.dumps((function, tuple(arguments))))
     try:
         result: Result = group.follow(progress)
@@ -44,7 +45,7 @@ def together(function: Callable[..., Result], arguments: Sequence[Any], processe
 
 @dataclass
 class _Member:
-    """One process: its exit is awaited, its reports are read."""
+    """One process, the connection of its reports, and what it has reported."""
 
     rank: int
     process: SpawnProcess
@@ -55,7 +56,7 @@ class _Member:
 
     @property
     def signal(self) -> int:
-        """What killed it; 0 while it lives, or when it ended by itself."""
+        """The signal that killed it; 0 while it runs, or when it ended by itself."""
         return max(0, -(self.process.exitcode or 0))
 
 
@@ -77,7 +78,7 @@ class _Group:
         return group
 
     def follow(self, progress: Progress) -> Any:
-        """Until all are done or one has failed."""
+        """Pass on progress until all are done; returns the result of the first. Raises the failure of any process."""
         while not all(member.closed for member in self.members):
             self._receive(progress, None)
             if any(member.failure or (member.closed and member.process.exitcode) for member in self.members):
@@ -88,20 +89,20 @@ class _Group:
         return result
 
     def _receive(self, progress: Progress, timeout_s: float | None) -> bool:
-        """Take in what has been reported; False where nothing was for `timeout_s`."""
+        """Read the reports that have arrived; False where there was none for `timeout_s`."""
         waiting = {member.reports: member for member in self.members if not member.closed}
         ready = wait(list(waiting), timeout_s)
         for connection in ready:
             member = waiting[connection]  # type: ignore[index]
             try:
                 _apply(member, member.reports.recv(), progress)
-            except (EOFError, OSError):  # Gone, perhaps in the midst of a report.
+            except (EOFError, OSError):  # The process ended, perhaps during a report.
                 member.closed = True
                 member.process.join()
         return bool(ready)
 
     def _failure(self, progress: Progress) -> Exception:
-        """The failure that explains the others: a process that was killed, else what one of them says of itself."""
+        """The failure that explains the others: a process that was killed, else a reported error."""
         while self._receive(progress, _GRACE_S):
             pass
         killed = next((member for member in self.members if member.signal), None)
@@ -118,7 +119,7 @@ class _Group:
         )[0]
 
     def end(self) -> None:
-        """Leave no process behind."""
+        """End every process."""
         for member in self.members:
             if member.process.is_alive():
                 member.process.kill()
@@ -137,7 +138,7 @@ def _apply(member: _Member, report: tuple[str, Sequence[Any], dict[str, Any]], p
 
 
 class _Reports:
-    """Progress that is sent to the process that started this one."""
+    """Progress that is sent to the parent process."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -159,13 +160,13 @@ class _Reports:
 
 
 def _work(connection: Connection, environment: dict[str, str], work: bytes) -> None:
-    """One process of the group; it does not outlive the one that started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The starter hears it too, says so, and ends.
-    threading.Thread(target=_end_with_starter, daemon=True).start()
+    """The main function of a process of the group; the process ends when its parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent gets it too, reports it, and ends.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= environment
     reports = _Reports(connection)
     try:
-        function, arguments = pickle.loads(work)  # noqa: S301 (the starter's own)
+        function, arguments = pickle.loads(work)  # noqa: S301 (from the parent)
         reports.send("result", function(*arguments, reports))
     except GeocorpusError as error:
         reports.send("failure", error)
@@ -178,8 +179,8 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _end_with_starter() -> None:
-    starter = multiprocessing.parent_process()
-    if starter is not None:
-        wait([starter.sentinel])
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
         os._exit(1)

@@ -1,10 +1,10 @@
-"""MMEarth's published checkpoints, made by a sparse engine, as weights of our encoder.
+"""Converts the published checkpoints of MMEarth, made by a sparse engine, to weights of our encoder.
 
-A sparse kernel is (k*k, in, out), depthwise (k*k, channels), and its first axis runs along y first, so that the two
-spatial axes come out swapped. Norms hold an `ln`, point-wise layers a `linear`; response norms and biases are
-(1, channels). A 1x1 convolution with stride 1 is a plain (in, out) matrix: the original stem at patch 8. Dense
-checkpoints of the same code need nothing but other names. Source: vishalned/MMEarth-train and the MinkowskiEngine fork
-that it builds (`src/kernel_region.hpp` has the order of a kernel's places).
+A sparse kernel is (k*k, in, out), a depthwise one (k*k, channels); its first axis runs along y first, so the two
+spatial axes are swapped. Norms have a submodule `ln`, point-wise layers a `linear`; response norms and biases are
+(1, channels). A 1x1 convolution with stride 1, the original stem at patch 8, is an (in, out) matrix. Dense checkpoints
+of the same code differ only in names. Source: vishalned/MMEarth-train and the MinkowskiEngine fork that it builds
+(`src/kernel_region.hpp` has the order of the positions in a kernel).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from training.architecture import STAGES, Architecture, Size
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
 
-# Parts of the published model that serve the pretext tasks, or a classifier of the fine-tuned ones.
+# Parts of the published model for the pretext tasks, and for the classifier of fine-tuned models.
 _PRETEXT = ("decoder", "mask_token", "proj", "pred", "layer_norm_tmp", "loss_fn", "log_var")
 _HEAD = re.compile(r"(norm|head)\.(weight|bias)")
 
@@ -37,14 +37,17 @@ _HEAD = re.compile(r"(norm|head)\.(weight|bias)")
 def read_published(path: Path) -> tuple[Encoder, Normalisation]:
     """The encoder of a published `checkpoint-199.pth` or the like, with the bands and moments of its inputs.
 
-    Raises `Fatal` for a file that is no such checkpoint, whose weights do not fit, or whose inputs are not known.
+    Raises `Fatal` for a file that is not such a checkpoint, whose weights do not fit, or whose inputs are unknown.
     """
     encoder = encoder_of(_state(path), str(path))
     return encoder, inputs_of(encoder.architecture.channels)
 
 
 def encoder_of(state: Mapping[str, Tensor], name: str = "the checkpoint") -> Encoder:
-    """An encoder with the weights of a published state dict; its size, stem and patch are told by the shapes."""
+    """An encoder with the weights of a published state dict; size, stem and patch follow from the shapes.
+
+    Raises `Fatal` for a state dict that does not fit.
+    """
     dense = to_dense(state)
     architecture = _architecture(dense, name)
     with torch.device("meta"):
@@ -55,7 +58,7 @@ def encoder_of(state: Mapping[str, Tensor], name: str = "the checkpoint") -> Enc
 
 
 def to_dense(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The encoder's part of a published state dict, sparse or dense, under our names and in our shapes."""
+    """The encoder's part of a published state dict, sparse or dense, with our names and shapes, float32."""
     result = {}
     for name, value in state.items():
         name = name.removeprefix("module.")
@@ -81,14 +84,14 @@ def _is_depthwise(name: str) -> bool:
 
 
 def _full(kernel: Tensor) -> Tensor:
-    """(k*k, in, out), or (in, out) for a single place, as (out, in, y, x)."""
+    """A kernel (k*k, in, out), or (in, out) for a 1x1 kernel, as (out, in, y, x)."""
     positions = kernel if kernel.ndim == 3 else kernel[None]
     side = math.isqrt(len(positions))
     return positions.permute(2, 1, 0).unflatten(2, (side, side)).transpose(2, 3).contiguous()
 
 
 def _depthwise(kernel: Tensor) -> Tensor:
-    """(k*k, channels) as (channels, 1, y, x)."""
+    """A depthwise kernel (k*k, channels) as (channels, 1, y, x)."""
     side = math.isqrt(len(kernel))
     return kernel.T.unflatten(1, (side, side)).transpose(1, 2)[:, None].contiguous()
 
@@ -126,9 +129,9 @@ def _where(key: str, state: Mapping[str, Tensor]) -> str:
 
 
 def inputs_of(channels: int) -> Normalisation:
-    """What the published checkpoints with that many input channels look at.
+    """The bands and moments of published checkpoints with that many input channels.
 
-    Raises `Fatal` where that is not known.
+    Raises `Fatal` for another number of channels.
     """
     description = json.loads((files("training.weights") / "published_inputs.json").read_text())
     if str(channels) not in description["inputs"]:
@@ -147,7 +150,7 @@ def inputs_of(channels: int) -> Normalisation:
 
 
 def _state(path: Path) -> Mapping[str, Tensor]:
-    """The model's state dict, read without running code that the file may hold."""
+    """The state dict of the model, read without running code from the file."""
     allowed: list[Any] = [argparse.Namespace, pathlib.PosixPath]
     try:
         with torch.serialization.safe_globals(allowed):

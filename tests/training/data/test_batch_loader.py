@@ -87,8 +87,8 @@ def test_a_batch_holds_the_cropped_chips(corpus: Corpus) -> None:
 
 @settings(max_examples=8, deadline=None)
 @given(
-    workers=st.integers(1, 5), read_ahead=st.integers(1, 4), world_size=st.integers(1, 5), micro_batches=st.integers(1, 3),
-    batch_size=st.integers(5, 16),
+    workers=st.integers(1, 5), read_ahead=st.integers(1, 4), world_size=st.integers(1, 5),
+    micro_batches=st.integers(1, 3), batch_size=st.integers(5, 16),
 )  # fmt: skip
 def test_any_workers_and_processes_see_the_same_samples(
     corpus: Corpus, workers: int, read_ahead: int, world_size: int, micro_batches: int, batch_size: int
