@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from exporters import scenes
 from pipeline.errors import Fatal
 from pipeline.grid import LATTICE_M
-from pipeline.location import Location
 
 _MARGIN_M = 100.0  # snapping to the lattice, the scale of UTM off its meridian, and a disc drawn as a polygon
 
@@ -73,9 +72,9 @@ class Draw:
     place: float
 
     @classmethod
-    def of(cls, location: Location, rules: AnchorRules) -> Draw:
+    def of(cls, location_id: str, rules: AnchorRules) -> Draw:
         """Drawn from the seed and the location's id alone."""
-        digest = hashlib.sha256(f"{rules.seed}/{location.id}".encode()).digest()
+        digest = hashlib.sha256(f"{rules.seed}/{location_id}".encode()).digest()
         chance = random.Random(int.from_bytes(digest[:8], "big"))  # noqa: S311 - a reproducible choice
         years, levels = sorted(set(rules.years)), sorted(rules.levels)
         chance.shuffle(years)

@@ -21,6 +21,7 @@ from exporters.pull.relay import Relay
 from pipeline.corpus import MANIFEST, Corpus
 from pipeline.dead_letters import DeadLetters
 from pipeline.errors import Fatal, Transient
+from pipeline.locations import Locations
 from pipeline.manifest import Manifest
 from pipeline.progress import Silent
 from pipeline.spool import Spool
@@ -310,8 +311,8 @@ def test_a_corpus_of_500_costs_at_most_1_05_requests_a_location(sandbox, tmp_pat
     engine = connect(Connection("demo-project", url=sandbox.url))
     places = [location(place) for place in range(1500)]
     rules = AnchorRules(years=(2018, 2019, 2020), size_px=12)
-    found = anchoring.anchor(engine, places, {"7": 500}, rules, tmp_path / "parts", Silent())
-    corpus, layers = new_corpus(tmp_path, Manifest.freeze(found.chips, 0), ["esa_worldcover", "era5"], 128)
+    found = anchoring.anchor(engine, Locations.of(places), {"7": 500}, rules, tmp_path / "parts", Silent())
+    corpus, layers = new_corpus(tmp_path, Manifest.freeze_rows(found.rows, 0), ["esa_worldcover", "era5"], 128)
     export(engine, corpus, layers, tmp_path / "spool", Silent())
     assert len(corpus.manifest) == 500
     assert engine.figures().requests <= 525
