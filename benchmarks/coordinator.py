@@ -163,13 +163,13 @@ class Stopwatch:
     @contextmanager
     def watching(self, *methods: tuple[type, str]) -> Iterator[None]:
         """Time these methods of these classes until the end of the block."""
-        plain = [(owner, name, getattr(owner, name)) for owner, name in methods]
-        for owner, name, method in plain:
+        data = [(owner, name, getattr(owner, name)) for owner, name in methods]
+        for owner, name, method in data:
             setattr(owner, name, self._timed(f"{owner.__name__}.{name}", method))
         try:
             yield
         finally:
-            for owner, name, method in plain:
+            for owner, name, method in data:
                 setattr(owner, name, method)
 
     def _timed(self, label: str, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -266,12 +266,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary, service.running("--latency", LATENCY_S, "--ready") as sandbox:
         folder = Path(temporary)
         built = alone(build, folder, sandbox.url, count)
-        found = alone(find_missing, folder / "large")
+        result = alone(find_missing, folder / "large")
         pulled = alone(pull_rest, folder / "large")
         undo_rest(folder / "large")
         run = run_command(folder / "large")
         assert not Corpus.open(folder / "large").missing()
-    show(count, built, found, pulled, run)
+    show(count, built, result, pulled, run)
 
 
 def show(count: int, built: Figures, found: Figures, pulled: Figures, run: Figures) -> None:

@@ -61,10 +61,10 @@ def _by_name(modules: Iterable[ModuleType]) -> dict[str, Modality]:
 
 
 def _layers(module: ModuleType) -> list[Modality]:
-    found = [value for value in vars(module).values() if isinstance(value, Modality)]
-    for modality in found:
+    result = [value for value in vars(module).values() if isinstance(value, Modality)]
+    for modality in result:
         source_of(modality)
-    return found
+    return result
 
 
 def _built_in() -> list[ModuleType]:

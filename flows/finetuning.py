@@ -33,7 +33,7 @@ class Task:
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> tuple[Task, Recipe]:
         """From plain TOML values; what is no field of a task is one of `Recipe`, over `recipe`, a name in `RECIPES`."""
-        own, settings = {one.name for one in fields(cls)}, dict(plain)
+        own, settings = {item.name for item in fields(cls)}, dict(plain)
         recipe = str(settings.pop("recipe", "full"))
         if recipe not in RECIPES:
             raise unknown_name("finetune.recipe", recipe, RECIPES)
@@ -43,14 +43,14 @@ class Task:
         task = cls(**{name: value for name, value in settings.items() if name in own})
         if task.per not in _PER:
             raise unknown_name("finetune.per", task.per, _PER)
-        return task, _changed(RECIPES[recipe], {name: one for name, one in settings.items() if name not in own})
+        return task, _changed(RECIPES[recipe], {name: item for name, item in settings.items() if name not in own})
 
 
 def _changed(recipe: Recipe, plain: Mapping[str, Any]) -> Recipe:
-    known = {one.name: getattr(recipe, one.name) for one in fields(Recipe)}
+    known = {item.name: getattr(recipe, item.name) for item in fields(Recipe)}
     for name, value in plain.items():
         if name not in known:
-            raise unknown_name("setting", f"finetune.{name}", [f"finetune.{one}" for one in known])
+            raise unknown_name("setting", f"finetune.{name}", [f"finetune.{item}" for item in known])
         wanted = (int, float) if isinstance(known[name], float) else type(known[name])
         if isinstance(value, bool) or not isinstance(value, wanted):
             raise Fatal(f"finetune.{name} must be like {known[name]!r}, not {value!r}.")
@@ -89,6 +89,6 @@ def convert(source: str, target: Path, sha256: str | None) -> str:
 
     pretrained = load_encoder(source, sha256)
     save_encoder(target, pretrained)
-    one = pretrained.encoder.architecture
+    item = pretrained.encoder.architecture
     bands = "; ".join(f"{name} {', '.join(bands)}" for name, bands in pretrained.normalisation.band_names.items())
-    return f"{target}: {one.size_name or 'an encoder'}, {one.stem} stem, patch {one.patch_px} px, looks at {bands}."
+    return f"{target}: {item.size_name or 'an encoder'}, {item.stem} stem, patch {item.patch_px} px, looks at {bands}."

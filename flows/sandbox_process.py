@@ -36,7 +36,7 @@ def running(settings: SourceSettings) -> Iterator[str]:
 
 def _url(process: subprocess.Popen[str]) -> str:
     for line in process.stdout or ():
-        found = _URL.search(line)
-        if found:
-            return found.group()
+        result = _URL.search(line)
+        if result:
+            return result.group()
     raise Fatal("the local Earth Engine did not start; run `geocorpus sandbox serve` to see why.")

@@ -179,17 +179,17 @@ class Settings(Section):
 
     def deciding(self) -> dict[str, Any]:
         """The settings that decide which chips the corpus holds, as "section.key"."""
-        plain = self.model_dump(mode="json")
-        sections = {name: plain[name] for name in ("sampling", "anchor", "split")}
-        sections["corpus"] = {key: plain["corpus"][key] for key in ("seed", "size_px", "shard_rows")}
+        data = self.model_dump(mode="json")
+        sections = {name: data[name] for name in ("sampling", "anchor", "split")}
+        sections["corpus"] = {key: data["corpus"][key] for key in ("seed", "size_px", "shard_rows")}
         local = self.source.project == SANDBOX_PROJECT
         sections["source"] = {"sandbox_seed": self.source.sandbox_seed, "sandbox": local}
         return {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
 
     def save(self) -> None:
         """Publish the resolved settings in the corpus folder; the file can be given to any command again."""
-        plain = self.model_dump(mode="json", exclude_none=True)
-        durable.write_text(self.folder / SAVED_AS, tomli_w.dumps(plain))
+        data = self.model_dump(mode="json", exclude_none=True)
+        durable.write_text(self.folder / SAVED_AS, tomli_w.dumps(data))
 
 
 def shipped() -> dict[str, Path]:
@@ -204,13 +204,13 @@ def load(config: str, overrides: Iterable[str] = ()) -> Settings:
     Raises `Fatal` for a file that is absent or not TOML, and for unknown keys (naming the nearest known one).
     """
     path = _find(config)
-    plain = _read(path)
+    data = _read(path)
     if Path(config).is_dir():
         # The folder may have been moved, or be named from elsewhere, since its settings were saved.
-        plain.setdefault("corpus", {})["folder"] = config
+        data.setdefault("corpus", {})["folder"] = config
     for override in overrides:
-        _apply(plain, override)
-    return parse(plain)
+        _apply(data, override)
+    return parse(data)
 
 
 def _find(config: str) -> Path:

@@ -96,7 +96,7 @@ def check(settings: Settings) -> None:
     layers(settings)
     store_of(settings)
     run_name(settings)
-    PretrainConfig.from_plain({"inputs": ["any"], **_without_run(settings)})
+    PretrainConfig.from_dict({"inputs": ["any"], **_without_run(settings)})
     settings.refuse_changes()
 
 
@@ -129,9 +129,9 @@ def _say_sampled(drawn: Sample, progress: Progress) -> None:
         progress.say(note)
     for reason, count in drawn.refused.items():
         progress.say(f"{count} candidates passed over, and replaced where there was room: each {reason}.")
-    starved, strata = len(drawn.allocation.starved), len(drawn.allocation.quotas)
-    if starved:
-        progress.say(f"{starved} of {strata} regions get no place: too few locations or no room.")
+    empty_strata, strata = len(drawn.allocation.empty_strata), len(drawn.allocation.quotas)
+    if empty_strata:
+        progress.say(f"{empty_strata} of {strata} regions get no place: too few locations or no room.")
     progress.note(candidates=len(drawn.table), strata=strata)
     progress.advance(drawn.allocation.total)
 
@@ -250,9 +250,9 @@ def _pulling(
     if settings.cluster.kind == "none":
         yield puller(engine, corpus, bound, spool, progress), settings.cluster.shards_at_once or SHARDS_AT_ONCE
         return
-    errand = cluster.errand_of(engine.connection, settings.corpus, spool)
-    with cluster.running(settings.cluster, engine, errand, progress) as crew:
-        yield crew.pull, settings.cluster.shards_at_once or crew.size
+    job = cluster.job_spec_of(engine.connection, settings.corpus, spool)
+    with cluster.running(settings.cluster, engine, job, progress) as workers:
+        yield workers.pull, settings.cluster.shards_at_once or workers.size
 
 
 def finalize(settings: Settings, progress: Progress) -> str:
@@ -273,9 +273,9 @@ def finalize(settings: Settings, progress: Progress) -> str:
 
 def run_name(settings: Settings) -> str:
     """The folder of a training run below `runs/`: `pretrain.run`, or the names of the preset and the pretext."""
-    plain = settings.pretrain
-    chosen = [str(plain[key]) for key in ("preset", "pretext") if key in plain]
-    name = str(plain.get("run", "-".join(chosen) or "pretrain"))
+    data = settings.pretrain
+    chosen = [str(data[key]) for key in ("preset", "pretext") if key in data]
+    name = str(data.get("run", "-".join(chosen) or "pretrain"))
     if Path(name).name != name or name in (".", ".."):
         raise Fatal(f"setting pretrain.run = {name!r} is not allowed: it names a folder below {RUNS}/.")
     return name
@@ -291,7 +291,7 @@ def pretrain(settings: Settings, progress: Progress) -> str:
         raise Fatal("training needs PyTorch; install it with: pip install 'geocorpus[train]'.")
     from training.pretrain.train import pretrain as train
 
-    config = PretrainConfig.from_plain(_without_run(settings))
+    config = PretrainConfig.from_dict(_without_run(settings))
     result = train(settings.folder, config, settings.folder / RUNS / run_name(settings), progress)
     falls = [
         f"    {name:<22}{result.first_losses[name]:>8.3f} to {last:.3f}"

@@ -185,7 +185,7 @@ class Corpus:
         """The layers of the store by name, as their own attributes describe them."""
         layers = [name for name in self.store.names() if not _is_reserved(name)]
         specifications = {name: self._metadata(name)["attributes"].get("geocorpus") for name in layers}
-        return {name: Modality.from_specification(plain) for name, plain in specifications.items() if plain}
+        return {name: Modality.from_specification(data) for name, data in specifications.items() if data}
 
     def modality(self, name: str) -> Modality:
         """The layer called `name`; raises `Fatal` with the nearest known name otherwise."""
@@ -309,8 +309,8 @@ class Corpus:
 
     def verify(self, name: str, shard: Shard) -> bool:
         """Whether the stored object is the one that the ledger describes."""
-        found = self.store.digest(self.object_key(name, shard)) or ABSENT
-        return found == self.ledger.read(name, shard.index).digest
+        result = self.store.digest(self.object_key(name, shard)) or ABSENT
+        return result == self.ledger.read(name, shard.index).digest
 
     def read(self, name: str, rows: slice) -> NDArray[Any]:
         """Stored values (rows, bands[, y, x]); raises `Fatal` if a shard of these rows is not finished.
@@ -330,8 +330,8 @@ class Corpus:
 
     def finalize(self) -> None:
         """Publish `statistics.json` and consolidate the metadata, so that readers open the store in one read."""
-        plain = {name: statistics.to_plain(self.statistics(name)) for name in sorted(self.modalities)}
-        durable.write_json(self.folder / STATISTICS, plain)
+        data = {name: statistics.to_dict(self.statistics(name)) for name in sorted(self.modalities)}
+        durable.write_json(self.folder / STATISTICS, data)
         with warnings.catch_warnings():
             # Zarr 3's specification has no consolidated metadata yet; xarray and zarr-python read it all the same.
             warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)

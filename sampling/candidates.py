@@ -46,12 +46,12 @@ class Stream:
 
         Raises `Fatal` for a polygon too thin to hit.
         """
-        accepted, found, tried = [self._left], len(self._left), 0
-        while found < count:
-            batch = min(262_144, max(64, math.ceil(1.2 * (count - found) / self._boxes.hit_rate)))
+        accepted, result, tried = [self._left], len(self._left), 0
+        while result < count:
+            batch = min(262_144, max(64, math.ceil(1.2 * (count - result) / self._boxes.hit_rate)))
             accepted.append(self._boxes.accept(self._generator.random((batch, 3))))
-            found, tried = found + len(accepted[-1]), tried + batch
-            if tried > _MOST_TRIES and not found:
+            result, tried = result + len(accepted[-1]), tried + batch
+            if tried > _MOST_TRIES and not result:
                 raise Fatal(f"stratum {self.stratum!r} is too thin to draw places in; mend or remove its polygon.")
         places = np.concatenate(accepted)
         self._left = places[count:]

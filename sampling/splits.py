@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import Fatal
 from pipeline.manifest import SPLITS
-from pipeline.nearness import reach_deg
+from pipeline.radius_index import reach_deg
 from sampling import authalic
 
 _TOLERANCE = 1e-6

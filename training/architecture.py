@@ -9,13 +9,13 @@ from typing import Any, Literal
 from training.size import SIZES, Size
 
 Stem = Literal["modified", "original"]
-Response = Literal["image", "batch"]
-Spread = Literal["fixed", "fan-in"]
+GrnScope = Literal["image", "batch"]
+InitStd = Literal["fixed", "fan-in"]
 
 STAGES = 4
 STEMS: tuple[Stem, ...] = ("modified", "original")
-RESPONSES: tuple[Response, ...] = ("image", "batch")
-SPREADS: tuple[Spread, ...] = ("fixed", "fan-in")
+GRN_SCOPES: tuple[GrnScope, ...] = ("image", "batch")
+INIT_STDS: tuple[InitStd, ...] = ("fixed", "fan-in")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Architecture:
     size: Size
     patch_px: int
     stem: Stem = "modified"
-    response: Response = "image"
+    response: GrnScope = "image"
 
     @property
     def stem_stride(self) -> int:
@@ -42,12 +42,12 @@ class Architecture:
         """The name of its size in `SIZES`, if it has one."""
         return next((name for name, size in SIZES.items() if size == self.size), None)
 
-    def to_plain(self) -> dict[str, Any]:
-        """JSON values; `from_plain` gives the same architecture back."""
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; `from_dict` gives the same architecture back."""
         return asdict(self)
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Architecture:
-        """The architecture that `to_plain` described."""
+    def from_dict(cls, plain: Mapping[str, Any]) -> Architecture:
+        """The architecture that `to_dict` described."""
         size = Size(tuple(plain["size"]["depths"]), tuple(plain["size"]["widths"]))
         return cls(**{**plain, "size": size})

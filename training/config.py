@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from pipeline.errors import Fatal, unknown_name
-from training.architecture import RESPONSES, SPREADS, STEMS, Response, Spread, Stem
+from training.architecture import GRN_SCOPES, INIT_STDS, STEMS, GrnScope, InitStd, Stem
 from training.size import SIZES
 
 Weighting = Literal["uncertainty", "sum"]
@@ -16,8 +16,8 @@ Decoder = Literal["shared", "per-task"]
 _CHOICES = {
     "encoder": tuple(SIZES),
     "stem": STEMS,
-    "response": RESPONSES,
-    "spread": SPREADS,
+    "response": GRN_SCOPES,
+    "spread": INIT_STDS,
     "decoder": ("shared", "per-task"),
     "weighting": ("uncertainty", "sum"),
     "device": ("auto", "cpu", "cuda"),
@@ -59,8 +59,8 @@ class PretrainConfig:
     bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     encoder: str = "atto"
     stem: Stem = "modified"
-    response: Response = "image"
-    spread: Spread = "fixed"
+    response: GrnScope = "image"
+    spread: InitStd = "fixed"
     image_px: int = 112
     patch_px: int = 16
     mask_ratio: float = 0.6
@@ -105,7 +105,7 @@ class PretrainConfig:
             raise Fatal(f"pretrain.{problem}.")
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> PretrainConfig:
+    def from_dict(cls, plain: Mapping[str, Any]) -> PretrainConfig:
         """From plain TOML values: `preset` and `pretext` name starting points, every other key a field.
 
         `PRESETS` say how large and how long, `PRETEXTS` from which layers to which. Raises `Fatal` for an unknown key,
@@ -117,19 +117,19 @@ class PretrainConfig:
             raise unknown_name("pretrain.preset", preset, PRESETS)
         if pretext not in PRETEXTS:
             raise unknown_name("pretrain.pretext", pretext, PRETEXTS)
-        known = {one.name: one for one in fields(cls)}
+        known = {item.name: item for item in fields(cls)}
         for name in settings:
             if name not in known:
-                settable = [f"pretrain.{one}" for one in [*known, "preset", "pretext"]]
+                settable = [f"pretrain.{item}" for item in [*known, "preset", "pretext"]]
                 raise unknown_name("setting", f"pretrain.{name}", settable)
         given = {name: _typed(name, value) for name, value in settings.items()}
         return replace(PRESETS[preset], **{**PRETEXTS[pretext], **given})
 
-    def to_plain(self) -> dict[str, Any]:
-        """JSON and TOML values; `from_plain` gives the same configuration back."""
-        plain = asdict(self)
-        lists = {name: list(value) for name, value in plain.items() if isinstance(value, tuple)}
-        return plain | lists | {"bands": {name: list(bands) for name, bands in self.bands.items()}}
+    def to_dict(self) -> dict[str, Any]:
+        """JSON and TOML values; `from_dict` gives the same configuration back."""
+        data = asdict(self)
+        lists = {name: list(value) for name, value in data.items() if isinstance(value, tuple)}
+        return data | lists | {"bands": {name: list(bands) for name, bands in self.bands.items()}}
 
     @property
     def side(self) -> int:
@@ -167,11 +167,11 @@ def _refusals(config: PretrainConfig) -> list[tuple[bool, str]]:
 
 def _typed(name: str, value: Any) -> Any:
     """`value` in the type of the field called `name`, which its default tells."""
-    wanted = {one.name: one.default if one.default is not MISSING else {} for one in fields(PretrainConfig)}[name]
+    wanted = {item.name: item.default if item.default is not MISSING else {} for item in fields(PretrainConfig)}[name]
     if isinstance(wanted, Mapping) and isinstance(value, Mapping):
         return {str(key): _names(f"{name}.{key}", bands) for key, bands in value.items()}
     if name == "betas":
-        return tuple(_number(name, one, 0.0) for one in (value if isinstance(value, list | tuple) else [value]))
+        return tuple(_number(name, item, 0.0) for item in (value if isinstance(value, list | tuple) else [value]))
     if isinstance(wanted, tuple):
         return _names(name, value)
     if isinstance(wanted, int | float) and not isinstance(wanted, bool):
@@ -183,7 +183,7 @@ def _typed(name: str, value: Any) -> Any:
 
 
 def _names(name: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise Fatal(f"pretrain.{name} must be a list of names, not {value!r}.")
     return tuple(value)
 

@@ -77,7 +77,7 @@ class Layer:
         moments = [self.groups.get(str(group), nothing) for group in groups]
         spread = (len(moments), len(self.bands)) + (1,) * (stored.ndim - 2)
         mean, std, has_data = (
-            np.stack([getattr(one, part) for one in moments]).reshape(spread) for part in ("mean", "std", "has_data")
+            np.stack([getattr(item, part) for item in moments]).reshape(spread) for part in ("mean", "std", "has_data")
         )
         valid = self.modality.valid(stored) & has_data
         with np.errstate(invalid="ignore"):  # Values that are no numbers stop the run later, by name.
@@ -134,9 +134,9 @@ def no_moments(bands: int) -> Moments:
 
 def places_of(corpus: Corpus, layer: Layer) -> NDArray[np.int64]:
     """The place, among the layer's groups, of each manifest row's own, (rows,); one past the last for no place."""
-    found, inverse = np.unique(groups_of(corpus, layer), return_inverse=True)
-    places = {group: place for place, group in enumerate(layer.groups)}
-    return np.array([places.get(str(group), len(places)) for group in found], dtype=np.int64)[inverse]
+    result, inverse = np.unique(groups_of(corpus, layer), return_inverse=True)
+    places = {group: index for index, group in enumerate(layer.groups)}
+    return np.array([places.get(str(group), len(places)) for group in result], dtype=np.int64)[inverse]
 
 
 def groups_of(corpus: Corpus, layer: Layer) -> NDArray[np.str_]:

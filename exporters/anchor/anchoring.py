@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from exporters.anchor import outcomes
 from exporters.anchor.anchor_rules import AnchorRules
 from exporters.anchor.outcomes import REASON
-from exporters.anchor.scouting import Scout
+from exporters.anchor.scene_search import SceneSearch
 from exporters.anchor.strata import Strata
 from exporters.earth_engine.client import EarthEngine
 from pipeline import locations as location_table
@@ -61,12 +61,12 @@ def anchor(
     The result depends on the locations, quotas and rules alone; answers are kept in `parts_folder`, batch by
     batch, so that a run that was killed asks nothing twice.
     """
-    strata, scout = Strata(locations, quotas), Scout(engine, rules, parts_folder)
+    strata, search = Strata(locations, quotas), SceneSearch(engine, rules, parts_folder)
     answers = _Answers(len(locations))
     shown, total = 0, sum(quotas.values())
     progress.start("anchor", total)
     while len(wanted := strata.next_round()):
-        for rows, part in scout.settle(locations, wanted):
+        for rows, part in search.query(locations, wanted):
             usable = answers.add(rows, part)
             strata.count(rows, usable)
             # A surplus is tried, so what is shown stops at the total.

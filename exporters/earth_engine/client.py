@@ -17,10 +17,10 @@ from googleapiclient.errors import HttpError
 from numpy.typing import NDArray
 
 from exporters.earth_engine import faults
-from exporters.earth_engine.batches import AtOnce
+from exporters.earth_engine.batch_size import AdaptiveBatchSize
 from exporters.earth_engine.breaker import Breaker
 from exporters.earth_engine.compute import PROFILES_AT_ONCE, Cost, Usage, eecu_s_of
-from exporters.earth_engine.limiter import RESTRICTED_CONCURRENCY, Limiter, Pace
+from exporters.earth_engine.limiter import RESTRICTED_CONCURRENCY, Limiter, RateLimiter
 from exporters.earth_engine.npy import decoded
 from exporters.earth_engine.retry import Patience, Retry
 from exporters.earth_engine.transport import Figures, Transport, Unreachable
@@ -76,14 +76,14 @@ class EarthEngine:
         self.connection = connection
         self._transport = transport
         self._retry = Retry(connection.patience, connection.seed, noticed=transport.meter.retried)
-        self._at_once: dict[str, AtOnce] = {}
+        self._at_once: dict[str, AdaptiveBatchSize] = {}
         self._said_restricted = False
         self._said_unprofiled = False
         self.usage: Usage | None = None
         self.breaker = Breaker(max(20, 2 * connection.concurrency))
 
     @property
-    def limiter(self) -> Pace:
+    def limiter(self) -> RateLimiter:
         """What every request has to pass."""
         return self._transport.limiter
 
@@ -174,9 +174,9 @@ class EarthEngine:
             self._said_unprofiled = True
             progress.say(f"Earth Engine does not tell what requests cost ({refused.rstrip('.')}): no EECU estimate.")
 
-    def at_once(self, what: str, limit: int) -> AtOnce:
+    def at_once(self, what: str, limit: int) -> AdaptiveBatchSize:
         """How many of `what` one request may carry: `limit` at first, less once that proved too large."""
-        return self._at_once.setdefault(what, AtOnce(limit))
+        return self._at_once.setdefault(what, AdaptiveBatchSize(limit))
 
     def call(self, ask: Callable[[], Result]) -> Result:
         """Run one exchange with the client, retried as the patience allows."""
@@ -253,7 +253,7 @@ def _translated(ask: Callable[[], Result]) -> Result:
 _connecting = threading.Lock()
 
 
-def connect(connection: Connection, limiter: Pace | None = None) -> EarthEngine:
+def connect(connection: Connection, limiter: RateLimiter | None = None) -> EarthEngine:
     """Initialise the client (it holds one connection per process) and return it wrapped.
 
     `limiter` is one that other processes share; without it, the connection has its own. Raises `Fatal` in one

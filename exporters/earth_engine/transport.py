@@ -14,7 +14,7 @@ from requests.adapters import HTTPAdapter
 
 from exporters.earth_engine import faults
 from exporters.earth_engine.compute import Profiler
-from exporters.earth_engine.limiter import Pace, Refusal
+from exporters.earth_engine.limiter import RateLimiter, Refusal
 from pipeline.errors import Throttled, Transient
 
 QUOTA_HEADER = "x-earth-engine-quota-status"
@@ -98,7 +98,7 @@ class Transport:
     """
 
     def __init__(
-        self, base_url: str, limiter: Pace, deadline_s: float, connections: int, profile_every: int = 0
+        self, base_url: str, limiter: RateLimiter, deadline_s: float, connections: int, profile_every: int = 0
     ) -> None:
         self.base_url = base_url
         self.limiter = limiter

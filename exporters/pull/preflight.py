@@ -15,7 +15,7 @@ from numcodecs import Blosc
 from numpy.typing import NDArray
 
 from exporters import threads
-from exporters.earth_engine.batches import OneTooLarge
+from exporters.earth_engine.batch_size import OneTooLarge
 from exporters.earth_engine.client import EarthEngine
 from exporters.pull.pull import REGION_ROWS, Puller, local
 from exporters.sources import Local, Pixels, Region, source_of
@@ -24,7 +24,7 @@ from pipeline.errors import Fatal, Missing, Transient
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.shard import Shard
-from pipeline.spool import Pulled
+from pipeline.spool import ChipResult
 from pipeline.store import Store
 
 PILOT_CHIPS = 8
@@ -175,7 +175,7 @@ def pilot(engine: EarthEngine, work: Work, count: int = PILOT_CHIPS) -> Pilot:
     )  # fmt: skip
 
 
-def _timed(puller: Puller, chip: Chip, layers: Sequence[Modality]) -> tuple[float, Pulled] | Exception:
+def _timed(puller: Puller, chip: Chip, layers: Sequence[Modality]) -> tuple[float, ChipResult] | Exception:
     started = time.monotonic()
     try:
         pulled = puller.pixels(chip, _of(Pixels, layers))
@@ -184,7 +184,7 @@ def _timed(puller: Puller, chip: Chip, layers: Sequence[Modality]) -> tuple[floa
     return time.monotonic() - started, pulled.join(local(chip, _of(Local, layers)))
 
 
-def _means(puller: Puller, chips: Sequence[Chip], layers: Sequence[Modality]) -> list[Pulled]:
+def _means(puller: Puller, chips: Sequence[Chip], layers: Sequence[Modality]) -> list[ChipResult]:
     try:
         return list(puller.regions(chips, layers).values())
     except (Transient, OneTooLarge):
@@ -222,7 +222,7 @@ def free_bytes(folder: Path) -> int:
 
 def _there(folder: Path) -> Path:
     """The folder, or what exists of the way to it."""
-    return next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    return next(item for item in (folder.absolute(), *folder.absolute().parents) if item.exists())
 
 
 def _disk_of(folder: Path) -> int:

@@ -17,12 +17,12 @@ from exporters.sources import Local, Pixels, Region, source_of
 from pipeline.chip import Chip
 from pipeline.errors import Fatal, Missing
 from pipeline.modality import Modality
-from pipeline.spool import Pulled
+from pipeline.spool import ChipResult
 
 MASKED = "all values are masked"
 _MAX_BANDS = 1024  # of one computePixels request (Earth Engine's usage limits)
 REGION_ROWS = 128
-_NOTHING = Pulled({}, {})
+_NOTHING = ChipResult({}, {})
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,20 @@ class Puller:
         self.rows = engine.at_once("rows", REGION_ROWS)
         self._everywhere: dict[str, ee.Image] = {}
 
-    def pixels(self, chip: Chip, layers: Sequence[Modality]) -> Pulled:
+    def pixels(self, chip: Chip, layers: Sequence[Modality]) -> ChipResult:
         """Layers whose source is `Pixels`: one request, more only after `TooLarge` or `Missing`."""
         reasons, possible = _split_absent(chip, layers)
         if not possible:
-            return Pulled({}, reasons)
+            return ChipResult({}, reasons)
         images = {layer.name: self._image(layer, chip) for layer in possible}
         columns = [_Column(layer, band) for layer in possible for band in layer.band_names]
         try:
-            found = self._columns(chip, columns, images)
+            result = self._columns(chip, columns, images)
         except Missing as error:
             _refuse_lost_asset(error, [chip])
-            return self._one_by_one(chip, possible, error).join(Pulled({}, reasons))
-        arrived = {layer.name: _gather(layer, found) for layer in possible}
-        return _checked(chip, possible, arrived).join(Pulled({}, reasons))
+            return self._one_by_one(chip, possible, error).join(ChipResult({}, reasons))
+        arrived = {layer.name: _gather(layer, result) for layer in possible}
+        return _checked(chip, possible, arrived).join(ChipResult({}, reasons))
 
     def _image(self, layer: Modality, chip: Chip) -> ee.Image:
         """A layer as it is stored; made once where it is the same for every chip."""
@@ -73,30 +73,30 @@ class Puller:
     def _columns(
         self, chip: Chip, columns: Sequence[_Column], images: Mapping[str, ee.Image]
     ) -> dict[str, NDArray[Any]]:
-        found: dict[str, NDArray[Any]] = {}
+        result: dict[str, NDArray[Any]] = {}
         for array in self.bands.ask(columns, lambda part: self.engine.pixels(_together(part, images), chip.grid)):
-            found |= {name: array[name] for name in array.dtype.names or ()}
-        return found
+            result |= {name: array[name] for name in array.dtype.names or ()}
+        return result
 
-    def _one_by_one(self, chip: Chip, layers: Sequence[Modality], error: Missing) -> Pulled:
+    def _one_by_one(self, chip: Chip, layers: Sequence[Modality], error: Missing) -> ChipResult:
         """Find out which layer is the one that is not there; the others are still wanted."""
         if len(layers) == 1:
-            return Pulled({}, {layers[0].name: str(error)})
+            return ChipResult({}, {layers[0].name: str(error)})
         pulled = _NOTHING
         for layer in layers:
             pulled = pulled.join(self.pixels(chip, [layer]))
         return pulled
 
-    def regions(self, chips: Sequence[Chip], layers: Sequence[Modality]) -> dict[int, Pulled]:
+    def regions(self, chips: Sequence[Chip], layers: Sequence[Modality]) -> dict[int, ChipResult]:
         """Layers whose source is `Region`, for many chips a request; by manifest row."""
         if not layers:
             return {}
-        pulled: dict[int, Pulled] = {}
+        pulled: dict[int, ChipResult] = {}
         for answer in self.rows.ask(chips, lambda part: self._region_part(part, layers)):
             pulled |= answer
         return pulled
 
-    def _region_part(self, chips: Sequence[Chip], layers: Sequence[Modality]) -> dict[int, Pulled]:
+    def _region_part(self, chips: Sequence[Chip], layers: Sequence[Modality]) -> dict[int, ChipResult]:
         absent = [_split_absent(chip, layers) for chip in chips]
         try:
             rows = self.engine.value(_all_means(chips, [possible for _, possible in absent]))
@@ -104,24 +104,24 @@ class Puller:
             _refuse_lost_asset(error, chips)
             return self._narrowed(chips, layers, error)
         return {
-            chip.row: _checked_means(chip, possible, row).join(Pulled({}, reasons))
+            chip.row: _checked_means(chip, possible, row).join(ChipResult({}, reasons))
             for chip, (reasons, possible), row in zip(chips, absent, rows, strict=True)
         }
 
-    def _narrowed(self, chips: Sequence[Chip], layers: Sequence[Modality], error: Missing) -> dict[int, Pulled]:
+    def _narrowed(self, chips: Sequence[Chip], layers: Sequence[Modality], error: Missing) -> dict[int, ChipResult]:
         """Find out which chip and layer it is that has nothing; the others are still wanted."""
         if len(chips) > 1:
             middle = len(chips) // 2
             return self._region_part(chips[:middle], layers) | self._region_part(chips[middle:], layers)
         pulled = _NOTHING
         for layer in layers:
-            one = {layer.name: str(error)}
-            alone = self._region_part(chips, [layer])[chips[0].row] if len(layers) > 1 else Pulled({}, one)
+            item = {layer.name: str(error)}
+            alone = self._region_part(chips, [layer])[chips[0].row] if len(layers) > 1 else ChipResult({}, item)
             pulled = pulled.join(alone)
         return {chips[0].row: pulled}
 
 
-def local(chip: Chip, layers: Sequence[Modality]) -> Pulled:
+def local(chip: Chip, layers: Sequence[Modality]) -> ChipResult:
     """Layers whose source is `Local`."""
     reasons, possible = _split_absent(chip, layers)
     values = {}
@@ -129,7 +129,7 @@ def local(chip: Chip, layers: Sequence[Modality]) -> Pulled:
         source = source_of(layer)
         if isinstance(source, Local):
             values[layer.name] = encoding.stored_values(layer, source.values(chip))
-    return _checked(chip, possible, values).join(Pulled({}, reasons))
+    return _checked(chip, possible, values).join(ChipResult({}, reasons))
 
 
 def _split_absent(chip: Chip, layers: Sequence[Modality]) -> tuple[dict[str, str], list[Modality]]:
@@ -182,7 +182,7 @@ def _region_means(layer: Modality, chip: Chip) -> ee.Dictionary:
     return image.reduceRegion(ee.Reducer.mean(), rectangle, scale=source.scale_m, crs=chip.grid.crs)
 
 
-def _checked_means(chip: Chip, layers: Sequence[Modality], means: Mapping[str, Mapping[str, Any]]) -> Pulled:
+def _checked_means(chip: Chip, layers: Sequence[Modality], means: Mapping[str, Mapping[str, Any]]) -> ChipResult:
     values = {}
     for layer in layers:
         numbers = [means[layer.name].get(band) for band in layer.band_names]
@@ -191,7 +191,7 @@ def _checked_means(chip: Chip, layers: Sequence[Modality], means: Mapping[str, M
     return _checked(chip, layers, values)
 
 
-def _checked(chip: Chip, layers: Sequence[Modality], values: Mapping[str, NDArray[Any]]) -> Pulled:
+def _checked(chip: Chip, layers: Sequence[Modality], values: Mapping[str, NDArray[Any]]) -> ChipResult:
     """Values that the store may hold, and a reason for each layer without any."""
     kept: dict[str, NDArray[Any]] = {}
     reasons: dict[str, str] = {}
@@ -202,7 +202,7 @@ def _checked(chip: Chip, layers: Sequence[Modality], values: Mapping[str, NDArra
             reasons[layer.name] = reason
         else:
             kept[layer.name] = block
-    return Pulled(kept, reasons)
+    return ChipResult(kept, reasons)
 
 
 def _finite_or_nodata(layer: Modality, block: NDArray[Any]) -> NDArray[Any]:

@@ -84,7 +84,7 @@ class Quality:
         if self.shift is None:
             return ""
         dy, dx = self.shift
-        where = " and ".join(_aside(*one) for one in ((dy, "south", "north"), (dx, "east", "west")) if one[0])
+        where = " and ".join(_aside(*item) for item in ((dy, "south", "north"), (dx, "east", "west")) if item[0])
         told = f"told by {self.confident} of {self.compared} chips"
         return f"{self.modality.name} lies {where} of {self.reference}, {told}"
 
@@ -108,10 +108,10 @@ def _aside(pixels: int, positive: str, negative: str) -> str:
 
 def quality_of(corpus: Corpus) -> list[Quality]:
     """What was found of every layer, by name, from the ledger."""
-    found = []
+    result = []
     for name, modality in sorted(corpus.modalities.items()):
         quality = Quality(modality)
         for entry in corpus.entries(name):
             quality.add(entry.quality)
-        found.append(quality)
-    return found
+        result.append(quality)
+    return result

@@ -48,7 +48,7 @@ def equal_earth(lonlat: NDArray[Any]) -> NDArray[np.float64]:
 
 def world_map(folder: Path, manifest: Manifest, biomes: list[Count]) -> str:
     """The whole map as inline SVG."""
-    told = ", ".join(f"{one.label}: {one.count:,}" for one in biomes)
+    told = ", ".join(f"{item.label}: {item.count:,}" for item in biomes)
     return (
         f'<svg class="map" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" '
         f'aria-label="{escape(f"World map of {len(manifest):,} chips by biome. {told}")}">'

@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 
 from exporters.earth_engine.client import Connection, EarthEngine
 from exporters.earth_engine.limiter import Limiter
-from exporters.earth_engine.limiter_service import Door, LimiterService
+from exporters.earth_engine.limiter_service import Endpoint, LimiterService
 from exporters.earth_engine.transport import Figures
 from exporters.pull.export import ShardReport
 from flows.cluster import worker
-from flows.cluster.worker import Errand, Failure
+from flows.cluster.worker import Failure, JobSpec
 from flows.settings import ClusterSettings, CorpusSettings
 from pipeline.errors import Fatal, Transient
 from pipeline.progress import Progress
@@ -48,7 +48,7 @@ class Reported:
         self._said: set[str] = set()
         self._lock = threading.Lock()
 
-    def told(self, report: dict[str, Any]) -> None:
+    def on_report(self, report: dict[str, Any]) -> None:
         """One report of `flows.cluster.worker.Reports`."""
         if "said" in report:
             self.say(report["said"])
@@ -85,19 +85,19 @@ class Reported:
             self._progress.say(sentence)
 
 
-class Crew:
+class WorkerPool:
     """The workers of a cluster, seen from the process that began the run. Safe for many threads."""
 
-    def __init__(self, client: Any, errand: Errand, size: int, patience_s: float) -> None:
+    def __init__(self, client: Any, job: JobSpec, size: int, patience_s: float) -> None:
         self.size = size
-        self._client, self._errand, self._patience_s = client, errand, patience_s
+        self._client, self._job, self._patience_s = client, job, patience_s
         self._seen_s = time.monotonic()
 
     def pull(self, shard: Shard, names: Sequence[str]) -> ShardReport:
         """Have a worker finish a shard, another one if that is lost. Raises what happened there, or `Transient`."""
         try:
             key = f"shard-{shard.index}-{uuid.uuid4().hex}"
-            future = self._client.submit(worker.pull, self._errand, shard, tuple(names), pure=False, key=key)
+            future = self._client.submit(worker.pull, self._job, shard, tuple(names), pure=False, key=key)
             outcome = self._result(future, shard)
         except (CancelledError, OSError) as error:
             raise self._gone() from error
@@ -136,17 +136,17 @@ class Crew:
         return Transient("the Dask scheduler is gone; start it, and run the same command again to go on.")
 
 
-def errand_of(connection: Connection, corpus: CorpusSettings, spool: Path) -> Errand:
+def job_spec_of(connection: Connection, corpus: CorpusSettings, spool: Path) -> JobSpec:
     """What workers need to know of the export of a corpus; the door is the cluster's to give."""
     files = tuple(path.resolve() for path in corpus.modality_files)
-    door = Door("", 0, "")
-    return Errand(
-        uuid.uuid4().hex, connection, door, corpus.folder.resolve(), spool.resolve(), corpus.modalities, files
+    endpoint = Endpoint("", 0, "")
+    return JobSpec(
+        uuid.uuid4().hex, connection, endpoint, corpus.folder.resolve(), spool.resolve(), corpus.modalities, files
     )
 
 
 @contextmanager
-def running(settings: ClusterSettings, engine: EarthEngine, errand: Errand, progress: Progress) -> Iterator[Crew]:
+def running(settings: ClusterSettings, engine: EarthEngine, job: JobSpec, progress: Progress) -> Iterator[WorkerPool]:
     """The cluster of the settings, at work for as long as needed behind the limiter of `engine`.
 
     Raises `Fatal` when Dask is not installed or no scheduler answers.
@@ -160,14 +160,14 @@ def running(settings: ClusterSettings, engine: EarthEngine, errand: Errand, prog
         with _quietly(), _client(settings) as client:
             patience_s = float("inf") if settings.kind == "slurm" else _DESERTED_S
             size = _size(settings, client)
-            yield Crew(client, replace(errand, door=service.door(host)), size, patience_s)
+            yield WorkerPool(client, replace(job, endpoint=service.endpoint(host)), size, patience_s)
 
 
 def _service(limiter: Limiter, engine: EarthEngine, reported: Reported, host: str, port: int) -> LimiterService:
     """The run's limiter, at an address of this machine; raises `Fatal` when that cannot be listened at."""
     try:
         secret = secrets.token_hex(32)
-        return LimiterService(limiter, secret, engine.connection.deadline_s, reported.told, host, port)
+        return LimiterService(limiter, secret, engine.connection.deadline_s, reported.on_report, host, port)
     except OSError as error:
         raise Fatal(
             f"cannot listen at {host}:{port} ({error.strerror}); choose another cluster.port or cluster.host."

@@ -20,7 +20,7 @@ from flows import stages
 from flows.offline import api_configured
 from flows.prefect_runs import prefect_server
 from flows.prefect_runs.artifacts import shown
-from flows.prefect_runs.ending import kept
+from flows.prefect_runs.run_outcome import record_outcome
 from flows.settings import Settings, parse
 from flows.terminal import run
 from pipeline.errors import Fatal, Transient
@@ -103,7 +103,7 @@ def _checked(settings: dict[str, Any]) -> Settings:
 
 
 @flow(name="geocorpus build")
-@kept
+@record_outcome
 def build(settings: dict[str, Any], as_json: bool = False) -> str:
     """Sample, anchor, export and finalize."""
     parsed = _checked(settings)
@@ -112,7 +112,7 @@ def build(settings: dict[str, Any], as_json: bool = False) -> str:
 
 
 @flow(name="geocorpus demo")
-@kept
+@record_outcome
 def demo(settings: dict[str, Any], as_json: bool = False) -> str:
     """Build a small corpus and train on it."""
     parsed = parse(settings)
@@ -125,7 +125,7 @@ def demo(settings: dict[str, Any], as_json: bool = False) -> str:
 
 
 @flow(name="geocorpus export")
-@kept
+@record_outcome
 def export(settings: dict[str, Any], as_json: bool = False) -> str:
     """Pull what the ledger lacks."""
     parsed = _checked(settings)
@@ -135,7 +135,7 @@ def export(settings: dict[str, Any], as_json: bool = False) -> str:
 
 def _single(name: str) -> Callable[[dict[str, Any], bool], str]:
     @flow(name=f"geocorpus {name}")
-    @kept
+    @record_outcome
     def single(settings: dict[str, Any], as_json: bool = False) -> str:
         parsed = parse(settings)
         with shown(as_json, parsed.folder) as progress:

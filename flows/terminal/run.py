@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from flows import finetuning, sampling_plan, stages
-from flows.prefect_runs.ending import Ending, current
-from flows.progress.live import live
+from flows.prefect_runs.run_outcome import RunOutcome, current
+from flows.progress.progress_file import live
 from flows.settings import Settings
 from pipeline.errors import Fatal
 from pipeline.lock import locked
@@ -43,42 +43,42 @@ def as_flow(name: str, settings: Settings, as_json: bool) -> None:
         at_once(name, settings, as_json)
         return
     stages.check(settings)
-    ending = Ending()
+    outcome = RunOutcome()
     try:
-        _flow_run(name, settings, as_json, ending)
+        _flow_run(name, settings, as_json, outcome)
     except Exception as error:
-        ending.failed(error)
-        if ending.said is None:
-            ending.told = True  # by whoever catches it
+        outcome.failed(error)
+        if outcome.said is None:
+            outcome.told = True  # by whoever catches it
             raise
-    ending.told = True
-    say(str(ending.said), settings, as_json)
+    outcome.told = True
+    say(str(outcome.said), settings, as_json)
 
 
-def _flow_run(name: str, settings: Settings, as_json: bool, ending: Ending) -> None:
+def _flow_run(name: str, settings: Settings, as_json: bool, outcome: RunOutcome) -> None:
     """Run the flow; returns or raises when Prefect is through with it, which may be long after the work has ended."""
     from flows.prefect_runs import orchestration
 
     with orchestration.api() as url:
-        ending.watch(url, partial(_leave, settings=settings, as_json=as_json))
-        token = current.set(ending)
+        outcome.watch(url, partial(_leave, settings=settings, as_json=as_json))
+        token = current.set(outcome)
         try:
             orchestration.FLOWS[name](settings.model_dump(mode="json"), as_json)
         finally:
             current.reset(token)
 
 
-def _leave(ending: Ending, settings: Settings, as_json: bool) -> None:
+def _leave(outcome: RunOutcome, settings: Settings, as_json: bool) -> None:
     """End this process while Prefect waits for a server that is gone; the ledger has what matters."""
-    if not ending.told:
+    if not outcome.told:
         print("the Prefect server is gone: what it keeps of this run is not complete.", file=sys.stderr)
-        if ending.error is None:
-            say(str(ending.said), settings, as_json)
+        if outcome.error is None:
+            say(str(outcome.said), settings, as_json)
         else:
-            print(f"geocorpus: {ending.error}", file=sys.stderr)
+            print(f"geocorpus: {outcome.error}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0 if ending.error is None else 2 if isinstance(ending.error, Fatal) else 1)
+    os._exit(0 if outcome.error is None else 2 if isinstance(outcome.error, Fatal) else 1)
 
 
 def dry(settings: Settings, as_json: bool) -> None:

@@ -25,18 +25,18 @@ def typed(page: Path) -> list[list[str]]:
     text = page.read_text()
     quoted = re.findall(r"`geocorpus ([^`]+)`", text)
     shown = re.findall(r"^\s*(?:\S*/bin/|srun )?geocorpus (.+)$", text, re.MULTILINE)
-    return [re.sub(r"\s+#.*|\s{3,}.*", "", one).split() for one in quoted + shown]
+    return [re.sub(r"\s+#.*|\s{3,}.*", "", item).split() for item in quoted + shown]
 
 
 def command_of(words: list[str]) -> typer.core.TyperCommand | None:
-    found = typer.main.get_command(app)
+    result = typer.main.get_command(app)
     for word in words:
-        if not hasattr(found, "commands"):
-            return found
-        if word not in found.commands:
+        if not hasattr(result, "commands"):
+            return result
+        if word not in result.commands:
             return None
-        found = found.commands[word]
-    return found
+        result = result.commands[word]
+    return result
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -41,13 +41,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.mark.parametrize(("label", "per"), [("culture", "chip"), ("ground", "chip"), ("ground", "pixel")])
 def test_adapts_to_a_layer_and_keeps_the_model(corpus: Corpus, label: str, per: str) -> None:
-    plain = {"weights": str(corpus.folder), "label": label, "per": per, "recipe": "linear", "epochs": 2, "blr": 1,
+    data = {"weights": str(corpus.folder), "label": label, "per": per, "recipe": "linear", "epochs": 2, "blr": 1,
              "device": "cpu"}  # fmt: skip
-    said = finetune(parse({"corpus": {"folder": str(corpus.folder)}, "finetune": plain}), Silent())
+    said = finetune(parse({"corpus": {"folder": str(corpus.folder)}, "finetune": data}), Silent())
     assert f"{label} per {per}, " in said and "accuracy" in said
     tuned = load_finetuned(corpus.folder / FINETUNED / f"{label}-{per}.safetensors")
     own = load_encoder(corpus.folder).encoder.state_dict()
-    assert all(torch.equal(own[name], one) for name, one in tuned.model.encoder.state_dict().items())
+    assert all(torch.equal(own[name], item) for name, item in tuned.model.encoder.state_dict().items())
     assert len(tuned.losses) == 2 and len(tuned.classes) == 3
 
 

@@ -54,10 +54,10 @@ def test_a_shard_is_the_same_object_whoever_compressed_its_chips(corpus: Corpus)
     shard, codec = corpus.shards[1], corpus.chip_codec(OPTICAL.name)
     block = make_block(OPTICAL, len(shard), SIZE_PX, 1)
     block[2] = OPTICAL.fill
-    plain = corpus.write(shard, OPTICAL.name, block, {})
+    data = corpus.write(shard, OPTICAL.name, block, {})
     assert codec is not None and corpus.chip_codec(CLIMATE.name) is None
     some = {row: codec.compressed(block[row - shard.start]) for row in list(shard.rows)[:5]}
-    assert corpus.write(shard, OPTICAL.name, block, {}, compressed=some) == plain
+    assert corpus.write(shard, OPTICAL.name, block, {}, compressed=some) == data
     assert some[shard.start + 2] == b"" and corpus.verify(OPTICAL.name, shard)
 
 

@@ -26,21 +26,21 @@ def places(count: int) -> list[Location]:
 
 def sampled(path: Path, count: int) -> list[Location]:
     """As `sample` writes them: texts categorical, and a split."""
-    found = places(count)
-    table = pd.DataFrame([asdict(each) for each in found]).drop(columns="id")
+    result = places(count)
+    table = pd.DataFrame([asdict(each) for each in result]).drop(columns="id")
     table["split"] = ["val" if number % 5 else "test" for number in range(count)]
     write_location_table(path, table.astype({"stratum": "category", "split": "category"}))
-    return found
+    return result
 
 
 def test_every_row_is_a_location_with_its_split(tmp_path: Path) -> None:
-    found = sampled(tmp_path / "l.parquet", 40)
+    result = sampled(tmp_path / "l.parquet", 40)
     table = Locations.read(tmp_path / "l.parquet")
-    assert [table[row] for row in range(len(table))] == found
+    assert [table[row] for row in range(len(table))] == result
     assert table.table.column("split").to_pylist()[:2] == ["test", "val"]
-    np.testing.assert_array_equal(table.lonlat, [each.lonlat for each in found])
+    np.testing.assert_array_equal(table.lonlat, [each.lonlat for each in result])
     some = table.take(np.array([7, 3]))
-    assert [some[0], some[1]] == [found[7], found[3]]
+    assert [some[0], some[1]] == [result[7], result[3]]
 
 
 def test_texts_are_stored_once(tmp_path: Path) -> None:
@@ -52,13 +52,13 @@ def test_texts_are_stored_once(tmp_path: Path) -> None:
 
 def test_a_table_that_another_tool_wrote_is_read_as_well(tmp_path: Path) -> None:
     """GeoPandas after some work on it: other orders, widths and kinds of text, a column more, several row groups."""
-    found = sampled(tmp_path / "l.parquet", 40)
+    result = sampled(tmp_path / "l.parquet", 40)
     frame = gpd.read_parquet(tmp_path / "l.parquet").sort_values("lon", ascending=False)
     frame = frame.astype({"biome": "int16", "realm": "category", "stratum": "object", "ecoregion": "float64"})
     frame["note"] = "mine"
     frame[frame.columns[::-1]].to_parquet(tmp_path / "mine.parquet", row_group_size=7)
     table = Locations.read(tmp_path / "mine.parquet")
-    assert [table[row] for row in range(len(table))] == found[::-1]
+    assert [table[row] for row in range(len(table))] == result[::-1]
 
 
 def test_a_table_without_splits_says_so_and_takes_them(tmp_path: Path) -> None:

@@ -20,14 +20,14 @@ RIGHT = pa.table({"size": [10, 20, None, 40], "name2": ["-", "-", "-", "-"]})
 def test_gathered_rows_are_those_of_the_join(pairs: list[tuple[int, int]], random: np.random.Generator) -> None:
     left, right = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     rows = GatheredRows([Source(LEFT, left), Source(RIGHT, right)], SCHEMA)
-    plain = [{"name": "abc"[one], "size": [10, 20, None, 40][other], "kind": "xyx"[one]} for one, other in pairs]
-    assert rows.part(0, rows.count).to_pylist() == plain
+    data = [{"name": "abc"[item], "size": [10, 20, None, 40][other], "kind": "xyx"[item]} for item, other in pairs]
+    assert rows.part(0, rows.count).to_pylist() == data
     assert rows.part(0, rows.count).schema == SCHEMA
     order = list(range(len(pairs)))
     random.shuffle(order)
     again = rows.reordered(np.array(order, dtype=np.int64))
-    assert [again.column("size")[row].as_py() for row in range(rows.count)] == [plain[row]["size"] for row in order]
-    assert again.reordered(np.argsort(order)).part(0, rows.count).to_pylist() == plain
+    assert [again.column("size")[row].as_py() for row in range(rows.count)] == [data[row]["size"] for row in order]
+    assert again.reordered(np.argsort(order)).part(0, rows.count).to_pylist() == data
 
 
 def test_pieces_cover_all_rows_and_there_are_no_others() -> None:

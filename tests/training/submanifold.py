@@ -48,8 +48,8 @@ def sparse_trace(encoder: Encoder, images: Tensor, visible: Tensor) -> Trace:
             values = trace.keep(f"{name}.0", sites, _norm(norm, values))
             sites, values = _down(sites, values, conv.weight, conv.bias)
             trace.keep(f"{name}.1", sites, values)
-        for place, block in enumerate(encoder.stages[stage]):
-            values = _block(block, f"stages.{stage}.{place}", trace, sites, values)
+        for index, block in enumerate(encoder.stages[stage]):
+            values = _block(block, f"stages.{stage}.{index}", trace, sites, values)
     trace.keep("features", sites, values)
     return trace
 

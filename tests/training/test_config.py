@@ -13,18 +13,18 @@ from training.config import PRESETS, PretrainConfig
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_survive_json(preset: str) -> None:
-    config = PretrainConfig.from_plain(
+    config = PretrainConfig.from_dict(
         {"preset": preset, "inputs": ["a"], "bands": {"a": ["x", "y"]}, "betas": [0.8, 1]}
     )
     assert config.inputs == ("a",) and config.bands == {"a": ("x", "y")} and config.betas == (0.8, 1.0)
-    assert PretrainConfig.from_plain(json.loads(json.dumps(config.to_plain()))) == config
+    assert PretrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_a_preset_is_a_starting_point() -> None:
-    config = PretrainConfig.from_plain({"preset": "demo", "steps": 7, "blr": 1})
+    config = PretrainConfig.from_dict({"preset": "demo", "steps": 7, "blr": 1})
     assert (config.encoder, config.steps, config.blr) == (PRESETS["demo"].encoder, 7, 1.0)
     assert isinstance(config.blr, float)
-    assert PretrainConfig.from_plain({}) == PretrainConfig()
+    assert PretrainConfig.from_dict({}) == PretrainConfig()
 
 
 def test_defaults_hide_as_many_patches_as_published() -> None:
@@ -64,6 +64,6 @@ def test_defaults_hide_as_many_patches_as_published() -> None:
 )
 def test_refusals(plain: dict[str, Any], message: str) -> None:
     with pytest.raises(Fatal) as refusal:
-        PretrainConfig.from_plain(plain)
+        PretrainConfig.from_dict(plain)
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)

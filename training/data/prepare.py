@@ -28,7 +28,7 @@ class Preparation:
     def __call__(self, raw: Raw) -> Batch:
         """Values and validity of every layer."""
         parts = {name: part(raw.stored[name], raw.groups.get(name)) for name, part in self._parts.items()}
-        values = {name: one for name, (one, _) in parts.items()}
+        values = {name: item for name, (item, _) in parts.items()}
         return Batch(values, {name: valid for name, (_, valid) in parts.items()}, raw.visible, raw.rows)
 
 
@@ -38,7 +38,7 @@ class _Numbers:
     def __init__(self, layer: Layer, device: torch.device) -> None:
         moments = [*layer.groups.values(), no_moments(len(layer.bands))]
         self._mean, self._std, self._has_data = (
-            torch.from_numpy(np.stack([getattr(one, part) for one in moments])).to(device)
+            torch.from_numpy(np.stack([getattr(item, part) for item in moments])).to(device)
             for part in ("mean", "std", "has_data")
         )
         self._fill = torch.from_numpy(np.array([layer.modality.fill])).to(device)
@@ -66,7 +66,7 @@ class _Classes:
     def __init__(self, layer: Layer, device: torch.device) -> None:
         codes = np.array(layer.modality.codes, dtype=np.int64)
         order = np.argsort(codes)
-        self._known, self._order = (torch.from_numpy(one).to(device) for one in (codes[order], order))
+        self._known, self._order = (torch.from_numpy(item).to(device) for item in (codes[order], order))
         self._table: Tensor | None = None
         if np.dtype(layer.modality.dtype).itemsize == 1:
             every = np.arange(256, dtype=np.uint8).view(layer.modality.dtype)

@@ -32,9 +32,9 @@ def features_of(
     parts = []
     for part in np.array_split(rows, range(_READ_ROWS, len(rows), _READ_ROWS)):
         stored = [read_centre(corpus, layer.name, part, image_px) for layer in layers]
-        found = [layer.values(one, group[part]) for layer, one, group in zip(layers, stored, groups, strict=True)]
-        values = {layer.name: torch.from_numpy(one) for layer, (one, _) in zip(layers, found, strict=True)}
-        valid = {layer.name: torch.from_numpy(one) for layer, (_, one) in zip(layers, found, strict=True)}
+        result = [layer.values(item, group[part]) for layer, item, group in zip(layers, stored, groups, strict=True)]
+        values = {layer.name: torch.from_numpy(item) for layer, (item, _) in zip(layers, result, strict=True)}
+        valid = {layer.name: torch.from_numpy(item) for layer, (_, item) in zip(layers, result, strict=True)}
         parts.append(features(image_of(layers, values, valid)))
     return np.concatenate(parts)
 

@@ -81,9 +81,9 @@ class Tuning:
         progress.start("finetune", recipe.epochs)
         losses = []
         for epoch in range(recipe.epochs):
-            self._thaw(epoch >= round(recipe.frozen * recipe.epochs))
-            found = [self._step(rows, optimiser, schedule) for rows in self._batches(epoch)]
-            losses.append(float(np.mean(found)))
+            self.set_trainable(epoch >= round(recipe.frozen * recipe.epochs))
+            result = [self._step(rows, optimiser, schedule) for rows in self._batches(epoch)]
+            losses.append(float(np.mean(result)))
             if not math.isfinite(losses[-1]):
                 raise Fatal(f"the loss is {losses[-1]} in epoch {epoch}; lower finetune.blr.")
             progress.advance()
@@ -99,7 +99,7 @@ class Tuning:
         warm = int(recipe.warmup * steps)
         return optimiser, LambdaLR(optimiser, lambda step: _share_of_rate(step, steps, warm))
 
-    def _thaw(self, learns: bool) -> None:
+    def set_trainable(self, learns: bool) -> None:
         """A frozen encoder is as it will be used: nothing of it moves and no path is dropped."""
         self.model.train()
         self.model.encoder.train(learns)

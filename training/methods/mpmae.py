@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.config import PretrainConfig
-from training.data.data import Batch
+from training.data.batch_loader import Batch
 from training.layer import Layer
 from training.model import losses
 from training.model.encoder import Block, ChannelNorm, Encoder, initialise
@@ -84,13 +84,13 @@ class MPMAE(nn.Module):
 
     def _predictions(self, whole: list[Tensor], patches: list[Tensor]) -> list[Tensor]:
         """Of the heads: those at image level see `whole` images, those of pixels `patches`, all of them or some."""
-        found = []
-        for place, (layer, head) in enumerate(zip(self.targets, self.heads, strict=True)):
-            decoder = place if len(whole) > 1 else 0
-            found.append(head(patches[decoder] if layer.pixel else self.image_norm(whole[decoder]).mean(dim=(2, 3))))
-        return found
+        result = []
+        for index, (layer, head) in enumerate(zip(self.targets, self.heads, strict=True)):
+            decoder = index if len(whole) > 1 else 0
+            result.append(head(patches[decoder] if layer.pixel else self.image_norm(whole[decoder]).mean(dim=(2, 3))))
+        return result
 
-    def _judged(self, batch: Batch) -> tuple[list[Tensor], Batch]:
+    def _masked_targets(self, batch: Batch) -> tuple[list[Tensor], Batch]:
         """Predictions and the batch to hold them to; where hidden patches are told apart, pixels are of those alone."""
         decoded = self._decoded(batch)
         if not self._visible_patches:
@@ -116,8 +116,8 @@ class MPMAE(nn.Module):
         parts then add up to the objective of the whole, gradients included.
         """
         wanted = self.counts(batch) if counts is None else counts
-        predictions, judged = self._judged(batch)
-        parts = [self._loss(*one, judged) for one in zip(self.targets, predictions, wanted, strict=True)]
+        predictions, judged = self._masked_targets(batch)
+        parts = [self._loss(*item, judged) for item in zip(self.targets, predictions, wanted, strict=True)]
         values = torch.stack([loss for loss, _ in parts])
         active = torch.stack([any_left for _, any_left in parts])
         return Objective(losses.weigh(values, active, self.log_variances, share), values, active)
@@ -142,4 +142,3 @@ class MPMAE(nn.Module):
     def _hidden_pixels(self, batch: Batch) -> Tensor:
         hidden = ~batch.visible[:, None]
         return hidden.repeat_interleave(self.patch_px, dim=2).repeat_interleave(self.patch_px, dim=3)
-

@@ -26,9 +26,9 @@ from training.layer import Layer, groups_of
 from training.methods.mpmae import MPMAE
 from training.model.losses import patch_moments
 from training.model.normalisation import Normalisation
-from training.pretrain.plan import Plan
-from training.runtime.board import Board
+from training.pretrain.resolved_run import ResolvedRun
 from training.runtime.device import Device
+from training.runtime.metric_writer import MetricWriter
 
 PICTURES = "pictures"
 CHIPS = 3
@@ -50,28 +50,28 @@ class Sample:
     groups: dict[str, NDArray[np.str_]]
 
     @classmethod
-    def of(cls, plan: Plan, rows: NDArray[np.int64]) -> Sample:
+    def of(cls, resolved: ResolvedRun, rows: NDArray[np.int64]) -> Sample:
         """The middles of the chips in manifest `rows`, masked as they would be in the first epoch."""
-        config, corpus = plan.config, plan.corpus
-        layers = {layer.name: layer for layer in (*plan.inputs, *plan.targets)}
+        config, corpus = resolved.config, resolved.corpus
+        layers = {layer.name: layer for layer in (*resolved.inputs, *resolved.targets)}
         stored = {name: read_centre(corpus, name, rows, config.image_px) for name in layers}
         groups = {name: groups_of(corpus, layer)[rows] for name, layer in layers.items()}
-        found = {name: layer.values(stored[name], groups[name]) for name, layer in layers.items()}
+        result = {name: layer.values(stored[name], groups[name]) for name, layer in layers.items()}
         visible = visible_patches(config.seed, 0, rows.tolist(), config.side, config.visible_patches)
         batch = Batch(
-            {name: torch.from_numpy(values) for name, (values, _) in found.items()},
-            {name: torch.from_numpy(valid) for name, (_, valid) in found.items()},
+            {name: torch.from_numpy(values) for name, (values, _) in result.items()},
+            {name: torch.from_numpy(valid) for name, (_, valid) in result.items()},
             torch.from_numpy(visible),
             tuple(int(row) for row in rows),
         )
-        return cls(batch, {name: one[:, list(layers[name].bands)] for name, one in stored.items()}, groups)
+        return cls(batch, {name: item[:, list(layers[name].bands)] for name, item in stored.items()}, groups)
 
 
 class Pictures:
     """Draws a run's model on the same few chips again and again, into `run_folder`/pictures."""
 
-    def __init__(self, plan: Plan, run_folder: Path) -> None:
-        self._plan, self._corpus, self._folder = plan, plan.corpus, run_folder / PICTURES
+    def __init__(self, resolved: ResolvedRun, run_folder: Path) -> None:
+        self._plan, self._corpus, self._folder = resolved, resolved.corpus, run_folder / PICTURES
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -80,17 +80,17 @@ class Pictures:
         unfinished = {shard.index for shard in self._corpus.missing(names)}
         val = self._corpus.manifest.rows_of("val")
         known = val[~np.isin(val // self._corpus.shard_rows, list(unfinished))]
-        return (known if len(known) else self._plan.feed.rows)[:CHIPS]
+        return (known if len(known) else self._plan.loader.rows)[:CHIPS]
 
     @cached_property
     def _sample(self) -> Sample:
         return Sample.of(self._plan, self.rows)
 
-    def draw_when_due(self, model: MPMAE, device: Device, step: int, board: Board) -> None:
+    def draw_when_due(self, model: MPMAE, device: Device, step: int, writer: MetricWriter) -> None:
         """Draw after every `pictures_every` steps and at the end, in the folder and on the board."""
         every = self._plan.config.pictures_every
         if every and (step % every == 0 or step == self._plan.steps):
-            board.show(step, PICTURES, self.draw(model, device, step))
+            writer.show(step, PICTURES, self.draw(model, device, step))
 
     def draw(self, model: MPMAE, device: Device, step: int) -> Picture:
         """Write `step-00000500.png` and return its pixels (y, x, 3); the model and random numbers stay as they are."""
@@ -107,19 +107,19 @@ class Pictures:
 
     def _figure(self, predictions: Sequence[Tensor], step: int) -> Figure:
         targets = self._plan.targets
-        found = {layer.name: reconstruct(layer, prediction, self._sample, self._plan.config.patch_px)
+        result = {layer.name: reconstruct(layer, prediction, self._sample, self._plan.config.patch_px)
                  for layer, prediction in zip(targets, predictions, strict=True) if layer.pixel}  # fmt: skip
         words = [(layer, prediction.numpy()) for layer, prediction in zip(targets, predictions, strict=True)
                  if not layer.pixel]  # fmt: skip
-        chips = [self._columns(place, found) for place in range(len(self.rows))]
+        chips = [self._columns(index, result) for index in range(len(self.rows))]
         page = _Page(len(chips), max(map(len, chips)), bool(words))
         page.title(f"step {step}", self._explained())
-        for place, columns in enumerate(chips):
-            page.name(place, self._named(place))
+        for index, columns in enumerate(chips):
+            page.name(index, self._named(index))
             for column, panels in enumerate(columns):
-                page.panels(place, column, panels)
+                page.panels(index, column, panels)
             if words:
-                page.words(place, [_words(layer, prediction, self._sample, place) for layer, prediction in words])
+                page.words(index, [_words(layer, prediction, self._sample, index) for layer, prediction in words])
         return page.figure
 
     def _explained(self) -> str:
@@ -194,12 +194,12 @@ def _panels(
     width = truth.shape[-1]
     # Side by side, so that what is stretched by its own values is stretched alike.
     both = truth if predicted is None else np.concatenate([truth, predicted], axis=-1)
-    found = []
+    result = []
     for band, picture in draw_all(modality, both):
         real, made = picture[:, :width], None if predicted is None else picture[:, width:]
         seen = None if visible is None else np.where(visible[..., None], real, np.array(_HIDDEN, dtype=np.uint8))
-        found.append(_Panels(_title(modality, band), (real, seen, made)))
-    return found
+        result.append(_Panels(_title(modality, band), (real, seen, made)))
+    return result
 
 
 def _calm(modality: Modality) -> Modality:
@@ -239,7 +239,7 @@ def _words(layer: Layer, prediction: NDArray[Any], sample: Sample, place: int) -
 def _class_words(modality: Modality, name: str, code: int, logits: NDArray[np.float64]) -> _Words:
     shares = np.exp(logits - logits.max())
     best = int(logits.argmax())
-    real = next((one.name for one in modality.categories if one.code == code), "no data")
+    real = next((item.name for item in modality.categories if item.code == code), "no data")
     guess = modality.categories[best].name
     said = (_short(real), f"/ {_short(guess)} ({shares[best] / shares.sum():.0%})")
     return _Words(name, said, wrong=guess != real)
@@ -301,8 +301,8 @@ class _Page:
         left = _SIDE_INCHES + self._columns * _PANEL_INCHES + 0.15
         height = 3 * _PANEL_INCHES + 0.15
         axes = self._axes(left, self._top(chip), _TEXT_INCHES - 0.2, height)
-        lines = [part for one in words for part in [(one.name, _INK, "bold")] + [
-            (f"   {line}", _WRONG if one.wrong else _SOFT, "normal") for line in one.lines]]  # fmt: skip
-        for place, (text, colour, weight) in enumerate(lines[: int(height / _LINE_INCHES)]):
-            axes.text(0, 1 - place * _LINE_INCHES / height, text, transform=axes.transAxes, fontsize=7.5, va="top",
+        lines = [part for item in words for part in [(item.name, _INK, "bold")] + [
+            (f"   {line}", _WRONG if item.wrong else _SOFT, "normal") for line in item.lines]]  # fmt: skip
+        for index, (text, colour, weight) in enumerate(lines[: int(height / _LINE_INCHES)]):
+            axes.text(0, 1 - index * _LINE_INCHES / height, text, transform=axes.transAxes, fontsize=7.5, va="top",
                       color=colour, weight=weight)  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.architecture import STAGES, Architecture, Response, Spread, Stem
+from training.architecture import STAGES, Architecture, GrnScope, InitStd, Stem
 from training.size import Size
 
 _EPSILON = 1e-6
@@ -37,7 +37,7 @@ class ResponseNorm(nn.Module):
     cancels out, and the same weights serve images without a mask. docs/training.md has what the choice changes.
     """
 
-    def __init__(self, channels: int, over: Response = "image") -> None:
+    def __init__(self, channels: int, over: GrnScope = "image") -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(1, 1, 1, channels))
         self.beta = nn.Parameter(torch.zeros(1, 1, 1, channels))
@@ -69,7 +69,7 @@ class DropPath(nn.Module):
 class Block(nn.Module):
     """ConvNeXt V2 block on (batch, channels, y, x): 7x7 depthwise, norm, 1x1 to four times the width and back."""
 
-    def __init__(self, width: int, response: Response = "image", drop_path: float = 0.0) -> None:
+    def __init__(self, width: int, response: GrnScope = "image", drop_path: float = 0.0) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(width, width, 7, padding=3, groups=width)
         self.norm = nn.LayerNorm(width, eps=_EPSILON)
@@ -96,7 +96,7 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, channels: int, size: Size, patch_px: int, stem: Stem = "modified", response: Response = "image",
+        self, channels: int, size: Size, patch_px: int, stem: Stem = "modified", response: GrnScope = "image",
         drop_path: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -115,8 +115,8 @@ class Encoder(nn.Module):
     @classmethod
     def of(cls, architecture: Architecture, drop_path: float = 0.0) -> Encoder:
         """An encoder of that shape, with torch's own initial weights."""
-        one = architecture
-        return cls(one.channels, one.size, one.patch_px, one.stem, one.response, drop_path)
+        item = architecture
+        return cls(item.channels, item.size, item.patch_px, item.stem, item.response, drop_path)
 
     def _build_stem(self, channels: int, width: int, stride: int) -> None:
         if self.architecture.stem == "original":
@@ -126,8 +126,8 @@ class Encoder(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(width, width, stride, stride, groups=width), ChannelNorm(width))
 
     def _stem(self, image: Tensor) -> Tensor:
-        found = self.stem_orig(image) if self.architecture.stem == "original" else self.stem(self.initial_conv(image))
-        return cast(Tensor, found)
+        result = self.stem_orig(image) if self.architecture.stem == "original" else self.stem(self.initial_conv(image))
+        return cast(Tensor, result)
 
     def forward(self, image: Tensor, visible: Tensor | None = None) -> Tensor:
         """Features (batch, width, y / patch_px, x / patch_px) of `image` (batch, channels, y, x).
@@ -147,12 +147,12 @@ class Encoder(nn.Module):
         # A hidden pixel is 0 to the first convolution, as if absent. What the biases revive there stays in its own
         # patch up to the first stage, which masks it.
         maps = self._stem(maps)
-        found = []
+        result = []
         for stage in range(STAGES):
             maps = self.downsample_layers[stage - 1](maps) if stage else maps
-            found.append(self._stage(stage, maps, visible))
-            maps = found[-1]
-        return found
+            result.append(self._stage(stage, maps, visible))
+            maps = result[-1]
+        return result
 
     def _stage(self, stage: int, maps: Tensor, visible: Tensor | None) -> Tensor:
         here = _enlarge(visible, 2 ** (STAGES - 1 - stage))
@@ -174,7 +174,7 @@ def _keep(maps: Tensor, visible: Tensor | None) -> Tensor:
     return maps if visible is None else maps * visible
 
 
-def initialise(module: nn.Module, spread: Spread = "fixed") -> None:
+def initialise(module: nn.Module, spread: InitStd = "fixed") -> None:
     """Kernels drawn from a truncated normal, no biases.
 
     The deviation is 0.02 everywhere ("fixed", as in ConvNeXt: Liu et al. 2022), which suits kernels of some 2,500

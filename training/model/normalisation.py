@@ -63,18 +63,18 @@ class Normalisation:
         """
         return tuple(_found(layer, modalities) for layer in self.layers)
 
-    def to_plain(self) -> list[dict[str, Any]]:
-        """JSON values; `from_plain` gives the same normalisation back."""
+    def to_dict(self) -> list[dict[str, Any]]:
+        """JSON values; `from_dict` gives the same normalisation back."""
         return [
             {"modality": layer.modality.specification(),
-             "groups": {name: _plain_moments(one) for name, one in layer.groups.items()}}
+             "groups": {name: _plain_moments(item) for name, item in layer.groups.items()}}
             for layer in self.layers
         ]  # fmt: skip
 
     @classmethod
-    def from_plain(cls, plain: Sequence[Mapping[str, Any]]) -> Normalisation:
-        """The normalisation that `to_plain` described."""
-        return cls(tuple(_layer(one) for one in plain))
+    def from_dict(cls, plain: Sequence[Mapping[str, Any]]) -> Normalisation:
+        """The normalisation that `to_dict` described."""
+        return cls(tuple(_layer(item) for item in plain))
 
 
 def _restricted(layer: Layer) -> Layer:
@@ -130,7 +130,7 @@ def _plain_moments(moments: Moments) -> dict[str, list[Any]]:
 
 def _layer(plain: Mapping[str, Any]) -> Layer:
     modality = Modality.from_specification(plain["modality"])
-    groups = {name: _moments(one) for name, one in plain["groups"].items()}
+    groups = {name: _moments(item) for name, item in plain["groups"].items()}
     return Layer(modality, tuple(range(len(modality.bands))), groups)
 
 

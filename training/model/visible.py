@@ -56,8 +56,8 @@ def encode_visible(encoder: Encoder, image: Tensor, visible: Tensor, keep: int) 
     for stage in range(STAGES):
         tiles = encoder.downsample_layers[stage - 1](tiles) if stage else tiles
         tiles = _stage(cast(nn.ModuleList, encoder.stages[stage]), tiles, patches)
-    found = _scattered(tiles.flatten(1), patches.sites(1), patches, edge=1)
-    return found.view(len(image), patches.side, patches.side, -1).permute(0, 3, 1, 2)
+    result = _scattered(tiles.flatten(1), patches.sites(1), patches, edge=1)
+    return result.view(len(image), patches.side, patches.side, -1).permute(0, 3, 1, 2)
 
 
 def hidden_tiles(batch: Batch, names: Collection[str], keep: int) -> tuple[Batch, Patches]:

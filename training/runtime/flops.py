@@ -31,7 +31,7 @@ class Utilisation:
         """Counted for chips like those of `example`; the peak is measured where none is given."""
         return cls(flops_per_chip(model, example), peak_tflops * 1e12 or measured_peak(device))
 
-    def of_pace(self, samples_per_s: float) -> float:
+    def at(self, samples_per_s: float) -> float:
         """The share of the peak that a device reaches at `samples_per_s` of its own."""
         return self.flops_per_chip * samples_per_s / self.peak_flops
 
@@ -43,7 +43,7 @@ def flops_per_chip(model: MPMAE, batch: Batch) -> float:
     """
     meta = torch.device("meta")
     objective = ObjectiveOf(model)
-    weights: dict[str, Tensor] = {name: one.to(meta) for name, one in objective.state_dict().items()}
+    weights: dict[str, Tensor] = {name: item.to(meta) for name, item in objective.state_dict().items()}
     counts = torch.ones(len(model.targets), device=meta)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         functional_call(objective, weights, (batch.to(meta), counts, 1.0))
@@ -54,8 +54,8 @@ def measured_peak(device: Device) -> float:
     """Floating-point operations a second in square matrix products of the run's own type: the best of a few."""
     edge = _EDGE[device.place.type]
     random = torch.Generator(device.place).manual_seed(0)  # Its own: a run's random numbers are for the run.
-    one, other = (torch.randn(edge, edge, generator=random, device=device.place).to(device.dtype) for _ in range(2))
-    best_s = min(_product_s(one, other, device) for _ in range(5))
+    item, other = (torch.randn(edge, edge, generator=random, device=device.place).to(device.dtype) for _ in range(2))
+    best_s = min(_product_s(item, other, device) for _ in range(5))
     return float(2 * edge**3 / best_s)
 
 

@@ -182,6 +182,6 @@ def _end_with_starter() -> None:
 
 
 def _free_port() -> str:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return str(one.getsockname()[1])
+    with socket.socket() as item:
+        item.bind(("127.0.0.1", 0))
+        return str(item.getsockname()[1])

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from training.runtime.device import Device
-from training.runtime.world import World
+from training.runtime.distributed_context import DistributedContext
 
 _PACKAGES = ("torch", "numpy", "zarr", "geocorpus")
 
 
-def provenance(device: Device, world: World) -> dict[str, Any]:
+def provenance(device: Device, context: DistributedContext) -> dict[str, Any]:
     """JSON values: versions, commit, device, processes."""
     versions = {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
     return {
@@ -26,7 +26,7 @@ def provenance(device: Device, world: World) -> dict[str, Any]:
         "environment": {
             "platform": platform.platform(), "cores": os.cpu_count(), "device": device.description,
             "precision": str(device.dtype).removeprefix("torch."), "compiled": device.compiled,
-            "processes": world.count, "threads": torch.get_num_threads(),
+            "processes": context.count, "threads": torch.get_num_threads(),
         },
     }  # fmt: skip
 

@@ -76,7 +76,7 @@ class Checkpoints:
     def _refuse_other(self, path: Path, description: Mapping[str, Any]) -> None:
         mine, theirs = self.identity["config"], description["config"]
         # A setting that is younger than the checkpoint was then what it is by default now.
-        theirs = PretrainConfig().to_plain() | theirs
+        theirs = PretrainConfig().to_dict() | theirs
         changed = [name for name in mine if name not in WITHOUT_EFFECT and mine[name] != theirs[name]]
         if changed:
             raise Fatal(

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.anchor import anchoring, scouting
+from exporters.anchor import anchoring, scene_search
 from exporters.anchor.anchor_rules import AnchorRules, Candidate, Draw
 from exporters.anchor.anchoring import Anchored
 from exporters.anchor.outcomes import Pins, outcomes
-from exporters.anchor.scouting import BATCHES_AT_ONCE
+from exporters.anchor.scene_search import BATCHES_AT_ONCE
 from exporters.earth_engine.client import Connection, EarthEngine, connect
 from pipeline.chip import Chip
 from pipeline.errors import Fatal, Transient
@@ -36,7 +36,7 @@ OCEAN = Location("ocean", -30.0, 0.0, "7")
 
 
 def places(count: int, stratum: str = "7") -> list[Location]:
-    return [replace(location(place), stratum=stratum) for place in range(count)]
+    return [replace(location(index), stratum=stratum) for index in range(count)]
 
 
 def with_ocean(count: int) -> list[Location]:
@@ -63,20 +63,20 @@ def alike(one: Anchored, other: Anchored) -> bool:
 
 
 def test_quotas_are_filled_in_order_and_what_is_passed_over_has_a_reason(engine, tmp_path):
-    found = anchor(engine, with_ocean(20), {"7": 8}, RULES, tmp_path, Silent())
-    assert len(chips_of(found)) == 8 and not found.shortfalls
+    result = anchor(engine, with_ocean(20), {"7": 8}, RULES, tmp_path, Silent())
+    assert len(chips_of(result)) == 8 and not result.shortfalls
     order = [place.id for place in with_ocean(20)]
-    chosen = [order.index(each.location.id) for each in chips_of(found)]
-    passed = [order.index(each) for each in found.rejected_frame()["id"]]
+    chosen = [order.index(each.location.id) for each in chips_of(result)]
+    passed = [order.index(each) for each in result.rejected_frame()["id"]]
     assert chosen == sorted(chosen)
     assert sorted(chosen + passed) == list(range(max(chosen) + 1)), "nobody was skipped without a reason"
-    assert found.rejected.count == 4
-    assert all("2018, 2019, 2020" in each and "clouds" in each for each in found.rejected_frame()["reason"])
+    assert result.rejected.count == 4
+    assert all("2018, 2019, 2020" in each and "clouds" in each for each in result.rejected_frame()["reason"])
 
 
 def test_grids_lie_on_the_tiles_lattice_and_inside_the_scene(engine, tmp_path):
-    found = anchor(engine, places(12), {"7": 6}, RULES, tmp_path, Silent())
-    for each in chips_of(found):
+    result = anchor(engine, places(12), {"7": 6}, RULES, tmp_path, Silent())
+    for each in chips_of(result):
         assert each.grid == Grid.around(each.location.lonlat, tiny_earth.CRS, 12)
         assert each.acquisition.anchor.asset_id.endswith(tiny_earth.TILE)
 
@@ -84,32 +84,32 @@ def test_grids_lie_on_the_tiles_lattice_and_inside_the_scene(engine, tmp_path):
 def test_tiles_stay_in_their_own_zone_where_a_neighbouring_scene_serves():
     scene = Candidate("20180101T100000_20180101T100000_T33TTL", 1.515e12, "33TTL")
     pins, place = Pins("l2a", scene, {"ascending": None, "descending": None}), np.array([[11.99, 45.0]])
-    found = {own: outcomes(place, [pins], replace(RULES, own_zone=own)).column("crs") for own in (False, True)}
-    assert {own: crs.to_pylist() for own, crs in found.items()} == {False: ["EPSG:32633"], True: ["EPSG:32632"]}
+    result = {own: outcomes(place, [pins], replace(RULES, own_zone=own)).column("crs") for own in (False, True)}
+    assert {own: crs.to_pylist() for own, crs in result.items()} == {False: ["EPSG:32633"], True: ["EPSG:32632"]}
 
 
 def test_the_first_drawn_year_with_a_scene_serves(engine, tmp_path):
-    found = anchor(engine, places(12), {"7": 12}, RULES, tmp_path, Silent())
-    assert len(chips_of(found)) == 12 and not found.rejected.count
-    for each in chips_of(found):
+    result = anchor(engine, places(12), {"7": 12}, RULES, tmp_path, Silent())
+    assert len(chips_of(result)) == 12 and not result.rejected.count
+    for each in chips_of(result):
         usable = [year for year in Draw.of(each.location.id, RULES).years if year != 2020]
         assert each.acquisition.date.year == usable[0]
-    assert any(Draw.of(each.location.id, RULES).years[0] == 2020 for each in chips_of(found))
+    assert any(Draw.of(each.location.id, RULES).years[0] == 2020 for each in chips_of(result))
 
 
 def test_a_year_that_nobody_allowed_is_never_used(engine, tmp_path):
     rules = replace(RULES, years=(2018, 2020))
-    found = anchor(engine, places(8), {"7": 8}, rules, tmp_path, Silent())
-    assert {each.acquisition.date.year for each in chips_of(found)} == {2018}
+    result = anchor(engine, places(8), {"7": 8}, rules, tmp_path, Silent())
+    assert {each.acquisition.date.year for each in chips_of(result)} == {2018}
     none = anchor(engine, places(3), {"7": 3}, replace(RULES, years=(2017, 2020)), tmp_path, Silent())
     assert not chips_of(none) and none.shortfalls == {"7": 3} and none.rejected.count == 3
 
 
 def test_radar_is_the_nearest_in_time_per_pass(engine, tmp_path):
-    found = anchor(engine, places(30), {"7": 15}, RULES, tmp_path, Silent())
-    years = {each.acquisition.date.year for each in chips_of(found)}
+    result = anchor(engine, places(30), {"7": 15}, RULES, tmp_path, Silent())
+    years = {each.acquisition.date.year for each in chips_of(result)}
     assert years == {2018, 2019}
-    for each in chips_of(found):
+    for each in chips_of(result):
         date, pins = each.acquisition.date, each.acquisition
         known = {2018: [day(2018, 3, 3), day(2018, 3, 15)], 2019: [day(2019, 6, 5), day(2019, 6, 9)]}[date.year]
         assert pins.ascending.time == min(known, key=lambda time: abs(time - date))
@@ -117,18 +117,18 @@ def test_radar_is_the_nearest_in_time_per_pass(engine, tmp_path):
 
 
 def test_a_radar_scene_beyond_the_window_does_not_count(engine, tmp_path):
-    found = anchor(engine, places(30), {"7": 15}, replace(RULES, orbit_window_days=2.5), tmp_path, Silent())
-    pins = [each.acquisition for each in chips_of(found)]
+    result = anchor(engine, places(30), {"7": 15}, replace(RULES, orbit_window_days=2.5), tmp_path, Silent())
+    pins = [each.acquisition for each in chips_of(result)]
     gaps = [pin.ascending.time - pin.date for pin in pins if pin.ascending]
     assert gaps and all(abs(gap) <= timedelta(days=2.5) for gap in gaps)
     assert len(gaps) < len(pins), "the window leaves some without"
 
 
 def test_the_other_level_serves_where_the_drawn_one_has_nothing(engine, tmp_path):
-    found = anchor(engine, places(30), {"7": 20}, replace(RULES, years=(2018,)), tmp_path, Silent())
-    drawn = {Draw.of(each.location.id, RULES).levels[0] for each in chips_of(found)}
+    result = anchor(engine, places(30), {"7": 20}, replace(RULES, years=(2018,)), tmp_path, Silent())
+    drawn = {Draw.of(each.location.id, RULES).levels[0] for each in chips_of(result)}
     assert drawn == {"l1c", "l2a"}
-    assert {each.acquisition.level for each in chips_of(found)} == {"l1c"}
+    assert {each.acquisition.level for each in chips_of(result)} == {"l1c"}
 
 
 def test_batches_do_not_change_the_choice(engine, tmp_path):
@@ -183,12 +183,12 @@ def test_a_batch_that_is_too_large_is_divided(sandbox, engine, tmp_path):
 
 
 def test_a_stratum_that_runs_dry_says_by_how_many(engine, tmp_path):
-    found = anchor(engine, [OCEAN, *places(2)], {"7": 5, "absent": 3, "none": 0}, RULES, tmp_path, Silent())
-    assert found.shortfalls == {"7": 3, "absent": 3}
-    frame = found.rejected_frame()
+    result = anchor(engine, [OCEAN, *places(2)], {"7": 5, "absent": 3, "none": 0}, RULES, tmp_path, Silent())
+    assert result.shortfalls == {"7": 3, "absent": 3}
+    frame = result.rejected_frame()
     assert "ocean" in set(frame["id"])
     assert {"id", "lon", "lat", "stratum", "reason"} <= set(frame.columns)
-    assert len(frame) == found.rejected.count
+    assert len(frame) == result.rejected.count
 
 
 @pytest.mark.parametrize("wrong", [{"levels": ("l3",)}, {"levels": ()}, {"years": ()}, {"batch": 0}])
@@ -214,12 +214,12 @@ def test_every_year_level_and_scene_is_drawn_about_equally():
 def test_manifests_stay_what_they_were(engine, tmp_path):
     """The digest is what was frozen when each location was an object."""
     strata = [*places(10, "1"), *[replace(place, stratum="2") for place in with_ocean(40)[10:]]]
-    found = anchor(engine, strata, {"1": 6, "2": 9, "3": 1}, RULES, tmp_path, Silent())
-    chips = [replace(chip, split=SPLITS[int(chip.location.id, 16) % 3]) for chip in chips_of(found)]
+    result = anchor(engine, strata, {"1": 6, "2": 9, "3": 1}, RULES, tmp_path, Silent())
+    chips = [replace(chip, split=SPLITS[int(chip.location.id, 16) % 3]) for chip in chips_of(result)]
     digest = "229dab8b10e3ab6f8f8383234acab7b3cfb1cc2ac9261572b00c6051bd24d589"
     assert Manifest.freeze(chips, 3).digest == digest
-    assert found.shortfalls == {"3": 1}
-    assert found.rejected_frame()["id"].tolist() == [f"ocean{number}" for number in (10, 13, 16, 19, 22)]
+    assert result.shortfalls == {"3": 1}
+    assert result.rejected_frame()["id"].tolist() == [f"ocean{number}" for number in (10, 13, 16, 19, 22)]
 
 
 @pytest.mark.parametrize(
@@ -231,4 +231,4 @@ def test_manifests_stay_what_they_were(engine, tmp_path):
 )
 def test_part_files_are_found_under_the_names_that_they_always_had(rules, name):
     two = Locations.of([Location("a1", 10.25, 50.5, "7"), Location("b2", -179.0000001, -16.1234567, "7")])
-    assert scouting._key(scouting._Batch.of(two, rules), rules) == name
+    assert scene_search._key(scene_search._Batch.of(two, rules), rules) == name

@@ -51,9 +51,9 @@ def worlds(draw: st.DrawFn) -> tuple[list[Location], dict[str, Found], list[str]
         )
     )
     locations = [place(number, stratum) for number, (stratum, *_) in enumerate(drawn)]
-    found = {each.id: pins(number, ("l1c", "l2a")[number % 2]) if drawn[number][1] else f"{REASON} {number % 3}"
+    result = {each.id: pins(number, ("l1c", "l2a")[number % 2]) if drawn[number][1] else f"{REASON} {number % 3}"
              for number, each in enumerate(locations)}  # fmt: skip
-    return locations, found, [split for *_, split in drawn]
+    return locations, result, [split for *_, split in drawn]
 
 
 @given(worlds(), QUOTAS, st.integers(0, 3), st.integers(1, 9), st.booleans())
@@ -61,16 +61,16 @@ def worlds(draw: st.DrawFn) -> tuple[list[Location], dict[str, Found], list[str]
 def test_tables_give_what_objects_give(
     world: tuple[list[Location], dict[str, Found], list[str]], quotas: dict[str, int], seed: int, batch: int, own: bool
 ) -> None:
-    locations, found, splits = world
+    locations, result, splits = world
     rules = AnchorRules(own_zone=own, size_px=17)
     table = with_splits(locations, splits)
-    asked, anchored = anchored_by_tables(table, quotas, found, rules, batch)
-    plain_asked, filling, passed_over, shortfalls = plain_anchoring.rounds(locations, quotas, found)
+    asked, anchored = anchored_by_tables(table, quotas, result, rules, batch)
+    plain_asked, filling, passed_over, shortfalls = plain_anchoring.rounds(locations, quotas, result)
     assert asked == plain_asked
     assert anchored.shortfalls == shortfalls
-    assert anchored.rejected_frame().equals(plain_anchoring.rejected(passed_over, found))
+    assert anchored.rejected_frame().equals(plain_anchoring.rejected(passed_over, result))
     split_of = dict(zip([each.id for each in locations], splits, strict=True))
-    chips = [plain_anchoring.chip(each, found[each.id], split_of[each.id], rules) for each in filling]
+    chips = [plain_anchoring.chip(each, result[each.id], split_of[each.id], rules) for each in filling]
     if chips:
         assert list(Manifest.freeze_rows(anchored.rows, seed)) == plain_anchoring.frozen(chips, seed)
         assert Manifest.freeze_rows(anchored.rows, seed) == Manifest.freeze(chips[::-1], seed)
@@ -100,13 +100,13 @@ def anchored_by_tables(
 
 def some(count: int) -> tuple[list[str], np.ndarray, list[Found]]:
     places = [place(number, "a") for number in range(count)]
-    found: list[Found] = [REASON if number % 4 == 1 else pins(number) for number in range(count)]
-    return [each.id for each in places], np.array([each.lonlat for each in places]), found
+    result: list[Found] = [REASON if number % 4 == 1 else pins(number) for number in range(count)]
+    return [each.id for each in places], np.array([each.lonlat for each in places]), result
 
 
 def test_a_batch_comes_back_from_its_file(tmp_path: Path) -> None:
-    ids, lonlat, found = some(30)
-    table = outcomes.outcomes(lonlat, found, AnchorRules())
+    ids, lonlat, result = some(30)
+    table = outcomes.outcomes(lonlat, result, AnchorRules())
     outcomes.write(tmp_path / "part.arrow", table)
     assert outcomes.read(tmp_path / "part.arrow", ids, lonlat, AnchorRules()) == table
     assert outcomes.read(tmp_path / "other.arrow", ids, lonlat, AnchorRules()) is None
@@ -121,17 +121,17 @@ def older(found: Found) -> dict[str, Any]:
 
 
 def test_what_an_older_release_kept_is_read(tmp_path: Path) -> None:
-    ids, lonlat, found = some(30)
-    (tmp_path / "part.json").write_text(json.dumps(dict(zip(ids, map(older, found), strict=True))))
+    ids, lonlat, result = some(30)
+    (tmp_path / "part.json").write_text(json.dumps(dict(zip(ids, map(older, result), strict=True))))
     read = outcomes.read(tmp_path / "part.arrow", ids, lonlat, AnchorRules())
-    assert read == outcomes.outcomes(lonlat, found, AnchorRules())
+    assert read == outcomes.outcomes(lonlat, result, AnchorRules())
 
 
 @pytest.mark.parametrize("damage", ["cut", "other"])
 def test_a_damaged_file_is_refused_with_a_remedy(tmp_path: Path, damage: str) -> None:
-    ids, lonlat, found = some(8)
+    ids, lonlat, result = some(8)
     path = tmp_path / "part.arrow"
-    outcomes.write(path, outcomes.outcomes(lonlat, found, AnchorRules()))
+    outcomes.write(path, outcomes.outcomes(lonlat, result, AnchorRules()))
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-40])
         ids = ids[:8]

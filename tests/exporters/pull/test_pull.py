@@ -1,4 +1,4 @@
-"""Pulled values against the formulas that the images are made of."""
+"""ChipResult values against the formulas that the images are made of."""
 
 from __future__ import annotations
 
@@ -179,21 +179,21 @@ def test_a_refused_size_is_halved_at_once_and_remembered_when_it_recurs(engine, 
         values = Puller(engine).pixels(BOTH_LEVELS, layers()).values
         return sandbox.counters()["requests"]["image:computePixels"], values
 
-    found = []
+    result = []
     for _ in range(3):
         sandbox.faults(Fault("memory", next=1))
-        found.append(asked())
-    found.append(asked())
-    assert [requests for requests, _ in found] == [3, 3, 3, 2]
+        result.append(asked())
+    result.append(asked())
+    assert [requests for requests, _ in result] == [3, 3, 3, 2]
     assert engine.at_once("bands", whole).limit == whole // 2
-    first = found[0][1]
-    assert all(np.array_equal(first[name], other[name], equal_nan=True) for _, other in found for name in first)
+    first = result[0][1]
+    assert all(np.array_equal(first[name], other[name], equal_nan=True) for _, other in result for name in first)
 
 
 def test_local_layers_follow_from_the_chip():
-    found = local(BOTH_LEVELS, catalog.modalities(["lat", "lon", "month", "biome", "eco_region"])).values
+    result = local(BOTH_LEVELS, catalog.modalities(["lat", "lon", "month", "biome", "eco_region"])).values
     angle = np.radians(BOTH_LEVELS.location.lat)
-    assert np.allclose(found["lat"], [np.sin(angle), np.cos(angle)])
-    assert np.allclose(found["month"], [np.sin(np.pi), np.cos(np.pi)], atol=1e-6)
-    assert found["biome"].tolist() == [4]
-    assert found["eco_region"].tolist() == [664]
+    assert np.allclose(result["lat"], [np.sin(angle), np.cos(angle)])
+    assert np.allclose(result["month"], [np.sin(np.pi), np.cos(np.pi)], atol=1e-6)
+    assert result["biome"].tolist() == [4]
+    assert result["eco_region"].tolist() == [664]

@@ -149,18 +149,18 @@ def test_damaged_neighbours_are_named(tmp_path: Path) -> None:
 def test_rejected_candidates_from_json_or_none(tmp_path: Path) -> None:
     assert rejected(tmp_path) is None
     (tmp_path / "rejected.json").write_text(json.dumps([{"location": "a", "stratum": "s", "reason": "ocean"}]))
-    found = rejected(tmp_path)
-    assert found is not None and found["reason"].tolist() == ["ocean"]
+    result = rejected(tmp_path)
+    assert result is not None and result["reason"].tolist() == ["ocean"]
 
 
 def test_coverage_counts_rows_values_and_reasons(corpus: Corpus) -> None:
-    found = {one.modality.name: one for one in coverage(corpus)}
+    result = {item.modality.name: item for item in coverage(corpus)}
     lacking = sum(row % 6 == 2 for row in range(len(corpus.manifest)))
-    assert found["echo"].reasons == (Count(REASON, lacking),) and found["photo"].reasons == ()
-    assert found["echo"].share_with_data == pytest.approx(1 - lacking / 20)
+    assert result["echo"].reasons == (Count(REASON, lacking),) and result["photo"].reasons == ()
+    assert result["echo"].share_with_data == pytest.approx(1 - lacking / 20)
     train = corpus.manifest.rows_of("train")
     stored = corpus.read("echo", slice(0, 20))[train]
-    assert found["echo"].valid_share == pytest.approx(float(ECHO.valid(stored).mean()))
+    assert result["echo"].valid_share == pytest.approx(float(ECHO.valid(stored).mean()))
 
 
 def test_tallies_are_those_of_the_manifest(corpus: Corpus) -> None:
@@ -195,8 +195,8 @@ def test_histograms_are_in_physical_units_and_trimmed() -> None:
     counts = np.zeros(64, dtype=int)
     counts[10:30] = 1000
     counts[63] = 1
-    one = BandStatistics(20001, 0, 3000.0, 9e9, 1, 20000, tuple(counts.tolist()))
-    chart = histograms(PHOTO, {"l1c": [one] * 4, "l2a": [one] * 4})[0]
+    item = BandStatistics(20001, 0, 3000.0, 9e9, 1, 20000, tuple(counts.tolist()))
+    chart = histograms(PHOTO, {"l1c": [item] * 4, "l2a": [item] * 4})[0]
     assert chart.lines[0].startswith("l1c: 0.3 \u00b1") and "series-b" in chart.svg
     assert "from 0.313 to 0.938" in chart.svg
 
@@ -259,7 +259,7 @@ def test_long_names_may_break_and_stay_escaped() -> None:
 
 
 def test_quality_has_a_line_per_layer_and_a_square_per_shift(corpus: Corpus, page: str) -> None:
-    covered = {one.modality.name: one.quality for one in coverage(corpus)}
+    covered = {item.modality.name: item.quality for item in coverage(corpus)}
     lines = {line.name: line for line in report_quality.lines(list(covered.values()))}
     assert set(lines) == {layer.name for layer in LAYERS}
     assert lines["photo"].complete == 1 - sum(row % 4 == 1 for row in range(20)) / 20
@@ -285,7 +285,7 @@ def test_a_shift_is_shown_where_it_is_and_said() -> None:
 def test_corpora_from_before_quality_was_looked_at_say_so(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path, count=4, biomes=1)
     for path in corpus.ledger.folder.rglob("*.json"):
-        plain = json.loads(path.read_text())
-        del plain["quality"]
-        path.write_text(json.dumps(plain))
+        data = json.loads(path.read_text())
+        del data["quality"]
+        path.write_text(json.dumps(data))
     assert "No layer of this corpus was looked at" in render(Corpus.open(tmp_path), 1)

@@ -50,8 +50,8 @@ def test_under_torchrun_the_curve_is_the_same(corpus: Corpus, alone: list[float]
     folder.mkdir()
     for part in corpus.folder.iterdir():
         (folder / part.name).symlink_to(part)
-    plain = {"corpus": {"folder": str(folder)}, "pretrain": TWO.to_plain() | {"run": "mine"}}
-    (tmp_path / "config.toml").write_text(tomli_w.dumps(plain))
+    data = {"corpus": {"folder": str(folder)}, "pretrain": TWO.to_dict() | {"run": "mine"}}
+    (tmp_path / "config.toml").write_text(tomli_w.dumps(data))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*torchrun, "-m", "flows.terminal.cli", "pretrain", str(tmp_path / "config.toml")],

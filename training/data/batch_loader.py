@@ -15,19 +15,19 @@ from pipeline.errors import Fatal
 from training.batch import Batch, Raw
 from training.config import PretrainConfig
 from training.data.decode import Decoder
-from training.data.delivery import Delivery
+from training.data.device_prefetcher import DevicePrefetcher
 from training.data.masking import crops_yx, visible_patches
 from training.data.order import Order, Position, blocks_of, finished_shards
 from training.data.stream import Buffer, Job, Stream, default_workers
 from training.layer import Layer, places_of
-from training.share import WHOLE, Share
+from training.rank_slice import WHOLE_BATCH, RankSlice
 
-__all__ = ["Batch", "Feed", "Share"]
+__all__ = ["Batch", "BatchLoader", "Share"]
 
 CPU = torch.device("cpu")
 
 
-class Feed:
+class BatchLoader:
     """Batches of the train rows of the shards in which every one of `layers` is finished when it is made.
 
     An epoch is every such row once, in the order of `Order`, cut into batches; what does not fill a last batch waits
@@ -47,7 +47,7 @@ class Feed:
         self._size_px, self._shard_rows = corpus.manifest.size_px, corpus.shard_rows
         self._order = Order(blocks, config.seed, config.mix_blocks)
         self._decoder = Decoder(corpus, layers, shards, config.read_rows)
-        self._places = {one.name: places_of(corpus, one) for one in layers if one.modality.statistics_by}
+        self._places = {item.name: places_of(corpus, item) for item in layers if item.modality.statistics_by}
         self.batch_size = min(config.batch_size, len(self.rows))
         self.steps_per_epoch = len(self.rows) // self.batch_size
 
@@ -65,14 +65,14 @@ class Feed:
         epoch, rows = self._rows_of(step)
         return Position(epoch, int(rows[0]) // self._shard_rows, int(rows[0]))
 
-    def batches(self, first: int, stop: int, device: torch.device = CPU, share: Share = WHOLE) -> Stream:
+    def batches(self, first: int, stop: int, device: torch.device = CPU, share: RankSlice = WHOLE_BATCH) -> Stream:
         """Batches `first` to `stop` (exclusive) on `device`, decoded ahead; with a share, its pieces of each in turn.
 
         Close what comes back, or exhaust it.
         """
-        return self.stream(first, stop, Delivery(self._layers, device, share.pieces), share)
+        return self.stream(first, stop, DevicePrefetcher(self._layers, device, share.pieces), share)
 
-    def stream(self, first: int, stop: int, delivery: Delivery, share: Share = WHOLE) -> Stream:
+    def stream(self, first: int, stop: int, prefetcher: DevicePrefetcher, share: RankSlice = WHOLE_BATCH) -> Stream:
         """As `batches`, for a delivery of the caller's."""
         pieces = share.slices(self.batch_size)
         jobs = (self._job(step, piece) for step in range(first, stop) for piece in pieces)
@@ -80,14 +80,14 @@ class Feed:
         workers = self._config.workers or default_workers()
         # A step takes all its pieces at once, so that as many must be on their way for the next.
         ahead = self._config.read_ahead * len(pieces)
-        return Stream(jobs, shapes, delivery, workers, ahead)
+        return Stream(jobs, shapes, prefetcher, workers, ahead)
 
     def batch(self, step: int) -> Batch:
         """The whole batch of one step, counted from the run's start, on the CPU."""
         job = self._job(step, slice(0, self.batch_size))
         buffer = Buffer(self._decoder.shapes(self.batch_size, self._config.image_px), pinned=False)
         job.fill(buffer.arrays, slice(0, self.batch_size))
-        return Delivery(self._layers, CPU).send(buffer.with_pixels(job.raw)).batch
+        return DevicePrefetcher(self._layers, CPU).send(buffer.with_pixels(job.raw)).batch
 
     def _rows_of(self, step: int) -> tuple[int, NDArray[np.int64]]:
         epoch, place = divmod(step, self.steps_per_epoch)

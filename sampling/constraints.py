@@ -19,7 +19,7 @@ BUFFER = "in the buffer between splits"
 
 
 @dataclass(frozen=True)
-class Terms:
+class Constraints:
     """`side_m` is the side of a footprint; `buffer_m` lies between footprints of different splits."""
 
     side_m: float = 1280.0

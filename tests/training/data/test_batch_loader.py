@@ -21,17 +21,17 @@ from tests.buckets import BUCKET, service
 from tests.training.corpora import ALL, CONFIG, ECHO, LIGHT, make_corpus
 from training.batch import Raw
 from training.data import masking
-from training.data.data import Batch, Feed
-from training.data.delivery import Delivery, Parcel
+from training.data.batch_loader import Batch, BatchLoader
+from training.data.device_prefetcher import DevicePrefetcher, PrefetchedBatch
 from training.data.masking import crops_yx, visible_patches
 from training.layer import Layer, groups_of, layer_of
-from training.share import Share
+from training.rank_slice import RankSlice
 
 NAMES = tuple(modality.name for modality in ALL)
 
 
-def make_feed(corpus: Corpus, **changes) -> Feed:
-    return Feed(corpus, [layer_of(corpus, name, {}) for name in NAMES], replace(CONFIG, **changes))
+def make_loader(corpus: Corpus, **changes) -> BatchLoader:
+    return BatchLoader(corpus, [layer_of(corpus, name, {}) for name in NAMES], replace(CONFIG, **changes))
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -49,37 +49,37 @@ def test_an_epoch_is_every_train_row_once(
     corpus: Corpus, seed: int, epoch: int, read_rows: int, mix_blocks: int
 ) -> None:
     settled = {"seed": seed, "read_rows": read_rows, "mix_blocks": mix_blocks}
-    order = make_feed(corpus, **settled).order(epoch)
+    order = make_loader(corpus, **settled).order(epoch)
     assert sorted(order) == corpus.manifest.rows_of("train").tolist()
-    assert np.array_equal(order, make_feed(corpus, **settled, batch_size=7, threads=2, workers=3).order(epoch))
+    assert np.array_equal(order, make_loader(corpus, **settled, batch_size=7, threads=2, workers=3).order(epoch))
 
 
 def test_epochs_and_seeds_differ(corpus: Corpus) -> None:
-    orders = [tuple(make_feed(corpus, seed=seed).order(epoch)) for seed in range(3) for epoch in range(3)]
+    orders = [tuple(make_loader(corpus, seed=seed).order(epoch)) for seed in range(3) for epoch in range(3)]
     assert len(set(orders)) == 9
 
 
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 99), first=st.integers(0, 11))
 def test_resuming_anywhere_gives_the_same_batches(corpus: Corpus, seed: int, first: int) -> None:
-    whole = list(make_feed(corpus, seed=seed).batches(0, 12))
-    resumed = list(make_feed(corpus, seed=seed).batches(first, 12))
+    whole = list(make_loader(corpus, seed=seed).batches(0, 12))
+    resumed = list(make_loader(corpus, seed=seed).batches(first, 12))
     assert len(resumed) == 12 - first
     assert all(same(*pair) for pair in zip(whole[first:], resumed, strict=True))
 
 
 def test_a_batch_holds_the_cropped_chips(corpus: Corpus) -> None:
-    feed = make_feed(corpus)
-    step = feed.steps_per_epoch + 1
-    batch = feed.batch(step)
+    loader = make_loader(corpus)
+    step = loader.steps_per_epoch + 1
+    batch = loader.batch(step)
     rows = np.array(batch.rows)
-    assert batch.rows == tuple(feed.order(1)[4:8])
+    assert batch.rows == tuple(loader.order(1)[4:8])
     for name in NAMES:
         layer = layer_of(corpus, name, {})
         stored = np.stack([corpus.read(name, slice(row, row + 1))[0] for row in rows])
         if layer.pixel:
             corners = crops_yx(CONFIG.seed, 1, rows, 32, 24)
-            stored = np.stack([one[:, y : y + 24, x : x + 24] for one, (y, x) in zip(stored, corners, strict=True)])
+            stored = np.stack([item[:, y : y + 24, x : x + 24] for item, (y, x) in zip(stored, corners, strict=True)])
         values, valid = layer.values(stored, groups_of(corpus, layer)[rows])
         assert np.array_equal(batch.values[name].numpy(), values)
         assert np.array_equal(batch.valid[name].numpy(), valid)
@@ -94,13 +94,13 @@ def test_a_batch_holds_the_cropped_chips(corpus: Corpus) -> None:
 def test_any_workers_and_processes_see_the_same_samples(
     corpus: Corpus, workers: int, read_ahead: int, world: int, pieces: int, batch_size: int
 ) -> None:
-    whole = make_feed(corpus, batch_size=batch_size)
-    feed = make_feed(corpus, batch_size=batch_size, workers=workers, read_ahead=read_ahead)
-    shares = [Share(rank, world, pieces) for rank in range(world)]
-    streams = [list(feed.batches(3, 6, share=share)) for share in shares]
+    whole = make_loader(corpus, batch_size=batch_size)
+    loader = make_loader(corpus, batch_size=batch_size, workers=workers, read_ahead=read_ahead)
+    shares = [RankSlice(rank, world, pieces) for rank in range(world)]
+    streams = [list(loader.batches(3, 6, share=share)) for share in shares]
     assert {len(stream) for stream in streams} == {3 * pieces}
-    for place, step in enumerate(range(3, 6)):
-        parts = [part for stream in streams for part in stream[place * pieces : (place + 1) * pieces]]
+    for index, step in enumerate(range(3, 6)):
+        parts = [part for stream in streams for part in stream[index * pieces : (index + 1) * pieces]]
         assert same(joined(parts), whole.batch(step))
         sizes = [len(part.rows) for part in parts]
         assert max(sizes) - min(sizes) <= 1
@@ -115,20 +115,20 @@ def joined(parts: list[Batch]) -> Batch:
 
 def test_batches_stay_what_they_were_while_others_are_read(corpus: Corpus) -> None:
     """Buffers are reused; what was handed over must not change under its owner."""
-    feed = make_feed(corpus, read_ahead=1)
-    kept = list(feed.batches(0, 9))
-    assert all(same(batch, feed.batch(step)) for step, batch in enumerate(kept))
+    loader = make_loader(corpus, read_ahead=1)
+    kept = list(loader.batches(0, 9))
+    assert all(same(batch, loader.batch(step)) for step, batch in enumerate(kept))
 
 
 def test_a_corpus_in_a_bucket_gives_the_same_batches(corpus: Corpus, tmp_path: Path) -> None:
     with service():
         remote = make_corpus(tmp_path, store_url=f"s3://{BUCKET}/corpus.zarr")
         assert remote.store.folder is None
-        local, far = (list(make_feed(one, workers=2).batches(2, 5)) for one in (corpus, remote))
+        local, far = (list(make_loader(item, workers=2).batches(2, 5)) for item in (corpus, remote))
     assert len(far) == 3 and all(same(*pair) for pair in zip(local, far, strict=True))
 
 
-class LateDelivery(Delivery):
+class LateDelivery(DevicePrefetcher):
     """Fetches batches some time after they were sent, as a GPU does, by a thread of its own."""
 
     overlaps = True
@@ -137,16 +137,16 @@ class LateDelivery(Delivery):
         super().__init__(layers, torch.device("cpu"))
         self.pool = ThreadPoolExecutor(1)
 
-    def send(self, raw: Raw) -> Parcel:
+    def send(self, raw: Raw) -> PrefetchedBatch:
         fetched = self.pool.submit(self._fetch, raw)
-        return Parcel(fetched, Fetched(fetched))
+        return PrefetchedBatch(fetched, Fetched(fetched))
 
     def _fetch(self, raw: Raw) -> Batch:
         time.sleep(0.004)
         return super().send(raw).batch
 
-    def receive(self, parcel: Parcel) -> Batch:
-        return parcel.batch.result()
+    def receive(self, prefetched: PrefetchedBatch) -> Batch:
+        return prefetched.batch.result()
 
 
 @dataclass(frozen=True)
@@ -164,24 +164,24 @@ class Fetched:
 
 @pytest.mark.parametrize("read_ahead", [1, 2, 4])
 def test_buffers_are_not_refilled_before_they_were_fetched(corpus: Corpus, read_ahead: int) -> None:
-    feed = make_feed(corpus, read_ahead=read_ahead, workers=2)
-    delivery = LateDelivery([layer_of(corpus, name, {}) for name in NAMES])
-    with delivery.pool, closing(feed.stream(0, 12, delivery)) as batches:
+    loader = make_loader(corpus, read_ahead=read_ahead, workers=2)
+    prefetcher = LateDelivery([layer_of(corpus, name, {}) for name in NAMES])
+    with prefetcher.pool, closing(loader.stream(0, 12, prefetcher)) as batches:
         kept = list(batches)
-    assert len(kept) == 12 and all(same(batch, feed.batch(step)) for step, batch in enumerate(kept))
+    assert len(kept) == 12 and all(same(batch, loader.batch(step)) for step, batch in enumerate(kept))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gets_the_same_batches(corpus: Corpus) -> None:
     """Buffers are pinned and come round again while the GPU is kept busy; what it got must not change."""
-    feed, load = make_feed(corpus, read_ahead=1, workers=2), torch.ones(4096, 4096, device="cuda")
+    loader, load = make_loader(corpus, read_ahead=1, workers=2), torch.ones(4096, 4096, device="cuda")
     kept = []
-    with closing(feed.batches(0, 12, torch.device("cuda"))) as batches:
+    with closing(loader.batches(0, 12, torch.device("cuda"))) as batches:
         for batch in batches:
             load = load @ load / 4096
             kept.append(batch)
     for step, batch in enumerate(kept):
-        there, here = batch.to(torch.device("cpu")), feed.batch(step)
+        there, here = batch.to(torch.device("cpu")), loader.batch(step)
         assert there.rows == here.rows and torch.equal(there.visible, here.visible)
         for name in NAMES:
             assert torch.equal(there.valid[name], here.valid[name])
@@ -191,8 +191,8 @@ def test_a_gpu_gets_the_same_batches(corpus: Corpus) -> None:
 def test_bands_of_any_choice_and_order(corpus: Corpus) -> None:
     for bands in (("green",), ("red", "green"), ("green", "red"), ("haze", "green", "red"), ("red", "haze", "green")):
         layer = layer_of(corpus, "light", {"light": bands})
-        feed = Feed(corpus, [layer], replace(CONFIG, image_px=32, patch_px=8))
-        batch = feed.batch(0)
+        loader = BatchLoader(corpus, [layer], replace(CONFIG, image_px=32, patch_px=8))
+        batch = loader.batch(0)
         rows = list(batch.rows)
         values, valid = layer.values(corpus.read("light", slice(0, 20))[rows], groups_of(corpus, layer)[rows])
         assert np.array_equal(batch.values["light"].numpy(), values)
@@ -202,30 +202,30 @@ def test_bands_of_any_choice_and_order(corpus: Corpus) -> None:
 def test_a_window_mixes_its_blocks(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path, 80, (LIGHT,), shard_rows=20)
     layers = [layer_of(corpus, "light", {})]
-    alone, mixed = (Feed(corpus, layers, replace(CONFIG, read_rows=5, mix_blocks=mix)) for mix in (1, 4))
+    alone, mixed = (BatchLoader(corpus, layers, replace(CONFIG, read_rows=5, mix_blocks=mix)) for mix in (1, 4))
     assert blocks_in(alone, 4) == 1 and blocks_in(mixed, 4) > 2
     assert blocks_in(mixed, 16) <= 5  # And no more than a window's, so that reading stays local.
 
 
-def blocks_in(feed: Feed, count: int) -> float:
+def blocks_in(loader: BatchLoader, count: int) -> float:
     """Mean number of blocks of 5 rows that are touched by the first `count` samples of an epoch."""
-    return float(np.mean([len({row // 5 for row in feed.order(epoch)[:count]}) for epoch in range(20)]))
+    return float(np.mean([len({row // 5 for row in loader.order(epoch)[:count]}) for epoch in range(20)]))
 
 
 def test_position_names_the_next_sample(corpus: Corpus) -> None:
-    feed = make_feed(corpus)
+    loader = make_loader(corpus)
     for step in range(9):
-        position = feed.position(step)
-        assert (position.epoch, position.row) == (step // 4, feed.batch(step).rows[0])
+        position = loader.position(step)
+        assert (position.epoch, position.row) == (step // 4, loader.batch(step).rows[0])
         assert position.shard == position.row // 8
 
 
 def test_waiting_is_measured(corpus: Corpus) -> None:
-    batches = make_feed(corpus, workers=1).batches(0, 4)
+    batches = make_loader(corpus, workers=1).batches(0, 4)
     batches._pool.submit(time.sleep, 0.2)  # The one thread is busy before it comes to the first batch.
     next(batches)
     first = batches.wait_s
-    wait([task for one in batches._decoding for task in one.tasks])
+    wait([task for item in batches._decoding for task in item.tasks])
     next(batches)
     assert first > 0.1 > batches.wait_s >= 0
     batches.close()
@@ -255,29 +255,29 @@ def test_masks_and_crops_are_uniform_and_change_with_epoch_row_and_seed() -> Non
 def test_the_mixing_is_splitmix64() -> None:
     """The first outputs for seed 0 of the published generator."""
     outputs = masking._mixed(np.arange(1, 4, dtype=np.uint64) * masking._GOLDEN)
-    assert [hex(one) for one in outputs] == ["0xe220a8397b1dcdaf", "0x6e789e6aa1b965f4", "0x6c45d188009454f"]
+    assert [hex(item) for item in outputs] == ["0xe220a8397b1dcdaf", "0x6e789e6aa1b965f4", "0x6c45d188009454f"]
 
 
 def test_only_finished_shards_are_read(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path, modalities=(LIGHT, ECHO))
     corpus.ledger.forget("echo", 0)
     layers = [layer_of(corpus, name, {}) for name in ("light", "echo")]
-    feed = Feed(corpus, layers, CONFIG)
-    assert feed.rows.tolist() == [row for row in corpus.manifest.rows_of("train") if row >= 8]
+    loader = BatchLoader(corpus, layers, CONFIG)
+    assert loader.rows.tolist() == [row for row in corpus.manifest.rows_of("train") if row >= 8]
     for index in (1, 2):
         corpus.ledger.forget("echo", index)
     with pytest.raises(Fatal, match="no shard with train rows .* is finished for all of light, echo"):
-        Feed(corpus, layers, CONFIG)
+        BatchLoader(corpus, layers, CONFIG)
 
 
 def test_fewer_rows_than_a_batch_make_one_batch(corpus: Corpus) -> None:
-    feed = make_feed(corpus, batch_size=100)
-    assert (feed.batch_size, feed.steps_per_epoch) == (16, 1)
-    assert sorted(feed.batch(3).rows) == corpus.manifest.rows_of("train").tolist()
+    loader = make_loader(corpus, batch_size=100)
+    assert (loader.batch_size, loader.steps_per_epoch) == (16, 1)
+    assert sorted(loader.batch(3).rows) == corpus.manifest.rows_of("train").tolist()
 
 
 def test_stopping_early_leaves_no_thread(corpus: Corpus) -> None:
-    batches = make_feed(corpus).batches(0, 50)
+    batches = make_loader(corpus).batches(0, 50)
     next(batches)
     batches.close()
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("feed")]
@@ -285,7 +285,7 @@ def test_stopping_early_leaves_no_thread(corpus: Corpus) -> None:
 
 def test_errors_of_the_reading_thread_reach_the_caller(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path, modalities=(LIGHT,))
-    feed = Feed(corpus, [layer_of(corpus, "light", {})], CONFIG)
+    loader = BatchLoader(corpus, [layer_of(corpus, "light", {})], CONFIG)
     corpus.ledger.forget("light", 0)
     with pytest.raises(Fatal, match="is not finished"):
-        list(feed.batches(0, feed.steps_per_epoch))
+        list(loader.batches(0, loader.steps_per_epoch))

@@ -14,7 +14,7 @@ from flows.progress.display import display
 from pipeline import durable
 from pipeline.errors import GeocorpusError
 from pipeline.lock import Holder, holder_of
-from pipeline.progress import Figure, Progress, Standing, Tracker
+from pipeline.progress import Figure, Progress, Snapshot, Tracker
 
 PROGRESS = "progress.json"
 _EVERY_S = 2.0
@@ -27,15 +27,15 @@ class Run:
     """What a run said last: its process, when (seconds since 1970), and where it stood."""
 
     holder: Holder
-    told_s: float
-    standing: Standing
+    updated_at: float
+    snapshot: Snapshot
 
     @property
     def is_live(self) -> bool:
         """Whether the run goes on, as far as can be known: its process lives, or, on another host, spoke of late."""
         if not self.holder.may_live:
             return False
-        return self.holder.host == Holder.me().host or time.time() - self.told_s < _SILENT_S
+        return self.holder.host == Holder.me().host or time.time() - self.updated_at < _SILENT_S
 
     @classmethod
     def of(cls, folder: Path) -> Run | None:
@@ -44,13 +44,13 @@ class Run:
         if not path.exists():
             return None
         try:
-            plain = durable.read_json(path)
-            return cls(Holder(**plain["holder"]), float(plain["told_s"]), Standing(**plain["standing"]))
+            data = durable.read_json(path)
+            return cls(Holder(**data["holder"]), float(data["updated_at"]), Snapshot(**data["snapshot"]))
         except (GeocorpusError, KeyError, TypeError, ValueError):
             return None  # it may have ended while we looked
 
 
-class Live:
+class ProgressFile:
     """Progress that is shown, paced, and kept while this process holds the corpus. Use it as a context manager."""
 
     def __init__(self, shown: Progress, folder: Path) -> None:
@@ -59,7 +59,7 @@ class Live:
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep_on, daemon=True)
 
-    def __enter__(self) -> Live:
+    def __enter__(self) -> ProgressFile:
         self._keeper.start()
         return self
 
@@ -71,9 +71,9 @@ class Live:
         if kept and (kept.holder == self._me or not kept.holder.may_live):
             (self._folder / PROGRESS).unlink(missing_ok=True)
 
-    def standing(self) -> Standing:
+    def snapshot(self) -> Snapshot:
         """Where the current stage stands."""
-        return self._tracker.standing()
+        return self._tracker.snapshot()
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
         """Begin a stage."""
@@ -89,7 +89,7 @@ class Live:
     def note(self, **figures: Figure) -> None:
         """Remember, and show with what follows from it."""
         self._tracker.note(**figures)
-        self._shown.note(**derived(self._tracker.standing()), **figures)
+        self._shown.note(**derived(self._tracker.snapshot()), **figures)
 
     def say(self, sentence: str) -> None:
         """Show it."""
@@ -101,23 +101,23 @@ class Live:
             self._keep()
 
     def _keep(self) -> None:
-        standing = self._tracker.standing()
-        if not standing.stage or holder_of(self._folder) != self._me:
+        snapshot = self._tracker.snapshot()
+        if not snapshot.stage or holder_of(self._folder) != self._me:
             return
-        plain = {"holder": asdict(self._me), "told_s": time.time(), "standing": asdict(standing)}
+        data = {"holder": asdict(self._me), "updated_at": time.time(), "snapshot": asdict(snapshot)}
         with contextlib.suppress(GeocorpusError):  # a full disk is the work's to report
-            durable.write_json(self._folder / PROGRESS, plain)
+            durable.write_json(self._folder / PROGRESS, data)
 
 
 @contextmanager
-def live(as_json: bool, folder: Path) -> Iterator[Live]:
+def live(as_json: bool, folder: Path) -> Iterator[ProgressFile]:
     """What suits standard error, kept in the corpus folder beside."""
-    with display(as_json) as shown, Live(shown, folder) as progress:
+    with display(as_json) as shown, ProgressFile(shown, folder) as progress:
         yield progress
 
 
-def derived(standing: Standing) -> dict[str, Figure]:
+def derived(snapshot: Snapshot) -> dict[str, Figure]:
     """Figures that follow from the others: pace, seconds left, and requests per chip."""
-    unit = "chips_per_s" if standing.stage == "export" else "per_s"
-    found = {unit: standing.per_s, "left_s": standing.left_s, "requests_per_chip": standing.requests_per_unit}
-    return {name: round(value, 3) for name, value in found.items() if value is not None}
+    unit = "chips_per_s" if snapshot.stage == "export" else "per_s"
+    result = {unit: snapshot.per_s, "left_s": snapshot.left_s, "requests_per_chip": snapshot.requests_per_unit}
+    return {name: round(value, 3) for name, value in result.items() if value is not None}

@@ -17,7 +17,7 @@ from training.runtime.device import Device
 
 
 @dataclass(frozen=True)
-class Culprit:
+class NonFiniteReport:
     """`what` completes the sentence "at step N, ..."; `batch` holds the chips with which it happens, on the CPU."""
 
     what: str
@@ -33,7 +33,7 @@ class Culprit:
         return path
 
 
-def find(model: MPMAE, parts: Iterable[Batch], device: Device) -> Culprit:
+def find(model: MPMAE, parts: Iterable[Batch], device: Device) -> NonFiniteReport:
     """The first of `parts` with a value, a loss or a gradient that is no finite number, under the present weights.
 
     Where none breaks alone, only their sum did, and the last part stands for all. There must be a part.
@@ -41,8 +41,10 @@ def find(model: MPMAE, parts: Iterable[Batch], device: Device) -> Culprit:
     for part in parts:
         what = _broken_value(part) or _broken_target(model, part, device)
         if what:
-            return Culprit(what, part.to(torch.device("cpu")))
-    return Culprit("the gradients are not finite; lower pretrain.blr and start afresh", part.to(torch.device("cpu")))
+            return NonFiniteReport(what, part.to(torch.device("cpu")))
+    return NonFiniteReport(
+        "the gradients are not finite; lower pretrain.blr and start afresh", part.to(torch.device("cpu"))
+    )
 
 
 def _broken_value(batch: Batch) -> str:
@@ -53,7 +55,7 @@ def _broken_value(batch: Batch) -> str:
 def _broken_target(model: MPMAE, batch: Batch, device: Device) -> str:
     with device.autocast():
         losses = model.objective(batch).losses
-    weights = [one for one in model.parameters() if one.requires_grad]
+    weights = [item for item in model.parameters() if item.requires_grad]
     for layer, loss in zip(model.targets, losses, strict=True):
         value = float(loss.detach())
         if not bool(torch.isfinite(loss)):
@@ -65,4 +67,4 @@ def _broken_target(model: MPMAE, batch: Batch, device: Device) -> str:
 
 
 def _finite(gradients: Iterable[Tensor | None]) -> bool:
-    return all(bool(torch.isfinite(one).all()) for one in gradients if one is not None)
+    return all(bool(torch.isfinite(item).all()) for item in gradients if item is not None)

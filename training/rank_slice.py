@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Share:
+class RankSlice:
     """The part of process `rank` of `world`, taken in `pieces` one after the other (gradient accumulation).
 
     A global batch has its rows in a fixed order; each process takes a run of them, and each piece a run of those.
@@ -24,4 +24,4 @@ class Share:
         return [slice(edges[part], edges[part + 1]) for part in mine]
 
 
-WHOLE = Share()
+WHOLE_BATCH = RankSlice()

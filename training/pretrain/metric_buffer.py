@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.runtime.world import World
+from training.runtime.distributed_context import DistributedContext
 
 
 @dataclass(frozen=True)
-class StepFigures:
+class StepMetrics:
     """Of one step: unweighted `losses` per target, which were `active`, the total that was minimised."""
 
     step: int
@@ -32,28 +32,28 @@ class StepFigures:
     @property
     def finite(self) -> bool:
         """Whether the step is one to learn from."""
-        return all(math.isfinite(one) for one in (*self.losses, self.gradient_norm))
+        return all(math.isfinite(item) for item in (*self.losses, self.gradient_norm))
 
     def named(self, names: Sequence[str]) -> dict[str, float]:
         """As logged; targets without data have no loss."""
         parts = zip(names, self.losses, self.active, strict=True)
         figures = {"loss": self.total, "gradient_norm": self.gradient_norm}
         figures |= {f"loss/{name}": loss for name, loss, counts in parts if counts}
-        return figures | {f"log_variance/{name}": one for name, one in zip(names, self.log_variances, strict=False)}
+        return figures | {f"log_variance/{name}": item for name, item in zip(names, self.log_variances, strict=False)}
 
 
-class Window:
+class MetricBuffer:
     """Rows of `Step.take`, oldest first: losses, whether active, log variances if any, gradient norm."""
 
-    def __init__(self, targets: int, world: World) -> None:
-        self._targets, self._world = targets, world
+    def __init__(self, targets: int, context: DistributedContext) -> None:
+        self._targets, self._context = targets, context
         self._rows: list[Tensor] = []
 
     def add(self, row: Tensor) -> None:
         """Keep the row of one more step, on its device."""
         self._rows.append(row)
 
-    def fetch(self, step: int) -> list[StepFigures]:
+    def fetch(self, step: int) -> list[StepMetrics]:
         """Figures of the steps up to `step` that nobody has fetched; waits for the device and the other processes.
 
         Every process has its share of each loss: they are summed here.
@@ -62,14 +62,14 @@ class Window:
             return []
         rows = torch.stack(self._rows)
         self._rows = []
-        rows[:, : self._targets] = self._world.summed(rows[:, : self._targets].contiguous())
+        rows[:, : self._targets] = self._context.summed(rows[:, : self._targets].contiguous())
         first = step - len(rows) + 1
-        return [self._figures(first + place, row) for place, row in enumerate(rows.tolist())]
+        return [self._figures(first + index, row) for index, row in enumerate(rows.tolist())]
 
-    def _figures(self, step: int, row: Sequence[float]) -> StepFigures:
+    def _figures(self, step: int, row: Sequence[float]) -> StepMetrics:
         count = self._targets
         losses, active, spread = row[:count], row[count : 2 * count], row[2 * count : -1]
-        return StepFigures(step, tuple(losses), tuple(one > 0 for one in active), tuple(spread), row[-1])
+        return StepMetrics(step, tuple(losses), tuple(item > 0 for item in active), tuple(spread), row[-1])
 
 
 def _exp(exponent: float) -> float:

@@ -29,7 +29,7 @@ _PART_VERSION = 2
 BATCHES_AT_ONCE = 4
 
 
-class Scout:
+class SceneSearch:
     """Asks Earth Engine about batches of locations, and keeps the answers."""
 
     def __init__(self, engine: EarthEngine, rules: AnchorRules, parts_folder: Path) -> None:
@@ -38,7 +38,7 @@ class Scout:
         self.parts_folder = parts_folder
         self.at_once = engine.at_once("locations", rules.batch)
 
-    def settle(self, locations: Locations, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+    def query(self, locations: Locations, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
         """What becomes of these rows of the locations, batch by batch: the rows of a batch, and their outcomes.
 
         A table has the columns of `exporters.anchor.outcomes.SCHEMA`.
@@ -71,10 +71,10 @@ class Scout:
         return [pins.get(at, _reason(self.rules)) for at in everyone]
 
     def _anchors(self, batch: _Batch, those: Sequence[int], preferred: slice) -> dict[int, _Anchor | None]:
-        found: dict[int, _Anchor | None] = {}
+        result: dict[int, _Anchor | None] = {}
         for answer in self.at_once.ask(those, lambda part: self._optical(batch, part, preferred)):
-            found |= answer
-        return found
+            result |= answer
+        return result
 
     def _optical(self, batch: _Batch, those: Sequence[int], preferred: slice) -> dict[int, _Anchor | None]:
         years = [batch.draws[at].years[preferred] for at in those]
@@ -117,9 +117,9 @@ class _Anchor:
 
 def _key(batch: _Batch, rules: AnchorRules) -> str:
     """Names a part file by everything that its content follows from."""
-    plain = {name: value for name, value in asdict(rules).items() if name != "batch"}
+    data = {name: value for name, value in asdict(rules).items() if name != "batch"}
     asked = [(each, *lonlat) for each, lonlat in zip(batch.ids, batch.lonlat, strict=True)]
-    content = [_PART_VERSION, scenes.OPTICAL, scenes.RADAR, plain, asked]
+    content = [_PART_VERSION, scenes.OPTICAL, scenes.RADAR, data, asked]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -155,24 +155,24 @@ def _described(feature: ee.Element, prefix: str, images: ee.ImageCollection, *mo
 
 def _optical_expression(points: ee.FeatureCollection, rules: AnchorRules) -> ee.FeatureCollection:
     def describe(feature: ee.Feature) -> ee.Element:
-        found: ee.Element = ee.Feature(None, {})
+        result: ee.Element = ee.Feature(None, {})
         for level in rules.levels:
             images = _covering(feature, scenes.OPTICAL[level], rules)
             clear = images.filter(ee.Filter.lte(scenes.CLOUD_PERCENT, rules.max_cloud_percent))
-            found = _described(found, level, clear, scenes.TILE)
-        return found
+            result = _described(result, level, clear, scenes.TILE)
+        return result
 
     return points.map(describe)
 
 
 def _radar_expression(points: ee.FeatureCollection, rules: AnchorRules) -> ee.FeatureCollection:
     def describe(feature: ee.Feature) -> ee.Element:
-        found: ee.Element = ee.Feature(None, {})
+        result: ee.Element = ee.Feature(None, {})
         images = _covering(feature, scenes.RADAR, rules)
         images = images.filter(ee.Filter.eq(scenes.INSTRUMENT_MODE, scenes.LAND_MODE))
         for orbit_pass in ORBIT_PASSES:
-            found = _described(found, orbit_pass, images.filter(ee.Filter.eq(scenes.ORBIT_PASS, orbit_pass.upper())))
-        return found
+            result = _described(result, orbit_pass, images.filter(ee.Filter.eq(scenes.ORBIT_PASS, orbit_pass.upper())))
+        return result
 
     return points.map(describe)
 
@@ -186,10 +186,10 @@ def _candidates(row: Mapping[str, Any], prefix: str, *more: str) -> list[Candida
 
 def _choose(draw: Draw, years: Sequence[int], row: Mapping[str, Any]) -> _Anchor | None:
     """The drawn scene of the first year and level that have any."""
-    found = {level: _candidates(row, level, scenes.TILE) for level in draw.levels}
+    result = {level: _candidates(row, level, scenes.TILE) for level in draw.levels}
     for year in years:
         for level in draw.levels:
-            candidates = [candidate for candidate in found[level] if candidate.year == year]
+            candidates = [candidate for candidate in result[level] if candidate.year == year]
             if candidates:
                 return _Anchor(level, draw.choose(candidates))
     return None

@@ -12,14 +12,14 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.ledger import Ledger
 from training.config import PretrainConfig
-from training.data.data import Feed
+from training.data.batch_loader import BatchLoader
 from training.layer import Layer, layer_of
 from training.model.normalisation import Normalisation
-from training.pretrain.selection import resolved
+from training.pretrain.selection import resolve_names
 
 
 @dataclass(frozen=True)
-class Plan:
+class ResolvedRun:
     """`corpus_digest` changes with the manifest, a specification, a statistic or the set of rows trained on.
 
     `shards` are those that the rows and statistics come from.
@@ -28,7 +28,7 @@ class Plan:
     config: PretrainConfig
     inputs: tuple[Layer, ...]
     targets: tuple[Layer, ...]
-    feed: Feed
+    loader: BatchLoader
     corpus_digest: str
     corpus: Corpus
     shards: tuple[int, ...] = ()
@@ -36,51 +36,53 @@ class Plan:
     @property
     def steps(self) -> int:
         """Optimisation steps of the whole run."""
-        return self.config.steps or self.config.epochs * self.feed.steps_per_epoch
+        return self.config.steps or self.config.epochs * self.loader.steps_per_epoch
 
     @property
     def facts(self) -> dict[str, Any]:
         """What follows from the two, for people; `shards` is what a relaunch of the run keeps to."""
-        feed = self.feed
+        loader = self.loader
         return {
-            "steps": self.steps, "steps_per_epoch": feed.steps_per_epoch, "batch_size": feed.batch_size,
-            "train_rows": len(feed.rows), "shards": list(self.shards),
+            "steps": self.steps, "steps_per_epoch": loader.steps_per_epoch, "batch_size": loader.batch_size,
+            "train_rows": len(loader.rows), "shards": list(self.shards),
         }  # fmt: skip
 
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint of this run belongs to, and what its user needs to prepare the same input."""
         return {
-            "config": self.config.to_plain(),
+            "config": self.config.to_dict(),
             "corpus": self.corpus_digest,
             "layers": {layer.name: layer.describe() for layer in (*self.inputs, *self.targets)},
-            "inputs": Normalisation.of(self.inputs).to_plain(),
+            "inputs": Normalisation.of(self.inputs).to_dict(),
         }
 
 
-def make_plan(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | None = None) -> Plan:
+def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | None = None) -> ResolvedRun:
     """Resolve `config` against `corpus`; `shards` are those that the run began with, None if it begins now.
 
     Raises `Fatal` for an unknown modality or band, an input without pixels or without data, a crop larger than the
     chips, a corpus without finished train rows, or one that is still being built unless the configuration allows it.
     """
-    config = resolved(config, corpus.modalities)
+    config = resolve_names(config, corpus.modalities)
     names = tuple(dict.fromkeys((*config.inputs, *config.targets)))
     for name in (*names, *config.bands):
         corpus.modality(name)
     unfinished = {shard.index for shard in corpus.missing(names)}
-    used = tuple(shards if shards is not None else (one.index for one in corpus.shards if one.index not in unfinished))
+    used = tuple(
+        shards if shards is not None else (item.index for item in corpus.shards if item.index not in unfinished)
+    )
     if len(used) < len(corpus.shards):
         corpus = _as_it_was(corpus, used)
     layers = {name: layer_of(corpus, name, config.bands) for name in names}
     inputs = tuple(layers[name] for name in config.inputs)
     targets = tuple(layers[name] for name in config.targets)
     _check(corpus, config, inputs)
-    feed = Feed(corpus, tuple(layers.values()), config)
+    loader = BatchLoader(corpus, tuple(layers.values()), config)
     _refuse_empty(inputs)
     if not config.unfinished:
         _refuse_unfinished(corpus, len(unfinished))
-    return Plan(config, inputs, targets, feed, _digest(corpus, layers, feed), corpus, used)
+    return ResolvedRun(config, inputs, targets, loader, _digest(corpus, layers, loader), corpus, used)
 
 
 def _as_it_was(corpus: Corpus, shards: tuple[int, ...]) -> Corpus:
@@ -116,7 +118,7 @@ def _refuse_empty(inputs: tuple[Layer, ...]) -> None:
             raise Fatal(f"input {layer.name!r} holds no data in the train rows; choose another.")
 
 
-def _digest(corpus: Corpus, layers: Mapping[str, Layer], feed: Feed) -> str:
-    parts = [corpus.manifest.digest, hashlib.sha256(feed.rows.tobytes()).hexdigest()]
+def _digest(corpus: Corpus, layers: Mapping[str, Layer], loader: BatchLoader) -> str:
+    parts = [corpus.manifest.digest, hashlib.sha256(loader.rows.tobytes()).hexdigest()]
     parts += [f"{name} {layer.modality.digest} {json.dumps(layer.describe())}" for name, layer in layers.items()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Relay:
+class TurnGate:
     """The next shard begins to pull when the last chip of the one before has begun.
 
     Without it, shards in work share the requests equally, end together, and nothing is asked for while all of them are
@@ -18,17 +18,17 @@ class Relay:
         self._turn = threading.Lock()
 
     @contextmanager
-    def leg(self, chips: int) -> Iterator[Leg]:
+    def turn(self, chips: int) -> Iterator[Turn]:
         """Wait for the turn, and hold it until so many chips have begun or the block is left."""
         self._turn.acquire()
-        leg = Leg(self._turn, chips)
+        turn = Turn(self._turn, chips)
         try:
-            yield leg
+            yield turn
         finally:
-            leg.hand_over()
+            turn.hand_over()
 
 
-class Leg:
+class Turn:
     """One shard's turn. Safe for many threads."""
 
     def __init__(self, turn: threading.Lock, chips: int) -> None:

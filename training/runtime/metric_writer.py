@@ -23,7 +23,7 @@ WANDB_ID = "wandb-id.txt"
 
 
 @dataclass(frozen=True)
-class Board:
+class MetricWriter:
     """Takes figures; without a writer, as in processes that do not write, it draws nothing."""
 
     writer: SummaryWriter | None = None
@@ -55,7 +55,7 @@ def refuse_absent(project: str) -> None:
 
 
 @contextmanager
-def opened(folder: Path, step: int, project: str, config: Mapping[str, Any]) -> Iterator[Board]:
+def opened(folder: Path, step: int, project: str, config: Mapping[str, Any]) -> Iterator[MetricWriter]:
     """The board of the run in `folder`, for the steps after `step`.
 
     Weights & Biases is imported, and contacted, only where `project` names one; `WANDB_MODE=offline` is its way not to.
@@ -65,7 +65,7 @@ def opened(folder: Path, step: int, project: str, config: Mapping[str, Any]) -> 
         run = _wandb_run(folder, project, config) if project else None
         if run is not None:
             stack.callback(run.finish)
-        yield Board(writer, run)
+        yield MetricWriter(writer, run)
 
 
 def _wandb_run(folder: Path, project: str, config: Mapping[str, Any]) -> Any:

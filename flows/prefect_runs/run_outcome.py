@@ -20,7 +20,7 @@ _SILENCES = 3  # in a row, before the server counts as gone
 Arguments = ParamSpec("Arguments")
 
 
-class Ending:
+class RunOutcome:
     """What the work of a flow run came to, and whether somebody was told. Exactly one of `said` and `error` is set."""
 
     def __init__(self) -> None:
@@ -40,11 +40,11 @@ class Ending:
             self.error = error
         self._over.set()
 
-    def watch(self, api_url: str, leave: Callable[[Ending], None]) -> None:
+    def watch(self, api_url: str, leave: Callable[[RunOutcome], None]) -> None:
         """From a thread, call `leave` when the work has ended, the server is gone, and this process still lives."""
         threading.Thread(target=self._watch, args=(f"{api_url}/health", leave), daemon=True).start()
 
-    def _watch(self, health_url: str, leave: Callable[[Ending], None]) -> None:
+    def _watch(self, health_url: str, leave: Callable[[RunOutcome], None]) -> None:
         self._over.wait()
         silences = 0
         while silences < _SILENCES:
@@ -64,21 +64,21 @@ def _answers(url: str) -> bool:
         return False
 
 
-current: ContextVar[Ending | None] = ContextVar("current", default=None)
+current: ContextVar[RunOutcome | None] = ContextVar("current", default=None)
 
 
-def kept(body: Callable[Arguments, str]) -> Callable[Arguments, str]:
-    """A flow's body that tells the current `Ending` what it came to, before Prefect is told."""
+def record_outcome(body: Callable[Arguments, str]) -> Callable[Arguments, str]:
+    """A flow's body that tells the current `RunOutcome` what it came to, before Prefect is told."""
 
     @functools.wraps(body)
-    def keeping(*args: Arguments.args, **kwargs: Arguments.kwargs) -> str:
-        ending = current.get() or Ending()
+    def recording(*args: Arguments.args, **kwargs: Arguments.kwargs) -> str:
+        outcome = current.get() or RunOutcome()
         try:
             said = body(*args, **kwargs)
         except BaseException as error:
-            ending.failed(error)
+            outcome.failed(error)
             raise
-        ending.came(said)
+        outcome.came(said)
         return said
 
-    return keeping
+    return recording

@@ -20,7 +20,7 @@ _FIRST_PATIENCE = 200  # full requests answered before more is tried again
 _BELIEVED = 3  # lots in a row that had to be divided
 
 
-class AtOnce:
+class AdaptiveBatchSize:
     """How many items a request may carry; shrinks when that proves too large, and remembers. Safe for many threads.
 
     Such a refusal depends on Earth Engine's load, too, and one of them should not double the requests of a week: it

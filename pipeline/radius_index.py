@@ -29,7 +29,7 @@ def reach_deg(lat_deg: NDArray[Any], reach_m: float) -> tuple[float, NDArray[np.
     return float(np.degrees(angle)), np.where(ratio >= 1, 180.0, lon_deg)
 
 
-class NearIndex:
+class RadiusIndex:
     """A growing set of points, each with a number of the caller's, asked for those within `reach_m` of others."""
 
     def __init__(self, reach_m: float) -> None:
@@ -55,12 +55,12 @@ class NearIndex:
         order = np.argsort(rows * _ROW_STRIDE + _wrapped(lonlat[:, 0]))
         lon = _wrapped(lonlat[order, 0])
         _, half_deg = reach_deg(lonlat[order, 1], self.reach_m)
-        found = [
+        result = [
             self._between((rows[order] + step) * _ROW_STRIDE, lon + turn_deg, half_deg, order)
             for step in (-1, 0, 1)
             for turn_deg in (0.0, 360.0, -360.0)
         ]
-        return np.concatenate([which for which, _ in found]), np.concatenate([member for _, member in found])
+        return np.concatenate([which for which, _ in result]), np.concatenate([member for _, member in result])
 
     def _between(self, row_key: NDArray[Any], lon: NDArray[Any], half_deg: NDArray[Any], asking: NDArray[Any]) -> Pairs:
         low, high = np.maximum(lon - half_deg, -180.0), np.minimum(lon + half_deg, 180.0)
@@ -81,7 +81,7 @@ def _wrapped(lon_deg: NDArray[Any]) -> NDArray[np.float64]:
 
 def pairs_within(lonlat: NDArray[Any], reach_m: float) -> Pairs:
     """Every pair (i, j), i below j, of points (n, 2) within `reach_m`, each once; a few a little beyond among them."""
-    index = NearIndex(reach_m)
+    index = RadiusIndex(reach_m)
     index.add(lonlat, np.arange(len(lonlat)))
     which, member = index.near(lonlat)
     unique = np.unique(which[which < member] * len(lonlat) + member[which < member])
@@ -119,7 +119,7 @@ def smallest_distance_m(lonlat: NDArray[Any], others: NDArray[Any]) -> float:
         return float("inf")
     reach_m = 1000.0
     while reach_m < 2.1e7:
-        index = NearIndex(reach_m)
+        index = RadiusIndex(reach_m)
         index.add(others, np.arange(len(others)))
         which, member = index.near(lonlat)
         if len(which):

@@ -12,27 +12,27 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from training.share import Share
+from training.rank_slice import RankSlice
 
 # A rank that reads a slow disk must not be taken for dead; one that died closes its connections at once.
 _PATIENCE = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
-class World:
-    """Process `rank` of `count`, the `local`-th of the `here` on this machine. Alone, it asks nobody."""
+class DistributedContext:
+    """Process `rank` of `count`, the `local_rank`-th of the `local_world_size` on this machine. Alone, it asks nobody."""
 
     rank: int = 0
     count: int = 1
-    local: int = 0
-    here: int = 1
+    local_rank: int = 0
+    local_world_size: int = 1
 
     @classmethod
-    def from_environment(cls) -> World:
+    def from_environment(cls) -> DistributedContext:
         """As `torchrun`, or `training.runtime.launch`, tells it."""
-        rank, local = (int(os.environ.get(name, 0)) for name in ("RANK", "LOCAL_RANK"))
-        count, here = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-        return cls(rank, count, local, here)
+        rank, local_rank = (int(os.environ.get(name, 0)) for name in ("RANK", "LOCAL_RANK"))
+        count, local_world_size = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+        return cls(rank, count, local_rank, local_world_size)
 
     @property
     def first(self) -> bool:
@@ -52,10 +52,10 @@ class World:
         finally:
             distributed.destroy_process_group()
 
-    def share(self, batch_size: int, most: int) -> Share:
+    def share(self, batch_size: int, most: int) -> RankSlice:
         """This process's part of batches of `batch_size`, in pieces of at most `most` chips (0: one piece)."""
         largest = -(-batch_size // self.count)
-        return Share(self.rank, self.count, -(-largest // most) if most else 1)
+        return RankSlice(self.rank, self.count, -(-largest // most) if most else 1)
 
     def summed(self, values: Tensor) -> Tensor:
         """`values` summed over all processes, in place."""

@@ -19,7 +19,7 @@ from exporters.sources import Local, Pixels, source_of
 from pipeline.chip import Chip
 from pipeline.drawing import Picture, draw_all
 from pipeline.modality import Modality
-from pipeline.spool import Pulled
+from pipeline.spool import ChipResult
 
 _GAP_PX = 4
 _ENLARGED = 2
@@ -27,11 +27,11 @@ _ASSET = re.compile(r'"id": \{"constantValue": "([^"]+)"\}')
 
 
 @dataclass(frozen=True)
-class Trial:
+class Preview:
     """What a layer gave: its chips in order, and what a person should read about it."""
 
     modality: Modality
-    chips: tuple[Pulled, ...]
+    chips: tuple[ChipResult, ...]
     said: tuple[str, ...]
 
     def rows(self) -> list[list[Picture]]:
@@ -42,7 +42,7 @@ class Trial:
         return [[picture for _, picture in draw_all(self.modality, block)] for block in blocks if block is not None]
 
 
-def attempt(engine: EarthEngine, modality: Modality, chips: Sequence[Chip]) -> Trial:
+def preview_layer(engine: EarthEngine, modality: Modality, chips: Sequence[Chip]) -> Preview:
     """Build the layer's graph for the first chip, pull all chips, and put into words what came.
 
     Raises what the export would raise: `Fatal` for a graph that Earth Engine does not understand.
@@ -57,7 +57,7 @@ def attempt(engine: EarthEngine, modality: Modality, chips: Sequence[Chip]) -> T
     else:
         means = puller.regions(chips, [modality])
         pulled = [means[chip.row] for chip in chips]
-    return Trial(modality, tuple(pulled), (*about_graph, *_values(modality, pulled), *_reasons(modality, pulled)))
+    return Preview(modality, tuple(pulled), (*about_graph, *_values(modality, pulled), *_reasons(modality, pulled)))
 
 
 def _graph(modality: Modality, chip: Chip) -> Iterator[str]:
@@ -73,13 +73,13 @@ def _graph(modality: Modality, chip: Chip) -> Iterator[str]:
         yield f"  the graph reads {', '.join(unnamed)}, which `assets` does not name: add it"
 
 
-def _values(modality: Modality, pulled: Sequence[Pulled]) -> Iterator[str]:
-    blocks = [one.values[modality.name] for one in pulled if modality.name in one.values]
+def _values(modality: Modality, pulled: Sequence[ChipResult]) -> Iterator[str]:
+    blocks = [item.values[modality.name] for item in pulled if modality.name in item.values]
     if not blocks:
         return
     stored = np.stack(blocks)
-    for place, band in enumerate(modality.bands):
-        yield f"  {band.name}: {_range(modality, stored[:, place], band.units)}"
+    for index, band in enumerate(modality.bands):
+        yield f"  {band.name}: {_range(modality, stored[:, index], band.units)}"
 
 
 def _range(modality: Modality, stored: NDArray[Any], units: str) -> str:
@@ -103,15 +103,15 @@ def _outside(modality: Modality, stored: NDArray[Any]) -> str:
     return f"; {count} values outside of valid_range" if count else ""
 
 
-def _reasons(modality: Modality, pulled: Sequence[Pulled]) -> Iterator[str]:
-    reasons = [one.missing[modality.name] for one in pulled if modality.name in one.missing]
+def _reasons(modality: Modality, pulled: Sequence[ChipResult]) -> Iterator[str]:
+    reasons = [item.missing[modality.name] for item in pulled if modality.name in item.missing]
     for reason in sorted(set(reasons)):
         yield f"  no data in {reasons.count(reason)} of {len(pulled)} chips: {reason}"
 
 
-def sheet(trials: Sequence[Trial]) -> Picture | None:
+def contact_sheet(previews: Sequence[Preview]) -> Picture | None:
     """All pictures on one page: a row per chip and layer, a column per band shown; None without any."""
-    rows = [row for trial in trials for row in trial.rows()]
+    rows = [row for preview in previews for row in preview.rows()]
     if not rows:
         return None
     size = _ENLARGED * max(picture.shape[0] for row in rows for picture in row) + _GAP_PX

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.prefect_runs import ending
-from flows.prefect_runs.ending import Ending, current, kept
+from flows.prefect_runs import run_outcome
+from flows.prefect_runs.run_outcome import RunOutcome, current, kept
 from pipeline.errors import Fatal
 from tests.flows.cluster.test_cluster import CAP, CHIPS, frozen, service, settings_of, spooled, wait_for
 from tests.flows.jobs import counters, start
@@ -40,8 +40,8 @@ def server() -> Iterator[str]:
 
 
 def test_only_a_server_that_is_gone_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ending, "_LOOK_EVERY_S", 0.01)
-    left, over = threading.Event(), Ending()
+    monkeypatch.setattr(run_outcome, "_LOOK_EVERY_S", 0.01)
+    left, over = threading.Event(), RunOutcome()
     with server() as url:
         over.watch(url, lambda of: left.set())
         assert not left.wait(0.1), "the work goes on"
@@ -59,7 +59,7 @@ def test_a_body_tells_what_it_came_to_before_prefect_is() -> None:
         return f"done {number}"
 
     assert body(1) == "done 1", "nobody listens"
-    good, bad = Ending(), Ending()
+    good, bad = RunOutcome(), RunOutcome()
     token = current.set(good)
     assert body(number=2) == "done 2"
     good.failed(ConnectionError("Prefect cannot be told"))

@@ -63,7 +63,7 @@ def test_is_not_touched_unless_asked(corpus: Corpus, tmp_path: Path, fake: FakeR
 
 def test_says_when_it_is_not_installed(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    monkeypatch.setattr("training.runtime.board.find_spec", lambda name: None)
+    monkeypatch.setattr("training.runtime.metric_writer.find_spec", lambda name: None)
     with pytest.raises(Fatal, match="wandb is not installed; run `pip install wandb`"):
         pretrain(corpus.folder, replace(CONFIG, wandb="earth"), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -19,7 +19,7 @@ Copied = torch.cuda.Event | None
 
 
 @dataclass(frozen=True)
-class Parcel:
+class PrefetchedBatch:
     """A batch on its way: `copied` when its raw values may be overwritten, `ready` when it may be used (None: now)."""
 
     batch: Batch
@@ -27,7 +27,7 @@ class Parcel:
     ready: torch.cuda.Event | None = None
 
 
-class Delivery:
+class DevicePrefetcher:
     """Copies and prepares batches for `device`, of which a step takes `pieces` at once."""
 
     def __init__(self, layers: Sequence[Layer], device: torch.device, pieces: int = 1) -> None:
@@ -44,24 +44,24 @@ class Delivery:
         """Whether sending a batch early takes no time from the caller."""
         return self._stream is not None
 
-    def send(self, raw: Raw) -> Parcel:
+    def send(self, raw: Raw) -> PrefetchedBatch:
         """Start copying and preparing; on a CPU it is done on return."""
         if self._stream is None:
-            return Parcel(self._prepare(raw))
+            return PrefetchedBatch(self._prepare(raw))
         with torch.cuda.stream(self._stream):
             moved = raw.to(self.device)
             copied = self._stream.record_event()
-            return Parcel(self._prepare(moved), copied, self._stream.record_event())
+            return PrefetchedBatch(self._prepare(moved), copied, self._stream.record_event())
 
-    def receive(self, parcel: Parcel) -> Batch:
+    def receive(self, prefetched: PrefetchedBatch) -> Batch:
         """The batch, for use on the current stream; holds the host back when it is too far ahead of the device."""
-        if self._stream is None or parcel.ready is None:
-            return parcel.batch
+        if self._stream is None or prefetched.ready is None:
+            return prefetched.batch
         current = torch.cuda.current_stream(self.device)
         self._used.append(current.record_event())
         if len(self._used) > self._most_ahead:
             self._used.popleft().synchronize()
-        current.wait_event(parcel.ready)
-        for tensor in parcel.batch.tensors():
+        current.wait_event(prefetched.ready)
+        for tensor in prefetched.batch.tensors():
             tensor.record_stream(current)
-        return parcel.batch
+        return prefetched.batch

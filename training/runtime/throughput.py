@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """Over some steps. A GPU waits less than the host that feeds it, having work queued: the share is a bound."""
 
     samples_per_s: float
@@ -16,7 +16,7 @@ class Pace:
 
 
 @dataclass
-class Clock:
+class ThroughputMeter:
     """Measures between looks; a look must come after the device has done the steps, as fetching losses makes sure.
 
     The first look ends the start-up (compiling, first reads), which does not count for the whole.
@@ -28,35 +28,35 @@ class Clock:
     _steps_since: int = 0
     _waited_s: float = 0.0
     _settled_at: float | None = None
-    _looked_at: float = field(default=0.0)
+    _read_at: float = field(default=0.0)
     _only: float = 0.0
 
     def __post_init__(self) -> None:
-        self._looked_at = self.now()
+        self._read_at = self.now()
 
-    def tick(self, waited_s: float) -> None:
+    def update(self, waited_s: float) -> None:
         """A step was handed to the device, after so much waiting for its data."""
         self._steps_since += 1
         self._waited_s += waited_s
 
-    def look(self) -> Pace:
+    def read(self) -> Throughput:
         """The pace since the last look."""
         now = self.now()
-        passed = max(now - self._looked_at, 1e-9)
-        pace = Pace(self._steps_since * self.batch_size / passed, min(1.0, self._waited_s / passed))
+        passed = max(now - self._read_at, 1e-9)
+        throughput = Throughput(self._steps_since * self.batch_size / passed, min(1.0, self._waited_s / passed))
         if self._settled_at is None:
-            self._settled_at, self._only = now, pace.samples_per_s
+            self._settled_at, self._only = now, throughput.samples_per_s
         else:
             self._steps += self._steps_since
-        self._looked_at, self._steps_since, self._waited_s = now, 0, 0.0
-        return pace
+        self._read_at, self._steps_since, self._waited_s = now, 0, 0.0
+        return throughput
 
     @property
     def samples_per_s(self) -> float:
         """Of the whole, up to the last look; 0 before the first step, that of the first look after it."""
         if self._settled_at is None:
             return 0.0
-        return self._steps * self.batch_size / (self._looked_at - self._settled_at) if self._steps else self._only
+        return self._steps * self.batch_size / (self._read_at - self._settled_at) if self._steps else self._only
 
     def left(self, steps: int) -> str:
         """How long `steps` more will take, for people."""

@@ -7,7 +7,7 @@ _LONGEST_PATIENCE = 16_000  # served requests before the next try
 _IMPATIENCE = 4.0  # by what the patience grows with each try in vain
 
 
-class Level:
+class AIMD:
     """Additive increase, multiplicative decrease (Chiu and Jain 1989), with a memory of where it was refused.
 
     One round is `value` served requests: a round trip when the value is requests in flight, a second when it is
