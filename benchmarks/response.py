@@ -114,7 +114,7 @@ def study(plan: Plan) -> dict[str, Any]:
 
 def _print(losses: dict[str, list[float]], drifts: dict[int, list[float]]) -> None:
     for name, each in losses.items():
-        print(f"  mean of the last losses, {name:<6} {np.mean(each):7.4f}   {' '.join(f'{item:.4f}' for one in each)}")
+        print(f"  mean of the last losses, {name:<6} {np.mean(each):7.4f}   {' '.join(f'{item:.4f}' for item in each)}")
     for batch, each in drifts.items():
         where = f"over the batch, batches of {batch}" if batch else f"per image, batches of {BATCHES[-1]}"
         span = f"({100 * min(each):.2f} to {100 * max(each):.2f})"

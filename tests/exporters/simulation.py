@@ -41,7 +41,7 @@ class Service:
 
 @dataclass
 class Outcome:
-    """Moments at which replies came, and refusals; the most the governor let be in flight at once."""
+    """Moments at which replies came, and refusals; the most the controller let be in flight at once."""
 
     served: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Outcome:
 
 
 class Simulation:
-    """`threads` that always have work, paced by a governor, against a service. `run` may be called again and again."""
+    """`threads` that always have work, paced by a controller, against a service. `run` can be repeated."""
 
     def __init__(
         self, controller: RateController, service: Service, latency_s: float, threads: int, seed: int = 0
@@ -76,8 +76,8 @@ class Simulation:
         self._count += 1
         heapq.heappush(self._events, (moment, self._count, what, started_s, about))
 
-    def _wait(self, turn: Ticket) -> None:
-        self._push(max(self.now_s, turn.due_s), "begin", about=turn)
+    def _wait(self, ticket: Ticket) -> None:
+        self._push(max(self.now_s, ticket.due_s), "begin", about=ticket)
 
     def run(self, until_s: float) -> Outcome:
         self._fill()
@@ -100,9 +100,9 @@ class Simulation:
         self.outcome.most_in_flight = max(self.outcome.most_in_flight, self.controller.in_flight)
         self.outcome.most_allowed = max(self.outcome.most_allowed, self.controller.concurrency)
 
-    def _begin(self, turn: Ticket) -> None:
-        if not self.controller.begins(turn, self.now_s):
-            self._wait(self.controller.turn(self.now_s))
+    def _begin(self, ticket: Ticket) -> None:
+        if not self.controller.begins(ticket, self.now_s):
+            self._wait(self.controller.ticket(self.now_s))
             return
         self.outcome.begun.append(self.now_s)
         refusal = self.service.refusal(self.now_s)

@@ -22,7 +22,7 @@ from training.data.stream import Buffer, Job, Stream, default_workers
 from training.layer import Layer, places_of
 from training.rank_slice import WHOLE_BATCH, RankSlice
 
-__all__ = ["Batch", "BatchLoader", "Share"]
+__all__ = ["Batch", "BatchLoader", "RankSlice"]
 
 CPU = torch.device("cpu")
 

@@ -73,9 +73,8 @@ class Stream(Iterator[Batch]):
         self._free = deque(Buffer(shapes, pinned) for _ in range(buffers))
         self._decoding: deque[_Decoding] = deque()
         self._sent: deque[PrefetchedBatch] = deque()
-        self._in_flight: deque[tuple[Copied, Buffer]] = (
-            deque()
-        )  # Not the parcels: they would keep their batches in memory.
+        # Not the prefetched batches themselves: they would stay in memory.
+        self._in_flight: deque[tuple[Copied, Buffer]] = deque()
         self.wait_s = 0.0
 
     def __next__(self) -> Batch:

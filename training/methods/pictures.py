@@ -71,25 +71,25 @@ class Pictures:
     """Draws a run's model on the same few chips again and again, into `run_folder`/pictures."""
 
     def __init__(self, resolved: ResolvedRun, run_folder: Path) -> None:
-        self._plan, self._corpus, self._folder = resolved, resolved.corpus, run_folder / PICTURES
+        self._resolved, self._corpus, self._folder = resolved, resolved.corpus, run_folder / PICTURES
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
         """The first chips of the val rows that are finished, or of the train rows where there are none."""
-        names = [layer.name for layer in (*self._plan.inputs, *self._plan.targets)]
+        names = [layer.name for layer in (*self._resolved.inputs, *self._resolved.targets)]
         unfinished = {shard.index for shard in self._corpus.missing(names)}
         val = self._corpus.manifest.rows_of("val")
         known = val[~np.isin(val // self._corpus.shard_rows, list(unfinished))]
-        return (known if len(known) else self._plan.loader.rows)[:CHIPS]
+        return (known if len(known) else self._resolved.loader.rows)[:CHIPS]
 
     @cached_property
     def _sample(self) -> Sample:
-        return Sample.of(self._plan, self.rows)
+        return Sample.of(self._resolved, self.rows)
 
     def draw_when_due(self, model: MPMAE, device: Device, step: int, writer: MetricWriter) -> None:
         """Draw after every `pictures_every` steps and at the end, in the folder and on the board."""
-        every = self._plan.config.pictures_every
-        if every and (step % every == 0 or step == self._plan.steps):
+        every = self._resolved.config.pictures_every
+        if every and (step % every == 0 or step == self._resolved.steps):
             writer.show(step, PICTURES, self.draw(model, device, step))
 
     def draw(self, model: MPMAE, device: Device, step: int) -> Picture:
@@ -106,8 +106,8 @@ class Pictures:
         return np.asarray(canvas.buffer_rgba(), dtype=np.uint8)[..., :3]
 
     def _figure(self, predictions: Sequence[Tensor], step: int) -> Figure:
-        targets = self._plan.targets
-        result = {layer.name: reconstruct(layer, prediction, self._sample, self._plan.config.patch_px)
+        targets = self._resolved.targets
+        result = {layer.name: reconstruct(layer, prediction, self._sample, self._resolved.config.patch_px)
                  for layer, prediction in zip(targets, predictions, strict=True) if layer.pixel}  # fmt: skip
         words = [(layer, prediction.numpy()) for layer, prediction in zip(targets, predictions, strict=True)
                  if not layer.pixel]  # fmt: skip
@@ -123,7 +123,7 @@ class Pictures:
         return page.figure
 
     def _explained(self) -> str:
-        hidden = 1 - self._plan.config.visible_patches / self._plan.config.side**2
+        hidden = 1 - self._resolved.config.visible_patches / self._resolved.config.side**2
         return (
             f"{hidden:.0%} of the patches are hidden from the encoder (dark); the last line of a chip shows these as "
             "predicted and the others as they are. Checkers: no data. Right: truth / prediction, wrong classes red."
@@ -134,9 +134,9 @@ class Pictures:
         return f"{manifest.column('id')[row]}\n{manifest.column('split')[row]}"
 
     def _columns(self, place: int, found: dict[str, NDArray[Any]]) -> list[_Panels]:
-        visible = np.kron(self._sample.batch.visible[place].numpy(), np.ones((self._plan.config.patch_px,) * 2)) > 0
-        layers = {layer.name: layer for layer in (*self._plan.inputs, *self._plan.targets) if layer.pixel}
-        inputs = {layer.name for layer in self._plan.inputs}
+        visible = np.kron(self._sample.batch.visible[place].numpy(), np.ones((self._resolved.config.patch_px,) * 2)) > 0
+        layers = {layer.name: layer for layer in (*self._resolved.inputs, *self._resolved.targets) if layer.pixel}
+        inputs = {layer.name for layer in self._resolved.inputs}
         columns = []
         for name, layer in layers.items():
             truth = self._sample.stored[name][place]

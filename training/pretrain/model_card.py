@@ -86,7 +86,7 @@ def _training(run: Mapping[str, Any], result: PretrainResult) -> list[str]:
         "## Training",
         f"- {result.steps:,} steps of {run['batch_size']:,} chips, {run['steps_per_epoch']:,} an epoch; {settings}.",
         *_pace(run, result),
-        f"- Versions: {', '.join(f'{name} {item}' for name, one in versions.items() if one)}"
+        f"- Versions: {', '.join(f'{name} {item}' for name, item in versions.items() if item)}"
         + (f"; code {run['commit']}." if run.get("commit") else "."),
         "- Losses are on hidden patches of train chips, unweighted, means over the first and last steps: of squared "
         "errors in standard deviations (1: no better than the mean), or cross-entropies in nats. They do not measure "

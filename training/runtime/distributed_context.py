@@ -20,7 +20,7 @@ _PATIENCE = timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """Process `rank` of `count`, the `local_rank`-th of the `local_world_size` on this machine. Alone, it asks nobody."""
+    """Process `rank` of `count`, number `local_rank` of `local_world_size` on this machine. Alone, it asks nobody."""
 
     rank: int = 0
     count: int = 1

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from flows.prefect_runs import run_outcome
-from flows.prefect_runs.run_outcome import RunOutcome, current, kept
+from flows.prefect_runs.run_outcome import RunOutcome, current, record_outcome
 from pipeline.errors import Fatal
 from tests.flows.cluster.test_cluster import CAP, CHIPS, frozen, service, settings_of, spooled, wait_for
 from tests.flows.jobs import counters, start
@@ -52,7 +52,7 @@ def test_only_a_server_that_is_gone_is_left(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_body_tells_what_it_came_to_before_prefect_is() -> None:
-    @kept
+    @record_outcome
     def body(number: int) -> str:
         if number < 0:
             raise Fatal("negative")

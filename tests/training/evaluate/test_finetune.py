@@ -136,7 +136,7 @@ def test_the_encoder_joins_in_after_its_frozen_share(monkeypatch: pytest.MonkeyP
         parts = self.model.encoder
         learning.append((parts.training, all(item.requires_grad for item in parts.parameters()), self.model.training))
 
-    monkeypatch.setattr(Tuning, "_thaw", watched)
+    monkeypatch.setattr(Tuning, "set_trainable", watched)
     finetune(make_pretrained(), fields(8, 0), replace(QUICK, epochs=4, frozen=0.5))
     assert learning == [(False, False, True)] * 2 + [(True, True, True)] * 2
 
