@@ -86,9 +86,9 @@ def _radar_index(swath: str, time_ms: int) -> str:
     return f"S1A_IW_GRDH_1SDV_{_stamp(time_ms)}_{_stamp(time_ms + 25_000)}_0{code[:5]}_0{code[5:10]}_{code[10:14]}"
 
 
-def _columns(found: dict[str, Scenes], tile: str | None = None) -> Row:
+def _columns(by_name: dict[str, Scenes], tile: str | None = None) -> Row:
     row: Row = {}
-    for name, scenes in found.items():
+    for name, scenes in by_name.items():
         row[f"{name}/system:index"] = [index for index, _ in scenes]
         row[f"{name}/system:time_start"] = [time for _, time in scenes]
         if tile is not None:

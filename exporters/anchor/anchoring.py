@@ -80,12 +80,12 @@ def anchor(
 class _Answers:
     """The outcomes that came so far, as pieces of one table.
 
-    `place` (locations,) is each location's row in that table, `usable` (locations,) whether a scene serves it.
+    `index` (locations,) is each location's row in that table, `usable` (locations,) whether a scene serves it.
     """
 
     def __init__(self, locations: int) -> None:
         self.count = 0
-        self.place = np.full(locations, -1, dtype=np.int32)
+        self.index = np.full(locations, -1, dtype=np.int32)
         self.usable = np.zeros(locations, dtype=bool)
         self._whole: list[pa.Table] = []
         self._parts: list[pa.Table] = []
@@ -93,7 +93,7 @@ class _Answers:
     def add(self, rows: NDArray[np.int64], part: pa.Table) -> NDArray[np.bool_]:
         """Take the outcomes (n,) of these rows (n,); which of them are usable."""
         usable = np.asarray(pc.is_null(part.column(REASON)))
-        self.place[rows] = np.arange(self.count, self.count + len(rows))
+        self.index[rows] = np.arange(self.count, self.count + len(rows))
         self.usable[rows] = usable
         self.count += len(rows)
         self._parts.append(part)
@@ -114,7 +114,7 @@ def _result(locations: Locations, strata: Strata, quotas: Mapping[str, int], ans
     absent = {name: quota for name, quota in quotas.items() if quota > 0 and name not in known}
     table = answers.table()
     return Anchored(
-        GatheredRows([Source(locations.table, filling), Source(table, answers.place[filling])], manifest.SCHEMA),
-        GatheredRows([Source(locations.table, passed_over), Source(table, answers.place[passed_over])], _REJECTED),
+        GatheredRows([Source(locations.table, filling), Source(table, answers.index[filling])], manifest.SCHEMA),
+        GatheredRows([Source(locations.table, passed_over), Source(table, answers.index[passed_over])], _REJECTED),
         absent | shortfalls,
     )

@@ -36,7 +36,7 @@ _OLDER_SUFFIX = ".json"  # written until a batch's outcome became a table
 
 
 @dataclass(frozen=True)
-class Pins:
+class PinnedScenes:
     """The scenes that a location is pinned to: the anchor of a level, and one by orbit pass or None."""
 
     level: str
@@ -44,15 +44,15 @@ class Pins:
     passes: Mapping[str, Candidate | None]
 
 
-Found = Pins | str  # or the reason why there are none
+Outcome = PinnedScenes | str  # or the reason why there are none
 
 
-def outcomes(lonlat: NDArray[np.float64], found: Sequence[Found], rules: AnchorRules) -> pa.Table:
+def outcome_table(lonlat: NDArray[np.float64], results: Sequence[Outcome], rules: AnchorRules) -> pa.Table:
     """One row of `SCHEMA` for each location (n, 2): where `reason` is null it is pinned, else all else is null."""
     rejected = (None,) * len(manifest.PINNED)
     rows = [
         (*rejected, each) if isinstance(each, str) else (*_cells(tuple(place), each, rules), None)
-        for place, each in zip(lonlat.tolist(), found, strict=True)
+        for place, each in zip(lonlat.tolist(), results, strict=True)
     ]
     columns = zip(*rows, strict=True)
     arrays = [_array(list(cells), field.type) for cells, field in zip(columns, SCHEMA, strict=True)]
@@ -63,7 +63,7 @@ def _array(cells: list[Any], kind: pa.DataType) -> pa.Array:
     return pa.array(cells, pa.string()).dictionary_encode() if kind == TEXT_CODES else pa.array(cells, kind)
 
 
-def _cells(lonlat: tuple[float, float], pins: Pins, rules: AnchorRules) -> tuple[Any, ...]:
+def _cells(lonlat: tuple[float, float], pins: PinnedScenes, rules: AnchorRules) -> tuple[Any, ...]:
     """In the order of `PINNED`."""
     crs = utm_crs(lonlat) if rules.own_zone else mgrs_crs(pins.anchor.tile)
     grid = Grid.around(lonlat, crs, rules.size_px)
@@ -99,7 +99,7 @@ def read(path: Path, ids: Sequence[str], lonlat: NDArray[np.float64], rules: Anc
     if not older.exists():
         return None
     kept = durable.read_json(older)
-    return outcomes(lonlat, [_older(kept[each]) for each in ids], rules)
+    return outcome_table(lonlat, [_older(kept[each]) for each in ids], rules)
 
 
 def _read(path: Path, count: int) -> pa.Table:
@@ -113,9 +113,9 @@ def _read(path: Path, count: int) -> pa.Table:
     return table
 
 
-def _older(kept: Mapping[str, Any]) -> Found:
+def _older(kept: Mapping[str, Any]) -> Outcome:
     """From plain data, as each location of a batch was kept at first."""
     if REASON in kept:
         return str(kept[REASON])
     passes = {orbit_pass: Candidate(**kept[orbit_pass]) if kept[orbit_pass] else None for orbit_pass in ORBIT_PASSES}
-    return Pins(kept["level"], Candidate(**kept["anchor"]), passes)
+    return PinnedScenes(kept["level"], Candidate(**kept["anchor"]), passes)

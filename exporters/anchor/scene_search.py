@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from exporters import scenes, threads
 from exporters.anchor import outcomes
 from exporters.anchor.anchor_rules import AnchorRules, Candidate, Draw
-from exporters.anchor.outcomes import Found, Pins
+from exporters.anchor.outcomes import Outcome, PinnedScenes
 from exporters.earth_engine.client import EarthEngine
 from exporters.expressions import ORBIT_PASSES
 from pipeline.errors import Fatal
@@ -49,44 +50,46 @@ class SceneSearch:
 
     def _outcomes(self, locations: Locations) -> pa.Table:
         batch = _Batch.of(locations, self.rules)
-        path = self.parts_folder / f"{_key(batch, self.rules)}{outcomes.SUFFIX}"
+        path = self.parts_folder / f"{_key(batch)}{outcomes.SUFFIX}"
         kept = outcomes.read(path, batch.ids, locations.lonlat, self.rules)
         if kept is None:
-            kept = outcomes.outcomes(locations.lonlat, self._ask(batch), self.rules)
+            kept = outcomes.outcome_table(locations.lonlat, self._ask(batch), self.rules)
             outcomes.write(path, kept)
         return kept
 
-    def _ask(self, batch: _Batch) -> list[Found]:
+    def _ask(self, batch: _Batch) -> list[Outcome]:
         """Two or three requests: scenes of each location's first year; of its other years where that has none; then
         radar scenes for the locations that have one.
         """
         everyone = range(len(batch.ids))
         anchors = self._anchors(batch, everyone, slice(0, 1))
         if len(self.rules.years) > 1:
-            anchors |= self._anchors(batch, [at for at in everyone if anchors[at] is None], slice(1, None))
-        served = {at: anchor for at, anchor in anchors.items() if anchor is not None}
-        pins: dict[int, Found] = {}
+            anchors |= self._anchors(batch, [index for index in everyone if anchors[index] is None], slice(1, None))
+        served = {index: anchor for index, anchor in anchors.items() if anchor is not None}
+        pins: dict[int, Outcome] = {}
         for answer in self.at_once.ask(list(served), lambda part: self._radar(batch, part, served)):
             pins |= answer
-        return [pins.get(at, _reason(self.rules)) for at in everyone]
+        return [pins.get(index, _reason(self.rules)) for index in everyone]
 
-    def _anchors(self, batch: _Batch, those: Sequence[int], preferred: slice) -> dict[int, _Anchor | None]:
+    def _anchors(self, batch: _Batch, indices: Sequence[int], preferred: slice) -> dict[int, _Anchor | None]:
         result: dict[int, _Anchor | None] = {}
-        for answer in self.at_once.ask(those, lambda part: self._optical(batch, part, preferred)):
+        for answer in self.at_once.ask(indices, lambda part: self._optical(batch, part, preferred)):
             result |= answer
         return result
 
-    def _optical(self, batch: _Batch, those: Sequence[int], preferred: slice) -> dict[int, _Anchor | None]:
-        years = [batch.draws[at].years[preferred] for at in those]
-        rows = self._rows(_optical_expression(_points(batch, those, [_span(each) for each in years]), self.rules))
-        return {at: _choose(batch.draws[at], each, row) for at, each, row in zip(those, years, rows, strict=True)}
+    def _optical(self, batch: _Batch, indices: Sequence[int], preferred: slice) -> dict[int, _Anchor | None]:
+        years = [batch.draws[index].years[preferred] for index in indices]
+        rows = self._rows(_optical_expression(_points(batch, indices, [_span(each) for each in years]), self.rules))
+        return {
+            index: _choose(batch.draws[index], each, row) for index, each, row in zip(indices, years, rows, strict=True)
+        }
 
-    def _radar(self, batch: _Batch, those: Sequence[int], served: Mapping[int, _Anchor]) -> dict[int, Found]:
-        dates = [served[at].scene.time_ms for at in those]
+    def _radar(self, batch: _Batch, indices: Sequence[int], served: Mapping[int, _Anchor]) -> dict[int, Outcome]:
+        dates = [served[index].scene.time_ms for index in indices]
         reach_ms = timedelta(days=self.rules.orbit_window_days) / timedelta(milliseconds=1)
         spans = [(date - reach_ms, date + reach_ms + 1) for date in dates]
-        rows = self._rows(_radar_expression(_points(batch, those, spans), self.rules))
-        return {at: _pins(served[at], row) for at, row in zip(those, rows, strict=True)}
+        rows = self._rows(_radar_expression(_points(batch, indices, spans), self.rules))
+        return {index: _pins(served[index], row) for index, row in zip(indices, rows, strict=True)}
 
     def _rows(self, collection: ee.FeatureCollection) -> list[dict[str, Any]]:
         features = self.engine.value(collection)["features"]
@@ -95,16 +98,20 @@ class SceneSearch:
 
 @dataclass(frozen=True)
 class _Batch:
-    """What is asked about, and what chance decides, for each location of a batch."""
+    """What is asked about: ids and lon/lat in degrees of the locations of a batch."""
 
     ids: list[str]
     lonlat: list[list[float]]
-    draws: list[Draw]
+    rules: AnchorRules
 
     @classmethod
     def of(cls, locations: Locations, rules: AnchorRules) -> _Batch:
-        ids = locations.table.column("id").to_pylist()
-        return cls(ids, locations.lonlat.tolist(), [Draw.of(each, rules) for each in ids])
+        return cls(locations.table.column("id").to_pylist(), locations.lonlat.tolist(), rules)
+
+    @cached_property
+    def draws(self) -> list[Draw]:
+        """What chance decides for each; a batch that was kept needs none."""
+        return [Draw.of(each, self.rules) for each in self.ids]
 
 
 @dataclass(frozen=True)
@@ -115,9 +122,9 @@ class _Anchor:
     scene: Candidate
 
 
-def _key(batch: _Batch, rules: AnchorRules) -> str:
+def _key(batch: _Batch) -> str:
     """Names a part file by everything that its content follows from."""
-    data = {name: value for name, value in asdict(rules).items() if name != "batch"}
+    data = {name: value for name, value in asdict(batch.rules).items() if name != "batch"}
     asked = [(each, *lonlat) for each, lonlat in zip(batch.ids, batch.lonlat, strict=True)]
     content = [_PART_VERSION, scenes.OPTICAL, scenes.RADAR, data, asked]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
@@ -129,11 +136,11 @@ def _span(years: Sequence[int]) -> tuple[float, float]:
     return start, end
 
 
-def _points(batch: _Batch, those: Sequence[int], spans_ms: Sequence[tuple[float, float]]) -> ee.FeatureCollection:
+def _points(batch: _Batch, indices: Sequence[int], spans_ms: Sequence[tuple[float, float]]) -> ee.FeatureCollection:
     """Those of the batch, each with its span of time, milliseconds since 1970, end-exclusive."""
     return ee.FeatureCollection([
-        ee.Feature(ee.Geometry.Point(batch.lonlat[at]), {"start": round(start), "end": round(end)})
-        for at, (start, end) in zip(those, spans_ms, strict=True)
+        ee.Feature(ee.Geometry.Point(batch.lonlat[index]), {"start": round(start), "end": round(end)})
+        for index, (start, end) in zip(indices, spans_ms, strict=True)
     ])  # fmt: skip
 
 
@@ -200,10 +207,10 @@ def _reason(rules: AnchorRules) -> str:
     return f"no scene of {asked} with at most {rules.max_cloud_percent:g} % clouds covers the chip"
 
 
-def _pins(anchor: _Anchor, row: Mapping[str, Any]) -> Pins:
+def _pins(anchor: _Anchor, row: Mapping[str, Any]) -> PinnedScenes:
     date_ms = anchor.scene.time_ms
     passes = {orbit_pass: _nearest(date_ms, _candidates(row, orbit_pass)) for orbit_pass in ORBIT_PASSES}
-    return Pins(anchor.level, anchor.scene, passes)
+    return PinnedScenes(anchor.level, anchor.scene, passes)
 
 
 def _nearest(date_ms: float, candidates: Sequence[Candidate]) -> Candidate | None:

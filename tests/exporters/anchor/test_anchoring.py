@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from exporters.anchor import anchoring, scene_search
 from exporters.anchor.anchor_rules import AnchorRules, Candidate, Draw
 from exporters.anchor.anchoring import Anchored
-from exporters.anchor.outcomes import Pins, outcomes
+from exporters.anchor.outcomes import PinnedScenes, outcome_table
 from exporters.anchor.scene_search import BATCHES_AT_ONCE
 from exporters.earth_engine.client import Connection, EarthEngine, connect
 from pipeline.chip import Chip
@@ -83,8 +83,8 @@ def test_grids_lie_on_the_tiles_lattice_and_inside_the_scene(engine, tmp_path):
 
 def test_tiles_stay_in_their_own_zone_where_a_neighbouring_scene_serves():
     scene = Candidate("20180101T100000_20180101T100000_T33TTL", 1.515e12, "33TTL")
-    pins, place = Pins("l2a", scene, {"ascending": None, "descending": None}), np.array([[11.99, 45.0]])
-    result = {own: outcomes(place, [pins], replace(RULES, own_zone=own)).column("crs") for own in (False, True)}
+    pins, place = PinnedScenes("l2a", scene, {"ascending": None, "descending": None}), np.array([[11.99, 45.0]])
+    result = {own: outcome_table(place, [pins], replace(RULES, own_zone=own)).column("crs") for own in (False, True)}
     assert {own: crs.to_pylist() for own, crs in result.items()} == {False: ["EPSG:32633"], True: ["EPSG:32632"]}
 
 
@@ -231,4 +231,4 @@ def test_manifests_stay_what_they_were(engine, tmp_path):
 )
 def test_part_files_are_found_under_the_names_that_they_always_had(rules, name):
     two = Locations.of([Location("a1", 10.25, 50.5, "7"), Location("b2", -179.0000001, -16.1234567, "7")])
-    assert scene_search._key(scene_search._Batch.of(two, rules), rules) == name
+    assert scene_search._key(scene_search._Batch.of(two, rules)) == name
