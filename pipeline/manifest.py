@@ -39,8 +39,9 @@ _TYPES = {
     "origin_x_m": pa.float64(), "origin_y_m": pa.float64(), "resolution_m": pa.float64(),
     "height_px": pa.int64(), "width_px": pa.int64(), **{f"{role}_time": _TIME for role in _SCENES},
 }  # fmt: skip
-PINNED = (*_GRID, "level", *(f"{role}_{part}" for role in _SCENES for part in ("id", "time")))  # known once anchored
-COLUMNS = (*_LOCATION, "split", *PINNED)
+COLUMNS = (
+    *_LOCATION, "split", *_GRID, "level", *(f"{role}_{part}" for role in _SCENES for part in ("id", "time")),
+)  # fmt: skip
 SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
 # What QGIS, GDAL and GeoPandas read: https://geoparquet.org/releases/v1.0.0
 _GEO_VERSION = "1.0.0"
@@ -220,13 +221,9 @@ def _tables(chips: Sequence[Chip]) -> Iterator[pa.Table]:
 
 def _record(chip: Chip) -> tuple[Any, ...]:
     location = tuple(getattr(chip.location, name) for name in _LOCATION)
+    grid = (chip.grid.crs, *chip.grid.origin_xy, chip.grid.resolution_m, *chip.grid.shape_yx)
     scenes = [part for role in _SCENES for part in _scene_cells(getattr(chip.acquisition, role))]
-    return (*location, chip.split, *grid_cells(chip.grid), chip.acquisition.level, *scenes)
-
-
-def grid_cells(grid: Grid) -> tuple[str, float, float, float, int, int]:
-    """A grid in the manifest's columns: crs, origin_x_m, origin_y_m, resolution_m, height_px, width_px."""
-    return (grid.crs, *grid.origin_xy, grid.resolution_m, *grid.shape_yx)
+    return (*location, chip.split, *grid, chip.acquisition.level, *scenes)
 
 
 def _scene_cells(scene: Scene | None) -> tuple[str | None, datetime | None]:

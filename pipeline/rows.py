@@ -137,7 +137,7 @@ class GatheredRows:
     def __init__(self, sources: Sequence[Source], schema: pa.Schema) -> None:
         self._sources = tuple(sources)
         self._schema = schema
-        self._of = {name: source for source in sources for name in source.table.column_names if name in schema.names}
+        self._of = {name: source for source in sources for name in source.table.column_names}
         self.count = len(sources[0].rows)
 
     def reordered(self, order: NDArray[np.int64]) -> Self:
@@ -148,12 +148,12 @@ class GatheredRows:
         """Gather some rows."""
         if not 0 <= start <= stop <= self.count:
             raise IndexError(f"rows {start} to {stop} of {self.count}")
-        columns = [self._gathered(name, slice(start, stop)) for name in self._schema.names]
+        columns = [self._gathered(field.name, slice(start, stop)).cast(field.type) for field in self._schema]
         return pa.Table.from_arrays(columns, schema=self._schema)
 
     def _gathered(self, name: str, rows: slice) -> pa.ChunkedArray:
         source = self._of[name]
-        return source.table.column(name).take(pa.array(source.rows[rows])).cast(self._schema.field(name).type)
+        return source.table.column(name).take(pa.array(source.rows[rows]))
 
     def pieces(self) -> Iterator[pa.Table]:
         """All rows in order, gathered some thousands at a time."""
@@ -162,7 +162,7 @@ class GatheredRows:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Gather one column."""
-        return self._gathered(name, slice(None))
+        return self._gathered(name, slice(None)).cast(self._schema.field(name).type)
 
 
 def conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -187,5 +187,5 @@ def in_one_piece(tables: list[pa.Table]) -> pa.Table:
         column = table.column(index).unify_dictionaries().combine_chunks()
         table = table.set_column(index, field, column)
         del column
-    pa.default_memory_pool().release_unused()  # the pieces', which would count as ours for long
+        pa.default_memory_pool().release_unused()  # else the pieces that are gone would count as ours for long
     return table

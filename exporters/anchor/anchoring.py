@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from exporters.anchor import outcomes
 from exporters.anchor.anchor_rules import AnchorRules
-from exporters.anchor.outcomes import REASON
+from exporters.anchor.outcomes import REASON, PinnedRows
 from exporters.anchor.scene_search import SceneSearch
 from exporters.anchor.strata import Strata
 from exporters.earth_engine.client import EarthEngine
@@ -74,7 +74,7 @@ def anchor(
             progress.advance(came)
             shown += came
             progress.note(requests=engine.figures().requests, tried=answers.count)
-    return _result(locations, strata, quotas, answers)
+    return _result(locations, strata, quotas, answers, rules)
 
 
 class _Answers:
@@ -108,13 +108,16 @@ class _Answers:
         return in_one_piece(pieces)
 
 
-def _result(locations: Locations, strata: Strata, quotas: Mapping[str, int], answers: _Answers) -> Anchored:
+def _result(
+    locations: Locations, strata: Strata, quotas: Mapping[str, int], answers: _Answers, rules: AnchorRules
+) -> Anchored:
     filling, passed_over, shortfalls = strata.filled(answers.usable)
     known = set(strata.names)
     absent = {name: quota for name, quota in quotas.items() if quota > 0 and name not in known}
+    chosen, rejected = (Source(locations.table, rows) for rows in (filling, passed_over))
     table = answers.table()
     return Anchored(
-        GatheredRows([Source(locations.table, filling), Source(table, answers.index[filling])], manifest.SCHEMA),
-        GatheredRows([Source(locations.table, passed_over), Source(table, answers.index[passed_over])], _REJECTED),
+        PinnedRows.of(chosen, Source(table, answers.index[filling]), rules),
+        GatheredRows([rejected, Source(table, answers.index[passed_over])], _REJECTED),
         absent | shortfalls,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from exporters import scenes
@@ -16,21 +17,17 @@ from exporters.anchor.anchor_rules import AnchorRules, Candidate
 from exporters.expressions import ORBIT_PASSES
 from pipeline import durable, manifest
 from pipeline.errors import Fatal
-from pipeline.grid import Grid, mgrs_crs, utm_crs
-from pipeline.rows import TEXT_CODES
+from pipeline.grid import LATTICE_M, Grid, mgrs_crs, utm_crs
+from pipeline.rows import TEXT_CODES, GatheredRows, Source
 
 REASON = "reason"
-# Few texts but the ids, of which a large corpus has more than two gigabytes.
-_TEXTS = {f"{role}_id": pa.large_string() for role in ("anchor", *ORBIT_PASSES)}
-
-
-def _type(field: pa.Field) -> pa.DataType:
-    return _TEXTS.get(field.name, TEXT_CODES) if field.type == pa.string() else field.type
-
-
-SCHEMA = pa.schema([
-    *(pa.field(name, _type(manifest.SCHEMA.field(name))) for name in manifest.PINNED), pa.field(REASON, TEXT_CODES)
-])  # fmt: skip
+_ROLES = ("anchor", *ORBIT_PASSES)
+# Of scenes a large corpus pins so many that their names take more than two gigabytes; of other texts there are few.
+_KINDS = {"index": pa.large_string(), "time": pa.timestamp("ms", tz="UTC")}
+SCHEMA = pa.schema({
+    "crs": TEXT_CODES, "origin_x_m": pa.float64(), "origin_y_m": pa.float64(), "level": TEXT_CODES,
+    **{f"{role}_{part}": kind for role in _ROLES for part, kind in _KINDS.items()}, REASON: TEXT_CODES,
+})  # fmt: skip
 SUFFIX = ".arrow"
 _OLDER_SUFFIX = ".json"  # written until a batch's outcome became a table
 
@@ -49,7 +46,7 @@ Outcome = PinnedScenes | str  # or the reason why there are none
 
 def outcome_table(lonlat: NDArray[np.float64], results: Sequence[Outcome], rules: AnchorRules) -> pa.Table:
     """One row of `SCHEMA` for each location (n, 2): where `reason` is null it is pinned, else all else is null."""
-    rejected = (None,) * len(manifest.PINNED)
+    rejected = (None,) * (len(SCHEMA) - 1)
     rows = [
         (*rejected, each) if isinstance(each, str) else (*_cells(tuple(place), each, rules), None)
         for place, each in zip(lonlat.tolist(), results, strict=True)
@@ -63,17 +60,41 @@ def _array(cells: list[Any], kind: pa.DataType) -> pa.Array:
     return pa.array(cells, pa.string()).dictionary_encode() if kind == TEXT_CODES else pa.array(cells, kind)
 
 
-def _cells(lonlat: tuple[float, float], pins: PinnedScenes, rules: AnchorRules) -> tuple[Any, ...]:
-    """In the order of `PINNED`."""
-    crs = utm_crs(lonlat) if rules.own_zone else mgrs_crs(pins.anchor.tile)
+def _cells(lonlat: tuple[float, float], pinned: PinnedScenes, rules: AnchorRules) -> tuple[Any, ...]:
+    """In the order of `SCHEMA`."""
+    crs = utm_crs(lonlat) if rules.own_zone else mgrs_crs(pinned.anchor.tile)
     grid = Grid.around(lonlat, crs, rules.size_px)
-    radar = [cell for orbit_pass in ORBIT_PASSES for cell in _scene(scenes.RADAR, pins.passes[orbit_pass])]
-    optical = _scene(scenes.OPTICAL[pins.level], pins.anchor)
-    return (*manifest.grid_cells(grid), pins.level, *optical, *radar)
+    radar = [cell for orbit_pass in ORBIT_PASSES for cell in _scene(pinned.passes[orbit_pass])]
+    return (grid.crs, *grid.origin_xy, pinned.level, *_scene(pinned.anchor), *radar)
 
 
-def _scene(collection: str, scene: Candidate | None) -> tuple[str | None, int | None]:
-    return (None, None) if scene is None else (f"{collection}/{scene.index}", round(scene.time_ms))
+def _scene(scene: Candidate | None) -> tuple[str | None, int | None]:
+    return (None, None) if scene is None else (scene.index, round(scene.time_ms))
+
+
+class PinnedRows(GatheredRows):
+    """Rows of the manifest from those of locations and of outcomes, both (n,).
+
+    What follows for all of them from the rules, or from a scene's level, is put in when a row is asked for.
+    """
+
+    @classmethod
+    def of(cls, locations: Source, pinned: Source, rules: AnchorRules) -> PinnedRows:
+        """Side by side, on grids of the rules' size."""
+        same = pa.table({"resolution_m": [LATTICE_M], "height_px": [rules.size_px], "width_px": [rules.size_px]})
+        every_row_the_first = np.zeros(len(pinned.rows), dtype=np.int8)
+        return cls([locations, pinned, Source(same, every_row_the_first)], manifest.SCHEMA)
+
+    def _gathered(self, name: str, rows: slice) -> pa.ChunkedArray:
+        role, _, part = name.rpartition("_")
+        if role not in _ROLES or part != "id":
+            return super()._gathered(name, rows)
+        collection = self._optical(rows) if role == "anchor" else scenes.RADAR
+        return pc.binary_join_element_wise(collection, super()._gathered(f"{role}_index", rows).cast(pa.string()), "/")
+
+    def _optical(self, rows: slice) -> pa.Array:
+        level = super()._gathered("level", rows).combine_chunks()
+        return pa.array([scenes.OPTICAL[each] for each in level.dictionary.to_pylist()]).take(level.indices)
 
 
 def write(path: Path, table: pa.Table) -> None:

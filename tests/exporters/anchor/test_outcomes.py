@@ -102,7 +102,7 @@ def anchored_by_tables(
                 some.lonlat, [results[each] for each in some.table.column("id").to_pylist()], rules
             )
             strata.count(rows, answers.add(rows, part))
-    return asked, anchoring._result(table, strata, quotas, answers)
+    return asked, anchoring._result(table, strata, quotas, answers, rules)
 
 
 def some(count: int) -> tuple[list[str], np.ndarray, list[Outcome]]:
