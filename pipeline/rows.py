@@ -179,13 +179,13 @@ def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 def in_one_piece(tables: list[pa.Table]) -> pa.Table:
     """Tables of one schema, one behind the other, each column a single chunk. Empties the list.
 
-    Column by column, so that at most one of them is there twice.
+    Column by column, the largest first, so that at most one of them is there twice, and while least else is.
     """
     table = pa.concat_tables(tables)
     tables.clear()
-    for index, field in enumerate(table.schema):
+    for index in sorted(range(table.num_columns), key=lambda index: -table.column(index).nbytes):
         column = table.column(index).unify_dictionaries().combine_chunks()
-        table = table.set_column(index, field, column)
+        table = table.set_column(index, table.schema.field(index), column)
         del column
         pa.default_memory_pool().release_unused()  # else the pieces that are gone would count as ours for long
     return table
