@@ -133,7 +133,7 @@ def build(folder: Path, url: str, count: int) -> Figures:
     many.write(folder / "large" / MANIFEST)
     written_s = time.perf_counter() - started
     settings = load(str(folder / "few" / SAVED_AS), [f"corpus.folder={folder / 'large'}"])
-    corpus = stages.lay_out(settings)
+    corpus, _ = stages.lay_out(settings)
     return {"marked": mark_done(corpus), "written_s": written_s}
 
 
@@ -229,7 +229,7 @@ def undo_rest(folder: Path) -> None:
     corpus = Corpus.open(folder)
     for name in corpus.modalities:
         for shard in corpus.shards[-LEFT:]:
-            corpus.ledger.forget(name, shard.index)
+            corpus.ledger.path(name, shard.index).unlink()
             corpus.store.delete(corpus.object_key(name, shard))
 
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.architecture import SIZES
 from training.batch import Batch
 from training.layer import IGNORED, Layer
 from training.model.encoder import Block, ChannelNorm, Encoder
-from training.size import SIZES
 
 _WIDTH, _EPSILON = 512, 1e-6
 

@@ -35,7 +35,7 @@ from benchmarks.service import Service
 from exporters import catalog
 from exporters.earth_engine.client import Connection, EarthEngine, connect, grid_request
 from exporters.pull import encoding
-from exporters.pull.pull import Puller, local
+from exporters.pull.pull import Puller
 from exporters.sources import Local, Pixels, Region, source_of
 from flows import stages
 from flows.settings import Settings, parse
@@ -244,7 +244,7 @@ def parts(sandbox: Service, base: Manifest, folder: Path, count: int = 100) -> l
         ("graph built", _each(chips, lambda chip: graphs.append(image_of(chip, layers)))),
         ("graph as JSON", _each(graphs, ee.serializer.encode)),
         ("all of a pull, with those", _each(chips, lambda chip: pulled.append(puller.pixels(chip, layers)))),
-        ("local layers", _each(chips, lambda chip: local(chip, near))),
+        ("local layers", _each(chips, lambda chip: puller.local(chip, near))),
         ("spool", _each(list(enumerate(pulled)), lambda item: spool.put(shard, item[0], item[1]))),
     ]
 

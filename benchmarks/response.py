@@ -40,19 +40,19 @@ BATCHES = (2, 8, 32)
 _DRIFTING = 16  # Images whose drift is measured.
 
 
-def trained(plan: Plan, response: GrnScope, seed: int) -> tuple[Encoder, float]:
+def trained(plan: Plan, grn_scope: GrnScope, seed: int) -> tuple[Encoder, float]:
     """An encoder of a finished run, and the mean of its last losses, all targets alike."""
-    config = replace(plan.base, seed=seed, targets=(), response=response)
-    run = plan.folder / "runs" / f"response-{response}-{config.steps}-{seed}"
+    config = replace(plan.base, seed=seed, targets=(), grn_scope=grn_scope)
+    run = plan.folder / "runs" / f"response-{grn_scope}-{config.steps}-{seed}"
     with display() as progress:
         progress.say(f"training {run.name}")
         result = pretrain(plan.corpus, config, run, progress)
     return load_encoder(run).encoder, float(np.mean(list(result.last_losses.values())))
 
 
-def used(encoder: Encoder, response: GrnScope) -> Encoder:
+def used(encoder: Encoder, grn_scope: GrnScope) -> Encoder:
     """The same weights with the response taken over something else."""
-    other = Encoder.of(replace(encoder.architecture, response=response))
+    other = Encoder.of(replace(encoder.architecture, grn_scope=grn_scope))
     other.load_state_dict(encoder.state_dict())
     return other
 
@@ -102,7 +102,7 @@ def probes(plan: Plan, corpus: Corpus, encoders: list[tuple[Encoder, Encoder]]) 
 def study(plan: Plan) -> dict[str, Any]:
     """Train, measure, print; returns the figures."""
     corpus = build(plan)
-    both = [tuple(trained(plan, response, seed) for response in ("image", "batch")) for seed in range(plan.seeds)]
+    both = [tuple(trained(plan, grn_scope, seed) for grn_scope in ("image", "batch")) for seed in range(plan.seeds)]
     losses = {name: [pair[index][1] for pair in both] for index, name in enumerate(("image", "batch"))}
     pairs = [(pair[0][0], pair[1][0]) for pair in both]
     images = images_of(corpus, corpus.manifest.rows_of("train")[:256], plan.base.image_px)

@@ -30,7 +30,7 @@ from sampling.weights import weigh
 ECOREGIONS = Path(__file__).parents[2] / "shared" / "data" / "ecoregions" / "Ecoregions2017.shp"
 LOCATIONS, QUICK_LOCATIONS = 1_200_000, 50_000
 SIDE_M, BUFFER_M, SEED = 1280.0, 5000.0, 0
-RULE = CellSplits((0.9, 0.05, 0.05), SEED)
+RULE = CellSplits((0.9, 0.05, 0.05), SEED, 1.0)
 Figures = dict[str, float]
 
 

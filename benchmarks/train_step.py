@@ -28,6 +28,7 @@ import torch
 from benchmarks.made_corpus import INPUT, made_corpus
 from benchmarks.published_step import PublishedStep
 from pipeline.corpus import Corpus
+from training.architecture import SIZES
 from training.config import PretrainConfig
 from training.data.stream import Stream
 from training.methods.mpmae import MPMAE
@@ -37,7 +38,6 @@ from training.pretrain.step import Step
 from training.runtime.device import Device
 from training.runtime.distributed_context import DistributedContext
 from training.runtime.flops import Utilisation
-from training.size import SIZES
 
 _RATE = 1e-4
 _OURS, _DENSE_MASKED = "ours", "ours, hidden computed too"
@@ -70,15 +70,15 @@ class Ours:
         torch.manual_seed(0)
         config = resolved.config
         model = device.adopt(MPMAE(resolved.inputs, resolved.targets, config))
-        self.model, self.waited_s, self._batch = model, 0.0, config.batch_size
-        self._step = Step(model, config, device, DistributedContext())
+        self.waited_s, self._batch = 0.0, config.batch_size
+        self.step = Step(model, config, device, DistributedContext())
         self.stream: Stream = resolved.loader.batches(0, 2**40, device.place)
 
     def __call__(self) -> None:
         """One step."""
         batch = next(self.stream)
         self.waited_s += self.stream.wait_s
-        self._step.take([batch], self._batch, _RATE)
+        self.step.take([batch], self._batch, _RATE)
 
 
 class Limit:
@@ -162,7 +162,7 @@ def measure(resolved: ResolvedRun, device: Device, scale: Scale) -> tuple[dict[s
                 per_s, waiting = turn(step, resolved.config.batch_size, device, scale.turn_s)
                 outcome[name].per_s.append(per_s)
                 outcome[name].waiting.append(waiting)
-    return outcome, Utilisation.of(ours.model, resolved.loader.batch(0), device)
+    return outcome, ours.step.utilisation(resolved.loader.batch(0))
 
 
 def show(found: dict[str, Turns], used: Utilisation, device: Device, resolved: ResolvedRun) -> None:

@@ -29,6 +29,7 @@ from flows import stages
 from flows.progress.display import display
 from flows.settings import parse
 from pipeline.corpus import MANIFEST, Corpus
+from training.architecture import SIZES
 from training.config import PretrainConfig
 from training.evaluate.embedding import band_statistics, features_of
 from training.evaluate.label import labels_of
@@ -36,8 +37,8 @@ from training.evaluate.probe import Estimate, Features, Probe, difference, embed
 from training.evaluate.probed import untrained
 from training.layer import Layer, layer_of
 from training.model.encoder import Encoder
-from training.pretrain.train import CHECKPOINTS, pretrain
-from training.size import SIZES
+from training.pretrain.train import pretrain
+from training.weights.checkpoint import CHECKPOINTS
 from training.weights.weights import load_encoder
 
 OPTICAL = "sentinel2"
@@ -52,7 +53,7 @@ _EVERY_BAND: dict[str, tuple[str, ...]] = {}
 _RGB: dict[str, tuple[str, ...]] = {OPTICAL: eurosat.RGB}
 
 BASE = PretrainConfig(
-    inputs=(OPTICAL,), encoder="zepto", spread="fan-in", image_px=32, patch_px=8, decoder_width=128, batch_size=32,
+    inputs=(OPTICAL,), encoder="zepto", init_std="fan-in", image_px=32, patch_px=8, decoder_width=128, batch_size=32,
     steps=2000, blr=8e-3, checkpoint_every=500, read_rows=256, threads=1, pictures_every=0,
 )  # fmt: skip
 
@@ -143,7 +144,7 @@ Reader = Callable[[Callable[[Tensor], Features]], Features]
 def all_kinds(plan: Plan, encoders: dict[str, list[Encoder]], channels: int, read: Reader) -> Kinds:
     """Features of the samples that `read` goes through, by every kind of encoder and baseline."""
     shape = Encoder(channels, SIZES[plan.base.encoder], plan.base.patch_px)
-    random = [untrained(shape, seed, plan.base.spread) for seed in range(plan.seeds)]
+    random = [untrained(shape, seed, plan.base.init_std) for seed in range(plan.seeds)]
     result = {kind: [read(lambda images, one=one: embed(one, images)) for one in each]  # type: ignore[misc]
              for kind, each in {**encoders, RANDOM: random}.items()}  # fmt: skip
     return result | {BANDS: [read(band_statistics)], PIXELS: [read(small_means)]}

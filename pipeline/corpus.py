@@ -7,23 +7,25 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from xarray.backends.zarr import FillValueCoder
-from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore
 
 from pipeline import durable, sharding, statistics
+from pipeline.compression import compressor
 from pipeline.errors import Fatal, unknown_name
 from pipeline.ledger import Entry, Ledger, Mark
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.shard import Shard
 from pipeline.sharding import ChipCodec
-from pipeline.store import METADATA, Store, store_at
+from pipeline.sizes import SHARD_ROWS
+from pipeline.store import METADATA, Store
+from pipeline.store_url import store_at
 
 STORE = "corpus.zarr"
 MANIFEST = "manifest.parquet"
@@ -52,17 +54,22 @@ class Corpus:
 
     @classmethod
     def create(
-        cls, folder: Path, modalities: Iterable[Modality], shard_rows: int = 512, store_url: str | None = None
+        cls,
+        folder: Path,
+        modalities: Iterable[Modality],
+        shard_rows: int = SHARD_ROWS,
+        store_url: str | None = None,
+        manifest: Manifest | None = None,
     ) -> Corpus:
         """Lay out the empty store for the manifest in `folder`: metadata of every array, before any work.
 
         `store_url` is a path, `s3://bucket/prefix` or `gs://bucket/prefix`; None is `corpus.zarr` in the folder, or
-        where the corpus has its store already. Calling it again with the same arguments changes nothing; with more
+        where the corpus has its store already. `manifest` is that of `folder`, where it has been read already.
+        Calling it again with the same arguments changes nothing; with more
         modalities it adds their arrays. Raises `Fatal` when the store belongs to another manifest, shard size or
         specification, or may not be written, and `Transient` when it does not answer.
         """
-        manifest = Manifest.read(folder / MANIFEST)
-        corpus = cls(folder, manifest, shard_rows, place_of(folder, store_url))
+        corpus = cls(folder, manifest or Manifest.read(folder / MANIFEST), shard_rows, place_of(folder, store_url))
         corpus.store.check()
         if corpus.store.exists:
             corpus._refuse_other()
@@ -72,7 +79,7 @@ class Corpus:
             durable.write_json(folder / PLACE, {"store": corpus.store.url})
         for modality in modalities:
             corpus.add(modality)
-        return cls.open(folder)
+        return corpus
 
     @classmethod
     def open(cls, folder: Path) -> Corpus:
@@ -169,7 +176,7 @@ class Corpus:
             shards=(self.shard_rows, *shape) if pixel else None,
             dtype=modality.dtype,
             fill_value=modality.fill,
-            compressors=_compressor(modality.dtype),
+            compressors=compressor(modality.dtype),
             dimension_names=_dimensions(modality),
             attributes=array_attributes(modality),
         )
@@ -401,13 +408,6 @@ def _one_word(name: str) -> str:
 def _dimensions(modality: Modality) -> tuple[str, ...]:
     space = ("y", "x") if modality.extent == "pixel" else ()
     return ("chip", f"band_{modality.name}", *space)
-
-
-def _compressor(dtype: str) -> BloscCodec:
-    """zstd at level 3 is the knee; bytes are shuffled unless there is one per value (reference: measured)."""
-    size = np.dtype(dtype).itemsize
-    shuffle: Literal["shuffle", "noshuffle"] = "shuffle" if size > 1 else "noshuffle"
-    return BloscCodec(cname="zstd", clevel=3, shuffle=shuffle, typesize=size)
 
 
 def _coordinates(manifest: Manifest) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:

@@ -94,11 +94,3 @@ class Ledger:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return mark if result and text.endswith(b"}\n") else None
-
-    def entries(self, modality: str) -> list[Entry]:
-        """All entries of a modality, by shard."""
-        return [self.read(modality, shard) for shard in sorted(self.done(modality))]
-
-    def forget(self, modality: str, shard: int) -> None:
-        """Declare work undone, so that the next run does it again."""
-        self.path(modality, shard).unlink(missing_ok=True)

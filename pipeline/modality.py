@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -146,7 +147,7 @@ class Modality:
         known["valid_range"] = tuple(plain["valid_range"]) if plain["valid_range"] else None
         return cls(**known)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the specification: two layers with one digest mean the same bytes."""
         return hashlib.sha256(json.dumps(self.specification(), sort_keys=True).encode()).hexdigest()

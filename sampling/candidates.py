@@ -58,11 +58,6 @@ class Stream:
         return places[:count]
 
 
-def draw_in(polygon: shapely.Geometry, count: int, seed: int, stratum: str) -> NDArray[np.float64]:
-    """The first `count` places (count, 2) of a stratum, lon and lat in degrees, uniform by area on the ellipsoid."""
-    return Stream(polygon, seed, stratum).take(count)
-
-
 def _entropy(seed: int, stratum: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{stratum}".encode()).digest()[:16], "big")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -249,9 +248,3 @@ def write_regions(path: Path, regions: Regions) -> None:
     frame = regions.frame.copy()
     frame["geometry"] = frame.geometry.simplify(_OUTLINE_DEG)
     durable.publish(path, lambda temporary: frame.to_parquet(temporary, index=False))
-
-
-def biome_names(regions: Regions) -> dict[int, str]:
-    """BIOME_NUM to BIOME_NAME, in order."""
-    pairs: Iterable[tuple[int, str]] = zip(regions.frame["BIOME_NUM"], regions.frame["BIOME_NAME"], strict=True)
-    return dict(sorted({int(number): name for number, name in pairs}.items()))

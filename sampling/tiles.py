@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from pipeline.grid import to_crs, to_lonlat
+from pipeline.grid import UNEVEN_ZONES, to_crs, to_lonlat
 from pipeline.radius_index import pairs_within
 from sampling.allocation import allocate
 from sampling.candidates import candidate_count
@@ -26,10 +26,6 @@ _EDGE_DEG = 0.25
 # Outlines of two zones are compared in the plane of one of them; straight lines of the other bend by less.
 _BEND_M = 2.0
 _NORTH = ((0, 56), (56, 64), (64, 72), (72, 84))
-Span = tuple[float, float]
-_NORWAY: dict[int, Span | None] = {31: (0, 3), 32: (3, 12)}
-_SVALBARD: dict[int, Span | None] = {31: (0, 9), 32: None, 33: (9, 21), 34: None, 35: (21, 33), 36: None, 37: (33, 42)}
-_SPECIAL = {56: _NORWAY, 72: _SVALBARD}
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ def zones() -> Iterator[Zone]:
         west = 6 * number - 186
         yield Zone(32700 + number, west, -80, west + 6, 0)
         for south, north in _NORTH:
-            span = _SPECIAL.get(south, {}).get(number, (west, west + 6))
+            span = UNEVEN_ZONES.get((south, north), {}).get(number, (west, west + 6))
             if span is not None:
                 yield Zone(32600 + number, span[0], south, span[1], north)
     yield Zone(32661, -180, 84, 180, 90)

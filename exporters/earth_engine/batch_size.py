@@ -40,11 +40,6 @@ class AdaptiveBatchSize:
         """The most that is asked for now."""
         return self._limit
 
-    def shrink(self, limit: int) -> None:
-        """Ask for no more than `limit` from now on."""
-        with self._lock:
-            self._limit = max(1, limit)
-
     def _came(self, count: int) -> None:
         with self._lock:
             self._answered += count >= self._limit

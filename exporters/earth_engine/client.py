@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,50 +20,17 @@ from exporters.earth_engine import faults
 from exporters.earth_engine.batch_size import AdaptiveBatchSize
 from exporters.earth_engine.breaker import Breaker
 from exporters.earth_engine.compute import PROFILES_AT_ONCE, Cost, Usage, eecu_s_of
+from exporters.earth_engine.connection import Connection as Connection  # the name by which it is imported
 from exporters.earth_engine.limiter import RESTRICTED_CONCURRENCY, Limiter, RateLimiter
 from exporters.earth_engine.npy import decoded
-from exporters.earth_engine.retry import Patience, Retry
+from exporters.earth_engine.retry import Retry
 from exporters.earth_engine.transport import Figures, Transport, Unreachable
 from pipeline.errors import Fatal, GeocorpusError, Transient
 from pipeline.grid import Grid
 from pipeline.progress import Progress
 
-STANDARD_URL = "https://earthengine.googleapis.com"
-HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
 WORKLOAD_TAG = "geocorpus"
-_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Connection:
-    """How to reach Earth Engine.
-
-    `url` None is the public service. `credentials` None means the user's stored ones, or none at a local address;
-    they are never shown. Quotas by default: 40 requests in flight and 100 a second per project
-    (developers.google.com/earth-engine/guides/usage); half of the first leaves room for the user's other work. One of
-    `profile_every` requests tells what it cost (0: none; `exporters.earth_engine.compute`).
-    """
-
-    project: str
-    url: str | None = None
-    credentials: Any = field(default=None, repr=False)
-    concurrency: int = 20
-    requests_per_s: float = 100.0
-    deadline_s: float = 300.0
-    profile_every: int = 0
-    patience: Patience = Patience()
-    seed: int = 0
-
-    @property
-    def base_url(self) -> str:
-        """Where the API is."""
-        return (self.url or STANDARD_URL).rstrip("/")
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the address is on this machine: a sandbox, which needs no credentials."""
-        return urlsplit(self.base_url).hostname in _LOCAL_HOSTS
 
 
 class EarthEngine:

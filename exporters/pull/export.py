@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from exporters import threads
 from exporters.earth_engine.batch_size import OneTooLarge
 from exporters.earth_engine.client import EarthEngine
-from exporters.pull.pull import Puller, local
+from exporters.pull.pull import Puller
 from exporters.pull.turn_gate import Turn, TurnGate
 from exporters.quality.inspection import inspect
-from exporters.sources import Local, Pixels, Region, source_of
+from exporters.sources import Local, Pixels, Region
 from pipeline.chip import Chip
 from pipeline.corpus import Corpus, empty_block
 from pipeline.dead_letters import FAILED, DeadLetter, DeadLetters
@@ -98,16 +99,26 @@ class _Blocks:
 
 
 @dataclass(frozen=True)
+class _ByKind:
+    """Layers apart by where their values come from; worked out once for all chips that lack the same ones."""
+
+    pixels: tuple[Modality, ...]
+    regions: tuple[Modality, ...]
+    local: tuple[Modality, ...]
+
+    @property
+    def all(self) -> tuple[Modality, ...]:
+        """Whatever their kind."""
+        return self.pixels + self.regions + self.local
+
+
+@dataclass(frozen=True)
 class _Task:
     """A chip that is not finished: what the spool holds of it, and the layers that it lacks."""
 
     chip: Chip
     kept: ChipResult
-    lacking: tuple[Modality, ...]
-
-    def of(self, kind: type) -> list[Modality]:
-        """The lacking layers with one kind of source."""
-        return [layer for layer in self.lacking if isinstance(source_of(layer), kind)]
+    lacking: _ByKind
 
 
 Pull = Callable[[Shard, Sequence[str]], ShardReport]  # finishes the named layers of a shard, here or elsewhere
@@ -141,9 +152,10 @@ def puller(
 ) -> Pull:
     """What pulls a shard in this process; `gate` is that of the process, where there are several of these in it."""
     by_name, spool, turns = {layer.name: layer for layer in layers}, Spool(spool_folder), gate or TurnGate()
+    chips = Puller(engine)
 
     def pull(shard: Shard, names: Sequence[str]) -> ShardReport:
-        return export_shard(engine, corpus, shard, [by_name[name] for name in names], spool, progress, turns)
+        return export_shard(chips, corpus, shard, [by_name[name] for name in names], spool, progress, turns)
 
     return pull
 
@@ -184,7 +196,7 @@ def refuse_incomplete(corpus: Corpus, names: Sequence[str]) -> None:
 
 
 def export_shard(
-    engine: EarthEngine,
+    puller: Puller,
     corpus: Corpus,
     shard: Shard,
     layers: Sequence[Modality],
@@ -199,9 +211,9 @@ def export_shard(
     """
     spool = Spool(spool.folder / corpus.manifest.digest[:16])
     blocks = _Blocks(corpus, shard, layers)
-    tasks = _take_from_spool(corpus, blocks, spool, progress)
+    tasks = _take_from_spool(puller, blocks, spool, progress)
     with gate.turn(len(tasks)) as turn:
-        failed = tuple(_pull(Puller(engine), tasks, blocks, spool, progress, turn))
+        failed = tuple(_pull(puller, tasks, blocks, spool, progress, turn))
     DeadLetters(corpus.folder / FAILED).record(shard, failed)
     if not failed:
         _write(corpus, blocks, spool)
@@ -220,18 +232,24 @@ def _write(corpus: Corpus, blocks: _Blocks, spool: Spool) -> None:
         spool.clear(shard)
 
 
-def _take_from_spool(corpus: Corpus, blocks: _Blocks, spool: Spool, progress: Progress) -> list[_Task]:
+def _take_from_spool(puller: Puller, blocks: _Blocks, spool: Spool, progress: Progress) -> list[_Task]:
     """Place the chips that an earlier run finished; what the others lack is returned."""
     tasks = []
-    for chip in corpus.manifest.chips(blocks.shard.start, blocks.shard.stop):
+    by_kind = cache(partial(_by_kind, puller, blocks))
+    for chip in blocks.corpus.manifest.chips(blocks.shard.start, blocks.shard.stop):
         kept = blocks.usable(spool.get(blocks.shard, chip.row))
-        lacking = tuple(layer for layer in blocks.layers if not kept.covers((layer.name,)))
+        lacking = tuple(layer.name for layer in blocks.layers if not kept.covers((layer.name,)))
         if lacking:
-            tasks.append(_Task(chip, kept, lacking))
+            tasks.append(_Task(chip, kept, by_kind(lacking)))
         else:
             blocks.place(chip.row, kept)
             progress.advance()
     return tasks
+
+
+def _by_kind(puller: Puller, blocks: _Blocks, names: tuple[str, ...]) -> _ByKind:
+    layers = [layer for layer in blocks.layers if layer.name in names]
+    return _ByKind(*(tuple(puller.of(kind, layers)) for kind in (Pixels, Region, Local)))
 
 
 def _pull(
@@ -246,12 +264,12 @@ def _pull(
             pulled = blocks.ready(_one_chip(puller, task).join(means.get(task.chip.row, _NOTHING)))
         except (Transient, OneTooLarge) as error:
             puller.engine.breaker.failed(error)
-            return _letter(task, task.lacking, error)
+            return _letter(task, task.lacking.all, error)
         puller.engine.breaker.came()
-        if task.of(Pixels):
+        if task.lacking.pixels:
             spool.put(blocks.shard, task.chip.row, blocks.to_keep(pulled))
-        if broken and task.of(Region):
-            return _letter(task, task.of(Region), broken)
+        if broken and task.lacking.regions:
+            return _letter(task, task.lacking.regions, broken)
         blocks.place(task.chip.row, pulled)
         progress.advance()
         return None
@@ -272,8 +290,8 @@ def _letter(task: _Task, layers: Sequence[Modality], error: Exception) -> DeadLe
 
 def _regions(puller: Puller, tasks: Sequence[_Task]) -> tuple[dict[int, ChipResult], Exception | None]:
     """Regional means by row; or why there are none now."""
-    wanting = [task for task in tasks if task.of(Region)]
-    layers = {layer.name: layer for task in wanting for layer in task.of(Region)}
+    wanting = [task for task in tasks if task.lacking.regions]
+    layers = {layer.name: layer for task in wanting for layer in task.lacking.regions}
     try:
         return puller.regions([task.chip for task in wanting], list(layers.values())), None
     except (Transient, OneTooLarge) as error:
@@ -281,5 +299,5 @@ def _regions(puller: Puller, tasks: Sequence[_Task]) -> tuple[dict[int, ChipResu
 
 
 def _one_chip(puller: Puller, task: _Task) -> ChipResult:
-    pixels = puller.pixels(task.chip, task.of(Pixels))
-    return task.kept.join(pixels).join(local(task.chip, task.of(Local)))
+    pixels = puller.pixels(task.chip, task.lacking.pixels)
+    return task.kept.join(pixels).join(puller.local(task.chip, task.lacking.local))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from exporters.earth_engine.client import EarthEngine
 from exporters.pull import encoding
-from exporters.pull.pull import Puller, local
+from exporters.pull.pull import Puller
 from exporters.sources import Local, Pixels, source_of
 from pipeline.chip import Chip
 from pipeline.drawing import Picture, draw_all
@@ -49,11 +49,11 @@ def preview_layer(engine: EarthEngine, modality: Modality, chips: Sequence[Chip]
     """
     about_graph = list(_graph(modality, chips[0]))
     puller = Puller(engine)
-    source = source_of(modality)
+    source = puller.source(modality)
     if isinstance(source, Pixels):
         pulled = [puller.pixels(chip, [modality]) for chip in chips]
     elif isinstance(source, Local):
-        pulled = [local(chip, [modality]) for chip in chips]
+        pulled = [puller.local(chip, [modality]) for chip in chips]
     else:
         means = puller.regions(chips, [modality])
         pulled = [means[chip.row] for chip in chips]

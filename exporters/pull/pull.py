@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from exporters.earth_engine.client import EarthEngine
 from exporters.earth_engine.faults import AssetGone
 from exporters.pull import encoding
-from exporters.sources import Local, Pixels, Region, source_of
+from exporters.sources import Local, Pixels, Region, Source, source_of
 from pipeline.chip import Chip
 from pipeline.errors import Fatal, Missing
 from pipeline.modality import Modality
@@ -38,17 +38,28 @@ class _Column:
 
 
 class Puller:
-    """Pulls chips through one connection. Safe for many threads."""
+    """Pulls chips of one export through one connection: a name means one layer. Safe for many threads."""
 
     def __init__(self, engine: EarthEngine) -> None:
         self.engine = engine
+        self._sources: dict[str, Source] = {}
         self.bands = engine.at_once("bands", _MAX_BANDS)
         self.rows = engine.at_once("rows", REGION_ROWS)
         self._everywhere: dict[str, ee.Image] = {}
 
+    def source(self, layer: Modality) -> Source:
+        """Where a layer comes from; looked up once, whatever the number of chips. Raises `Fatal` as `source_of`."""
+        if layer.name not in self._sources:
+            self._sources[layer.name] = source_of(layer)
+        return self._sources[layer.name]
+
+    def of(self, kind: type[Source], layers: Sequence[Modality]) -> list[Modality]:
+        """The layers with one kind of source."""
+        return [layer for layer in layers if isinstance(self.source(layer), kind)]
+
     def pixels(self, chip: Chip, layers: Sequence[Modality]) -> ChipResult:
         """Layers whose source is `Pixels`: one request, more only after `TooLarge` or `Missing`."""
-        reasons, possible = _split_absent(chip, layers)
+        reasons, possible = self._split_absent(chip, layers)
         if not possible:
             return ChipResult({}, reasons)
         images = {layer.name: self._image(layer, chip) for layer in possible}
@@ -63,12 +74,15 @@ class Puller:
 
     def _image(self, layer: Modality, chip: Chip) -> ee.Image:
         """A layer as it is stored; made once where it is the same for every chip."""
-        if layer.name not in self._everywhere:
-            image = _pixel_image(layer, chip)
-            if not getattr(source_of(layer), "everywhere", False):
-                return image
+        if layer.name in self._everywhere:
+            return self._everywhere[layer.name]
+        source = self.source(layer)
+        if not isinstance(source, Pixels):
+            raise Fatal(f"modality {layer.name!r} is not computed as pixels; this is a fault of the exporter.")
+        image = encoding.stored_image(layer, source, chip)
+        if source.everywhere:
             self._everywhere[layer.name] = image
-        return self._everywhere[layer.name]
+        return image
 
     def _columns(
         self, chip: Chip, columns: Sequence[_Column], images: Mapping[str, ee.Image]
@@ -97,9 +111,9 @@ class Puller:
         return pulled
 
     def _region_part(self, chips: Sequence[Chip], layers: Sequence[Modality]) -> dict[int, ChipResult]:
-        absent = [_split_absent(chip, layers) for chip in chips]
+        absent = [self._split_absent(chip, layers) for chip in chips]
         try:
-            rows = self.engine.value(_all_means(chips, [possible for _, possible in absent]))
+            rows = self.engine.value(self._all_means(chips, [possible for _, possible in absent]))
         except Missing as error:
             _refuse_lost_asset(error, chips)
             return self._narrowed(chips, layers, error)
@@ -120,30 +134,36 @@ class Puller:
             pulled = pulled.join(alone)
         return {chips[0].row: pulled}
 
+    def _all_means(self, chips: Sequence[Chip], layers: Sequence[Sequence[Modality]]) -> ee.List:
+        """Per chip a dictionary of layers, each a dictionary of bands."""
+        return ee.List([
+            ee.Dictionary({layer.name: self._region_means(layer, chip) for layer in wanted})
+            for chip, wanted in zip(chips, layers, strict=True)
+        ])  # fmt: skip
 
-def local(chip: Chip, layers: Sequence[Modality]) -> ChipResult:
-    """Layers whose source is `Local`."""
-    reasons, possible = _split_absent(chip, layers)
-    values = {}
-    for layer in possible:
-        source = source_of(layer)
-        if isinstance(source, Local):
-            values[layer.name] = encoding.stored_values(layer, source.values(chip))
-    return _checked(chip, possible, values).join(ChipResult({}, reasons))
+    def _region_means(self, layer: Modality, chip: Chip) -> ee.Dictionary:
+        source = self.source(layer)
+        if not isinstance(source, Region):
+            raise Fatal(f"modality {layer.name!r} is no regional mean; this is a fault of the exporter.")
+        rectangle = ee.Geometry.Rectangle(list(chip.grid.bounds_xy), proj=chip.grid.crs, geodesic=False)
+        image = source.image(chip).rename(list(layer.band_names))
+        return image.reduceRegion(ee.Reducer.mean(), rectangle, scale=source.scale_m, crs=chip.grid.crs)
 
+    def local(self, chip: Chip, layers: Sequence[Modality]) -> ChipResult:
+        """Layers whose source is `Local`; no request."""
+        reasons, possible = self._split_absent(chip, layers)
+        values = {}
+        for layer in possible:
+            source = self.source(layer)
+            if isinstance(source, Local):
+                values[layer.name] = encoding.stored_values(layer, source.values(chip))
+        return _checked(chip, possible, values).join(ChipResult({}, reasons))
 
-def _split_absent(chip: Chip, layers: Sequence[Modality]) -> tuple[dict[str, str], list[Modality]]:
-    """Reasons of the layers that the chip is known to lack, and the other layers."""
-    known = {layer.name: source_of(layer).absent(chip) for layer in layers}
-    reasons = {name: reason for name, reason in known.items() if reason}
-    return reasons, [layer for layer in layers if layer.name not in reasons]
-
-
-def _pixel_image(layer: Modality, chip: Chip) -> ee.Image:
-    source = source_of(layer)
-    if not isinstance(source, Pixels):
-        raise Fatal(f"modality {layer.name!r} is not computed as pixels; this is a fault of the exporter.")
-    return encoding.stored_image(layer, source, chip)
+    def _split_absent(self, chip: Chip, layers: Sequence[Modality]) -> tuple[dict[str, str], list[Modality]]:
+        """Reasons of the layers that the chip is known to lack, and the other layers."""
+        known = {layer.name: self.source(layer).absent(chip) for layer in layers}
+        reasons = {name: reason for name, reason in known.items() if reason}
+        return reasons, [layer for layer in layers if layer.name not in reasons]
 
 
 def _together(columns: Sequence[_Column], images: Mapping[str, ee.Image]) -> ee.Image:
@@ -159,27 +179,11 @@ def _together(columns: Sequence[_Column], images: Mapping[str, ee.Image]) -> ee.
 
 
 def _gather(layer: Modality, found: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    absent = [band for band in layer.band_names if encoding.column(layer, band) not in found]
+    columns = {encoding.column(layer, band): band for band in layer.band_names}
+    absent = [band for name, band in columns.items() if name not in found]
     if absent:
         raise Fatal(f"modality {layer.name!r}: its source gave no band for {', '.join(absent)}.")
-    return encoding.arrived(layer, [found[encoding.column(layer, band)] for band in layer.band_names])
-
-
-def _all_means(chips: Sequence[Chip], layers: Sequence[Sequence[Modality]]) -> ee.List:
-    """Per chip a dictionary of layers, each a dictionary of bands."""
-    return ee.List([
-        ee.Dictionary({layer.name: _region_means(layer, chip) for layer in wanted})
-        for chip, wanted in zip(chips, layers, strict=True)
-    ])  # fmt: skip
-
-
-def _region_means(layer: Modality, chip: Chip) -> ee.Dictionary:
-    source = source_of(layer)
-    if not isinstance(source, Region):
-        raise Fatal(f"modality {layer.name!r} is no regional mean; this is a fault of the exporter.")
-    rectangle = ee.Geometry.Rectangle(list(chip.grid.bounds_xy), proj=chip.grid.crs, geodesic=False)
-    image = source.image(chip).rename(list(layer.band_names))
-    return image.reduceRegion(ee.Reducer.mean(), rectangle, scale=source.scale_m, crs=chip.grid.crs)
+    return encoding.arrived(layer, [found[name] for name in columns])
 
 
 def _checked_means(chip: Chip, layers: Sequence[Modality], means: Mapping[str, Mapping[str, Any]]) -> ChipResult:

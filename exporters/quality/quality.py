@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporters.quality.inspection import NODATA_BOUNDS
-from pipeline.corpus import Corpus
 from pipeline.modality import Modality
 
 # A shift is believed when so many chips agree on it, within a pixel, and hardly any lies right.
@@ -104,14 +103,3 @@ class Quality:
 
 def _aside(pixels: int, positive: str, negative: str) -> str:
     return f"{abs(pixels)} px {positive if pixels > 0 else negative}"
-
-
-def quality_of(corpus: Corpus) -> list[Quality]:
-    """What was found of every layer, by name, from the ledger."""
-    result = []
-    for name, modality in sorted(corpus.modalities.items()):
-        quality = Quality(modality)
-        for entry in corpus.entries(name):
-            quality.add(entry.quality)
-        result.append(quality)
-    return result

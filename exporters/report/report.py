@@ -71,12 +71,17 @@ def write_report(corpus_folder: Path, chips: int = 24) -> Path:
     Works on what is finished and says what is not. Raises `Fatal` when there is no corpus in the folder.
     """
     corpus = Corpus.open(corpus_folder)
-    path = corpus_folder / REPORT
-    durable.write_text(path, render(corpus, chips))
+    return publish(corpus, report_facts.coverage(corpus), chips)
+
+
+def publish(corpus: Corpus, covered: list[Coverage], chips: int = 24) -> Path:
+    """The same for a corpus that is open, with what `facts.coverage` gave: that takes a look at the whole ledger."""
+    path = corpus.folder / REPORT
+    durable.write_text(path, render(corpus, covered, chips))
     return path
 
 
-def render(corpus: Corpus, chips: int) -> str:
+def render(corpus: Corpus, covered: list[Coverage], chips: int) -> str:
     """The page as text."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -87,11 +92,10 @@ def render(corpus: Corpus, chips: int) -> str:
     environment.filters["distance"] = report_splits.distance_text
     environment.globals["full_width"] = _FULL_WIDTH
     environment.filters["thousands"] = "{:,}".format
-    return environment.get_template(_TEMPLATE).render(_page(corpus, chips))
+    return environment.get_template(_TEMPLATE).render(_page(corpus, covered, chips))
 
 
-def _page(corpus: Corpus, chips: int) -> dict[str, Any]:
-    covered = report_facts.coverage(corpus)
+def _page(corpus: Corpus, covered: list[Coverage], chips: int) -> dict[str, Any]:
     cards = report_chips.cards(corpus, covered, report_chips.choose_rows(corpus, chips))
     return {
         "title": corpus.folder.resolve().name,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import secrets
+import shlex
 import socket
-import sys
 import threading
 import time
 import uuid
@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,8 +25,10 @@ from exporters.earth_engine.transport import Figures
 from exporters.pull.export import ShardReport
 from flows.cluster import worker
 from flows.cluster.worker import Failure, JobSpec
+from flows.extras import require
 from flows.settings import ClusterSettings, CorpusSettings
 from pipeline.errors import Fatal, Transient
+from pipeline.interpreter import SAFE_PATH, interpreter
 from pipeline.progress import Progress
 from pipeline.shard import Shard
 
@@ -36,6 +38,7 @@ _DESERTED_S = 120.0  # a worker that was killed is back in seconds, on a cluster
 _HERE = "127.0.0.1"
 _STATUS_PAGE = f"{_HERE}:0"  # Dask serves one in any case; a free port is never in anybody's way
 _DEATHS = 10  # of workers, before a shard is taken for what kills them; a scheduler of one's own has its own number
+_EXPORTS = [f"export {name}={value}" for name, value in SAFE_PATH.items()]  # for what a worker starts in turn
 _QUIET = {"logging.distributed": "critical", "distributed.scheduler.allowed-failures": _DEATHS}
 
 
@@ -154,7 +157,7 @@ def running(settings: ClusterSettings, engine: EarthEngine, job: JobSpec, progre
     limiter = engine.limiter
     if not isinstance(limiter, Limiter):
         raise Fatal("a worker of a run cannot begin a cluster of its own; set cluster.kind to none.")
-    _require("distributed", "cluster")
+    require("cluster", "this cluster.kind")
     host, bound = _addresses(settings)
     with _service(limiter, engine, Reported(engine, progress), bound, settings.port) as service:
         with _quietly(), _client(settings) as client:
@@ -172,11 +175,6 @@ def _service(limiter: Limiter, engine: EarthEngine, reported: Reported, host: st
         raise Fatal(
             f"cannot listen at {host}:{port} ({error.strerror}); choose another cluster.port or cluster.host."
         ) from error
-
-
-def _require(module: str, extra: str) -> None:
-    if find_spec(module) is None:
-        raise Fatal(f"this cluster.kind needs {module}; install it with: pip install 'geocorpus[{extra}]'.")
 
 
 @contextmanager
@@ -237,9 +235,21 @@ def _connected(address: str) -> Iterator[Any]:
             f"`dask worker {address}`, or correct cluster.address."
         ) from error
     try:
+        _refuse_strangers(client)
         yield client
     finally:
         client.close(timeout=5)
+
+
+def _refuse_strangers(client: Any) -> None:
+    """Raise `Fatal` where a worker cannot import its work: it would end at its first task, and tell nobody why."""
+    for address, answer in client.run(resolve_name, f"{worker.__name__}:__name__", on_error="return").items():
+        if isinstance(answer, Exception):
+            why = f"{type(answer).__name__}: {str(answer).rstrip('.')}"
+            raise Fatal(
+                f"the worker at {address} cannot import {worker.__name__} ({why}); install this version of geocorpus "
+                "there, and start the worker where no folder is called like one of its packages."
+            )
 
 
 def _started(settings: ClusterSettings) -> Any:
@@ -267,13 +277,13 @@ def _local(settings: ClusterSettings) -> Any:
 
 def slurm(settings: ClusterSettings) -> Any:
     """A cluster of SLURM jobs, none of which is submitted yet; `job_script()` shows what one is."""
-    _require("dask_jobqueue", "slurm")
+    require("slurm", "this cluster.kind")
     from dask_jobqueue import SLURMCluster
 
     return SLURMCluster(
         queue=settings.queue, account=settings.account, walltime=settings.walltime, memory=settings.memory,
-        cores=settings.cores, processes=max(1, settings.cores // settings.threads), python=sys.executable,
-        job_extra_directives=list(settings.directives),
+        cores=settings.cores, processes=max(1, settings.cores // settings.threads), python=shlex.join(interpreter()),
+        job_extra_directives=list(settings.directives), job_script_prologue=_EXPORTS,
         scheduler_options={"dashboard_address": _STATUS_PAGE, "host": settings.host or _own_address(None)},
     )  # fmt: skip
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from flows import finetuning, sampling_plan, stages
+from flows import commands, sampling_plan, stages
 from flows.prefect_runs.run_outcome import RunOutcome, current
 from flows.progress.progress_file import live
 from flows.settings import Settings
 from pipeline.errors import Fatal
-from pipeline.lock import locked
-from pipeline.progress import Progress, Silent
+from pipeline.progress import Silent
 from sampling.allocation import table
 
 
@@ -25,10 +23,10 @@ def at_once(name: str, settings: Settings, as_json: bool) -> None:
     """Call the stage's function in this process and print what came of it."""
     stages.check(settings)
     if not _speaks():
-        STAGES[name](settings, Silent())
+        commands.STAGES[name](settings, Silent())
         return
     with live(as_json, settings.folder) as progress:
-        said = STAGES[name](settings, progress)
+        said = commands.STAGES[name](settings, progress)
     say(said, settings, as_json)
 
 
@@ -100,34 +98,3 @@ def print_allocation(settings: Settings, as_json: bool) -> None:
         regions = sampling_plan.regions(settings, engine, Path(folder) / stages.REGION_CACHE)
         allocation = sampling_plan.allocation(settings, regions)
     print(json.dumps(allocation.to_json()) if as_json else table(allocation))
-
-
-def _sample(settings: Settings, progress: Progress) -> str:
-    connected = stages.earth_engine(settings) if stages.needs_engine_to_sample(settings) else nullcontext(None)
-    with locked(settings.folder), connected as engine:
-        return stages.sample(settings, engine, progress)
-
-
-def _anchor(settings: Settings, progress: Progress) -> str:
-    with locked(settings.folder), stages.earth_engine(settings) as engine:
-        return stages.anchor(settings, engine, progress)
-
-
-def _export(settings: Settings, progress: Progress) -> str:
-    with locked(settings.folder), stages.earth_engine(settings) as engine:
-        return stages.export(settings, engine, progress)
-
-
-def _finalize(settings: Settings, progress: Progress) -> str:
-    with locked(settings.folder):
-        return stages.finalize(settings, progress)
-
-
-STAGES: dict[str, Callable[[Settings, Progress], str]] = {
-    "sample": _sample,
-    "anchor": _anchor,
-    "export": _export,
-    "finalize": _finalize,
-    "pretrain": stages.pretrain,
-    "finetune": finetuning.finetune,
-}

@@ -136,7 +136,7 @@ def test_what_another_process_finishes_or_undoes_is_seen(corpus: Corpus) -> None
     fill(corpus)
     worker = Corpus.open(corpus.folder)
     lost = worker.shards[1]
-    worker.ledger.forget("optical", lost.index)
+    worker.ledger.path("optical", lost.index).unlink()
     assert corpus.missing() == {lost: ("optical",)}
     worker.write(lost, "optical", make_block(OPTICAL, len(lost), SIZE_PX, 1), {}, {"tried": 3})
     assert corpus.missing() == {}

@@ -23,7 +23,7 @@ def test_marks_are_the_first_part_of_the_entries(tmp_path: Path) -> None:
     for shard in (0, 3, 11):
         ledger.mark(entry(shard))
     assert ledger.done("cover") == {0, 3, 11}
-    assert ledger.entries("cover") == [entry(0), entry(3), entry(11)]
+    assert [ledger.read("cover", shard) for shard in sorted(ledger.done("cover"))] == [entry(0), entry(3), entry(11)]
     result = ledger.marks("cover", [3, 11])
     assert [(item.shard, item.rows) for item in result] == [(3, (24, 32)), (11, (88, 96))]
     assert [item.digest for item in result] == ["sha256:3", "sha256:11"]

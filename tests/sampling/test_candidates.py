@@ -10,9 +10,9 @@ from shapely import MultiPolygon, Polygon, box
 
 from pipeline.errors import Fatal
 from sampling.authalic import SURFACE_KM2, areas_km2, height_of, latitude_of
-from sampling.candidates import SPARE, Stream, candidate_count, draw_in
+from sampling.candidates import SPARE, Stream, candidate_count
 from sampling.regions import lookup
-from tests.sampling.region_tables import regions
+from tests.sampling.region_tables import draw_in, regions
 
 
 def test_height_is_the_equal_area_northing_of_proj() -> None:

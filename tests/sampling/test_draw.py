@@ -11,7 +11,6 @@ from shapely import box
 
 from pipeline.errors import Fatal
 from sampling.authalic import areas_km2
-from sampling.candidates import draw_in
 from sampling.constraints import BUFFER, EXCLUDED, OVERLAP, Constraints
 from sampling.draw import Drawn, draw, sizes
 from sampling.exclusion import Exclusion
@@ -20,10 +19,10 @@ from sampling.regions import Regions, lookup, prepare_areas, read_region_file
 from sampling.sample import sample_of
 from sampling.splits import CellSplits
 from sampling.weights import LAND, STRATEGIES, weigh
-from tests.sampling.region_tables import REAL, regions, strips
+from tests.sampling.region_tables import REAL, draw_in, regions, strips
 
 SIDE_M = 1280.0
-RULE = CellSplits((0.8, 0.1, 0.1), 3)
+RULE = CellSplits((0.8, 0.1, 0.1), 3, 1.0)
 real = pytest.mark.skipif(not REAL.exists(), reason="the real ecoregions are not at ../shared/data/ecoregions")
 
 

@@ -8,7 +8,7 @@ import pytest
 from shapely import Polygon, box
 
 from pipeline.errors import Fatal
-from sampling.regions import biome_names, lookup, prepare_regions, read_region_file, write_regions
+from sampling.regions import lookup, prepare_regions, read_region_file, write_regions
 from tests.sampling.region_tables import regions, table
 
 
@@ -53,7 +53,8 @@ def test_rock_and_ice_is_left_out_and_said() -> None:
     result = prepare_regions(frame, "a table")
     assert list(result.frame["ECO_ID"]) == [2, 4]
     assert result.notes == ("2 regions without a biome left out: Rock and Ice, region 3.",)
-    assert biome_names(result) == {11: "biome 11", 14: "biome 14"}
+    names = dict(zip(result.frame["BIOME_NUM"], result.frame["BIOME_NAME"], strict=True))
+    assert names == {11: "biome 11", 14: "biome 14"}
 
 
 def test_nothing_usable_is_refused() -> None:

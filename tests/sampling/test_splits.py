@@ -10,8 +10,8 @@ from shapely import box
 
 from pipeline.errors import Fatal
 from pipeline.radius_index import smallest_distance_m
-from sampling.candidates import draw_in
 from sampling.splits import BandSplits, CellSplits, SplitRule, cells
+from tests.sampling.region_tables import draw_in
 
 GLOBE = draw_in(box(-180, -90, 180, 90), 100_000, 0, "globe")
 FRACTIONS = (0.8, 0.15, 0.05)
@@ -38,15 +38,15 @@ def test_a_cell_is_never_cut() -> None:
 
 
 def test_only_place_and_seed_decide() -> None:
-    result = CellSplits(FRACTIONS, 1).of(GLOBE)
-    assert np.array_equal(result[500:600], CellSplits(FRACTIONS, 1).of(GLOBE[500:600]))
-    assert not np.array_equal(result, CellSplits(FRACTIONS, 2).of(GLOBE))
+    result = CellSplits(FRACTIONS, 1, 1.0).of(GLOBE)
+    assert np.array_equal(result[500:600], CellSplits(FRACTIONS, 1, 1.0).of(GLOBE[500:600]))
+    assert not np.array_equal(result, CellSplits(FRACTIONS, 2, 1.0).of(GLOBE))
 
 
 def test_all_train_and_the_edges_of_the_map() -> None:
     corners = np.array([[-180, -90], [180, 90], [180, -90], [-180, 90], [0, 0]], dtype=float)
-    assert (CellSplits((1.0, 0.0, 0.0), 0).of(corners) == "train").all()
-    assert (CellSplits((0.0, 0.0, 1.0), 0).of(corners) == "test").all()
+    assert (CellSplits((1.0, 0.0, 0.0), 0, 1.0).of(corners) == "train").all()
+    assert (CellSplits((0.0, 0.0, 1.0), 0, 1.0).of(corners) == "test").all()
     assert cells(np.array([[180.0, 10.0]]), 1.0) == cells(np.array([[-180.0, 10.0]]), 1.0)
 
 

@@ -26,7 +26,7 @@ from sampling.splits import CellSplits
 from sampling.weights import COLUMN, ECOREGIONS, weigh
 from tests.sampling.region_tables import strips
 
-RULE = CellSplits((0.8, 0.1, 0.1), 0)
+RULE = CellSplits((0.8, 0.1, 0.1), 0, 1.0)
 
 
 def counts(strategy: str, n: int = 120) -> list[int]:

@@ -31,7 +31,7 @@ class Trace:
 
 def sparse_trace(encoder: Encoder, images: Tensor, visible: Tensor) -> Trace:
     """Every layer on `images` (batch, channels, y, x) with `visible` (batch, y, x) per patch, and "features" last."""
-    patch, trace = encoder.patch_px, Trace(encoder.architecture.response == "batch")
+    patch, trace = encoder.patch_px, Trace(encoder.architecture.grn_scope == "batch")
     sites = [
         (image, int(y), int(x))
         for image in range(len(images))

@@ -19,10 +19,8 @@ from training.data.device_prefetcher import DevicePrefetcher
 from training.data.masking import crops_yx, visible_patches
 from training.data.order import Order, Position, blocks_of, finished_shards
 from training.data.stream import Buffer, Job, Stream, default_workers
-from training.layer import Layer, places_of
+from training.layer import Layer, group_indices_of
 from training.rank_slice import WHOLE_BATCH, RankSlice
-
-__all__ = ["Batch", "BatchLoader", "RankSlice"]
 
 CPU = torch.device("cpu")
 
@@ -47,7 +45,7 @@ class BatchLoader:
         self._size_px, self._shard_rows = corpus.manifest.size_px, corpus.shard_rows
         self._order = Order(blocks, config.seed, config.mix_blocks)
         self._decoder = Decoder(corpus, layers, shards, config.read_rows)
-        self._places = {item.name: places_of(corpus, item) for item in layers if item.modality.statistics_by}
+        self._groups = {item.name: group_indices_of(corpus, item) for item in layers if item.modality.statistics_by}
         self.batch_size = min(config.batch_size, len(self.rows))
         self.steps_per_epoch = len(self.rows) // self.batch_size
 
@@ -101,7 +99,7 @@ class BatchLoader:
         corners = crops_yx(config.seed, epoch, rows, self._size_px, config.image_px)
         raw = Raw(
             {name: torch.from_numpy(values) for name, values in self._decoder.vectors(rows).items()},
-            {name: torch.from_numpy(places[rows]) for name, places in self._places.items()},
+            {name: torch.from_numpy(groups[rows]) for name, groups in self._groups.items()},
             torch.from_numpy(visible),
             tuple(rows.tolist()),
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from training.batch import Batch, Raw
-from training.layer import IGNORED, Layer, no_moments
+from training.layer import IGNORED, Layer
 
 # Equal bits are equal numbers, and torch compares no unsigned integers but uint8.
 _SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
@@ -36,22 +36,16 @@ class _Numbers:
     """Normalises with the moments of each row's group; 0, the mean, where there is no data."""
 
     def __init__(self, layer: Layer, device: torch.device) -> None:
-        moments = [*layer.groups.values(), no_moments(len(layer.bands))]
-        self._mean, self._std, self._has_data = (
-            torch.from_numpy(np.stack([getattr(item, part) for item in moments])).to(device)
-            for part in ("mean", "std", "has_data")
-        )
+        self._standardiser = layer.standardiser.moved(lambda table: torch.from_numpy(table).to(device))
         self._fill = torch.from_numpy(np.array([layer.modality.fill])).to(device)
         self._nodata_is_nan = bool(np.isnan(layer.modality.nodata))
 
     def __call__(self, stored: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor]:
         # Without groups of its own, a layer has one for all rows, or none before anything was finished: the first.
         chosen = groups if groups is not None else torch.zeros(1, dtype=torch.int64, device=stored.device)
-        spread = (len(chosen), stored.shape[1]) + (1,) * (stored.ndim - 2)
-        mean, std, has_data = (table[chosen].view(spread) for table in (self._mean, self._std, self._has_data))
-        valid = self._is_data(stored).logical_and_(has_data)
+        valid = self._is_data(stored).logical_and_(self._standardiser.known(stored, chosen))
         values = stored.to(torch.float32, copy=True)  # In place from here: new memory costs more than the arithmetic.
-        return values.sub_(mean).div_(std).masked_fill_(~valid, 0.0), valid
+        return self._standardiser.standardise(values, chosen).masked_fill_(~valid, 0.0), valid
 
     def _is_data(self, stored: Tensor) -> Tensor:
         if self._nodata_is_nan:

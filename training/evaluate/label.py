@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.modality import Modality
-from training.evaluate.embedding import read_centre
+from training.data.centre import read_centre
 
 _READ_ROWS = 512
 

@@ -14,6 +14,7 @@ from training.architecture import InitStd
 from training.evaluate.embedding import band_statistics, features_of
 from training.evaluate.label import labels_of
 from training.evaluate.probe import Features, Probe, difference, embed, linear_probe
+from training.evaluate.probe_chips import MOST_CHIPS
 from training.model.encoder import Encoder, initialise
 from training.weights.pretrained import Pretrained
 
@@ -58,7 +59,12 @@ class Probed:
 
 
 def probe_layer(
-    corpus: Corpus, pretrained: Pretrained, label: str, most_train: int = 5000, most_test: int = 5000, seed: int = 0
+    corpus: Corpus,
+    pretrained: Pretrained,
+    label: str,
+    most_train: int = MOST_CHIPS,
+    most_test: int = MOST_CHIPS,
+    seed: int = 0,
 ) -> Probed:
     """Probe `label` on the middles of the first chips of each split: test, or val where no chip is for testing.
 
@@ -92,10 +98,10 @@ def _kinds(pretrained: Pretrained, seed: int) -> dict[str, Callable[[Tensor], Fe
     }
 
 
-def untrained(encoder: Encoder, seed: int, spread: InitStd = "fixed") -> Encoder:
+def untrained(encoder: Encoder, seed: int, init_std: InitStd = "fixed") -> Encoder:
     """An encoder of the same shape, before its first step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = Encoder.of(encoder.architecture)
-        initialise(fresh, spread)
+        initialise(fresh, init_std)
     return fresh

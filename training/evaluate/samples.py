@@ -13,7 +13,7 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.modality import Modality
 from pipeline.statistics import EVERYTHING
-from training.evaluate.embedding import read_centre
+from training.data.centre import read_centre
 from training.evaluate.label import labels_of
 from training.layer import IGNORED, Layer, groups_of
 from training.model.normalisation import Groups, Normalisation

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.architecture import SIZES
+from training.batch import Batch
 from training.config import PretrainConfig
-from training.data.batch_loader import Batch
 from training.layer import Layer
 from training.model import losses
-from training.model.encoder import Block, ChannelNorm, Encoder, initialise
+from training.model.encoder import Block, ChannelNorm, Encoder, enlarge, initialise
 from training.model.image import image_of
 from training.model.visible import encode_visible, hidden_tiles, tiles_of
-from training.size import SIZES
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class MPMAE(nn.Module):
         self.inputs, self.targets, self.patch_px = tuple(inputs), tuple(targets), config.patch_px
         self._visible_patches = config.visible_patches if config.skip_hidden else 0
         width, channels = config.decoder_width, sum(layer.channels for layer in inputs)
-        self.encoder = Encoder(channels, SIZES[config.encoder], config.patch_px, config.stem, config.response)
+        self.encoder = Encoder(channels, SIZES[config.encoder], config.patch_px, config.stem, config.grn_scope)
         self.proj = nn.Conv2d(self.encoder.width, width, 1)
         self.mask_token = nn.Parameter(torch.zeros(1, width, 1, 1))
         decoders = 1 if config.decoder == "shared" else len(targets)
@@ -68,7 +68,7 @@ class MPMAE(nn.Module):
             for layer in targets
         )
         self.log_variances = nn.Parameter(torch.zeros(len(targets))) if config.weighting == "uncertainty" else None
-        initialise(self, config.spread)
+        initialise(self, config.init_std)
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, batch: Batch) -> list[Tensor]:
@@ -129,7 +129,7 @@ class MPMAE(nn.Module):
     def _counted(self, layer: Layer, batch: Batch) -> Tensor:
         """Where there is data that the encoder did not see; at image level, where there is data."""
         valid = batch.valid[layer.name]
-        return valid & self._hidden_pixels(batch) if layer.pixel else valid
+        return valid & enlarge(~batch.visible, self.patch_px) if layer.pixel else valid
 
     def _loss(self, layer: Layer, prediction: Tensor, count: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         target, valid, counted = batch.values[layer.name], batch.valid[layer.name], self._counted(layer, batch)
@@ -138,7 +138,3 @@ class MPMAE(nn.Module):
         if layer.classes:
             return losses.class_error(prediction.unflatten(1, (layer.classes, -1)), target, counted, count)
         return losses.squared_error(prediction, target, counted, count)
-
-    def _hidden_pixels(self, batch: Batch) -> Tensor:
-        hidden = ~batch.visible[:, None]
-        return hidden.repeat_interleave(self.patch_px, dim=2).repeat_interleave(self.patch_px, dim=3)

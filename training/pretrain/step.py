@@ -13,8 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 from training.batch import Batch
 from training.config import PretrainConfig
 from training.methods.mpmae import MPMAE
+from training.model.weight_decay import decaying
 from training.runtime.device import Device
 from training.runtime.distributed_context import DistributedContext
+from training.runtime.flops import Utilisation
 
 
 class ObjectiveOf(nn.Module):
@@ -66,6 +68,10 @@ class Step:
         self._update(norm)
         return row
 
+    def utilisation(self, example: Batch, peak_tflops: float = 0.0) -> Utilisation:
+        """How busy steps on chips like those of `example` keep the device, whose peak is measured if not given."""
+        return Utilisation.of(ObjectiveOf(self.model), example, len(self.model.targets), self._device, peak_tflops)
+
     def _backward(self, part: Batch, counts: Tensor, share: float, last: bool) -> Tensor:
         silent = not last and isinstance(self._objective, DistributedDataParallel)
         with self._objective.no_sync() if silent else nullcontext():
@@ -88,9 +94,9 @@ class Step:
 
 def _parameter_groups(model: MPMAE, weight_decay: float) -> list[dict[str, Any]]:
     """Only matrices and kernels decay; not biases, norms, response norms, the mask token or the log variances."""
-    decaying = {id(part.weight) for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear)}
+    kernels = decaying(model)
     parameters = list(model.parameters())
     return [
-        {"params": [item for item in parameters if id(item) in decaying], "weight_decay": weight_decay},
-        {"params": [item for item in parameters if id(item) not in decaying], "weight_decay": 0.0},
+        {"params": [item for item in parameters if id(item) in kernels], "weight_decay": weight_decay},
+        {"params": [item for item in parameters if id(item) not in kernels], "weight_decay": 0.0},
     ]

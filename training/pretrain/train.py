@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -18,11 +17,11 @@ from training.batch import Batch
 from training.config import PretrainConfig
 from training.data.stream import Stream
 from training.methods.mpmae import MPMAE
-from training.methods.pictures import Pictures
 from training.pretrain import non_finite
 from training.pretrain.history import LossHistory
 from training.pretrain.metric_buffer import MetricBuffer, StepMetrics
 from training.pretrain.model_card import CARD, write_card
+from training.pretrain.picture_log import PictureLog
 from training.pretrain.resolved_run import ResolvedRun, resolve_run
 from training.pretrain.result import PretrainResult
 from training.pretrain.step import Step
@@ -35,14 +34,13 @@ from training.runtime.memory import lowering
 from training.runtime.metric_writer import MetricWriter
 from training.runtime.provenance import provenance
 from training.runtime.throughput import ThroughputMeter
-from training.weights.checkpoint import Checkpoints, read, step_of
+from training.schedule import BLR_BATCH, rate_at
+from training.weights.checkpoint import CHECKPOINTS, Checkpoints, read, step_of
 from training.weights.from_run import from_checkpoint
 from training.weights.weights import WEIGHTS, save_encoder
 
 RUN = "run.json"
-CHECKPOINTS = "checkpoints"
 BAD_BATCH = "bad-batch-step-{:08d}.pt"
-_BLR_BATCH = 256  # The batch that a base learning rate is meant for (Goyal et al. 2017).
 _LESS_MODEL = "lower pretrain.micro_batch, or take a smaller pretrain.encoder"
 _LESS_DATA = "lower pretrain.read_rows, pretrain.read_ahead or pretrain.batch_size"
 
@@ -60,7 +58,8 @@ def pretrain(
     """
     metric_writer.refuse_absent(config.wandb)
     if config.processes > 1 and not launch.started():
-        return launch.together(corpus_folder, config, run_folder, progress or Silent())
+        arguments = (corpus_folder, config, run_folder)
+        return launch.together(pretrain, arguments, config.processes, progress or Silent())
     context = DistributedContext.from_environment()
     device = Device.of(config, context.local_rank)
     with threads(config.threads, context.local_world_size), context.joined(device.place), lowering(_LESS_MODEL):
@@ -128,7 +127,7 @@ class Trainer:
     def run(self, progress: Progress) -> PretrainResult:
         """Take the remaining steps."""
         meter, config, began = ThroughputMeter(self.resolved.loader.batch_size), self.resolved.config, self.step
-        pictures = Pictures(self.resolved, self.run_folder)
+        pictures = PictureLog(self.resolved, self.run_folder)
         progress.start("pretrain", self.resolved.steps, self.step)
         with self._writer(progress) as writer, closing(self._batches()) as batches:
             for parts, waited_s in batches:
@@ -202,7 +201,7 @@ class Trainer:
     def utilisation(self, example: Batch) -> Utilisation:
         """How busy steps keep the device; counted and measured once, on chips like those of `example`."""
         if self._utilisation is None:
-            self._utilisation = Utilisation.of(self.model, example, self.device, self.resolved.config.peak_tflops)
+            self._utilisation = self.stepper.utilisation(example, self.resolved.config.peak_tflops)
         return self._utilisation
 
     def _refuse_broken(self, figures: Sequence[StepMetrics]) -> None:
@@ -237,9 +236,5 @@ def _shown(figures: Mapping[str, float]) -> dict[str, float | str]:
 
 
 def learning_rate(step: int, steps: int, config: PretrainConfig, batch_size: int) -> float:
-    """Linear warm-up, then half a cosine to 0, per step; the peak is `blr` * batch / 256."""
-    peak = config.blr * batch_size / _BLR_BATCH
-    warm = int(config.warmup * steps)
-    if step < warm:
-        return peak * (step + 1) / warm
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+    """Per step, see `schedule`; the peak is `blr` * batch / 256."""
+    return rate_at(step, steps, int(config.warmup * steps), config.blr * batch_size / BLR_BATCH)

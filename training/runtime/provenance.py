@@ -22,7 +22,7 @@ def provenance(device: Device, context: DistributedContext) -> dict[str, Any]:
     versions = {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
     return {
         "versions": versions | {"cuda": torch.version.cuda},
-        "commit": commit(Path(__file__).parent),
+        "commit": commit(Path(__file__).parents[1]),
         "environment": {
             "platform": platform.platform(), "cores": os.cpu_count(), "device": device.description,
             "precision": str(device.dtype).removeprefix("torch."), "compiled": device.compiled,
@@ -32,7 +32,7 @@ def provenance(device: Device, context: DistributedContext) -> dict[str, Any]:
 
 
 def commit(folder: Path) -> str | None:
-    """The commit that the code in `folder` is checked out at, with "+" behind it where files were changed since.
+    """The commit that the package in `folder` is checked out at, with "+" behind it where files were changed since.
 
     None outside a git checkout of this project, as in an installed package, or without git.
     """

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pipeline.progress import duration
+
 
 @dataclass(frozen=True)
 class Throughput:
@@ -62,8 +64,4 @@ class ThroughputMeter:
         """How long `steps` more will take, for people."""
         if not self.samples_per_s:
             return "?"
-        seconds = round(steps * self.batch_size / self.samples_per_s)
-        hours, minutes = seconds // 3600, seconds % 3600 // 60
-        if hours >= 48:
-            return f"{hours // 24} d {hours % 24} h"
-        return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds % 60:02} s"
+        return duration(steps * self.batch_size / self.samples_per_s)

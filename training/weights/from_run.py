@@ -7,22 +7,20 @@ from pathlib import Path
 import torch
 
 from pipeline.errors import Fatal
-from training.architecture import Architecture
+from training.architecture import SIZES, Architecture
 from training.config import PretrainConfig
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
-from training.size import SIZES
-from training.weights.checkpoint import describe, read
+from training.weights.checkpoint import CHECKPOINTS, complete, describe, read
 from training.weights.pretrained import Pretrained
 
-_CHECKPOINTS = "checkpoints/step-*.pt"
 _ENCODER = "encoder."
 
 
 def newest_checkpoint(run_folder: Path) -> Path | None:
     """The last complete checkpoint below a run's folder, None where there is none."""
-    result = [path for path in sorted(run_folder.glob(_CHECKPOINTS)) if path.with_suffix(".json").exists()]
-    return result[-1] if result else None
+    paths = complete(run_folder / CHECKPOINTS)
+    return paths[-1] if paths else None
 
 
 def from_checkpoint(path: Path) -> Pretrained:
@@ -36,7 +34,7 @@ def from_checkpoint(path: Path) -> Pretrained:
     config = PretrainConfig.from_dict(description["config"])
     normalisation = Normalisation.from_dict(description["inputs"])
     architecture = Architecture(
-        normalisation.channels, SIZES[config.encoder], config.patch_px, config.stem, config.response
+        normalisation.channels, SIZES[config.encoder], config.patch_px, config.stem, config.grn_scope
     )
     state = {
         name.removeprefix(_ENCODER): item for name, item in read(path)["model"].items() if name.startswith(_ENCODER)

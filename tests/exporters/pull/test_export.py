@@ -17,6 +17,7 @@ from exporters.anchor.anchor_rules import AnchorRules
 from exporters.anchor.regions import RESOLVE, read_regions
 from exporters.earth_engine.client import Connection, connect
 from exporters.pull.export import Incomplete, export, export_shard
+from exporters.pull.pull import Puller
 from exporters.pull.turn_gate import TurnGate
 from pipeline.corpus import MANIFEST, Corpus
 from pipeline.dead_letters import DeadLetters
@@ -81,12 +82,12 @@ def test_every_row_without_data_has_its_reason(engine, tmp_path):
     export(engine, corpus, layers, tmp_path / "spool", Silent())
     for layer in layers:
         values = corpus.read(layer.name, slice(0, CHIPS))
-        reasons = {row: reason for entry in corpus.ledger.entries(layer.name) for row, reason in entry.missing.items()}
+        reasons = {row: reason for entry in corpus.entries(layer.name) for row, reason in entry.missing.items()}
         empty = {row for row in range(CHIPS) if not layer.valid(values[row]).any()}
         assert set(reasons) == empty
         assert all(reasons.values())
     l1c = {row for row in range(CHIPS) if corpus.manifest[row].acquisition.level == "l1c"}
-    missing = {row for entry in corpus.ledger.entries("sentinel2_scl") for row in entry.missing}
+    missing = {row for entry in corpus.entries("sentinel2_scl") for row in entry.missing}
     assert missing == l1c
 
 
@@ -273,7 +274,9 @@ def test_threads_and_shards_at_once_do_not_change_a_byte(engine, sandbox, tmp_pa
 
 def test_one_shard_can_be_done_alone(engine, tmp_path):
     corpus, layers = new_corpus(tmp_path, manifest_of())
-    report = export_shard(engine, corpus, corpus.shards[1], layers, Spool(tmp_path / "spool"), Silent(), TurnGate())
+    report = export_shard(
+        Puller(engine), corpus, corpus.shards[1], layers, Spool(tmp_path / "spool"), Silent(), TurnGate()
+    )
     assert report.pulled == SHARD_ROWS and set(report.names) == {layer.name for layer in layers}
     assert corpus.shards[1] not in corpus.missing()
     assert len(corpus.missing()) == len(corpus.shards) - 1

@@ -15,7 +15,7 @@ from exporters.pull.preflight import Work
 from flows import preflight as in_words
 from pipeline.errors import Fatal, Transient
 from pipeline.progress import Silent
-from pipeline.store import store_at
+from pipeline.store_url import store_at
 from sandbox.service.faults import Fault
 from tests.exporters.conftest import IMPATIENT
 from tests.exporters.pull.test_export import CHIPS, SHARD_ROWS, manifest_of
@@ -117,8 +117,3 @@ def test_a_long_export_checks_itself_and_a_short_one_does_not(engine, sandbox, t
     monkeypatch.setattr(in_words, "LONG_CHIPS", CHIPS)
     in_words.before(engine, work, tmp_path, store_at(str(tmp_path)), progress)
     assert len(progress.said) == 1 and f"about {CHIPS} requests" in progress.said[0]
-
-
-@pytest.mark.parametrize(("hours", "said"), [(0.5, "30.0 minutes"), (13.0, "13.0 hours"), (60.0, "2.5 days")])
-def test_hours_as_a_person_says_them(hours, said):
-    assert in_words.duration(hours) == said

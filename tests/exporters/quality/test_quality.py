@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from exporters import catalog
+from exporters.earth_engine.batch_size import AdaptiveBatchSize
 from exporters.earth_engine.client import Connection, connect
 from exporters.pull.export import export
 from exporters.pull.pull import Puller
 from exporters.quality.inspection import inspect, reference_of, varies_everywhere
-from exporters.quality.quality import Quality, quality_of
+from exporters.quality.quality import Quality
+from exporters.report.facts import coverage
 from exporters.sources import Pixels
 from pipeline.corpus import MANIFEST, Corpus
 from pipeline.grid import to_lonlat
@@ -24,7 +26,7 @@ from pipeline.progress import Silent
 from sandbox.raster.stored import StoredImage
 from sandbox.service.server import Sandbox
 from tests.exporters import tiny_earth
-from tests.exporters.chips import chip
+from tests.exporters.chips import chip, pixel_centres_xy
 from tests.exporters.conftest import IMPATIENT
 from tests.exporters.quality.test_registration import texture
 from tests.exporters.tiny_earth import FieldBand, day
@@ -69,7 +71,7 @@ def added_up(corpus: Corpus, blocks: dict[str, np.ndarray], missing: dict | None
     result = inspect(corpus, corpus.shards[0], blocks, nothing)
     for name, block in blocks.items():
         corpus.write(corpus.shards[0], name, block, nothing[name], result[name])
-    return {quality.modality.name: quality for quality in quality_of(corpus)}
+    return {quality.modality.name: quality for quality in (layer.quality for layer in coverage(corpus))}
 
 
 def test_a_corpus_in_order_has_no_flag(corpus: Corpus) -> None:
@@ -215,7 +217,7 @@ def test_a_modality_file_whose_image_is_served_aside_is_found_out(tmp_path: Path
     with Sandbox(catalog=textured_earth()) as sandbox:
         engine = connect(Connection("demo-project", url=sandbox.url, patience=IMPATIENT))
         export(engine, corpus, layers, tmp_path / "spool", Silent())
-    result = {quality.modality.name: quality for quality in quality_of(corpus)}
+    result = {quality.modality.name: quality for quality in (layer.quality for layer in coverage(corpus))}
     assert result["aside"].shift == (1, -2)
     assert result["aside"].flags() == ["aside lies 1 px south and 2 px west of sentinel2, told by 12 of 12 chips"]
     assert result["aligned"].in_place == 1.0 and result["aligned"].flags() == []
@@ -229,7 +231,7 @@ def test_layers_of_one_chip_share_its_grid_in_whatever_requests_they_come(engine
                  source=Pixels(lambda _: ee.Image.pixelLonLat()))
         for name in ("one", "other")
     ]  # fmt: skip
-    x, y = place.grid.pixel_centres_xy()
+    x, y = pixel_centres_xy(place.grid)
     expected = to_lonlat(place.grid.crs).transform(*np.meshgrid(x, y))
     puller = Puller(engine)
     for requests in (1, 4):
@@ -238,4 +240,4 @@ def test_layers_of_one_chip_share_its_grid_in_whatever_requests_they_come(engine
         for name in ("one", "other"):
             np.testing.assert_allclose(pulled.values[name], expected, atol=1e-9)
         assert sandbox.counters()["total"] - before == requests
-        puller.bands.shrink(1)
+        puller.bands = AdaptiveBatchSize(1)

@@ -14,7 +14,7 @@ from exporters.report import quality as report_quality
 from exporters.report.charts import columns, histograms, short
 from exporters.report.chips import cards, choose_rows, place
 from exporters.report.facts import Count, coverage, per_biome, per_month, per_year, rejected
-from exporters.report.map import colour_of, equal_earth
+from exporters.report.map import colour_of, on_page
 from exporters.report.report import breakable, percent, render, size_text, write_report
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
@@ -124,7 +124,7 @@ def test_an_empty_corpus_has_a_report_too(tmp_path: Path) -> None:
     empty = make_corpus(tmp_path / "made", count=3, size_px=16)
     for modality in LAYERS:
         for shard in empty.shards:
-            empty.ledger.forget(modality.name, shard.index)
+            empty.ledger.path(modality.name, shard.index).unlink()
     text = write_report(empty.folder).read_text()
     assert "No shard is finished yet" in text and "0 / 7" in text and not read(text).wrong
 
@@ -182,12 +182,12 @@ def test_the_gallery_spans_biomes_and_is_bounded(corpus: Corpus) -> None:
 
 def test_the_map_is_equal_earth() -> None:
     """Extent of the unit sphere as published (2.7066 by 1.3173), and places between as PROJ has them."""
-    centre, east, north = equal_earth(np.array([[0.0, 0.0], [180.0, 0.0], [0.0, 90.0]]))
+    centre, east, north = on_page(np.array([[0.0, 0.0], [180.0, 0.0], [0.0, 90.0]]))
     assert (east - centre)[0] / (centre - north)[1] == pytest.approx(2.7066299836 / 1.3173627591, rel=1e-4)
     assert centre.tolist() == [500.0, 243.5] and 0 <= east[0] <= 1000 and 0 <= north[1] <= 487
     lonlat = np.array([[0.0, 0.0], [120.0, 45.0], [-75.0, -30.0]])
     x, y = pyproj.Proj("+proj=eqearth +R=1")(*lonlat.T)
-    ours = (equal_earth(lonlat) - centre) / ((east - centre)[0] / 2.7066299836)
+    ours = (on_page(lonlat) - centre) / ((east - centre)[0] / 2.7066299836)
     assert np.allclose(ours, np.column_stack([x, -y]), atol=1e-6)
 
 
@@ -231,7 +231,7 @@ def test_unknown_biomes_have_a_colour() -> None:
 
 
 def test_class_legends_list_only_what_is_shown(corpus: Corpus) -> None:
-    text = render(corpus, 1)
+    text = render(corpus, coverage(corpus), 1)
     legend = text[text.index('class="panel legends"') : text.index("</dl>", text.index('class="panel legends"'))]
     row = choose_rows(corpus, 1)[0]
     shown = set(np.unique(corpus.read("cover", slice(row, row + 1))).tolist())
@@ -288,4 +288,4 @@ def test_corpora_from_before_quality_was_looked_at_say_so(tmp_path: Path) -> Non
         data = json.loads(path.read_text())
         del data["quality"]
         path.write_text(json.dumps(data))
-    assert "No layer of this corpus was looked at" in render(Corpus.open(tmp_path), 1)
+    assert "No layer of this corpus was looked at" in render(corpus, coverage(corpus), 1)

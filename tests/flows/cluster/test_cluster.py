@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import Client
 
 from benchmarks.chaos import manifest_of
 from benchmarks.dask_processes import dask_processes
@@ -22,19 +25,21 @@ from exporters.earth_engine.faults import AssetGone
 from exporters.earth_engine.limiter import Limiter
 from exporters.earth_engine.limiter_service import Endpoint, LimiterService
 from exporters.earth_engine.transport import Figures
-from flows import stages
+from flows import extras, stages
 from flows.cluster import cluster, worker
 from flows.cluster.cluster import Reported
 from flows.cluster.worker import Failure, JobSpec, _ContextSlot
 from flows.settings import ClusterSettings, load
 from pipeline.corpus import MANIFEST
 from pipeline.errors import Fatal, GeocorpusError, Transient
+from pipeline.interpreter import interpreter
 from pipeline.progress import Silent
 from pipeline.shard import Shard
 from sandbox.planet import Planet
 from sandbox.service.server import Sandbox
 from tests.flows.jobs import counters, differences, geocorpus, reset, sandbox, snapshot, start
 from tests.flows.test_crash import children_of, descendants_gone
+from tests.rivals import rivals
 
 CAP = 4
 CHIPS = 24
@@ -143,10 +148,14 @@ def test_an_answer_that_takes_long_to_come_over_is_waited_for(tmp_path: Path) ->
 class TestLocal:
     pytestmark = slow
 
-    def test_two_workers_hold_the_cap_together_and_make_the_same_bytes(self, plain: Plain, tmp_path: Path) -> None:
+    def test_two_workers_hold_the_cap_together_and_make_the_same_bytes(
+        self, plain: Plain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         folder = frozen(tmp_path / "corpus")
         with service() as url:
-            progress, engine = export(settings_of(url, folder, "cluster.kind=local", "cluster.workers=2"))
+            with monkeypatch.context() as here:
+                here.chdir(rivals(tmp_path / "rivals"))  # the workers find our packages all the same
+                progress, engine = export(settings_of(url, folder, "cluster.kind=local", "cluster.workers=2"))
             seen = counters(url)
         assert seen["peak_concurrency"] == CAP, "both workers together, and all of it used"
         assert differences(snapshot(folder), plain.files) == []
@@ -224,6 +233,20 @@ class TestAddress:
             time.sleep(0.05)
         return int(counters(url)["requests"].get("image:computePixels", 0))
 
+    def test_a_worker_that_imports_another_package_is_named(self, tmp_path: Path) -> None:
+        """Such a worker dies of its first task without a word, and the next one after it."""
+        with dask_processes(0) as dask:
+            words = [sys.executable, "-m", "dask", "worker", dask.address, "--no-nanny", "--no-dashboard"]
+            place = rivals(tmp_path / "there", "flows")
+            with subprocess.Popen([*words, "--local-directory", str(tmp_path)], cwd=place) as process:
+                with Client(dask.address, set_as_default=False) as client:
+                    client.wait_for_workers(1)
+                    with pytest.raises(Fatal, match="the worker at tcp://.* cannot import flows.cluster.w.*rival"):
+                        with cluster._client(ClusterSettings(kind="address", address=dask.address)):
+                            pass
+                    assert client.nthreads(), "asking does a worker no harm"
+                process.kill()
+
     def test_no_scheduler_is_one_sentence(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cluster, "_CONNECT_S", 1)
         outcome = ClusterSettings(kind="address", address="tcp://127.0.0.1:9")
@@ -249,9 +272,9 @@ def test_wrong_settings_are_refused(override: str, words: str) -> None:
 
 @pytest.mark.parametrize(("module", "extra"), [("distributed", "cluster"), ("dask_jobqueue", "slurm")])
 def test_what_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch, module: str, extra: str) -> None:
-    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(Fatal, match=rf"needs {module}; install it with: pip install 'geocorpus\[{extra}\]'"):
-        cluster._require(module, extra)
+        extras.require(extra, "this cluster.kind")
 
 
 def test_a_slurm_job_is_what_the_settings_say() -> None:
@@ -266,6 +289,8 @@ def test_a_slurm_job_is_what_the_settings_say() -> None:
         jobs.close()
     for wanted in ("-p long", "-A geo", "--cpus-per-task=4", "--mem=16G", "-t 12:00:00", "--exclusive"):
         assert f"#SBATCH {wanted}" in lines
+    assert shlex.split(lines[-1])[:4] == [*interpreter(), "-m", "distributed.cli.dask_worker"]
+    assert "export PYTHONSAFEPATH=1" in lines
     assert "--nworkers 2" in lines[-1] and "--nthreads 2" in lines[-1] and "tcp://127.0.0.1:" in lines[-1]
 
 
@@ -321,7 +346,7 @@ def test_a_worker_whose_run_is_gone_writes_nothing(tmp_path: Path) -> None:
     with LimiterService(Limiter(2, 100.0), "secret", 1.0, lambda report: None) as gone:
         endpoint = gone.endpoint()
     settings = load("demo", [f"corpus.folder={frozen(tmp_path / 'c')}", "corpus.modalities=['lat']"])
-    corpus = stages.lay_out(settings)
+    corpus, _ = stages.lay_out(settings)
     before = snapshot(corpus.folder)
     outcome = worker.pull(job(corpus.folder, "http://127.0.0.1:9", endpoint), corpus.shards[0], ("lat",))
     assert isinstance(outcome, Failure) and outcome.kind is GeocorpusError
@@ -371,7 +396,7 @@ def test_a_shard_is_pulled_at_the_pace_of_another_process(tmp_path: Path) -> Non
     on_report: list[dict[str, Any]] = []
     settings = load("demo", [f"corpus.folder={frozen(tmp_path / 'c')}", "corpus.modalities=['lat','esa_worldcover']",
                              f"corpus.shard_rows={CHIPS}"])  # fmt: skip
-    corpus = stages.lay_out(settings)
+    corpus, _ = stages.lay_out(settings)
     (shard,) = corpus.shards
     with Sandbox(Planet(0)) as earth, LimiterService(Limiter(2, 1e4), "secret", 30.0, on_report.append) as served:
         ours = JobSpec("run", Connection("demo", earth.url, concurrency=4), served.endpoint(), corpus.folder,

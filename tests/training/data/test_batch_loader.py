@@ -19,9 +19,8 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from tests.buckets import BUCKET, service
 from tests.training.corpora import ALL, CONFIG, ECHO, LIGHT, make_corpus
-from training.batch import Raw
-from training.data import masking
-from training.data.batch_loader import Batch, BatchLoader
+from training.batch import Batch, Raw
+from training.data.batch_loader import BatchLoader
 from training.data.device_prefetcher import DevicePrefetcher, PrefetchedBatch
 from training.data.masking import crops_yx, visible_patches
 from training.layer import Layer, groups_of, layer_of
@@ -252,20 +251,14 @@ def test_masks_and_crops_are_uniform_and_change_with_epoch_row_and_seed() -> Non
     assert crops_yx(0, 0, [0], 8, 8).tolist() == [[0, 0]]
 
 
-def test_the_mixing_is_splitmix64() -> None:
-    """The first outputs for seed 0 of the published generator."""
-    outputs = masking._mixed(np.arange(1, 4, dtype=np.uint64) * masking._GOLDEN)
-    assert [hex(item) for item in outputs] == ["0xe220a8397b1dcdaf", "0x6e789e6aa1b965f4", "0x6c45d188009454f"]
-
-
 def test_only_finished_shards_are_read(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path, modalities=(LIGHT, ECHO))
-    corpus.ledger.forget("echo", 0)
+    corpus.ledger.path("echo", 0).unlink()
     layers = [layer_of(corpus, name, {}) for name in ("light", "echo")]
     loader = BatchLoader(corpus, layers, CONFIG)
     assert loader.rows.tolist() == [row for row in corpus.manifest.rows_of("train") if row >= 8]
     for index in (1, 2):
-        corpus.ledger.forget("echo", index)
+        corpus.ledger.path("echo", index).unlink()
     with pytest.raises(Fatal, match="no shard with train rows .* is finished for all of light, echo"):
         BatchLoader(corpus, layers, CONFIG)
 
@@ -286,6 +279,6 @@ def test_stopping_early_leaves_no_thread(corpus: Corpus) -> None:
 def test_errors_of_the_reading_thread_reach_the_caller(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path, modalities=(LIGHT,))
     loader = BatchLoader(corpus, [layer_of(corpus, "light", {})], CONFIG)
-    corpus.ledger.forget("light", 0)
+    corpus.ledger.path("light", 0).unlink()
     with pytest.raises(Fatal, match="is not finished"):
         list(loader.batches(0, loader.steps_per_epoch))

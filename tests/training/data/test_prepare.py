@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pipeline.modality import Band, Category, Modality
 from training.batch import Raw
 from training.data.prepare import Preparation
-from training.layer import Layer, Moments
+from training.layer import Layer
+from training.standardiser import Moments
 
 CPU = torch.device("cpu")
 NUMBERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")

@@ -153,7 +153,7 @@ def turns_of_others(work: Callable[[], object]) -> int:
 
 
 def test_refuses_a_shard_that_is_not_finished(corpus: Corpus) -> None:
-    corpus.ledger.forget("layer", 0)
+    corpus.ledger.path("layer", 0).unlink()
     with pytest.raises(Fatal, match="shard 0 of 'layer' in .* is not finished; run `geocorpus export`"):
         first_chip(corpus)
 

@@ -14,17 +14,18 @@ from pipeline.errors import Fatal
 from pipeline.modality import Band, Modality
 from pipeline.statistics import EVERYTHING
 from tests.training.timm_layout import TimmConvNeXt
+from training.architecture import Size
 from training.evaluate.decay import depth_of, parameter_groups
 from training.evaluate.finetune import Tuning, error_of, finetune
 from training.evaluate.finetuned import Finetuned, Scores, load_finetuned
 from training.evaluate.recipe import RECIPES, Recipe
 from training.evaluate.samples import Samples, chip_samples, pixel_samples
-from training.layer import Layer, Moments, layer_of
+from training.layer import Layer, layer_of
 from training.model.classifier import Classifier
 from training.model.encoder import DropPath, Encoder, initialise
 from training.model.normalisation import Normalisation
 from training.model.unet import UNet
-from training.size import Size
+from training.standardiser import Moments
 from training.weights.pretrained import Pretrained
 from training.weights.weights import save_encoder
 

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from tests.training.corpora import SIZE_PX
-from training.evaluate.embedding import band_statistics, features_of, read_centre
+from training.architecture import SIZES
+from training.data.centre import read_centre
+from training.evaluate.embedding import band_statistics, features_of
 from training.evaluate.label import labels_of
 from training.evaluate.probe import Probe, difference, embed, estimate, linear_probe
 from training.layer import layer_of
 from training.model.encoder import Encoder
-from training.size import SIZES
 
 
 def planted(seed: int = 0, samples: int = 300) -> tuple[NDArray, NDArray]:

@@ -13,6 +13,7 @@ from flows.probing import probe
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from tests.training.corpora import CONFIG, LIGHT, make_corpus
+from training.architecture import SIZES
 from training.evaluate.embedding import band_statistics, features_of
 from training.evaluate.label import labels_of
 from training.evaluate.probe import linear_probe
@@ -21,7 +22,6 @@ from training.layer import layer_of
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
 from training.pretrain.train import pretrain
-from training.size import SIZES
 from training.weights.pretrained import Pretrained
 
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from pipeline.corpus import Corpus
 from pipeline.modality import Band, Category, Extent, Modality
 from tests.training.corpora import ALL, CONFIG
+from training.batch import Batch
 from training.config import PretrainConfig
-from training.data.batch_loader import Batch, BatchLoader
+from training.data.batch_loader import BatchLoader
 from training.layer import Layer, layer_of
 from training.methods.mpmae import MPMAE
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,12 @@ import torch
 from PIL import Image
 
 from pipeline.corpus import Corpus
-from tests.training.corpora import CONFIG, make_corpus
+from tests.training.corpora import CONFIG
 from training.methods import pictures
 from training.methods.mpmae import MPMAE
 from training.methods.pictures import Pictures, Sample, reconstruct
 from training.model.losses import normalise_patches
+from training.pretrain.picture_log import sample_of
 from training.pretrain.resolved_run import ResolvedRun, resolve_run
 from training.runtime.device import Device
 
@@ -27,12 +27,16 @@ def resolved(corpus: Corpus) -> ResolvedRun:
 
 @pytest.fixture(scope="module")
 def sample(resolved: ResolvedRun) -> Sample:
-    return Sample.of(resolved, np.array([1, 2, 4]))
+    return sample_of(resolved, np.array([1, 2, 4]))
 
 
 def model_of(resolved: ResolvedRun) -> MPMAE:
     torch.manual_seed(0)
     return MPMAE(resolved.inputs, resolved.targets, resolved.config)
+
+
+def drawn_by(sample: Sample, resolved: ResolvedRun, folder: Path) -> Pictures:
+    return Pictures(sample, resolved.inputs, resolved.targets, CONFIG.patch_px, folder)
 
 
 def target(resolved: ResolvedRun, name: str) -> pictures.Layer:
@@ -67,53 +71,27 @@ def test_a_wild_prediction_is_clipped_into_the_dtype(resolved: ResolvedRun, samp
     assert (result == 65535).all()
 
 
-def test_a_picture_is_drawn_of_val_chips_and_the_run_goes_on_as_if_it_had_not_been(
-    resolved: ResolvedRun, corpus: Corpus, tmp_path: Path
+def test_a_picture_is_drawn_and_the_model_is_as_if_it_had_not_been(
+    resolved: ResolvedRun, sample: Sample, tmp_path: Path
 ) -> None:
-    model, drawn = model_of(resolved).train(), Pictures(resolved, tmp_path)
+    model, drawn = model_of(resolved).train(), drawn_by(sample, resolved, tmp_path)
     before, random = {name: item.clone() for name, item in model.state_dict().items()}, torch.get_rng_state()
     pixels = drawn.draw(model, Device.of(CONFIG), 7)
-    assert (corpus.manifest.column("split")[drawn.rows] == "val").all() and len(drawn.rows) == 3
-    with Image.open(tmp_path / "pictures" / "step-00000007.png") as image:
+    with Image.open(tmp_path / "step-00000007.png") as image:
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), pixels)
     assert model.training and torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(item, before[name]) for name, item in model.state_dict().items())
     assert np.array_equal(drawn.draw(model, Device.of(CONFIG), 7), pixels)
 
 
-def test_without_val_chips_train_chips_are_drawn(tmp_path: Path) -> None:
-    corpus = make_corpus(tmp_path / "corpus", 6)
-    without = resolve_run(corpus, CONFIG)
-    result = Pictures(without, tmp_path)
-    val = corpus.manifest.rows_of("val")
-    assert len(val) == 2 and list(result.rows) == list(val)
-    assert list(Pictures(replace(without, corpus=_train_only(corpus)), tmp_path).rows) == list(without.loader.rows[:3])
-
-
-def _train_only(corpus: Corpus) -> Corpus:
-    """The same corpus seen through a manifest whose val rows belong to nobody."""
-
-    class Bare:
-        def __getattr__(self, name: str) -> object:
-            return getattr(corpus.manifest, name)
-
-        def rows_of(self, split: str) -> np.ndarray:
-            return corpus.manifest.rows_of(split)[: 0 if split == "val" else None]
-
-    bare = Corpus.open(corpus.folder)
-    bare.manifest = Bare()  # type: ignore[assignment]
-    return bare
-
-
 def test_hidden_patches_are_dark_to_the_encoder_and_predicted_below(
-    resolved: ResolvedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    resolved: ResolvedRun, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Line by line, the panels of the input are the truth, the truth without hidden patches, and a mixture."""
     result: list[pictures._Panels] = []
     monkeypatch.setattr(pictures._Page, "panels", lambda page, chip, column, panels: result.append(panels))
-    drawn = Pictures(resolved, tmp_path)
-    drawn.draw(model_of(resolved), Device.of(CONFIG), 1)
-    visible = np.kron(drawn._sample.batch.visible[0].numpy(), np.ones((8, 8))) > 0
+    drawn_by(sample, resolved, tmp_path).draw(model_of(resolved), Device.of(CONFIG), 1)
+    visible = np.kron(sample.batch.visible[0].numpy(), np.ones((8, 8))) > 0
     real, seen, made = result[0].pictures
     assert result[0].title == "light" and real is not None and seen is not None and made is not None
     np.testing.assert_array_equal(seen[visible], real[visible])

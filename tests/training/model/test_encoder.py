@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tests.training.submanifold import sparse_trace
-from training.architecture import GRN_SCOPES, INIT_STDS, STEMS, Architecture, InitStd
+from training.architecture import SIZES, Architecture, GrnScope, InitStd, Size, Stem
 from training.model.encoder import DropPath, Encoder, ResponseNorm, initialise
-from training.size import SIZES, Size
 
 TINY = Size((1, 1, 2, 1), (3, 4, 5, 6))
 CHANNELS_LAST = ("norm", "pwconv1", "grn", "pwconv2")  # Layers inside a block that see (batch, y, x, channels).
 
 
-def make_encoder(patch_px: int, channels: int = 2, stem: str = "modified", response: str = "image") -> Encoder:
+def make_encoder(patch_px: int, channels: int = 2, stem: str = "modified", grn_scope: str = "image") -> Encoder:
     """Double precision, with every parameter random, so that no term is silent."""
     torch.manual_seed(3)
-    encoder = Encoder(channels, TINY, patch_px, stem, response).double()
+    encoder = Encoder(channels, TINY, patch_px, stem, grn_scope).double()
     with torch.no_grad():
         for item in encoder.parameters():
             item.copy_(torch.randn_like(item) * 0.5)
@@ -70,11 +70,11 @@ def assert_same_as_sparse(encoder: Encoder, image: Tensor, visible: Tensor, tole
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance * float(b.abs().max()), msg=in_layer(name))
 
 
-@pytest.mark.parametrize("response", GRN_SCOPES)
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("grn_scope", get_args(GrnScope))
+@pytest.mark.parametrize("stem", get_args(Stem))
 @pytest.mark.parametrize("patch_px", [8, 16])
-def test_equals_sparse_convolution(patch_px: int, stem: str, response: str) -> None:
-    encoder, (image, visible) = make_encoder(patch_px, stem=stem, response=response), make_input(patch_px)
+def test_equals_sparse_convolution(patch_px: int, stem: str, grn_scope: str) -> None:
+    encoder, (image, visible) = make_encoder(patch_px, stem=stem, grn_scope=grn_scope), make_input(patch_px)
     assert_same_as_sparse(encoder, image, visible, 1e-8)
     features = encoder(image, visible)
     assert sorted(map(tuple, visible.nonzero().tolist())) == sorted(
@@ -116,7 +116,7 @@ def test_everything_visible_is_no_mask() -> None:
     torch.testing.assert_close(encoder(image, torch.ones(2, 3, 3, dtype=torch.bool)), encoder(image))
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", get_args(Stem))
 @pytest.mark.parametrize(
     ("patch_px", "height", "width"),
     [(8, 56, 56), (16, 112, 112), (32, 224, 224), (16, 128, 128), (8, 64, 64), (24, 48, 72), (8, 8, 40), (16, 32, 16)],
@@ -170,7 +170,7 @@ def test_drop_path_rises_to_the_last_block() -> None:
 @pytest.mark.parametrize("name", SIZES)
 def test_every_size_is_built_with_both_stems_and_described(name: str) -> None:
     """On no real memory: the largest would take three gigabytes."""
-    for stem in STEMS:
+    for stem in get_args(Stem):
         with torch.device("meta"):
             encoder = Encoder(12, SIZES[name], 16, stem)
             assert encoder(torch.zeros(1, 12, 112, 112)).shape == (1, SIZES[name].widths[-1], 7, 7)
@@ -184,14 +184,14 @@ def test_atto_has_the_published_number_of_parameters() -> None:
     assert count == pytest.approx(3.39e6, rel=0.01)
 
 
-@pytest.mark.parametrize("spread", INIT_STDS)
-def test_kernels_are_drawn_as_wide_as_is_said(spread: InitStd) -> None:
+@pytest.mark.parametrize("init_std", get_args(InitStd))
+def test_kernels_are_drawn_as_wide_as_is_said(init_std: InitStd) -> None:
     encoder = Encoder(12, SIZES["atto"], 8)
     torch.manual_seed(0)
-    initialise(encoder, spread)
+    initialise(encoder, init_std)
     kernels = [part for part in encoder.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
     for part in kernels:
-        wanted = 0.02 if spread == "fixed" else math.sqrt(1 / part.weight[0].numel())
+        wanted = 0.02 if init_std == "fixed" else math.sqrt(1 / part.weight[0].numel())
         assert part.weight.numel() < 1000 or 0.8 < float(part.weight.detach().std()) / wanted < 1.2
         assert part.bias is None or not part.bias.any()
     assert len(kernels) > 30

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from pipeline.corpus import Corpus
 from tests.training.corpora import CONFIG
+from training.architecture import Size
 from training.methods.mpmae import MPMAE
 from training.model.encoder import Encoder
 from training.model.visible import Patches, encode_visible
 from training.pretrain.resolved_run import resolve_run
-from training.size import Size
 
 SMALL = Size((1, 2, 1, 1), (4, 6, 8, 10))
 
@@ -26,11 +26,11 @@ def some_visible(images: int, side: int, keep: int) -> Tensor:
 
 
 @pytest.mark.parametrize("stem", ["modified", "original"])
-@pytest.mark.parametrize("response", ["image", "batch"])
+@pytest.mark.parametrize("grn_scope", ["image", "batch"])
 @pytest.mark.parametrize(("patch_px", "side", "keep"), [(8, 5, 9), (16, 3, 1), (24, 2, 3), (8, 2, 4)])
-def test_equals_the_dense_masked_encoder(stem: str, response: str, patch_px: int, side: int, keep: int) -> None:
+def test_equals_the_dense_masked_encoder(stem: str, grn_scope: str, patch_px: int, side: int, keep: int) -> None:
     torch.manual_seed(side)
-    encoder = Encoder(3, SMALL, patch_px, stem, response).double()
+    encoder = Encoder(3, SMALL, patch_px, stem, grn_scope).double()
     for weights in encoder.parameters():
         torch.nn.init.normal_(weights, std=0.3)
     image = torch.randn(2, 3, side * patch_px, side * patch_px, dtype=torch.float64)

@@ -18,7 +18,7 @@ from training.data.batch_loader import BatchLoader
 from training.methods.mpmae import MPMAE, PixelHead
 from training.pretrain.metric_buffer import MetricBuffer
 from training.pretrain.resolved_run import ResolvedRun, resolve_run
-from training.pretrain.step import Step
+from training.pretrain.step import ObjectiveOf, Step
 from training.rank_slice import RankSlice
 from training.runtime.device import Device
 from training.runtime.distributed_context import DistributedContext
@@ -149,8 +149,9 @@ def test_flops_are_those_of_convolutions_and_products(corpus: Corpus) -> None:
         step.model(batch)
     for hook in hooks:
         hook.remove()
-    assert flops_per_chip(step.model, batch) == pytest.approx(3 * counted / BATCH)
-    assert flops_per_chip(make_step(corpus, decoder="per-task")[1].model, batch) < 3 * counted / BATCH
+    assert flops_per_chip(ObjectiveOf(step.model), batch, len(step.model.targets)) == pytest.approx(3 * counted / BATCH)
+    per_task = make_step(corpus, decoder="per-task")[1].model
+    assert flops_per_chip(ObjectiveOf(per_task), batch, len(per_task.targets)) < 3 * counted / BATCH
 
 
 @pytest.mark.slow

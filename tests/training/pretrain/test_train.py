@@ -220,7 +220,7 @@ def test_refuses_a_corpus_without_finished_shards(tmp_path: Path) -> None:
 
 def test_a_corpus_that_is_being_built_is_refused_unless_asked(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "corpus")
-    corpus.ledger.forget("echo", 1)
+    corpus.ledger.path("echo", 1).unlink()
     with pytest.raises(Fatal, match="1 of 3 shards in .* are not finished; .* set pretrain.unfinished = true"):
         pretrain(corpus.folder, CONFIG, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -230,7 +230,7 @@ def test_a_run_keeps_to_the_shards_that_it_began_with(tmp_path: Path) -> None:
     """The corpus grows while the run is stopped: rows, statistics and so the weights are those of the beginning."""
     corpus, config = make_corpus(tmp_path / "corpus"), replace(CONFIG, unfinished=True)
     later = corpus.ledger.read("echo", 1)
-    corpus.ledger.forget("echo", 1)
+    corpus.ledger.path("echo", 1).unlink()
     whole = pretrain(corpus.folder, config, tmp_path / "whole")
     with pytest.raises(Stopped):
         pretrain(corpus.folder, config, tmp_path / "parts", Recorder(3))

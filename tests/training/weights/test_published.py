@@ -15,7 +15,7 @@ from torch import Tensor
 from exporters.modalities.sentinel2 import sentinel2
 from pipeline.errors import Fatal
 from tests.training.published_sparse import make_checkpoint, make_state, run
-from training.size import SIZES
+from training.architecture import SIZES
 from training.weights.published import encoder_of, inputs_of, read_published, to_dense
 from training.weights.weights import load_encoder
 

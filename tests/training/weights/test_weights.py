@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -19,13 +20,12 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, Transient
 from tests.training.corpora import CONFIG
 from tests.training.timm_layout import Norm2d, TimmConvNeXt
-from training.architecture import GRN_SCOPES, STEMS
+from training.architecture import SIZES, GrnScope, Size, Stem
 from training.layer import layer_of
 from training.methods.mpmae import MPMAE
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
 from training.pretrain.resolved_run import resolve_run
-from training.size import SIZES, Size
 from training.weights import download
 from training.weights.checkpoint import Checkpoints
 from training.weights.pretrained import Pretrained
@@ -35,19 +35,19 @@ from training.weights.weights import WEIGHTS, load_encoder, save_encoder
 TINY = Size((1, 1, 2, 1), (3, 4, 5, 6))
 
 
-def make_encoder(stem: str, patch_px: int, size: Size = TINY, response: str = "image") -> Encoder:
+def make_encoder(stem: str, patch_px: int, size: Size = TINY, grn_scope: str = "image") -> Encoder:
     """Two channels, and every weight random, so that none can be lost unseen."""
     torch.manual_seed(1)
-    encoder = Encoder(2, size, patch_px, stem, response)
+    encoder = Encoder(2, size, patch_px, stem, grn_scope)
     with torch.no_grad():
         for item in encoder.parameters():
             item.copy_(torch.randn_like(item) * 0.3)
     return encoder
 
 
-def make_pretrained(corpus: Corpus, stem: str = "modified", response: str = "image") -> Pretrained:
+def make_pretrained(corpus: Corpus, stem: str = "modified", grn_scope: str = "image") -> Pretrained:
     normalisation = Normalisation.of([layer_of(corpus, "light", {})])
-    return Pretrained(make_encoder(stem, 8, response=response), normalisation, {"corpus": "abc", "step": 7})
+    return Pretrained(make_encoder(stem, 8, grn_scope=grn_scope), normalisation, {"corpus": "abc", "step": 7})
 
 
 def test_the_original_stem_loads_into_timm_exactly() -> None:
@@ -97,7 +97,7 @@ def test_point_wise_layers_have_the_shapes_that_timm_gives_each_size(name: str, 
     assert ours == theirs
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", get_args(Stem))
 def test_names_and_shapes_come_back(stem: str) -> None:
     encoder = make_encoder(stem, 16, SIZES["zepto"])
     head = {"norm.weight": torch.ones(6), "head.weight": torch.ones(3, 6), "head.bias": torch.ones(3)}
@@ -108,10 +108,10 @@ def test_names_and_shapes_come_back(stem: str) -> None:
     assert back.keys() == state.keys() and all(torch.equal(back[name], state[name]) for name in state)
 
 
-@pytest.mark.parametrize("response", GRN_SCOPES)
-@pytest.mark.parametrize("stem", STEMS)
-def test_a_file_gives_the_same_features_from_raw_values(corpus: Corpus, tmp_path: Path, stem, response) -> None:
-    pretrained = make_pretrained(corpus, stem, response)
+@pytest.mark.parametrize("grn_scope", get_args(GrnScope))
+@pytest.mark.parametrize("stem", get_args(Stem))
+def test_a_file_gives_the_same_features_from_raw_values(corpus: Corpus, tmp_path: Path, stem, grn_scope) -> None:
+    pretrained = make_pretrained(corpus, stem, grn_scope)
     save_encoder(tmp_path / WEIGHTS, pretrained)
     raw = {"light": corpus.read("light", slice(0, 4))[:, [0, 2]]}
     levels = [str(item) for item in corpus.manifest.column("level")[:4]]
@@ -124,9 +124,9 @@ def test_a_file_gives_the_same_features_from_raw_values(corpus: Corpus, tmp_path
     assert all(item.requires_grad for item in loaded.encoder.parameters())
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", get_args(Stem))
 def test_a_run_gives_its_encoder_with_what_prepares_its_input(corpus: Corpus, tmp_path: Path, stem) -> None:
-    config = replace(CONFIG, inputs=("light", "ground"), stem=stem, response="batch")
+    config = replace(CONFIG, inputs=("light", "ground"), stem=stem, grn_scope="batch")
     resolved = resolve_run(corpus, config)
     model = MPMAE(resolved.inputs, resolved.targets, resolved.config)
     checkpoint = Checkpoints(tmp_path / "checkpoints", resolved.identity).save(4, {"model": model.state_dict()})
