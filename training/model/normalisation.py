@@ -122,7 +122,8 @@ def _layer_in_corpus(layer: Layer, modalities: Mapping[str, Modality]) -> Layer:
 
 def _encoding(modality: Modality) -> tuple[Any, ...]:
     """The fields that decide the meaning of a stored value."""
-    return modality.codes, modality.scale, modality.offset, modality.nodata, modality.extent
+    nodata = modality.specification()["nodata"]  # As it is written, where NaN equals NaN.
+    return modality.codes, modality.scale, modality.offset, nodata, modality.extent
 
 
 def _layer(data: Mapping[str, Any]) -> Layer:
