@@ -42,7 +42,7 @@ class Frame:
             frame = frame.parent
         raise EarthEngineError(f"Unbound argument reference: '{name}'.")
 
-    def home(self, free: frozenset[str]) -> Frame:
+    def owner(self, free: frozenset[str]) -> Frame:
         """The outermost frame that a value with these free names depends on."""
         frame = self
         while frame.parent is not None and free.isdisjoint(frame.arguments):
@@ -115,8 +115,8 @@ class Evaluator:
                 return Node(_refusal(f"Value reference '{key}' not found in the expression."))
             # A graph is acyclic: one that is not ends here, and is too deep when it runs.
             self._named[key] = Node(lambda frame: self._named[key].run(frame))
-            made = self._node(self._values[key])
-            self._named[key] = Node(self._once(key, made), made.free)
+            node = self._node(self._values[key])
+            self._named[key] = Node(self._once(key, node), node.free)
         return self._named[key]
 
     def _once(self, key: str, node: Node) -> Program:
@@ -127,13 +127,13 @@ class Evaluator:
                 root.values[key] = make(root)
             return root.values[key]
 
-        def at_home(frame: Frame) -> Any:
-            home = frame.home(free)
-            if key not in home.values:
-                home.values[key] = make(home)
-            return home.values[key]
+        def at_owner(frame: Frame) -> Any:
+            owner = frame.owner(free)
+            if key not in owner.values:
+                owner.values[key] = make(owner)
+            return owner.values[key]
 
-        return at_home if free else at_root
+        return at_owner if free else at_root
 
     def _node(self, node: Mapping[str, Any]) -> Node:
         for kind, value in node.items():
@@ -195,14 +195,14 @@ class Evaluator:
     def _calling(self, name: str, arguments: list[Fixed | Program]) -> Program:
         implementation, used = REGISTRY[name], self.used
         fixed = [item.value if isinstance(item, Fixed) else None for item in arguments]
-        moving = [(place, item) for place, item in enumerate(arguments) if not isinstance(item, Fixed)]
+        varying = [(index, item) for index, item in enumerate(arguments) if not isinstance(item, Fixed)]
         first = [self._catalog] if name in NEEDS_CATALOG else []
 
         def call(frame: Frame) -> Any:
             used.add(name)
             values = fixed.copy()
-            for place, run in moving:
-                values[place] = run(frame)
+            for index, run in varying:
+                values[index] = run(frame)
             return implementation(*first, *values)
 
         return call

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from sandbox.raster.stored import Catalog, Query, StoredFeature, StoredImage
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 class Catalogs:
@@ -19,8 +19,8 @@ class Catalogs:
     def __init__(self, *members: Catalog) -> None:
         self._members = members
 
-    def _first(self, ask: Callable[[Catalog], Found | None]) -> Found | None:
-        return next((result for member in self._members if (result := ask(member)) is not None), None)
+    def _first(self, call: Callable[[Catalog], Result | None]) -> Result | None:
+        return next((result for member in self._members if (result := call(member)) is not None), None)
 
     def describe(self, asset_id: str) -> dict[str, Any] | None:
         return self._first(lambda member: member.describe(asset_id))

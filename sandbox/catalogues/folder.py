@@ -39,15 +39,15 @@ class Raster:
     projection: Projection
     shape: tuple[int, int]
     lock: threading.Lock = field(default_factory=threading.Lock)
-    kept: dict[int, NDArray[Any]] = field(default_factory=dict)
+    cache: dict[int, NDArray[Any]] = field(default_factory=dict)
 
     def band(self, number: int) -> NDArray[Any]:
         """Band `number` (from 1) as (height, width); thread-safe."""
         with self.lock:
-            if number not in self.kept:
+            if number not in self.cache:
                 with rasterio.open(self.path) as source:
-                    self.kept[number] = source.read(number)
-            return self.kept[number]
+                    self.cache[number] = source.read(number)
+            return self.cache[number]
 
     @cached_property
     def footprint(self) -> BaseGeometry:

@@ -96,11 +96,11 @@ def describe(catalog: Catalog, identifier: str) -> dict[str, Any]:
     if image is not None:
         return image_json(image)
     if description is None:
-        raise missing(identifier)
+        raise asset_not_found(identifier)
     return {"name": resource_name(identifier), "id": identifier, **to_json(description)}
 
 
-def missing(identifier: str) -> EarthEngineError:
+def asset_not_found(identifier: str) -> EarthEngineError:
     """An asset that is not there."""
     return EarthEngineError(f"Asset '{identifier}' does not exist or doesn't allow this operation.", 404)
 
@@ -182,5 +182,5 @@ def list_images(catalog: Catalog, identifier: str, parameters: Mapping[str, str]
         query = narrowed(query, implied)
     result = catalog.images(identifier, query)
     if result is None:
-        raise missing(identifier)
+        raise asset_not_found(identifier)
     return (image for image in result if all(test(image) for _, test in conditions))

@@ -86,12 +86,12 @@ def get_typed(element: Element, key: str) -> Any:
 
 
 @algorithm("Element.set")
-def set_one(element: Element, key: str, value: Any) -> Any:
+def set_property(element: Element, key: str, value: Any) -> Any:
     return with_property(element, key, value)
 
 
 @algorithm("Element.setMulti")
-def set_many(element: Element, properties: Mapping[str, Any]) -> Any:
+def set_properties(element: Element, properties: Mapping[str, Any]) -> Any:
     for key, value in properties.items():
         element = with_property(element, key, value)
     return element
@@ -114,8 +114,8 @@ def copy_properties(target: Element, source: Element | None, only: Any, exclude:
         return target
     names = only or [name for name in source.properties if not name.startswith("system:")]
     copied = {name: source.properties[name] for name in names if name in source.properties}
-    kept = {name: value for name, value in copied.items() if name not in (exclude or [])}
-    return replace(target, properties={**target.properties, **kept})
+    selected = {name: value for name, value in copied.items() if name not in (exclude or [])}
+    return replace(target, properties={**target.properties, **selected})
 
 
 @algorithm("Feature.select")

@@ -70,11 +70,11 @@ def _matching(image: Image, selector: Any) -> list[ImageBand]:
             raise EarthEngineError(f"Image.select: Band index {index} out of bounds [0, {len(image.bands)}).")
         return [image.bands[index]]
     names = image.band_names()
-    exact = [place for place, name in enumerate(names) if name == selector]
-    result = exact or [place for place, name in enumerate(names) if re.fullmatch(str(selector), name)]
+    exact = [position for position, name in enumerate(names) if name == selector]
+    result = exact or [position for position, name in enumerate(names) if re.fullmatch(str(selector), name)]
     if not result:
         raise _no_match(image, selector)
-    return [image.bands[place] for place in result]
+    return [image.bands[position] for position in result]
 
 
 def _no_match(image: Image, selector: Any) -> EarthEngineError:

@@ -135,7 +135,7 @@ def clipped(image: Image, geometry: Geometry) -> Image:
     def test(grid: PixelGrid, scope: Scope) -> NDArray[np.bool_]:
         key = (id(geometry), grid)
         if key not in scope.inside:
-            scope.kept.append(geometry)
+            scope.referenced.append(geometry)
             scope.inside[key] = rasterized(geometry.in_crs(grid.crs), grid)
         return scope.inside[key]
 

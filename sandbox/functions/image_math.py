@@ -131,10 +131,10 @@ def _pairs(left: Image, right: Image, name: str) -> list[tuple[ImageBand, ImageB
         return [(band, right.bands[0], band.name) for band in left.bands]
     if len(left.bands) == 1:
         return [(left.bands[0], band, band.name) for band in right.bands]
-    others = {band.name: band for band in right.bands}
-    if len(left.bands) == len(right.bands) and set(others) != set(left.band_names()):
+    by_name = {band.name: band for band in right.bands}
+    if len(left.bands) == len(right.bands) and set(by_name) != set(left.band_names()):
         return [(a, b, a.name) for a, b in zip(left.bands, right.bands, strict=True)]
-    pairs = [(band, others[band.name], band.name) for band in left.bands if band.name in others]
+    pairs = [(band, by_name[band.name], band.name) for band in left.bands if band.name in by_name]
     if not pairs and left.bands and right.bands:
         raise EarthEngineError(f"{name}: Images have no bands in common.")
     return pairs
@@ -163,10 +163,10 @@ def _register_binary(names: tuple[str, ...], operation: _Binary) -> None:
 
     @algorithm(*(f"Number.{name}" for name in names))
     def of_numbers(left: float, right: float) -> float | int:
-        return plain_number(operation[0](np.asarray(left), np.asarray(right)))
+        return python_number(operation[0](np.asarray(left), np.asarray(right)))
 
 
-def plain_number(value: Any) -> float | int:
+def python_number(value: Any) -> float | int:
     """A Python number of a NumPy scalar; booleans become 0 and 1."""
     number = value.item() if hasattr(value, "item") else value
     return int(number) if isinstance(number, bool) else number
@@ -195,7 +195,7 @@ def _register_unary(name: str, operate: Callable[[Any], Any], keeps_type: bool) 
 
     @algorithm(f"Number.{name}")
     def of_number(value: float) -> float | int:
-        return plain_number(operate(np.asarray(value)))
+        return python_number(operate(np.asarray(value)))
 
 
 def cast(image: Image, kind: Any) -> Image:
@@ -212,7 +212,7 @@ def _register_cast(name: str, kind: Any) -> None:
 
     @algorithm(f"Number.to{name}", f"Number.{name.lower()}")
     def of_number(value: float) -> float | int:
-        return plain_number(saturated(np.asarray(value), np.dtype(kind)))
+        return python_number(saturated(np.asarray(value), np.dtype(kind)))
 
 
 for _names, _operation in BINARY.items():
@@ -293,9 +293,9 @@ def cast_bands(image: Image, band_types: dict[str, Any], order: list[str] | None
     if unknown:
         raise EarthEngineError(f"Image.cast: Unknown type '{unknown[0]}'.")
     wanted = [kinds[str(band_types[b.name]).lower()] if b.name in band_types else b.dtype for b in image.bands]
-    cast_one = [cast(Image((band,)), kind).bands[0] for band, kind in zip(image.bands, wanted, strict=True)]
-    by_name = {band.name: band for band in cast_one}
-    return image.with_bands([by_name[name] for name in order] if order else cast_one)
+    converted = [cast(Image((band,)), kind).bands[0] for band, kind in zip(image.bands, wanted, strict=True)]
+    by_name = {band.name: band for band in converted}
+    return image.with_bands([by_name[name] for name in order] if order else converted)
 
 
 @algorithm("Image.remap")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.functions.images import ImageBand, Scope, StoredPixels, nearest_places
+from sandbox.functions.images import ImageBand, Scope, StoredPixels, nearest_indices
 from sandbox.raster import grids
 from sandbox.raster.grids import PixelGrid
 from sandbox.raster.resample import Pixels
@@ -50,11 +50,11 @@ def _counts_on(grid: PixelGrid, scope: Scope, native: Projection, poll: Poll, vo
     window = grids.window_on(native, grid)
     if window is not None:
         return poll.counts(voters, window)
-    places = nearest_places(native, grid, scope)
-    if places is None:
+    nearest = nearest_indices(native, grid, scope)
+    if nearest is None:
         return None
-    counts = poll.counts(voters, places[0])
-    return counts.reshape(len(counts), -1).take(places[1], axis=1)
+    counts = poll.counts(voters, nearest[0])
+    return counts.reshape(len(counts), -1).take(nearest[1], axis=1)
 
 
 def _added(left: Counts, right: Counts) -> Counts:

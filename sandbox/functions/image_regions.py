@@ -35,9 +35,9 @@ class Region:
     shape: BaseGeometry
 
     @cached_property
-    def shares(self) -> NDArray[np.float64]:
+    def coverage(self) -> NDArray[np.float64]:
         """The share of each pixel that lies inside."""
-        return _shares(self.shape, self.grid)
+        return _coverage(self.shape, self.grid)
 
     @cached_property
     def centre_inside(self) -> NDArray[np.bool_]:
@@ -81,7 +81,7 @@ def _centres_inside(shape: Any, grid: PixelGrid) -> NDArray[np.bool_]:
     return rasterized(shape, grid)
 
 
-def _shares(shape: Any, grid: PixelGrid) -> NDArray[np.float64]:
+def _coverage(shape: Any, grid: PixelGrid) -> NDArray[np.float64]:
     """The share of each pixel inside: exact for small regions, 0 or 1 by its centre for large ones."""
     if shape.area == 0 or grid.width * grid.height > _EXACT_COVERAGE_PIXELS:
         return _centres_inside(shape, grid).astype(np.float64)
@@ -89,20 +89,20 @@ def _shares(shape: Any, grid: PixelGrid) -> NDArray[np.float64]:
     corners = [grids.apply(grid.transform, columns + dx, rows + dy) for dx, dy in ((0, 0), (1, 1))]
     boxes = shapely.box(*corners[0], *corners[1])
     shapely.prepare(shape)
-    shares = shapely.covers(shape, boxes).astype(np.float64)
+    coverage = shapely.covers(shape, boxes).astype(np.float64)
     # Only pixels on the edge have to be cut.
-    edge = (shares == 0) & shapely.intersects(shape, boxes)
-    shares[edge] = shapely.area(shapely.intersection(boxes[edge], shape)) / shapely.area(boxes[edge])
-    return shares
+    edge = (coverage == 0) & shapely.intersects(shape, boxes)
+    coverage[edge] = shapely.area(shapely.intersection(boxes[edge], shape)) / shapely.area(boxes[edge])
+    return coverage
 
 
 def _reduced(image: Image, reducer: Reducer, region: Region, scope: Scope) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    shares = region.shares if reducer.weighted else region.centre_inside.astype(np.float64)
+    coverage = region.coverage if reducer.weighted else region.centre_inside.astype(np.float64)
     for band in image.bands:
         values, valid = band.pixels(region.grid, scope)
-        counted = (valid & (shares > 0)).reshape(-1, 1)
-        outputs = reducer.reduce(values.reshape(-1, 1), counted, shares.reshape(-1, 1))
+        counted = (valid & (coverage > 0)).reshape(-1, 1)
+        outputs = reducer.reduce(values.reshape(-1, 1), counted, coverage.reshape(-1, 1))
         for name, (number, known) in zip(reducer.outputs, outputs, strict=True):
             label = band.name if len(reducer.outputs) == 1 else f"{band.name}_{name}"
             result[label] = number[0].item() if known[0] else None

@@ -30,7 +30,7 @@ class Scope:
     """What one request has computed so far: pixels per band and grid, positions per CRS and grid."""
 
     pixels: dict[tuple[int, PixelGrid], Pixels] = field(default_factory=dict)
-    kept: list[Any] = field(default_factory=list)  # keeps ids in the keys above from being reused
+    referenced: list[Any] = field(default_factory=list)  # keeps ids in the keys above from being reused
     positions: dict[tuple[PixelGrid, str], Any] = field(default_factory=dict)
     mappings: dict[tuple[PixelGrid, Projection], Mapping] = field(default_factory=dict)
     inside: dict[tuple[int, PixelGrid], NDArray[np.bool_]] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Scope:
             return None
         key = (id(footprint), grid)
         if key not in self.inside:
-            self.kept.append(footprint)
+            self.referenced.append(footprint)
             self.inside[key] = rasterized(grids.project(footprint, LONLAT, grid.crs), grid)
         return self.inside[key]
 
@@ -91,7 +91,7 @@ class ImageBand:
         """Values (height, width) in `dtype` and which are valid; computed once per request and grid."""
         key = (id(self), grid)
         if key not in scope.pixels:
-            scope.kept.append(self)
+            scope.referenced.append(self)
             scope.pixels[key] = self.compute(grid, scope)
         return scope.pixels[key]
 
@@ -101,26 +101,26 @@ class StoredBands(Sequence[ImageBand]):
 
     def __init__(self, image: stored.StoredImage) -> None:
         self._image = image
-        self._made: dict[int, ImageBand] = {}
+        self._built: dict[int, ImageBand] = {}
 
     def names(self) -> list[str]:
         """The names alone, for which no band has to be built."""
         return [band.name for band in self._image.bands]
 
     @overload
-    def __getitem__(self, place: int) -> ImageBand: ...
+    def __getitem__(self, index: int) -> ImageBand: ...
 
     @overload
-    def __getitem__(self, place: slice) -> tuple[ImageBand, ...]: ...
+    def __getitem__(self, index: slice) -> tuple[ImageBand, ...]: ...
 
-    def __getitem__(self, place: int | slice) -> ImageBand | tuple[ImageBand, ...]:
-        places = range(len(self._image.bands))[place]
-        return tuple(self._band(k) for k in places) if isinstance(places, range) else self._band(places)
+    def __getitem__(self, index: int | slice) -> ImageBand | tuple[ImageBand, ...]:
+        indices = range(len(self._image.bands))[index]
+        return tuple(self._band(k) for k in indices) if isinstance(indices, range) else self._band(indices)
 
-    def _band(self, place: int) -> ImageBand:
-        if place not in self._made:
-            self._made[place] = _stored_band(self._image.bands[place], self._image.footprint)
-        return self._made[place]
+    def _band(self, index: int) -> ImageBand:
+        if index not in self._built:
+            self._built[index] = _stored_band(self._image.bands[index], self._image.footprint)
+        return self._built[index]
 
     def __len__(self) -> int:
         return len(self._image.bands)
@@ -201,7 +201,7 @@ class StoredPixels:
         return self.read(grid, scope)
 
 
-def nearest_places(native: Projection, grid: PixelGrid, scope: Scope) -> tuple[Window, NDArray[np.intp]] | None:
+def nearest_indices(native: Projection, grid: PixelGrid, scope: Scope) -> tuple[Window, NDArray[np.intp]] | None:
     """The native window under a grid, and which of its pixels (flattened) each pixel of the grid takes.
 
     None where some pixel has no position.
@@ -210,7 +210,7 @@ def nearest_places(native: Projection, grid: PixelGrid, scope: Scope) -> tuple[W
     if mapping.derived("known", _known) is not None:
         return None
     window, local = mapping.derived(0, lambda whole: _window(whole, None, 0))
-    return window, resample.nearest_place(local, window.width)
+    return window, resample.nearest_index(local, window.width)
 
 
 def _known(mapping: Mapping) -> NDArray[np.bool_] | None:

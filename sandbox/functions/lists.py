@@ -92,8 +92,8 @@ def equals(items: list[Any], other: list[Any]) -> bool:
 
 @algorithm("List.remove")
 def remove(items: list[Any], element: Any) -> list[Any]:
-    place = index_of(items, element)
-    return items if place < 0 else [*items[:place], *items[place + 1 :]]
+    position = index_of(items, element)
+    return items if position < 0 else [*items[:position], *items[position + 1 :]]
 
 
 @algorithm("List.removeAll")

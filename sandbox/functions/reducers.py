@@ -178,7 +178,7 @@ EVERY = Reducer(("all",), _every, dtype=_BYTE)
 SOME = Reducer(("any",), _some, dtype=_BYTE)
 
 
-def _plain(name: str, reducer: Reducer) -> None:
+def _register(name: str, reducer: Reducer) -> None:
     @algorithm(f"Reducer.{name}")
     def make(*options: Any) -> Reducer:
         return reducer
@@ -189,7 +189,7 @@ for _name, _reducer in {
     "first": FIRST, "firstNonNull": FIRST, "last": LAST, "lastNonNull": LAST, "product": PRODUCT,
     "stdDev": STD_DEV, "variance": VARIANCE, "allNonZero": EVERY, "anyNonZero": SOME,
 }.items():  # fmt: skip
-    _plain(_name, _reducer)
+    _register(_name, _reducer)
 
 
 def _together(first: Reducer, second: Reducer) -> Reducer:

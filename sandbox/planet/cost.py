@@ -36,8 +36,8 @@ def read_chip(band: Band, lon: float, lat: float, margin: int) -> None:
 
 def chip_cost(planet: Planet, lon: float, lat: float, scene: StoredImage) -> dict[str, float]:
     """Milliseconds of CPU for each part of a chip."""
-    crs, place = scene.bands[0].projection.crs, Point(lon, lat)
-    query = Query(place, _START_MS, _END_MS)
+    crs, point = scene.bands[0].projection.crs, Point(lon, lat)
+    query = Query(point, _START_MS, _END_MS)
     radar = {i.properties["orbitProperties_pass"]: i for i in planet.images("COPERNICUS/S1_GRD", query) or []}
     same = [i for i in planet.images("GOOGLE/DYNAMICWORLD/V1", query) or [] if i.bands[-1].projection.crs == crs]
     layers = [image for name in _LAYERS if (image := planet.image(name)) is not None]

@@ -55,20 +55,20 @@ def _labels(world: World) -> NDArray[np.int64]:
     area = np.cos(np.radians(world.lat)) * STEP_DEG**2
     kinds, inverse = np.unique(labels, return_inverse=True)
     sizes = np.bincount(inverse.ravel(), weights=area.ravel())
-    places = _places(world, labels, kinds)
+    directions = _directions(world, labels, kinds)
     for k in np.argsort(sizes):
         same = (kinds // 100 == kinds[k] // 100) & (sizes > sizes[k]) & (kinds > 0)
         if kinds[k] == 0 or sizes[k] >= _SMALLEST_DEG2 or not same.any():
             continue
-        host = np.flatnonzero(same)[np.argmax(places[same] @ places[k])]
-        labels[labels == kinds[k]] = kinds[host]
-        sizes[host] += sizes[k]
+        largest = np.flatnonzero(same)[np.argmax(directions[same] @ directions[k])]
+        labels[labels == kinds[k]] = kinds[largest]
+        sizes[largest] += sizes[k]
         sizes[k] = np.inf
         kinds[k] = -1
     return labels
 
 
-def _places(world: World, labels: NDArray[np.int64], kinds: NDArray[np.int64]) -> NDArray[np.float64]:
+def _directions(world: World, labels: NDArray[np.int64], kinds: NDArray[np.int64]) -> NDArray[np.float64]:
     """Directions (kinds, 3) to the middle of each label's cells."""
     unit = world.unit / 6.371e6
     index = np.searchsorted(kinds, labels.ravel())
@@ -106,6 +106,6 @@ def _feature(world: World, seed: int, number: int, label: int, cells: NDArray[An
 
 def _name(seed: int, label: int, biome: int) -> str:
     word = hash_int(seed, label, 5)
-    place = _HEADS[word % len(_HEADS)] + _TAILS[word // 97 % len(_TAILS)]
+    proper_name = _HEADS[word % len(_HEADS)] + _TAILS[word // 97 % len(_TAILS)]
     side = ("", "Northern ", "Western ", "Upper ", "Central ")[word // 9973 % 5]
-    return f"{side}{place} {_NOUNS[biome]}"
+    return f"{side}{proper_name} {_NOUNS[biome]}"

@@ -33,8 +33,8 @@ def wrapped(polygon: Polygon) -> BaseGeometry:
     if west >= -180 and east <= 180:
         return polygon
     parts = [
-        shapely.affinity.translate(polygon.intersection(box(turn - 180, -90, turn + 180, 90)), -turn)
-        for turn in (-360, 0, 360)
+        shapely.affinity.translate(polygon.intersection(box(offset - 180, -90, offset + 180, 90)), -offset)
+        for offset in (-360, 0, 360)
     ]
     return MultiPolygon([p for part in parts if not part.is_empty for p in getattr(part, "geoms", [part])])
 
@@ -47,8 +47,8 @@ def lonlat_boxes(region: BaseGeometry) -> list[tuple[float, float, float, float]
         bounds = [region.bounds]
     out = []
     for west, south, east, north in bounds:
-        turn = np.floor((west + 180) / 360) * 360
-        out.append((float(west - turn), float(south), float(east - turn), float(north)))
+        offset = np.floor((west + 180) / 360) * 360
+        out.append((float(west - offset), float(south), float(east - offset), float(north)))
     return out
 
 
@@ -57,5 +57,5 @@ def touches(footprint: BaseGeometry, region: BaseGeometry | None) -> bool:
     if region is None or footprint.intersects(region):
         return True
     west, _, east, _ = region.bounds
-    turns = [turn for turn, out in ((360, west < -180), (-360, east > 180)) if out]
-    return any(footprint.intersects(shapely.affinity.translate(region, turn)) for turn in turns)
+    offsets = [offset for offset, out in ((360, west < -180), (-360, east > 180)) if out]
+    return any(footprint.intersects(shapely.affinity.translate(region, offset)) for offset in offsets)

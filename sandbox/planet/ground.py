@@ -46,7 +46,7 @@ _HEIGHT_M = np.array([38e3, 18.3e3, 8.7e3, 4.1e3, 2.05e3, 980.0, 470.0, 250.0])
 _PATCH_M = np.array([3100.0, 1250.0, 540.0, 270.0])
 _OTHER_M = np.array([16e3, 5.2e3, 11e3, 3.6e3, 7.4e3, 4.4e3, 1.5e3, 3.0e3, 2.9e3])
 _WAVELENGTHS_M = np.concatenate([_HEIGHT_M, _PATCH_M, _OTHER_M])
-_KEPT_WINDOWS, _KEPT_PIXELS = 64, 512 * 512
+_CACHED_WINDOWS, _CACHED_PIXELS = 64, 512 * 512
 # 20 m windows up to this size are parts of a 10 m window, which other bands use too; the pixels are the same.
 _SHARED_PIXELS = 256 * 256
 # Those that `relief` reads: the eight of height, and the river's three.
@@ -128,12 +128,12 @@ def widened(window: Window, margin: int) -> Window:
     return Window(window.column - margin, window.row - margin, window.width + 2 * margin, window.height + 2 * margin)
 
 
-def _keep(kept: OrderedDict[tuple[Lattice, Window], T], key: tuple[Lattice, Window], value: T) -> None:
+def _remember(cache: OrderedDict[tuple[Lattice, Window], T], key: tuple[Lattice, Window], value: T) -> None:
     """Remember small windows, the latest ones."""
-    if key[1].width * key[1].height <= _KEPT_PIXELS:
-        kept[key] = value
-    while len(kept) > _KEPT_WINDOWS:
-        kept.popitem(last=False)
+    if key[1].width * key[1].height <= _CACHED_PIXELS:
+        cache[key] = value
+    while len(cache) > _CACHED_WINDOWS:
+        cache.popitem(last=False)
 
 
 def holds(outer: Window, inner: Window) -> bool:
@@ -150,7 +150,7 @@ class Surface:
 
     def __init__(self, seed: int, noise: Noise, world: World) -> None:
         self.seed, self.noise, self.world = seed, noise, world
-        self._kept: OrderedDict[tuple[Lattice, Window], Ground] = OrderedDict()
+        self._grounds: OrderedDict[tuple[Lattice, Window], Ground] = OrderedDict()
         self._wide: OrderedDict[tuple[Lattice, Window], Ground] = OrderedDict()
         self._heights: OrderedDict[tuple[Lattice, Window], F32] = OrderedDict()
         self._lock = threading.Lock()
@@ -159,25 +159,25 @@ class Surface:
     def ground(self, lattice: Lattice, window: Window) -> Ground:
         """Fields of exactly `window`; neighbours within a few pixels come from the same kept window."""
         with self._lock:
-            value = self._kept.get((lattice, window))
+            value = self._grounds.get((lattice, window))
             wider = value or next((g for k, g in self._wide.items() if holds(k[1], window) and k[0] == lattice), None)
         if value is not None:
             return value
-        value = wider.cut(window) if wider else self._made(lattice, window)
+        value = wider.cut(window) if wider else self._computed(lattice, window)
         with self._lock:
-            _keep(self._kept, (lattice, window), value)
+            _remember(self._grounds, (lattice, window), value)
         return value
 
-    def _made(self, lattice: Lattice, window: Window) -> Ground:
+    def _computed(self, lattice: Lattice, window: Window) -> Ground:
         fine = quarters(lattice)
         if fine is None:
             return self._widened(lattice, window).cut(window)
         if window.width * window.height > _SHARED_PIXELS:
             return self._ground(first_quarters(lattice), window)
-        wanted = Window(window.column * 2, window.row * 2, window.width * 2, window.height * 2)
+        fine_window = Window(window.column * 2, window.row * 2, window.width * 2, window.height * 2)
         with self._lock:
-            wider = next((g for k, g in self._wide.items() if holds(k[1], wanted) and k[0] == fine), None)
-        return (wider or self._widened(fine, wanted)).every_other(window)
+            wider = next((g for k, g in self._wide.items() if holds(k[1], fine_window) and k[0] == fine), None)
+        return (wider or self._widened(fine, fine_window)).every_other(window)
 
     def _widened(self, lattice: Lattice, window: Window) -> Ground:
         # A window at 10 m takes along what its scene's 20 m bands need to be interpolated.
@@ -185,7 +185,7 @@ class Surface:
         wide = widened(window, margin)
         value = self._ground(lattice, wide)
         with self._lock:
-            _keep(self._wide, (lattice, wide), value)
+            _remember(self._wide, (lattice, wide), value)
         return value
 
     def height_m(self, lattice: Lattice, window: Window) -> F32:
@@ -197,23 +197,23 @@ class Surface:
         if height is None:
             height = self._height_m(lattice, wide)
             with self._lock:
-                _keep(self._heights, (lattice, wide), height)
+                _remember(self._heights, (lattice, wide), height)
         return height[cutting(wide, window)]
 
     def _height_m(self, lattice: Lattice, window: Window) -> F32:
-        _, positions, channels, node_window = self._places(lattice, window)
+        _, positions, channels, node_window = self._node_positions(lattice, window)
         height = relief(channels, self._octaves(lattice, positions, node_window, _RELIEF_OCTAVES))
         return spread(np.ascontiguousarray(height[1:-1, 1:-1]), window, lattice.step)
 
     def nodes(self, lattice: Lattice, window: Window) -> Nodes:
         """Slow fields at the nodes around a window."""
-        lonlat, positions, channels, node_window = self._places(lattice, window)
+        lonlat, positions, channels, node_window = self._node_positions(lattice, window)
         octaves = self._octaves(lattice, positions, node_window, _ALL_OCTAVES)
         height = relief(channels, octaves)
         east, north = _slopes(height, lattice, lonlat[1])
         return Nodes(lonlat, channels, height, east, north, octaves)
 
-    def _places(self, lattice: Lattice, window: Window) -> tuple[tuple[F64, F64], F64, F32, Window]:
+    def _node_positions(self, lattice: Lattice, window: Window) -> tuple[tuple[F64, F64], F64, F32, Window]:
         first_column, columns = covering(window.column, window.width, lattice.step)
         first_row, rows = covering(window.row, window.height, lattice.step)
         nodes = Window(first_column - 1, first_row - 1, columns + 2, rows + 2)
@@ -230,8 +230,8 @@ class Surface:
         octaves = np.zeros((len(_WAVELENGTHS_M), nodes.height, nodes.width), np.float32)
         long = _WAVELENGTHS_M[used] >= _LONG_M
         octaves[used[~long]] = self._noise_at(positions, used[~long])
-        there = _sparse_positions(lattice, nodes)
-        octaves[used[long]] = spread(self._noise_at(there, used[long]), nodes, _SPARSE)
+        sparse = _sparse_positions(lattice, nodes)
+        octaves[used[long]] = spread(self._noise_at(sparse, used[long]), nodes, _SPARSE)
         return octaves
 
     def _noise_at(self, positions: F64, octaves: NDArray[np.int64]) -> F32:
@@ -271,10 +271,10 @@ def relief(channels: F32, octaves: F32) -> F32:
     """Metres: the half-degree height plus fractal detail that grows with `rough`, cut by valleys."""
     rough = channels[_C["rough"]]
     ridged = 1.1 - 1.6 * np.abs(octaves[:4])
-    share = np.clip(rough * 1.6 - 0.15, 0, 1)
+    ridge_weight = np.clip(rough * 1.6 - 0.15, 0, 1)
     detail = np.zeros_like(rough)
     for k, wavelength in enumerate(_HEIGHT_M):
-        wave = octaves[k] if k >= 4 else octaves[k] + (ridged[k] - octaves[k]) * share
+        wave = octaves[k] if k >= 4 else octaves[k] + (ridged[k] - octaves[k]) * ridge_weight
         detail += np.float32(0.021 * min(wavelength, 22e3)) * wave
     base = channels[_C["height_m"]]
     detail *= rough
@@ -335,14 +335,14 @@ def _slow_stack(nodes: Nodes) -> F32:
     return np.stack([field[1:-1, 1:-1] for field in stack]).astype(np.float32)
 
 
-def _share(values: F32) -> F32:
+def _smooth_rank(values: F32) -> F32:
     """A smooth rank in (0, 1) of values with deviation near 1 (logistic-like, rational)."""
     return np.asarray(0.5 + 0.62 * values / (1 + np.abs(values)) * np.float32(1.05), dtype=np.float32)
 
 
 def _materials(f: dict[str, F32], fine: F32, other: F32, parcels: Parcels) -> U8:
     """Material of each pixel; later rules paint over earlier ones."""
-    rank = _share(f["patch"] + 0.35 * fine)
+    rank = _smooth_rank(f["patch"] + 0.35 * fine)
     material = _vegetation(f, rank, other)
     _paint_fields(material, f, parcels, rank)
     _paint_towns(material, f, parcels, other)
@@ -354,8 +354,8 @@ def _vegetation(f: dict[str, F32], rank: F32, other: F32) -> U8:
     tree = f["tree"]
     material = np.where(f["rain"] * (1 + 0.25 * other) < 420, M["sand"], M["rock"])
     # What lies between the woods follows a second pattern, so that classes do not nest like contours.
-    open_share = np.maximum(1 - tree, 0.02)
-    rank_open = _share(f["mix"] + 0.45 * other) * open_share
+    open_cover = np.maximum(1 - tree, 0.02)
+    rank_open = _smooth_rank(f["mix"] + 0.45 * other) * open_cover
     material[rank_open < f["shrub"] + f["grass"]] = M["grass"]
     material[rank_open < f["shrub"]] = M["shrub"]
     summer = f["warmth"] + f["swing"]

@@ -43,14 +43,14 @@ class Parcels:
 
 def parcels_of(seed: int, lon: F64, lat: F64, warp_a: F32, warp_b: F32) -> Parcels:
     """Parcels at degrees (height, width); the warps (deviation 1) bend the districts' edges."""
-    row = _one_if_same(np.clip(np.floor((lat + 0.009 * warp_a) / _ROW_DEG).astype(np.int64) + 2001, 0, 4001))
+    row = _single_if_uniform(np.clip(np.floor((lat + 0.009 * warp_a) / _ROW_DEG).astype(np.int64) + 2001, 0, 4001))
     metres, around = _METRES.take(row), _AROUND.take(row)
     whole = _wrapped(np.floor(((lon + 180) / 360 + 0.009 * warp_b / 360) * around), around)
-    district = _one_if_same(hash_words(seed, whole.astype(np.int64), row))
-    turn = district & np.uint32(63)
+    district = _single_if_uniform(hash_words(seed, whole.astype(np.int64), row))
+    direction = district & np.uint32(63)
     east, north = _wrapped(lon + 180, 360.0) * metres, lat * _DEGREE_M
-    along = east * _COS.take(turn) + north * _SIN.take(turn)
-    across = north * _COS.take(turn) - east * _SIN.take(turn)
+    along = east * _COS.take(direction) + north * _SIN.take(direction)
+    across = north * _COS.take(direction) - east * _SIN.take(direction)
     return _cells(along, across, district)
 
 
@@ -73,7 +73,7 @@ def _cells(along: F64, across: F64, district: NDArray[np.uint32]) -> Parcels:
     )
 
 
-def _one_if_same(values: NDArray[T]) -> NDArray[T]:
+def _single_if_uniform(values: NDArray[T]) -> NDArray[T]:
     """(1, 1) where all values are the same, as within one district: what follows is then done once."""
     return values[:1, :1] if (values == values[0, 0]).all() else values
 

@@ -129,11 +129,11 @@ def flights_of(strip: Strip, first_ms: int, last_ms: int, seed: int) -> Flights:
     datatake = days * DAY_MS + np.int64(local_h * 3.6e6) + (jitter_s * 1e3).astype(np.int64)
     datatake -= np.int64(_minutes_of(strip) * 1000)
     seconds = np.int64(max(83.5 - lat, 0) * 17_000)
-    flown = (satellites == 0) | (days >= _FIRST_B)
-    flown &= hash_units(seed + strip.key % (1 << 40), days) > 0.025
-    flown &= _sunlit(lat, days)
-    flown &= (datatake + seconds >= first_ms) & (datatake + seconds < last_ms)
-    return Flights(days[flown], satellites[flown], (datatake + seconds)[flown], datatake[flown])
+    acquired = (satellites == 0) | (days >= _FIRST_B)
+    acquired &= hash_units(seed + strip.key % (1 << 40), days) > 0.025
+    acquired &= _sunlit(lat, days)
+    acquired &= (datatake + seconds >= first_ms) & (datatake + seconds < last_ms)
+    return Flights(days[acquired], satellites[acquired], (datatake + seconds)[acquired], datatake[acquired])
 
 
 def _sunlit(lat: float, days: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -149,11 +149,11 @@ class Radar:
             raise QueryTooLarge("Sentinel-1 without a region holds more than 5,000 images")
         wanted = dict(query.property_equals).get("orbitProperties_pass")
         passes = [up for up in (True, False) if wanted in (None, "ASCENDING" if up else "DESCENDING")]
-        pieces = sorted(self._pieces(query.region, passes), key=lambda p: (p.orbit, p.ascending, p.part))
+        slices = sorted(self._slices(query.region, passes), key=lambda p: (p.orbit, p.ascending, p.part))
         first, last = _period(query)
-        if len(pieces) * max((last - first) / DAY_MS / 12, 1) > 2 * _LIMIT:
-            raise QueryTooLarge(f"{len(pieces)} radar passes over the region give more than {_LIMIT} images")
-        result = [self._image(flown) for piece in pieces for flown in self._flights(piece, first, last)]
+        if len(slices) * max((last - first) / DAY_MS / 12, 1) > 2 * _LIMIT:
+            raise QueryTooLarge(f"{len(slices)} radar passes over the region give more than {_LIMIT} images")
+        result = [self._image(acquisition) for piece in slices for acquisition in self._flights(piece, first, last)]
         if len(result) > _LIMIT:
             raise QueryTooLarge(f"the query gives {len(result)} images, more than {_LIMIT}")
         return sorted(result, key=lambda image: str(image.properties["system:index"]))
@@ -170,11 +170,11 @@ class Radar:
         piece = Slice(orbit + 1, bool(code & 1), (code >> 1) - 64)
         if abs(piece.part) > 55 or not self._planned(piece):
             return None
-        flown = self._flight(piece, satellite, cycle)
-        image = self._image(flown) if flown else None
+        acquisition = self._flight(piece, satellite, cycle)
+        image = self._image(acquisition) if acquisition else None
         return image if image and image.properties["system:index"] == index else None
 
-    def _pieces(self, region: BaseGeometry, passes: list[bool]) -> Iterator[Slice]:
+    def _slices(self, region: BaseGeometry, passes: list[bool]) -> Iterator[Slice]:
         seen: set[Slice] = set()
         for box in lonlat_boxes(region):
             for ascending in passes:
@@ -196,8 +196,8 @@ class Radar:
 
     def plan(self, lon: float, lat: float) -> tuple[bool, bool]:
         """Whether a place is seen by ascending and by descending passes."""
-        place = np.array([lon]), np.array([lat])
-        from_noise = self._noise.smooth(_unit_xyz(*place), np.array([2.4e6, 1.1e6]), self._seed + np.array([700, 701]))
+        lonlat = np.array([lon]), np.array([lat])
+        from_noise = self._noise.smooth(_unit_xyz(*lonlat), np.array([2.4e6, 1.1e6]), self._seed + np.array([700, 701]))
         value = float(from_noise[0, 0] * 0.8 + from_noise[1, 0] * 0.6)
         return -2.2 < value < 1.15, (value > -1.1 or value < -2.2) and not -2.2 < value < -1.95
 
@@ -206,9 +206,9 @@ class Radar:
             low = int((first_ms // DAY_MS - _EPOCH) // _CYCLE_DAYS) - 2
             high = int((last_ms // DAY_MS - _EPOCH) // _CYCLE_DAYS) + 1
             for cycle in range(max(low, 0), high + 1):
-                flown = self._flight(piece, satellite, cycle)
-                if flown and first_ms <= flown.start_ms < last_ms:
-                    yield flown
+                acquisition = self._flight(piece, satellite, cycle)
+                if acquisition and first_ms <= acquisition.start_ms < last_ms:
+                    yield acquisition
 
     def _flight(self, piece: Slice, satellite: str, cycle: int) -> Acquisition | None:
         second = satellite == "S1B"
@@ -224,46 +224,48 @@ class Radar:
         start = day * DAY_MS + round((local_h % 24) * 3.6e6) + piece.part * 26_000
         return Acquisition(piece, satellite, cycle, start)
 
-    def _image(self, flown: Acquisition) -> StoredImage:
-        outline = outline_of(flown.slice)
-        polarisations = _polarisations(flown, outline.lat)
-        properties = _properties(flown, polarisations)
+    def _image(self, acquisition: Acquisition) -> StoredImage:
+        outline = outline_of(acquisition.slice)
+        polarisations = _polarisations(acquisition, outline.lat)
+        properties = _properties(acquisition, polarisations)
         asset_id = f"{COLLECTION}/{properties['system:index']}"
-        make = partial(self._bands, flown, outline, polarisations)
+        make = partial(self._bands, acquisition, outline, polarisations)
         return LazyImage(asset_id, properties, outline.footprint, make)
 
-    def _bands(self, flown: Acquisition, outline: Outline, names: tuple[str, ...]) -> tuple[PlanetBand, ...]:
+    def _bands(self, acquisition: Acquisition, outline: Outline, names: tuple[str, ...]) -> tuple[PlanetBand, ...]:
         f64, lattice = np.dtype(np.float64), outline.extent.lattice
         bands = [
-            PlanetBand(name, f64, outline.extent, partial(self._backscatter, flown, outline, name, lattice))
+            PlanetBand(name, f64, outline.extent, partial(self._backscatter, acquisition, outline, name, lattice))
             for name in names
         ]
-        angle = PlanetBand("angle", np.dtype(np.float32), outline.extent, partial(self._angle, flown, outline, lattice))
+        angle = PlanetBand(
+            "angle", np.dtype(np.float32), outline.extent, partial(self._angle, acquisition, outline, lattice)
+        )
         return (*bands, angle)
 
     def _backscatter(
-        self, flown: Acquisition, outline: Outline, name: str, lattice: Lattice, window: Window
+        self, acquisition: Acquisition, outline: Outline, name: str, lattice: Lattice, window: Window
     ) -> tuple[Values, Valid | None]:
         ground = self._surface.ground(lattice, window)
         cross = int(name in ("VH", "HV"))
         db = _TABLE[cross].take(ground.material)
         if name[0] == "H":
             db += np.float32(0.6 if cross == 0 else -1.6)
-        season = season_of(ground, phase_after_midwinter(year_phase(flown.start_ms), outline.epsg >= 32700))
+        season = season_of(ground, phase_after_midwinter(year_phase(acquisition.start_ms), outline.epsg >= 32700))
         db += (season.green - np.float32(0.4)) * _GREENING.take(ground.material)
         if season.snow is not None:
             db -= np.float32(2.0) * season.snow
         # Right-looking: ascending passes look east, descending ones west; slopes that face the radar shine.
-        facing = -ground.east if flown.slice.ascending else ground.east
+        facing = -ground.east if acquisition.slice.ascending else ground.east
         db += np.clip(facing * np.float32(13), -7, 7)
         db += _PATCHY.take(ground.material) * ground.fine
-        db += np.float32(1.6 * (hash_unit(flown.key, 8) - 0.5))
-        word = byte_noise(flown.key % (1 << 40) + cross, window)
+        db += np.float32(1.6 * (hash_unit(acquisition.key, 8) - 0.5))
+        word = byte_noise(acquisition.key % (1 << 40) + cross, window)
         db += _SPECKLE.take((word >> np.uint32(7)) & np.uint32(4095))
         return db.astype(np.float64), _inside(outline, lattice, window)
 
     def _angle(
-        self, flown: Acquisition, outline: Outline, lattice: Lattice, window: Window
+        self, acquisition: Acquisition, outline: Outline, lattice: Lattice, window: Window
     ) -> tuple[Values, Valid | None]:
         """Incidence in degrees, growing from 30.5 to 46 away from the satellite."""
         x = lattice.x0 + (np.arange(window.column, window.column + window.width) + 0.5) * lattice.dx
@@ -273,7 +275,7 @@ class Radar:
         near = corners[0, 0] + (corners[1, 0] - corners[0, 0]) * t
         far = corners[3, 0] + (corners[2, 0] - corners[3, 0]) * t
         across = (x[None, :] - near[:, None]) / (far - near)[:, None]
-        across = across if flown.slice.ascending else 1 - across
+        across = across if acquisition.slice.ascending else 1 - across
         return (30.5 + 15.5 * np.clip(across, 0, 1)).astype(np.float32), _inside(outline, lattice, window)
 
 
@@ -302,9 +304,9 @@ def _period(query: Query) -> tuple[int, int]:
     return max(first, _EPOCH * DAY_MS), min(last, (_LAST_DAY + 2) * DAY_MS)
 
 
-def _polarisations(flown: Acquisition, lat: float) -> tuple[str, ...]:
-    polar = hash_unit(flown.slice.orbit, flown.slice.part, 5) < np.clip((abs(lat) - 62) / 12, 0, 0.97)
-    single = hash_unit(flown.key, 6) < 0.04
+def _polarisations(acquisition: Acquisition, lat: float) -> tuple[str, ...]:
+    polar = hash_unit(acquisition.slice.orbit, acquisition.slice.part, 5) < np.clip((abs(lat) - 62) / 12, 0, 0.97)
+    single = hash_unit(acquisition.key, 6) < 0.04
     names = ("HH", "HV") if polar else ("VV", "VH")
     return names[:1] if single else names
 
@@ -312,26 +314,26 @@ def _polarisations(flown: Acquisition, lat: float) -> tuple[str, ...]:
 _MODES = {("VV", "VH"): "DV", ("HH", "HV"): "DH", ("VV",): "SV", ("HH",): "SH"}
 
 
-def _properties(flown: Acquisition, names: tuple[str, ...]) -> dict[str, object]:
-    start, end = stamp(flown.start_ms), stamp(flown.start_ms + 25_000)
-    absolute = flown.absolute_orbit
-    code = ((flown.slice.part + 64) << 1 | int(flown.slice.ascending)) ^ (hash_int(absolute) & 0xFF00)
+def _properties(acquisition: Acquisition, names: tuple[str, ...]) -> dict[str, object]:
+    start, end = stamp(acquisition.start_ms), stamp(acquisition.start_ms + 25_000)
+    absolute = acquisition.absolute_orbit
+    code = ((acquisition.slice.part + 64) << 1 | int(acquisition.slice.ascending)) ^ (hash_int(absolute) & 0xFF00)
     take = hash_int(absolute, 2) & 0x3FFFF
-    index = f"{flown.satellite}_IW_GRDH_1S{_MODES[names]}_{start}_{end}_{absolute:06d}_{take:06X}_{code:04X}"
+    index = f"{acquisition.satellite}_IW_GRDH_1S{_MODES[names]}_{start}_{end}_{absolute:06d}_{take:06X}_{code:04X}"
     return {
         "system:index": index,
-        "system:time_start": flown.start_ms,
-        "system:time_end": flown.start_ms + 25_000,
+        "system:time_start": acquisition.start_ms,
+        "system:time_end": acquisition.start_ms + 25_000,
         "instrumentMode": "IW",
         "instrumentSwath": "IW",
-        "orbitProperties_pass": "ASCENDING" if flown.slice.ascending else "DESCENDING",
-        "relativeOrbitNumber_start": flown.slice.orbit,
-        "relativeOrbitNumber_stop": flown.slice.orbit,
+        "orbitProperties_pass": "ASCENDING" if acquisition.slice.ascending else "DESCENDING",
+        "relativeOrbitNumber_start": acquisition.slice.orbit,
+        "relativeOrbitNumber_stop": acquisition.slice.orbit,
         "orbitNumber_start": absolute,
-        "cycleNumber": flown.cycle,
-        "sliceNumber": flown.slice.part + 64,
+        "cycleNumber": acquisition.cycle,
+        "sliceNumber": acquisition.slice.part + 64,
         "transmitterReceiverPolarisation": list(names),
-        "platform_number": flown.satellite[-1],
+        "platform_number": acquisition.satellite[-1],
         "familyName": "SENTINEL-1",
         "productType": "GRD",
         "resolution": "H",

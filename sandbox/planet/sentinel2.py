@@ -56,7 +56,7 @@ class Painter:
     def __init__(self, surface: Surface, clouds: Clouds) -> None:
         self._surface = surface
         self._clouds = clouds
-        self._kept: OrderedDict[tuple[int, str, Lattice, Window], Light] = OrderedDict()
+        self._lights: OrderedDict[tuple[int, str, Lattice, Window], Light] = OrderedDict()
         self._lock = threading.Lock()
 
     def image(self, scene: Scene, level: str) -> StoredImage:
@@ -67,15 +67,15 @@ class Painter:
 
     def bands(self, scene: Scene, level: str) -> tuple[PlanetBand, ...]:
         """Bands in Earth Engine's order; Level 2A has no B10 and may lack MSK_CLDPRB."""
-        made = [self._optical(scene, level, name) for name in BANDS if level == "1C" or name != "B10"]
+        result = [self._optical(scene, level, name) for name in BANDS if level == "1C" or name != "B10"]
         if level == "2A":
-            made.append(self._layer(scene, "AOT", 10, _U16, self._aerosol))
-            made.append(self._layer(scene, "WVP", 10, _U16, self._vapour))
-            made.append(self._layer(scene, "SCL", 20, _U8, self._scl))
+            result.append(self._layer(scene, "AOT", 10, _U16, self._aerosol))
+            result.append(self._layer(scene, "WVP", 10, _U16, self._vapour))
+            result.append(self._layer(scene, "SCL", 20, _U8, self._scl))
             if scene.has_cloud_probability:
-                made.append(self._layer(scene, "MSK_CLDPRB", 20, _U8, self._cloud_percent))
-        made.append(self._layer(scene, "QA60", 60, _U16, self._qa60))
-        return tuple(made)
+                result.append(self._layer(scene, "MSK_CLDPRB", 20, _U8, self._cloud_percent))
+        result.append(self._layer(scene, "QA60", 60, _U16, self._qa60))
+        return tuple(result)
 
     def _optical(self, scene: Scene, level: str, name: str) -> PlanetBand:
         extent = scene.tile.extent(_PIXEL_M[name])
@@ -89,14 +89,14 @@ class Painter:
     def light(self, scene: Scene, lattice: Lattice, window: Window) -> Light:
         key = (scene.key, scene.satellite, lattice, window)
         with self._lock:
-            kept = self._kept.get(key)
-        if kept is None:
-            kept = self._light(scene, lattice, window)
+            light = self._lights.get(key)
+        if light is None:
+            light = self._light(scene, lattice, window)
             with self._lock:
-                self._kept[key] = kept
-                while len(self._kept) > 24:
-                    self._kept.popitem(last=False)
-        return kept
+                self._lights[key] = light
+                while len(self._lights) > 24:
+                    self._lights.popitem(last=False)
+        return light
 
     def _light(self, scene: Scene, lattice: Lattice, window: Window) -> Light:
         ground = self._surface.ground(lattice, window)

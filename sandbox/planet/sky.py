@@ -45,8 +45,8 @@ class Clouds:
     def __init__(self, noise: Noise) -> None:
         self._noise = noise
         rng = np.random.default_rng(5)
-        places = rng.uniform(-6e6, 6e6, size=(3, 40_000))
-        draws = _WEIGHTS @ noise.smooth(places, _WAVELENGTHS_M, 91 + np.arange(5))
+        samples = rng.uniform(-6e6, 6e6, size=(3, 40_000))
+        draws = _WEIGHTS @ noise.smooth(samples, _WAVELENGTHS_M, 91 + np.arange(5))
         self._ranks = np.linspace(0, 1, 1001)
         self._quantiles = np.quantile(draws, self._ranks)
 
@@ -58,8 +58,8 @@ class Clouds:
         coarse = replace(lattice, step=_STEP.get(round(lattice.pixel_m), 1))
         positions = _node_positions(coarse, window)
         cloud = self._opacity(weather, positions)
-        moved = positions + np.array(weather.shadow_m)[:, None, None]
-        shadow = self._opacity(weather, moved)
+        shadow_positions = positions + np.array(weather.shadow_m)[:, None, None]
+        shadow = self._opacity(weather, shadow_positions)
         return Sky(_spread_any(cloud, window, coarse.step), _spread_any(shadow, window, coarse.step))
 
     def clear(self, weathers: Sequence[Weather], lattice: Lattice, window: Window) -> list[NDArray[np.bool_] | None]:

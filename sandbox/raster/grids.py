@@ -111,11 +111,11 @@ def window_on(projection: Projection, grid: PixelGrid) -> Window | None:
     """The window of `projection` that `grid` is, pixel for pixel, or None when it is not on that lattice."""
     if grid.crs != projection.crs:
         return None
-    wanted, native = grid.transform, projection.transform
-    steps = [abs(wanted[i] - native[i]) for i in (0, 1, 3, 4)]
+    expected, native = grid.transform, projection.transform
+    steps = [abs(expected[i] - native[i]) for i in (0, 1, 3, 4)]
     if max(steps) * max(grid.width, grid.height) > _ON_LATTICE * (abs(native[0]) + abs(native[1])):
         return None
-    column, row = invert(native, wanted[2], wanted[5])
+    column, row = invert(native, expected[2], expected[5])
     if abs(column - round(column)) > _ON_LATTICE * 10 or abs(row - round(row)) > _ON_LATTICE * 10:
         return None
     return Window(round(column), round(row), grid.width, grid.height)
@@ -172,7 +172,7 @@ def positions(grid: PixelGrid, crs: str) -> tuple[Coordinates, Coordinates]:
     if result is not None:
         return result
     x, y = np.broadcast_arrays(*centres(grid))
-    return _moved_to(np.ascontiguousarray(x), np.ascontiguousarray(y), grid.crs, crs)
+    return _transformed(np.ascontiguousarray(x), np.ascontiguousarray(y), grid.crs, crs)
 
 
 def _smooth_positions(grid: PixelGrid, crs: str) -> tuple[Coordinates, Coordinates] | None:
@@ -183,11 +183,11 @@ def _smooth_positions(grid: PixelGrid, crs: str) -> tuple[Coordinates, Coordinat
     """
     nodes = np.cos((np.arange(_NODES) + 0.5) / _NODES * np.pi)
     checks = np.linspace(-1, 1, 5)
-    exact, wanted = _at(grid, crs, nodes), _at(grid, crs, checks)
+    exact, expected = _at(grid, crs, nodes), _at(grid, crs, checks)
     limit = _CLOSE_DEG if geographic(crs) else _CLOSE_M
     check = _lagrange(nodes, checks)
     # Not "any further than": a coordinate that is not finite is no agreement.
-    if not all(np.abs(check @ e @ check.T - w).max() <= limit for e, w in zip(exact, wanted, strict=True)):
+    if not all(np.abs(check @ e @ check.T - w).max() <= limit for e, w in zip(exact, expected, strict=True)):
         return None
     across, down = (_lagrange(nodes, _unit(size)) for size in (grid.width, grid.height))
     return down @ exact[0] @ across.T, down @ exact[1] @ across.T
@@ -198,25 +198,25 @@ def _unit(size: int) -> Coordinates:
     return np.linspace(-1, 1, size) if size > 1 else np.zeros(1)
 
 
-def _at(grid: PixelGrid, crs: str, places: Coordinates) -> tuple[Coordinates, Coordinates]:
+def _at(grid: PixelGrid, crs: str, points: Coordinates) -> tuple[Coordinates, Coordinates]:
     """Exact positions (places, places) at parts -1 to 1 of the way from the first pixel centre to the last."""
-    columns = (places + 1) / 2 * (grid.width - 1) + 0.5
-    rows = (places + 1) / 2 * (grid.height - 1) + 0.5
+    columns = (points + 1) / 2 * (grid.width - 1) + 0.5
+    rows = (points + 1) / 2 * (grid.height - 1) + 0.5
     x, y = apply(grid.transform, *np.meshgrid(columns, rows))
-    return _moved_to(x, y, grid.crs, crs)
+    return _transformed(x, y, grid.crs, crs)
 
 
-def _lagrange(nodes: Coordinates, places: Coordinates) -> Coordinates:
+def _lagrange(nodes: Coordinates, points: Coordinates) -> Coordinates:
     """Weights (places, nodes) of the polynomial through values at the nodes."""
-    away = places[:, None, None] - nodes[None, None, :]
+    away = points[:, None, None] - nodes[None, None, :]
     apart = nodes[:, None] - nodes[None, :] + np.eye(len(nodes))
     own = np.eye(len(nodes), dtype=np.bool_)
     return np.asarray((np.where(own, 1.0, away) / np.where(own, 1.0, apart)).prod(axis=2))
 
 
-def _moved_to(x: Coordinates, y: Coordinates, source: str, target: str) -> tuple[Coordinates, Coordinates]:
-    there = transformer(source, target).transform(x, y)
-    return there[0], there[1]
+def _transformed(x: Coordinates, y: Coordinates, source: str, target: str) -> tuple[Coordinates, Coordinates]:
+    result = transformer(source, target).transform(x, y)
+    return result[0], result[1]
 
 
 def geographic(crs: str) -> bool:

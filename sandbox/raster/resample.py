@@ -21,21 +21,21 @@ MARGINS = {"nearest": 0, "bilinear": 1, "bicubic": 2}
 
 
 _Tap = tuple[NDArray[np.intp], NDArray[np.float64]]
-_KEPT_TAPS_PIXELS = 512 * 512
+_CACHED_TAPS_PIXELS = 512 * 512
 
 
 def nearest(values: NDArray[Any], valid: NDArray[np.bool_], mapping: Mapping) -> Pixels:
     """The pixel that holds each position."""
-    place = nearest_place(mapping, values.shape[1])
-    return values.ravel().take(place), valid.ravel().take(place)
+    index = nearest_index(mapping, values.shape[1])
+    return values.ravel().take(index), valid.ravel().take(index)
 
 
-def nearest_place(mapping: Mapping, width: int) -> NDArray[np.intp]:
+def nearest_index(mapping: Mapping, width: int) -> NDArray[np.intp]:
     """Where each position falls in a flattened source of that width (shared: not to be written to)."""
-    return mapping.derived(("nearest", width), lambda one: _place(one, width))
+    return mapping.derived(("nearest", width), lambda source: _flat_index(source, width))
 
 
-def _place(mapping: Mapping, width: int) -> NDArray[np.intp]:
+def _flat_index(mapping: Mapping, width: int) -> NDArray[np.intp]:
     """Where each position falls in the flattened source."""
     return np.floor(mapping.rows).astype(np.intp) * width + np.floor(mapping.columns).astype(np.intp)
 
@@ -81,9 +81,9 @@ def interpolated(mode: str, values: NDArray[Any], valid: NDArray[np.bool_], mapp
 
 def _stencil(mode: str, mapping: Mapping, width: int) -> Iterable[_Tap]:
     """(place in the flattened source, weight) of each pixel that a position looks at."""
-    if mapping.columns.shape[-1] * mapping.rows.shape[0] > _KEPT_TAPS_PIXELS:
+    if mapping.columns.shape[-1] * mapping.rows.shape[0] > _CACHED_TAPS_PIXELS:
         return _make_stencil(mode, mapping, width)
-    return mapping.derived((mode, width), lambda one: list(_make_stencil(mode, one, width)))
+    return mapping.derived((mode, width), lambda source: list(_make_stencil(mode, source, width)))
 
 
 def _make_stencil(mode: str, mapping: Mapping, width: int) -> Iterator[_Tap]:
@@ -96,17 +96,17 @@ def _make_stencil(mode: str, mapping: Mapping, width: int) -> Iterator[_Tap]:
 def _masked(values: NDArray[Any], valid: NDArray[np.bool_], stencil: Iterable[_Tap]) -> Pixels:
     """As if all were valid, but where a position looks at a pixel that is not."""
     taps = list(stencil)
-    missing = ~valid.ravel()
-    touched = missing.take(taps[0][0])
-    for place, _ in taps[1:]:
-        touched |= missing.take(place)
+    invalid = ~valid.ravel()
+    touched = invalid.take(taps[0][0])
+    for index, _ in taps[1:]:
+        touched |= invalid.take(index)
     where = np.flatnonzero(touched)
     if 2 * where.size > touched.size:
         return _partly_valid(values, valid, taps)
     result = _rounded(_gathered(np.where(valid, values, values.dtype.type(0)), taps), values.dtype)
     known = np.ones(result.shape, np.bool_)
     if where.size:
-        edge = [(_picked(place, where, result), _picked(weight, where, result)) for place, weight in taps]
+        edge = [(_picked(index, where, result), _picked(weight, where, result)) for index, weight in taps]
         result.ravel()[where], known.ravel()[where] = _partly_valid(values, valid, edge)
     return result, known
 
@@ -121,11 +121,11 @@ def _partly_valid(values: NDArray[Any], valid: NDArray[np.bool_], stencil: Itera
     total: Any = 0.0
     weight: Any = 0.0
     heaviest: Any = 0.0
-    for place, part in stencil:
-        share = part * weights.take(place)
-        total = total + share * filled.take(place)
-        weight = weight + share
-        heaviest = np.maximum(heaviest, np.abs(share))
+    for index, part in stencil:
+        weighted = part * weights.take(index)
+        total = total + weighted * filled.take(index)
+        weight = weight + weighted
+        heaviest = np.maximum(heaviest, np.abs(weighted))
     known = (heaviest > 0) & (np.abs(weight) > 1e-9)
     return _rounded(total / np.where(known, weight, 1.0), values.dtype), known
 
@@ -144,8 +144,8 @@ def _separable(mode: str, values: NDArray[Any], mapping: Mapping) -> NDArray[np.
 def _gathered(values: NDArray[Any], stencil: Iterable[_Tap]) -> NDArray[np.float64]:
     flat = values.ravel()
     total: Any = None
-    for place, weight in stencil:
-        part = flat.take(place) * weight
+    for index, weight in stencil:
+        part = flat.take(index) * weight
         total = part if total is None else np.add(total, part, out=total)
     return np.asarray(total, np.float64)
 

@@ -66,21 +66,21 @@ class Faults:
             self._rules = list(rules)
             self._seed = seed
             self._left = [rule.next for rule in self._rules]
-            self._asked: dict[tuple[int, str], int] = {}
+            self._request_counts: dict[tuple[int, str], int] = {}
 
     def strike(self, endpoint: str) -> Fault | None:
         """The fault that this request meets, if any; the first rule that strikes."""
         with self._lock:
             return next((r for i, r in enumerate(self._rules) if self._hits(i, r, endpoint)), None)
 
-    def _hits(self, place: int, rule: Fault, endpoint: str) -> bool:
+    def _hits(self, index: int, rule: Fault, endpoint: str) -> bool:
         if rule.endpoint not in ("*", endpoint):
             return False
         if rule.next:
-            self._left[place] -= 1
-            return self._left[place] >= 0
-        turn = self._asked[place, endpoint] = self._asked.get((place, endpoint), -1) + 1
-        draw = random.Random(f"{self._seed}/{place}/{rule.kind}/{endpoint}/{turn}").random()  # noqa: S311
+            self._left[index] -= 1
+            return self._left[index] >= 0
+        number = self._request_counts[index, endpoint] = self._request_counts.get((index, endpoint), -1) + 1
+        draw = random.Random(f"{self._seed}/{index}/{rule.kind}/{endpoint}/{number}").random()  # noqa: S311
         return draw < rule.rate
 
 

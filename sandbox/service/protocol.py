@@ -87,8 +87,8 @@ class Protocol:
 
     def route(self, method: str, path: str) -> tuple[str, Handler, re.Match[str]] | None:
         """The endpoint's name, its handler and the parts of the path."""
-        for name, wanted, pattern, handler in _ROUTES:
-            match = pattern.fullmatch(path) if method == wanted else None
+        for name, verb, pattern, handler in _ROUTES:
+            match = pattern.fullmatch(path) if method == verb else None
             if match is not None:
                 return name, handler, match
         return None
@@ -136,9 +136,9 @@ class Protocol:
         return Reply(body, pixels.CONTENT_TYPES["NPY"])
 
     def _rendered(self, endpoint: str, body: Mapping[str, Any]) -> Reply:
-        kind = pixels.file_format(body)
+        format_name = pixels.file_format(body)
         data = self._evaluate(endpoint, body, lambda value: pixels.render(_image(value), body, self._limits))
-        return Reply(data, pixels.CONTENT_TYPES[kind])
+        return Reply(data, pixels.CONTENT_TYPES[format_name])
 
     def get_pixels(self, request: Request, match: re.Match[str]) -> Reply:
         name = {"constantValue": assets.asset_id(match["name"])}
@@ -191,7 +191,7 @@ class Protocol:
             return self._listed(request, identifier, "assets")
         children = self._catalog.children(identifier)
         if children is None:
-            raise assets.missing(identifier)
+            raise assets.asset_not_found(identifier)
         return self._page(request, children, "assets", lambda child: assets.describe(self._catalog, child))
 
     def _listed(self, request: Request, identifier: str, key: str) -> Reply:

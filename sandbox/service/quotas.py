@@ -50,7 +50,7 @@ class Meter:
         with self._lock:
             state = self._projects.setdefault(project, _Project(self._quotas.burst, self._clock()))
             self._take_token(project, state)
-            self._take_place(state)
+            self._take_slot(state)
 
     def leave(self, project: str) -> None:
         """The admitted request has ended."""
@@ -72,7 +72,7 @@ class Meter:
             )
         state.tokens -= 1
 
-    def _take_place(self, state: _Project) -> None:
+    def _take_slot(self, state: _Project) -> None:
         limit = self._quotas.concurrent
         if limit is not None and state.active >= limit:
             raise QuotaExceeded("Too Many Requests: Request was rejected because the request rate or the concurrency "

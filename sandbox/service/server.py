@@ -70,7 +70,7 @@ class _Server(ThreadingHTTPServer):
             self._open.discard(request)
         super().shutdown_request(request)
 
-    def hang_up(self) -> None:
+    def close_connections(self) -> None:
         """End the connections that clients keep alive; their threads end with them."""
         with self._lock:
             still_open = list(self._open)
@@ -126,10 +126,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _with_profile(self, reply: Reply, raw: bytes, endpoint: str) -> Reply:
         """Name the profile of a computation whose sender asked for one."""
-        if reply.status != 200 or endpoint not in _COMPUTING or not self.headers.get(profiles.ASKED):
+        if reply.status != 200 or endpoint not in _COMPUTING or not self.headers.get(profiles.REQUEST_HEADER):
             return reply
         name = profiles.profiled(raw, len(reply.body))
-        return replace(reply, headers={**reply.headers, profiles.ANSWERED: name})
+        return replace(reply, headers={**reply.headers, profiles.REPLY_HEADER: name})
 
     def _answer(self, method: str, raw: bytes, endpoint: str, fault: Fault | None) -> Reply:
         project = project_of(self.path)
@@ -174,14 +174,14 @@ class _Handler(BaseHTTPRequestHandler):
         kind = fault.kind if fault is not None else ""
         if kind == "reset":
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-            self._hang_up()
+            self._close_connection()
         elif kind == "truncated":
             self._send(reply, keep=len(reply.body) // 2)
-            self._hang_up()
+            self._close_connection()
         else:
             self._send(reply, extra=_RESTRICTED if kind == "restricted" else {})
 
-    def _hang_up(self) -> None:
+    def _close_connection(self) -> None:
         self.close_connection = True
         with suppress(OSError):
             self.connection.close()
@@ -265,7 +265,7 @@ class Sandbox:
         """Stop serving and free the port."""
         self._server.shutdown()
         self._server.server_close()
-        self._server.hang_up()
+        self._server.close_connections()
         self._thread.join(timeout=5)
         self._service.workers.shutdown(wait=False, cancel_futures=True)
 
