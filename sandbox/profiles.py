@@ -1,8 +1,8 @@
-"""Profiles of requests that ask for one: what they cost in EECU-seconds, told as Earth Engine's client shows it.
+"""Computation profiles: what a request cost in EECU-seconds, as text in the format of Earth Engine's client.
 
-A request with the header X-Earth-Engine-Computation-Profiling is answered with the name of its profile, and
-Profile.getProfiles gives the table. The amounts are invented, though the same for the same request and answer: so much
-for each call that the expression writes down, and for each byte of the answer.
+The reply to a request with the header X-Earth-Engine-Computation-Profiling names a profile, and Profile.getProfiles
+returns its table. The amounts are invented but deterministic: a constant for each function call in the expression,
+and a constant for each byte of the reply.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MERGED = "(...)"
 
 
 class _Profiles:
-    """The last profiles of this process, by name: how often each algorithm was called, and bytes answered."""
+    """The latest profiles of this process by name: calls of each algorithm, and bytes of the reply."""
 
     def __init__(self) -> None:
         self._profiles: OrderedDict[str, Counter[str]] = OrderedDict()
@@ -54,14 +54,14 @@ _BYTES = "(plumbing)"
 
 
 def profiled(request: bytes, answer_bytes: int) -> str:
-    """Keep the profile of a request as it was sent; returns the profile's name."""
+    """Store the profile of a request (its body as sent); returns the profile's name."""
     calls = Counter(f"Algorithm {name.decode()}" for name in _CALLED.findall(request))
     return _PROFILES.keep(calls + Counter({_BYTES: answer_bytes}))
 
 
 @algorithm("Profile.getProfiles")
 def get_profiles(ids: list[str], form: str | None, max_entries: int | None) -> str:
-    """One table of all the profiles, the costliest first; only the form "text" is known here."""
+    """One table of all the profiles, the most expensive entry first; only the form "text" is supported."""
     if form not in (None, "text"):
         raise EarthEngineError(f"The sandbox gives profiles as 'text', not as '{form}'.")
     total = _PROFILES.total([str(name) for name in ids])

@@ -1,4 +1,4 @@
-"""Several catalogues as one: the first that holds an id answers for it."""
+"""Several catalogues as one: an asset comes from the first catalogue that holds its id."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Result = TypeVar("Result")
 
 
 class Catalogs:
-    """A Catalog over others, in order of precedence.
+    """A Catalog over several catalogues, in order of precedence.
 
-    Collections are merged: where two catalogues hold the same collection, the images of both are in it.
+    Collections are merged: if two catalogues hold the same collection, it has the images of both.
     """
 
     def __init__(self, *members: Catalog) -> None:

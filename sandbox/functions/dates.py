@@ -64,7 +64,7 @@ def parsed(text: str, zone: tzinfo = UTC) -> Date:
 
     Months and days of one digit are taken: the published MMEarth code writes them, and it ran.
     """
-    whole = _SHORT.sub(lambda one: f"-{one[1]:0>2}", text)
+    whole = _SHORT.sub(lambda match: f"-{match[1]:0>2}", text)
     padded = {4: whole + "-01-01", 7: whole + "-01"}.get(len(whole), whole)
     try:
         moment = datetime.fromisoformat(padded)

@@ -76,7 +76,7 @@ def _pairwise(
     decide: Callable[[Any, Any], bool], left_field: Any, right_value: Any, right_field: Any, left_value: Any
 ) -> Callable[[Any, Any], bool]:
     left, right = _operand(left_field, left_value), _operand(right_field, right_value)
-    return lambda one, other: decide(left(one), right(other))
+    return lambda first, second: decide(left(first), right(second))
 
 
 _COMPARISONS: dict[tuple[str, ...], Callable[[Any, Any], Any]] = {
@@ -205,14 +205,14 @@ def max_difference(limit: float, left_field: Any, right_value: Any, right_field:
 @algorithm("Filter.and")
 def all_of(filters: list[Filter]) -> Filter:
     query = Query()
-    for one in filters:
-        query = narrowed(query, one.query)
-    return Filter(lambda left, right: all(one.test(left, right) for one in filters), query)
+    for condition in filters:
+        query = narrowed(query, condition.query)
+    return Filter(lambda left, right: all(condition.test(left, right) for condition in filters), query)
 
 
 @algorithm("Filter.or")
 def any_of(filters: list[Filter]) -> Filter:
-    return Filter(lambda left, right: any(one.test(left, right) for one in filters))
+    return Filter(lambda left, right: any(condition.test(left, right) for condition in filters))
 
 
 @algorithm("Filter.not")
