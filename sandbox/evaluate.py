@@ -102,7 +102,10 @@ class Evaluator:
         self.used: set[str] = set()
 
     def run(self) -> Any:
-        """The value of the expression's result. Raises EarthEngineError when it cannot be computed."""
+        """The value of the expression's result.
+
+        Raises EarthEngineError, QueryTooLarge or RecursionError when it cannot be computed.
+        """
         sys.setrecursionlimit(max(sys.getrecursionlimit(), _PYTHON_FRAMES))
         if not isinstance(self._result, str):
             raise EarthEngineError("Invalid JSON payload received: the expression has no result.")

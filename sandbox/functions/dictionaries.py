@@ -1,4 +1,4 @@
-"""Algorithms on dictionaries, and the ones that compare and branch."""
+"""Algorithms on dictionaries, and those for comparison and branching."""
 
 from __future__ import annotations
 

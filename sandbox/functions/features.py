@@ -1,4 +1,4 @@
-"""Elements: features, and what features and images share (properties, geometry, system:index)."""
+"""Features, and what features and images have in common (properties, geometry, system:index)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Element = Feature | Image
 
 
 def element_geometry(element: Element) -> Geometry | None:
-    """The feature's geometry or the image's footprint (the whole world for an unbounded image)."""
+    """The feature's geometry, or the image's footprint (the whole world for an unbounded image)."""
     if isinstance(element, Feature):
         return element.geometry
     return Geometry(world() if element.footprint is None else element.footprint)
@@ -47,7 +47,7 @@ def with_property(element: Element, key: str, value: Any) -> Any:
 
 
 def property_of(element: Element, key: str) -> Any:
-    """A property, or the geometry for ".geo" and ".all"; None where there is none."""
+    """A property, or the geometry for ".geo" and ".all"; None if the element does not have it."""
     if key in (".geo", ".all"):
         return element_geometry(element)
     if key == "system:id" and isinstance(element, Image):

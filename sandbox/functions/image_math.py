@@ -1,4 +1,4 @@
-"""Per-pixel arithmetic, comparison and casts of images, and the same of single numbers.
+"""Per-pixel arithmetic, comparison and casts of images, and the same operations on single numbers.
 
 The type of a result is the union of the operands' types (Earth Engine's documentation of Image.add); integer results
 saturate at its limits. Comparisons give bytes of 0 and 1. A masked operand masks the result.
@@ -34,7 +34,7 @@ def union_type(left: np.dtype[Any], right: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def fraction_type(left: np.dtype[Any], right: np.dtype[Any]) -> np.dtype[Any]:
-    """As union_type, but never an integer."""
+    """Like union_type, but always floating point."""
     joined = union_type(left, right)
     return joined if joined.kind == "f" else _DOUBLE
 
@@ -103,12 +103,12 @@ UNARY: dict[str, tuple[Callable[[Any], Any], bool]] = {
 
 
 def _wide(values: Array) -> Array:
-    """A type in which integer arithmetic cannot overflow."""
+    """The values in a type in which integer arithmetic cannot overflow."""
     return values if values.dtype.kind == "f" else values.astype(np.int64)
 
 
 def binary_band(left: ImageBand, right: ImageBand, name: str, operation: _Binary) -> ImageBand:
-    """One band of two; its projection is the left one's."""
+    """One band from two; it has the projection of `left`."""
     operate, type_of = operation
     dtype = type_of(left.dtype, right.dtype)
 
@@ -141,14 +141,14 @@ def _pairs(left: Image, right: Image, name: str) -> list[tuple[ImageBand, ImageB
 
 
 def derived(left: Image, bands: list[ImageBand]) -> Image:
-    """A computed image: it keeps the footprint and the system:index, no other property."""
+    """A computed image: it has the footprint and the system:index of `left`, but no other property."""
     index = left.properties.get("system:index")
     footprint = left.footprint
     return Image(tuple(bands), {} if index is None else {"system:index": index}, footprint)
 
 
 def binary(left: Image, right: Image, name: str, operation: _Binary) -> Image:
-    """Bands matched as documented: one band against all, by name, or in order."""
+    """An operation on matched bands, as documented: one band with all, by name, or in order."""
     bands = [binary_band(a, b, band_name, operation) for a, b, band_name in _pairs(left, right, name)]
     result = derived(left, bands)
     if left.footprint is None and right.footprint is not None:
@@ -167,13 +167,13 @@ def _register_binary(names: tuple[str, ...], operation: _Binary) -> None:
 
 
 def python_number(value: Any) -> float | int:
-    """A Python number of a NumPy scalar; booleans become 0 and 1."""
+    """The Python number of a NumPy scalar; booleans become 0 and 1."""
     number = value.item() if hasattr(value, "item") else value
     return int(number) if isinstance(number, bool) else number
 
 
 def mapped_band(band: ImageBand, dtype: np.dtype[Any], operate: Callable[[Array], Array]) -> ImageBand:
-    """A band whose values are changed one by one; results that are not finite are masked."""
+    """A band with `operate` applied to its values; results that are not finite are masked."""
 
     def compute(grid: PixelGrid, scope: Scope) -> Pixels:
         values, valid = band.pixels(grid, scope)
@@ -199,7 +199,7 @@ def _register_unary(name: str, operate: Callable[[Any], Any], keeps_type: bool) 
 
 
 def cast(image: Image, kind: Any) -> Image:
-    """Every band in one type: truncated towards zero and clamped to its limits."""
+    """Every band cast to one type: truncated towards zero and clamped to its limits."""
     dtype = np.dtype(kind)
     return image.with_bands([b if b.dtype == dtype else mapped_band(b, dtype, lambda values: values)
                              for b in image.bands])  # fmt: skip
@@ -271,7 +271,7 @@ def number_parse(text: str, radix: int | None) -> float | int:
 
 @algorithm("Image.normalizedDifference")
 def normalized_difference(image: Image, names: list[str] | None) -> Image:
-    """(a - b) / (a + b); masked where either is negative, as documented."""
+    """(a - b) / (a + b); masked where a or b is negative, as documented."""
     chosen = [next(b for b in image.bands if b.name == name) for name in names] if names else list(image.bands[:2])
 
     def compute(grid: PixelGrid, scope: Scope) -> Pixels:
@@ -287,7 +287,7 @@ def normalized_difference(image: Image, names: list[str] | None) -> Image:
 
 @algorithm("Image.cast")
 def cast_bands(image: Image, band_types: dict[str, Any], order: list[str] | None) -> Image:
-    """Bands in named types such as "uint8" or "float"; bands not named stay."""
+    """Bands cast to named types such as "uint8" or "float"; bands that are not named do not change."""
     kinds = {name.lower(): np.dtype(kind) for name, kind in CASTS.items()}
     unknown = [kind for kind in band_types.values() if str(kind).lower() not in kinds]
     if unknown:
@@ -300,7 +300,7 @@ def cast_bands(image: Image, band_types: dict[str, Any], order: list[str] | None
 
 @algorithm("Image.remap")
 def remap(image: Image, old: list[float], new: list[float], default: float | None, band_name: str | None) -> Image:
-    """One band's values translated; a value not listed becomes `default`, or is masked without one."""
+    """One band with its values `old` replaced by `new`; others become `default`, or are masked without a default."""
     if len(old) != len(new):
         raise EarthEngineError("Image.remap: The 'from' and 'to' lists must have the same length.")
     outcome = [band for band in image.bands if band_name in (None, band.name)]

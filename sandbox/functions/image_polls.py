@@ -1,6 +1,6 @@
-"""The mode of a stack of label images whose catalogue counts them together (stored.Poll).
+"""The mode of a stack of label images that the catalogue can count together (stored.Poll).
 
-Nearest neighbours commute with counting, so that counts of native pixels are taken to the grid, never labels.
+Nearest-neighbour resampling commutes with counting, so native counts are resampled to the grid, not the labels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ Counts = NDArray[np.unsignedinteger[Any]]
 
 
 def polled_mode(bands: Sequence[ImageBand], grid: PixelGrid, scope: Scope) -> Pixels | None:
-    """The commonest label, the smallest of several; None where the bands have to be read."""
+    """The most frequent label (uint8, the smallest of equals) and a bool mask, both (height, width).
+
+    None when the bands cannot be counted together and must be read.
+    """
     polls = _polls(bands)
     if not polls:
         return None
@@ -35,7 +38,7 @@ def polled_mode(bands: Sequence[ImageBand], grid: PixelGrid, scope: Scope) -> Pi
 
 
 def _polls(bands: Sequence[ImageBand]) -> dict[Poll, tuple[Projection, list[Any]]]:
-    """Each poll with its lattice and those who vote; empty where a band has no vote."""
+    """Each poll with its lattice and its voters; empty if a band has no vote."""
     result: dict[Poll, tuple[Projection, list[Any]]] = {}
     for band in bands:
         source = band.compute
@@ -58,7 +61,7 @@ def _counts_on(grid: PixelGrid, scope: Scope, native: Projection, poll: Poll, vo
 
 
 def _added(left: Counts, right: Counts) -> Counts:
-    """The sum, in a type that holds it."""
+    """The sum as uint32."""
     more, fewer = (left, right) if len(left) >= len(right) else (right, left)
     total = more.astype(np.uint32)
     total[: len(fewer)] += fewer

@@ -29,14 +29,14 @@ _EXACT_COVERAGE_PIXELS = 20_000
 
 @dataclass(frozen=True)
 class Region:
-    """The pixels over which something is reduced, and the shape (in their CRS) that decides which count."""
+    """The grid of a reduction, and the shape (in the grid's CRS) that selects its pixels."""
 
     grid: PixelGrid
     shape: BaseGeometry
 
     @cached_property
     def coverage(self) -> NDArray[np.float64]:
-        """The share of each pixel that lies inside."""
+        """The fraction of each pixel that is inside, (height, width) float64."""
         return _coverage(self.shape, self.grid)
 
     @cached_property
@@ -82,7 +82,7 @@ def _centres_inside(shape: Any, grid: PixelGrid) -> NDArray[np.bool_]:
 
 
 def _coverage(shape: Any, grid: PixelGrid) -> NDArray[np.float64]:
-    """The share of each pixel inside: exact for small regions, 0 or 1 by its centre for large ones."""
+    """The fraction of each pixel inside: exact for small regions, 0 or 1 by the pixel centre for large ones."""
     if shape.area == 0 or grid.width * grid.height > _EXACT_COVERAGE_PIXELS:
         return _centres_inside(shape, grid).astype(np.float64)
     columns, rows = np.meshgrid(np.arange(grid.width), np.arange(grid.height))
@@ -90,7 +90,7 @@ def _coverage(shape: Any, grid: PixelGrid) -> NDArray[np.float64]:
     boxes = shapely.box(*corners[0], *corners[1])
     shapely.prepare(shape)
     coverage = shapely.covers(shape, boxes).astype(np.float64)
-    # Only pixels on the edge have to be cut.
+    # The intersection is computed only for pixels on the edge.
     edge = (coverage == 0) & shapely.intersects(shape, boxes)
     coverage[edge] = shapely.area(shapely.intersection(boxes[edge], shape)) / shapely.area(boxes[edge])
     return coverage
@@ -114,7 +114,7 @@ def reduce_region(
     image: Image, reducer: Reducer, geometry: Geometry | None, scale: float | None, crs: Projection | None,
     transform: Any, best_effort: bool, max_pixels: float, tile_scale: float,
 ) -> dict[str, Any]:  # fmt: skip
-    """One number per band (and per output of the reducer); null where no pixel of the region is valid."""
+    """One number per band (and per output of the reducer); null if the region has no valid pixel."""
     target = geometry if geometry is not None else element_geometry(image)
     if target is None or target.lonlat.is_empty:
         return dict.fromkeys(image.band_names())
@@ -128,7 +128,7 @@ def reduce_regions(
     image: Image, collection: Collection, reducer: Reducer, scale: float | None, crs: Projection | None,
     transform: Any, tile_scale: float, max_pixels: Any,
 ) -> Collection:  # fmt: skip
-    """Each feature with the reducer's outputs (one band) or the bands' names as properties."""
+    """Each feature with new properties, named after the reducer's outputs (one band) or after the bands."""
 
     def reduced(query: Any) -> Any:
         for element in collection:
@@ -180,7 +180,7 @@ def sample(
     image: Image, region: Geometry | None, scale: float | None, projection: Projection | None, factor: Any,
     count: int | None, seed: int, drop_nulls: bool, tile_scale: float, with_geometry: bool,
 ) -> Collection:  # fmt: skip
-    """The pixels of a region as features; `numPixels` of them are drawn with the seed."""
+    """The pixels of a region as features; `count` (numPixels) of them are drawn with the seed."""
     target = region if region is not None else element_geometry(image)
     if target is None:
         raise EarthEngineError("Image.sample: The image has no footprint; give a region.")

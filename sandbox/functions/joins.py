@@ -14,7 +14,7 @@ from sandbox.registry import algorithm
 
 @dataclass(frozen=True)
 class Join:
-    """`join(element, matches)` gives what an element and its matches become."""
+    """`join(element, matches)` gives the results for one primary element and its matches."""
 
     join: Callable[[Element, list[Element]], list[Any]]
 

@@ -161,7 +161,7 @@ def repeat(value: Any, count: int) -> list[Any]:
 
 @algorithm("List.sequence")
 def sequence(start: float, end: float | None, step: float | None, count: int | None) -> list[Any]:
-    """From start to end inclusive in steps, or `count` numbers."""
+    """Numbers from start to end (inclusive) in steps, or `count` numbers."""
     if count is not None:
         numbers = np.linspace(start, end, count) if end is not None else start + np.arange(count) * (step or 1)
     elif end is None:

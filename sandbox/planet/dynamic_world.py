@@ -1,6 +1,6 @@
 """Dynamic World: nine probabilities and a label for each Sentinel-2 scene with at most 35 % cloud.
 
-Labels follow the ground, with errors in patches that differ from scene to scene, so that a year's mode is cleaner.
+Labels follow the ground, with errors in patches that differ between scenes, so the mode of a year has fewer errors.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ CLASSES = (
 )  # fmt: skip
 _MAX_CLOUD = 35
 _F32, _U8 = np.dtype(np.float32), np.dtype(np.uint8)
-# By material: the label, the label it is often taken for, and the share of it that is always taken so.
+# By material: the label, the label it is often confused with, and the texture above which it always is.
 _LABEL = np.array([1, 1, 5, 2, 4, 6, 6, 7, 7, 8, 0, 3, 1, 5, 1], dtype=np.uint8)
 _RIVAL = np.array([5, 5, 2, 4, 2, 7, 6, 5, 5, 7, 3, 2, 3, 2, 4], dtype=np.uint8)
 _STUBBORN = np.array([1.9, 1.9, 1.1, 1.25, 1.7, 1.8, 9, 1.5, 1.5, 2.2, 3.2, 1.2, 1.2, 1.1, 1.0], dtype=np.float32)
 
 
 def _usual_and_rival(ground: Ground) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """What most scenes say of each pixel, and what they say when they err (water is never mistaken)."""
+    """The label of most scenes and the label of the others at each pixel (for water both are the same)."""
     label, rival = _LABEL.take(ground.material), _RIVAL.take(ground.material)
     usual = np.where(ground.fine > _STUBBORN.take(ground.material), rival, label)
     return usual, np.where(ground.material == M["water"], usual, rival)
 
 
 def is_labelled(scene: Scene, seed: int) -> bool:
-    """Whether Dynamic World ran: clear enough, and not in the few tile-years that it lacks."""
+    """Whether the scene has a Dynamic World image: it is clear enough, and its tile-year is not an absent one."""
     return scene.cloudy_percent <= _MAX_CLOUD and not _is_absent(scene.tile, moment(scene.start_ms).year, seed)
 
 
@@ -64,7 +64,7 @@ class Labels:
         self._seed = surface.seed + 60
 
     def images(self, scenes: Sequence[Scene]) -> list[StoredImage]:
-        """The images of one query's scenes: those of a tile are painted together when one of them is looked at."""
+        """The images of one query's scenes. The scenes of a tile are painted together when one of them is read."""
         by_tile: dict[Tile, TileLabels] = {}
         for scene in scenes:
             by_tile.setdefault(scene.tile, TileLabels(self, [])).scenes.append(scene)
@@ -101,14 +101,14 @@ class Labels:
         return np.where(label == number, certainty, others), valid
 
     def paint(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> list[tuple[Values, Valid | None]]:
-        """Labels and what is seen of the ground, for scenes of one tile."""
+        """Labels (height, width) uint8 and the valid mask (None: all valid), for scenes of one tile."""
         usual, rival = self._surface.ground(lattice, window).derived("dynamic_world", _usual_and_rival)
         return [
             (np.where(is_rival, rival, usual), valid) for is_rival, valid in self._observations(scenes, lattice, window)
         ]
 
     def counts(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> Counts:
-        """How many scenes say each class, (9, height, width): each says what is usual at a pixel, or its rival."""
+        """How many scenes have each class, (9, height, width) uint8 or uint16: each has the usual label or its rival."""
         usual, rival = self._surface.ground(lattice, window).derived("dynamic_world", _usual_and_rival)
         counter = np.uint8 if len(scenes) < 256 else np.uint16
         rival_count, observed = np.zeros(usual.shape, counter), np.zeros(usual.shape, counter)
@@ -125,7 +125,7 @@ class Labels:
     def _observations(
         self, scenes: Sequence[Scene], lattice: Lattice, window: Window
     ) -> Iterator[tuple[Valid, Valid | None]]:
-        """Where each scene of one tile says the rival, and what it sees of the ground (None: all)."""
+        """For each scene of one tile: where its label is the rival, and which pixels it sees (None: all)."""
         ground = self._surface.ground(lattice, window)
         clear = self._clouds.clear([scene.weather for scene in scenes], lattice, window)
         strips = {scene.strip.orbit: scene.strip for scene in scenes}
@@ -144,9 +144,9 @@ def _both(first: Valid | None, second: Valid | None) -> Valid | None:
 
 @dataclass(eq=False)
 class TileLabels:
-    """Scenes of one tile and what was painted of them, for the latest window: a year's mode looks at all of them.
+    """Scenes of one tile with their labels in the latest window: the mode of a year reads all of them.
 
-    Painting them at once shares the noise's overhead; each scene's pixels are the same as if painted alone.
+    Painting them together shares the overhead of the noise; each scene's pixels are the same as if painted alone.
     """
 
     labels: Labels
@@ -156,7 +156,7 @@ class TileLabels:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def counts(self, scenes: Sequence[Scene], window: Window) -> Counts:
-        """How many of these scenes' labels say each class, by class; the window counts from the tile's corner."""
+        """How many of these scenes have each class, (9, height, width); the window is relative to the tile's corner."""
         extent = scenes[0].tile.extent(10)
         part = extent.part(window)
         if part is None:
@@ -164,7 +164,7 @@ class TileLabels:
         return part.placed(self.labels.counts(scenes, extent.lattice, part.inside), window)
 
     def label(self, scene: Scene, lattice: Lattice, window: Window) -> tuple[Values, Valid | None]:
-        """Labels (height, width) of one scene, and which are data (None: all)."""
+        """Labels (height, width) uint8 of one scene, and the valid mask (None: all valid)."""
         with self._lock:
             if self._window != (lattice, window):
                 painted = self.labels.paint(self.scenes, lattice, window)

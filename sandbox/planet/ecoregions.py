@@ -49,7 +49,7 @@ def build(world: World, seed: int) -> list[StoredFeature]:
 
 
 def _labels(world: World) -> NDArray[np.int64]:
-    """biome * 100 + province + 1 for each land cell, small ones joined to the largest of their biome nearby."""
+    """biome * 100 + province + 1 for each land cell; small regions join the nearest larger one of their biome."""
     labels = np.where(world.biome > 0, world.biome.astype(np.int64) * 100 + world.province + 1, 0)
     labels[world.biome == ROCK_AND_ICE] = ROCK_AND_ICE * 100
     area = np.cos(np.radians(world.lat)) * STEP_DEG**2
@@ -69,7 +69,7 @@ def _labels(world: World) -> NDArray[np.int64]:
 
 
 def _directions(world: World, labels: NDArray[np.int64], kinds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Directions (kinds, 3) to the middle of each label's cells."""
+    """Unit vectors (kinds, 3) to the centre of each label's cells."""
     unit = world.unit / 6.371e6
     index = np.searchsorted(kinds, labels.ravel())
     sums = np.stack([np.bincount(index, weights=unit[axis]) for axis in range(3)], axis=1)

@@ -1,4 +1,4 @@
-"""Footprints in lon/lat: dense rings of UTM outlines, cut at the antimeridian."""
+"""Footprints in lon/lat: dense rings of UTM outlines, split at the antimeridian."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ F64 = NDArray[np.float64]
 
 
 def dense_ring(corners: F64, parts: int = 4) -> F64:
-    """The closed ring of `corners` (n, 2), each side in `parts` pieces."""
+    """The ring (n * parts, 2) through `corners` (n, 2), each side divided into `parts`; float64."""
     following = np.roll(corners, -1, axis=0)
     t = (np.arange(parts) / parts)[None, :, None]
     return np.asarray((corners[:, None] + (following - corners)[:, None] * t).reshape(-1, 2))
 
 
 def footprint_of(corners_m: F64, epsg: int) -> BaseGeometry:
-    """Lon/lat polygon (two parts across the antimeridian) of a UTM outline (n, 2)."""
+    """Lon/lat polygon (in two parts if it crosses the antimeridian) of a UTM outline (n, 2) float64, metres."""
     ring = dense_ring(corners_m)
     lon, lat = lonlat_from_utm(ring[:, 0], ring[:, 1], epsg)
     return wrapped(Polygon(np.stack([lon, lat], axis=1)))
 
 
 def wrapped(polygon: Polygon) -> BaseGeometry:
-    """The polygon, whose longitudes may leave [-180, 180], moved and cut to lie within."""
+    """A polygon whose longitudes may leave [-180, 180], split and shifted into that range."""
     west, _, east, _ = polygon.bounds
     if west >= -180 and east <= 180:
         return polygon
@@ -40,7 +40,7 @@ def wrapped(polygon: Polygon) -> BaseGeometry:
 
 
 def lonlat_boxes(region: BaseGeometry) -> list[tuple[float, float, float, float]]:
-    """Bounds of a region as boxes (west, south, east, north), the west in [-180, 180)."""
+    """Bounds of a region as boxes (west, south, east, north) in degrees, with west in [-180, 180)."""
     parts = getattr(region, "geoms", [region])
     bounds = [part.bounds for part in parts if not part.is_empty]
     if len(bounds) > 16:
@@ -53,7 +53,7 @@ def lonlat_boxes(region: BaseGeometry) -> list[tuple[float, float, float, float]
 
 
 def touches(footprint: BaseGeometry, region: BaseGeometry | None) -> bool:
-    """Whether they intersect, the region being tried a turn east and west where it leaves [-180, 180]."""
+    """Whether they intersect; a region that leaves [-180, 180] is also tried 360 degrees east or west."""
     if region is None or footprint.intersects(region):
         return True
     west, _, east, _ = region.bounds

@@ -1,4 +1,4 @@
-"""Sentinel-1 GRD: slices of ascending and descending passes on UTM grids, backscatter in dB, and who is seen at all.
+"""Sentinel-1 GRD: slices of ascending and descending passes on UTM grids, backscatter in dB, observation plan.
 
 175 relative orbits in 12 days (ESA Sentinel-1 user handbook), swath 250 km, dawn (descending) and dusk passes.
 """
@@ -54,7 +54,7 @@ _SPECKLE = (10 * np.log10(np.sort(np.random.default_rng(44).gamma(4.4, 1 / 4.4, 
 
 @dataclass(frozen=True)
 class Slice:
-    """A piece of a relative orbit's swath. `part` counts pieces from the equator, in the flight's direction."""
+    """A slice of a relative orbit's swath. `part` is its number from the equator, in flight direction."""
 
     orbit: int
     ascending: bool
@@ -63,7 +63,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Outline:
-    """A slice on the ground: corners in UTM metres (4, 2), counter-clockwise or not, and its footprint."""
+    """A slice on the ground: corners (4, 2) in UTM metres, in either orientation, and its footprint."""
 
     epsg: int
     lon: float
@@ -75,7 +75,7 @@ class Outline:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """One overflight of a slice."""
+    """One acquisition of a slice."""
 
     slice: Slice
     satellite: str
@@ -84,7 +84,7 @@ class Acquisition:
 
     @property
     def absolute_orbit(self) -> int:
-        """Earth Engine users invert this: relative = (absolute - 73) mod 175 + 1 (27 for S1B)."""
+        """The absolute orbit, from which users compute: relative = (absolute - 73) mod 175 + 1 (27 for S1B)."""
         return self.cycle * _ORBITS + self.slice.orbit - 1 + (73 if self.satellite == "S1A" else 27)
 
     @property
@@ -93,7 +93,7 @@ class Acquisition:
 
 
 def _relative_track(w: F64, ascending: bool) -> tuple[F64, F64]:
-    """Longitude after the node and latitude, at angles `w` (degrees) flown since the node's equator crossing."""
+    """Longitude from the node and latitude, at angles `w` (degrees) along the orbit from the equator crossing."""
     a = np.radians(w)
     lat = np.degrees(np.arcsin(np.sin(_INCLINATION) * np.sin(a)))
     lon = np.degrees(np.arctan2(np.cos(_INCLINATION) * np.sin(a), np.cos(a)) - a * _DRIFT)
@@ -102,7 +102,7 @@ def _relative_track(w: F64, ascending: bool) -> tuple[F64, F64]:
 
 @lru_cache(maxsize=512)
 def _relative_corners(ascending: bool, part: int) -> F64:
-    """Corners (4, 2) of a slice in degrees, longitude counted from its orbit's node."""
+    """Corners (4, 2) of a slice in degrees, with longitudes relative to its orbit's node."""
     w = np.array([part, part + 1.0]) * _SLICE_DEG
     lon, lat = _relative_track(w, ascending)
     wide = _HALF_SWATH_DEG / np.cos(np.radians(np.clip(lat, -80, 80)))
@@ -140,10 +140,10 @@ class Radar:
         self._planned = lru_cache(maxsize=16384)(self._is_planned)
 
     def find(self, query: Query) -> list[StoredImage]:
-        """Images whose footprint touches the region and that start in the period, by system:index.
+        """Images that intersect the region and start in the period, by system:index.
 
         Raises:
-            QueryTooLarge: there is no region, or more than 5,000 images would have to be listed.
+            QueryTooLarge: the query has no region or needs more than 5,000 images.
         """
         if query.region is None:
             raise QueryTooLarge("Sentinel-1 without a region holds more than 5,000 images")
@@ -188,14 +188,14 @@ class Radar:
                         yield piece
 
     def _is_planned(self, piece: Slice) -> bool:
-        """Land, and the region's observation plan: both passes, one of them, or (rarely) none."""
+        """Whether the slice has land and is in the observation plan: both passes, one of them, or (rarely) none."""
         outline = outline_of(piece)
         if not self._world.has_land(outline.lon, outline.lat, 1.3):
             return False
         return self.plan(outline.lon, outline.lat)[0 if piece.ascending else 1]
 
     def plan(self, lon: float, lat: float) -> tuple[bool, bool]:
-        """Whether a place is seen by ascending and by descending passes."""
+        """Whether the plan has (ascending, descending) passes at a location in degrees."""
         lonlat = np.array([lon]), np.array([lat])
         from_noise = self._noise.smooth(_unit_xyz(*lonlat), np.array([2.4e6, 1.1e6]), self._seed + np.array([700, 701]))
         value = float(from_noise[0, 0] * 0.8 + from_noise[1, 0] * 0.6)
@@ -215,7 +215,7 @@ class Radar:
         day = _EPOCH + cycle * _CYCLE_DAYS + (piece.orbit - 1) * _CYCLE_DAYS // _ORBITS + (6 if second else 0)
         if not _EPOCH <= day <= _LAST_DAY or (second and not _B_DAYS[0] <= day < _B_DAYS[1]):
             return None
-        # Outside Europe, a good part of the world is seen by one satellite only.
+        # Outside Europe, a large part of the world is covered by one satellite only.
         if second and hash_unit(self._seed, piece.orbit, int(piece.ascending), piece.part // 8, 51) < 0.55:
             return None
         if hash_unit(self._seed, piece.orbit, int(piece.ascending), piece.part, cycle, int(second)) < 0.04:
@@ -255,7 +255,7 @@ class Radar:
         db += (season.green - np.float32(0.4)) * _GREENING.take(ground.material)
         if season.snow is not None:
             db -= np.float32(2.0) * season.snow
-        # Right-looking: ascending passes look east, descending ones west; slopes that face the radar shine.
+        # Right-looking: ascending passes look east, descending ones west; slopes that face the radar are brighter.
         facing = -ground.east if acquisition.slice.ascending else ground.east
         db += np.clip(facing * np.float32(13), -7, 7)
         db += _PATCHY.take(ground.material) * ground.fine
@@ -267,7 +267,7 @@ class Radar:
     def _angle(
         self, acquisition: Acquisition, outline: Outline, lattice: Lattice, window: Window
     ) -> tuple[Values, Valid | None]:
-        """Incidence in degrees, growing from 30.5 to 46 away from the satellite."""
+        """Incidence angle in degrees, from 30.5 at near range to 46 at far range."""
         x = lattice.x0 + (np.arange(window.column, window.column + window.width) + 0.5) * lattice.dx
         y = lattice.y0 + (np.arange(window.row, window.row + window.height) + 0.5) * lattice.dy
         corners = np.array(outline.corners_m)
@@ -342,7 +342,7 @@ def _properties(acquisition: Acquisition, names: tuple[str, ...]) -> dict[str, o
 
 
 def _inside(outline: Outline, lattice: Lattice, window: Window) -> Valid | None:
-    """Which pixels lie in the slice: on the inner side of its four straight edges (None: all)."""
+    """Which pixels are in the slice, on the inner side of its four straight edges (None: all)."""
     corners = np.array(outline.corners_m)
     middle = corners.mean(axis=0)
     x = lattice.x0 + (np.arange(window.column, window.column + window.width) + 0.5) * lattice.dx - middle[0]
@@ -353,7 +353,7 @@ def _inside(outline: Outline, lattice: Lattice, window: Window) -> Valid | None:
         normal *= -np.sign(normal @ a)
         limit = normal @ a
         farthest = max(normal[0] * x[0], normal[0] * x[-1]) + max(normal[1] * y[0], normal[1] * y[-1])
-        # The normal points to the middle, where the product is 0 and the edge's is negative.
+        # The normal points to the centre, where the product is 0; at the edge it is negative.
         nearest = min(normal[0] * x[0], normal[0] * x[-1]) + min(normal[1] * y[0], normal[1] * y[-1])
         if nearest >= limit:
             continue

@@ -1,4 +1,4 @@
-"""Pixels of Sentinel-2 scenes: reflectance from the ground, the season, the light and the sky; cloud layers."""
+"""Pixels of Sentinel-2 scenes: reflectance from ground, season, illumination and clouds; cloud layers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _Layer = Callable[[Scene, Lattice, Window], tuple[Values, Valid | None]]
 
 @dataclass(frozen=True)
 class Light:
-    """What all bands of a scene share in a window: see `Painter`."""
+    """The fields that all bands of a scene share in a window, (height, width) each: see `Painter`."""
 
     ground: Ground
     green: F32
@@ -51,7 +51,7 @@ class Light:
 
 
 class Painter:
-    """Paints the bands of scenes. What bands share is kept for the latest windows. Thread-safe."""
+    """Paints the bands of scenes. The fields that bands share are cached for the latest windows. Thread-safe."""
 
     def __init__(self, surface: Surface, clouds: Clouds) -> None:
         self._surface = surface
@@ -60,7 +60,7 @@ class Painter:
         self._lock = threading.Lock()
 
     def image(self, scene: Scene, level: str) -> StoredImage:
-        """The scene as Earth Engine's asset of level "1C" or "2A"; whether it exists is the caller's affair."""
+        """The scene as Earth Engine's asset of level "1C" or "2A"; the caller checks that the level exists."""
         properties = properties_of(scene, level)
         asset_id = f"{L1C if level == '1C' else L2A}/{properties['system:index']}"
         return LazyImage(asset_id, properties, scene.strip.footprint, partial(self.bands, scene, level))
@@ -104,7 +104,7 @@ class Painter:
         season = season_of(ground, phase_after_midwinter(year_phase(scene.start_ms), southern))
         sky = self._clouds.sky(scene.weather, lattice, window)
         towards_sun = np.float32(-1.0 if southern else 1.0)
-        # The sun stands in the south-east (north-east in the south) at half past ten.
+        # At 10:30 the sun is in the south-east (in the southern hemisphere in the north-east).
         shade = 1 - np.float32(0.45) * ground.east + np.float32(0.75) * towards_sun * ground.north
         shade = np.clip(shade, 0.25, 1.6)
         texture = np.float32(0.8) * ground.fine + np.float32(0.6) * ground.derived("grain", self._grain)
@@ -182,7 +182,7 @@ _PARCEL_TONE[[M["crop"], M["roof"], M["grass"]]] = (0.0022, 0.0012, 0.0004)
 
 
 def seen(strip: Strip, lattice: Lattice, window: Window) -> Valid | None:
-    """Which pixels lie in the strip (None: all of them)."""
+    """Which pixels are in the strip, (height, width) bool (None: all of them)."""
     if strip.whole:
         return None
     _, top = strip.tile.origin_m

@@ -122,7 +122,7 @@ def window_on(projection: Projection, grid: PixelGrid) -> Window | None:
 
 
 def same_crs(left: str, right: str) -> bool:
-    """Whether two CRS codes name the same CRS. Raises EarthEngineError (400) for an unknown code."""
+    """Whether two CRS codes are the same text (two spellings of one CRS count as different)."""
     return left == right
 
 
