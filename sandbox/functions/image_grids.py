@@ -94,7 +94,10 @@ def _footprint(image: Image) -> Any:
 
 
 def native_grid(image: Image) -> PixelGrid:
-    """The default grid of a request: the download's, or the first band's over its footprint."""
+    """The default grid of a request: the download's, or the first band's over its footprint.
+
+    Raises EarthEngineError (400) when the image is unbounded.
+    """
     if image.clip_grid is not None:
         return image.clip_grid
     if image.footprint is None:

@@ -99,7 +99,7 @@ UNARY: dict[str, tuple[Callable[[Any], Any], bool]] = {
     "asin": (np.arcsin, False), "acos": (np.arccos, False), "atan": (np.arctan, False), "cbrt": (np.cbrt, False),
     "sinh": (np.sinh, False), "cosh": (np.cosh, False), "tanh": (np.tanh, False),
 }  # fmt: skip
-"""Operation, and whether the type stays."""
+"""An operation, and whether it preserves the type."""
 
 
 def _wide(values: Array) -> Array:

@@ -39,7 +39,7 @@ _STUBBORN = np.array([1.9, 1.9, 1.1, 1.25, 1.7, 1.8, 9, 1.5, 1.5, 2.2, 3.2, 1.2,
 
 
 def _usual_and_rival(ground: Ground) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The label of most scenes and the label of the others at each pixel (for water both are the same)."""
+    """The usual label and its rival, the label of a scene in error, at each pixel (for water both are the same)."""
     label, rival = _LABEL.take(ground.material), _RIVAL.take(ground.material)
     usual = np.where(ground.fine > _STUBBORN.take(ground.material), rival, label)
     return usual, np.where(ground.material == M["water"], usual, rival)
@@ -108,7 +108,7 @@ class Labels:
         ]
 
     def counts(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> Counts:
-        """How many scenes have each class, (9, height, width) uint8 or uint16: each has the usual label or its rival."""
+        """How many scenes have each class, (9, height, width) uint8 or uint16: the usual label or its rival."""
         usual, rival = self._surface.ground(lattice, window).derived("dynamic_world", _usual_and_rival)
         counter = np.uint8 if len(scenes) < 256 else np.uint16
         rival_count, observed = np.zeros(usual.shape, counter), np.zeros(usual.shape, counter)

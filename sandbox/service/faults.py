@@ -86,7 +86,7 @@ class Faults:
 
 
 def apply_before(fault: Fault | None) -> None:
-    """Apply a fault that precedes the reply: wait, or raise EarthEngineError. Faults of the body are applied later."""
+    """Wait for a "slow" fault; faults of the body are applied later. Raises EarthEngineError for an error fault."""
     if fault is None:
         return
     if fault.kind == "slow":

@@ -78,7 +78,7 @@ Handler = Callable[["Protocol", Request, re.Match[str]], Reply]
 
 
 class Protocol:
-    """Answers requests from a catalogue."""
+    """The handlers of REST requests on a catalogue; each raises EarthEngineError when it cannot reply."""
 
     def __init__(self, catalog: Catalog, limits: Limits, counters: Counters, pool: ReadyPool | None = None) -> None:
         self._catalog, self._limits, self._counters, self._pool = catalog, limits, counters, pool
