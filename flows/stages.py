@@ -36,8 +36,7 @@ from pipeline.progress import Progress
 from pipeline.shard import Shard
 from pipeline.store import Store
 from sampling.allocation import read_allocation, write_allocation
-from sampling.picture import write_picture
-from sampling.regions import write_regions
+from sampling.regions import Regions, write_regions
 from sampling.sample import Sample, write_sample
 from training.config import RENAMED, PretrainConfig
 
@@ -116,10 +115,16 @@ def sample(settings: Settings, engine: EarthEngine | None, progress: Progress) -
         write_regions(settings.folder / REGIONS, regions)
     write_allocation(settings.folder / ALLOCATION, drawn.allocation)
     write_sample(settings.folder / SAMPLE, drawn)
-    write_picture(settings.folder / SAMPLE_PICTURE, drawn, regions)
+    _draw(settings, drawn, regions)
     write_location_table(settings.folder / LOCATIONS, drawn.table)
     _say_sampled(drawn, progress)
     return f"{said}\nA picture of them is {settings.folder / SAMPLE_PICTURE}."
+
+
+def _draw(settings: Settings, drawn: Sample, regions: Regions | None) -> None:
+    from sampling.picture import write_picture  # here, as every command would wait for matplotlib
+
+    write_picture(settings.folder / SAMPLE_PICTURE, drawn, regions)
 
 
 def _say_sampled(drawn: Sample, progress: Progress) -> None:
