@@ -121,7 +121,7 @@ class Transport:
         redirections: int | None = None,
         connection_type: Any = None,
     ) -> tuple[httplib2.Response, bytes]:
-        """As `httplib2.Http.request`. Raises the errors of `faults`; returns a 401, so that the client renews its token."""
+        """As `httplib2.Http.request`. Raises the errors of `faults`, but returns a 401: the client renews its token."""
         if not uri.startswith(self.base_url):
             return self._exchange(uri, method, body, headers)
         with self.limiter.slot() as started_s:

@@ -31,8 +31,8 @@ class TurnGate:
 class Turn:
     """The turn of one shard. Safe for many threads."""
 
-    def __init__(self, turn: threading.Lock, chips: int) -> None:
-        self._gate, self._left, self._over = turn, chips, False
+    def __init__(self, gate: threading.Lock, chips: int) -> None:
+        self._gate, self._left, self._over = gate, chips, False
         self._lock = threading.Lock()
 
     def begun(self) -> None:
