@@ -90,7 +90,7 @@ class RateController:
         self._rate = AIMD(requests_per_s, floor=0.5, step=0.1, step_share=0.04, proven_rounds=60)
         self._rate.value = requests_per_s
         self._next_s = self._held_until_s = now_s
-        self._schedule = 0  # goes up when the tickets that were issued become invalid
+        self._schedule = 0  # increases when the issued tickets become invalid
         self._decreased_s = -float("inf")
         self._started: deque[float] = deque()
         self._good_replies = 0

@@ -50,6 +50,7 @@ class LimiterService:
     When the process that holds a slot is lost (killed, disconnected, silent for twice the deadline), its request may
     still run at Earth Engine. The slot stays taken until that request must have ended: 1.5 times the longest of the
     last thousand requests, at most `deadline_s`. `on_report` receives the reports of the processes, from many threads.
+    Raises `OSError` when the port is in use.
     """
 
     def __init__(

@@ -33,22 +33,22 @@ class Quality:
     compared: int = 0
     shifts: Counter[Shift] = field(default_factory=Counter)
 
-    def add(self, found: Mapping[str, Any]) -> None:
+    def add(self, findings: Mapping[str, Any]) -> None:
         """Add the findings of one shard; an entry of an older corpus has none."""
-        if not found:
+        if not findings:
             return
-        self.chips += found["chips"]
-        self.values += found["values"]
-        self.nodata = [ours + theirs for ours, theirs in zip(self.nodata, found["nodata"], strict=True)]
-        self.outside += found["outside"]
-        self.constant += found["constant"]["chips"]
-        self.constant_rows += found["constant"]["rows"]
-        self._add_shifts(found.get("shifts", {}))
+        self.chips += findings["chips"]
+        self.values += findings["values"]
+        self.nodata = [total + added for total, added in zip(self.nodata, findings["nodata"], strict=True)]
+        self.outside += findings["outside"]
+        self.constant += findings["constant"]["chips"]
+        self.constant_rows += findings["constant"]["rows"]
+        self._add_shifts(findings.get("shifts", {}))
 
-    def _add_shifts(self, found: Mapping[str, Any]) -> None:
-        self.reference = found.get("reference", self.reference)
-        self.compared += found.get("compared", 0)
-        for text, count in found.get("seen", {}).items():
+    def _add_shifts(self, findings: Mapping[str, Any]) -> None:
+        self.reference = findings.get("reference", self.reference)
+        self.compared += findings.get("compared", 0)
+        for text, count in findings.get("seen", {}).items():
             dy, dx = text.split(",")
             self.shifts[int(dy), int(dx)] += count
 

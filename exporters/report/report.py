@@ -68,7 +68,8 @@ class Distribution:
 def write_report(corpus_folder: Path, chips: int = 24) -> Path:
     """Publish `report.html` in the corpus folder, with up to `chips` chips drawn; returns its path.
 
-    Draws the finished shards and lists the unfinished ones. Raises `Fatal` when there is no corpus in the folder.
+    Draws the finished shards and lists the unfinished ones. Raises `Fatal` when there is no corpus in the folder
+    or one of its files cannot be read.
     """
     corpus = Corpus.open(corpus_folder)
     return publish(corpus, report_facts.coverage(corpus), chips)
@@ -248,8 +249,8 @@ def _class_bars(categories: tuple[Category, ...], counts: list[int]) -> list[Bar
 
 def _legends(corpus: Corpus, cards: list[report_chips.Card]) -> list[tuple[str, str, list[Category]]]:
     """For each modality drawn as classes, the classes in the gallery."""
-    seen: dict[str, set[int]] = {}
+    codes: dict[str, set[int]] = {}
     for tile in (tile for card in cards for tile in card.tiles):
-        seen.setdefault(tile.modality, set()).update(tile.present)
-    drawn = [item for name, item in sorted(corpus.modalities.items()) if item.categories and seen.get(name)]
-    return [(item.name, item.title, [cat for cat in item.categories if cat.code in seen[item.name]]) for item in drawn]
+        codes.setdefault(tile.modality, set()).update(tile.present)
+    drawn = [item for name, item in sorted(corpus.modalities.items()) if item.categories and codes.get(name)]
+    return [(item.name, item.title, [cat for cat in item.categories if cat.code in codes[item.name]]) for item in drawn]
