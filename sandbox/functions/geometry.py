@@ -285,7 +285,7 @@ def is_unbounded(geometry: Geometry) -> bool:
 
 
 @algorithm("Geometry.transform")
-def transform(geometry: Geometry, proj: Projection, error: Any, geodesic: bool | None) -> Geometry:
+def transform(geometry: Geometry, proj: Projection, error: Any, geodesic: bool | None = None) -> Geometry:
     return Geometry(geometry.in_crs(proj.crs), proj.crs, bool(geodesic))
 
 
