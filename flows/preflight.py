@@ -37,7 +37,7 @@ def dry_run(engine: EarthEngine, work: Work, folder: Path, store: Store) -> str:
     """Check and estimate only. Raises `Fatal` for what would stop the export."""
     if store.folder is None:
         store.check()
-    if not work.missing:
+    if not work.unfinished:
         return f"Nothing is missing in {folder}; an export would ask for nothing."
     assets = preflight.readable(engine, work)
     tried = preflight.pilot(engine, work)
