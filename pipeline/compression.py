@@ -14,7 +14,7 @@ _LEVEL = 3
 
 
 def compressor(dtype: str) -> BloscCodec:
-    """The codec of an array's chunks: zstd at level 3 (higher levels gain little), shuffled above one byte per value."""
+    """The codec of an array's chunks: zstd at level 3 (higher levels gain little), shuffled above one byte a value."""
     size = np.dtype(dtype).itemsize
     return BloscCodec(cname=_NAME, clevel=_LEVEL, shuffle="shuffle" if size > 1 else "noshuffle", typesize=size)
 

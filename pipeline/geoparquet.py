@@ -16,8 +16,8 @@ WGS84: dict[str, Any] = CRS.from_epsg(4326).to_json_dict()
 def geo_header(geometry_type: str, **facts: Any) -> dict[str, str]:
     """Metadata of a schema whose column `geometry` is WKB in longitude and latitude, degrees.
 
-    `facts` are `crs` and, for a table with rows, `bbox` (west, south, east, north). They are written in the given order,
-    as equal tables must stay equal bytes.
+    `facts` are `crs` and, for a table with rows, `bbox` (west, south, east, north). They are written in this order, as
+    equal tables must stay equal bytes.
     """
     column = {"encoding": "WKB", "geometry_types": [geometry_type], **facts}
     return {"geo": json.dumps({"version": _VERSION, "primary_column": "geometry", "columns": {"geometry": column}})}
