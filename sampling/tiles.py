@@ -39,7 +39,7 @@ class Zone:
     north: float
 
     def holds(self, lonlat: NDArray[Any]) -> NDArray[np.bool_]:
-        """Whether each point (n, 2), degrees, is in the zone: (n,) bool. Western and southern borders and a pole are."""
+        """Whether each point (n, 2), degrees, is in the zone, as its western and southern borders are: (n,) bool."""
         lon, lat = lonlat.T
         inside = (lon >= self.west) & (lon < self.east) & (lat >= self.south)
         return np.asarray(inside & ((lat < self.north) | (self.north == 90)))
