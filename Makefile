@@ -5,13 +5,20 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS := $(VENV)/.docs
 
-.PHONY: demo test check docs hooks setup clean
+.PHONY: demo test test-newest test-lowest check docs hooks setup clean
 
 demo: setup
 	$(BIN)/geocorpus demo
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# Without PyTorch: on the newest promised Python at hand, and at the lowest versions that pyproject.toml allows.
+test-newest: setup
+	.ci/newest
+
+test-lowest: setup
+	.ci/lowest
 
 check: setup
 	$(BIN)/ruff check .

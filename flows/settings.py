@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
@@ -25,9 +26,22 @@ SAVED_AS = "config.toml"
 
 
 class Section(BaseModel):
-    """A table of the file: unknown keys are errors, values do not change."""
+    """A table of the file: unknown keys are errors, and so is nan; values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*")
+    @classmethod
+    def _is_comparable(cls, value: Any) -> Any:
+        # It differs from itself, so a corpus that was begun with one could never be gone on with.
+        if _holds_nan(value):
+            raise ValueError("it must be a number, not nan")
+        return value
+
+
+def _holds_nan(value: Any) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return any(map(_holds_nan, parts)) or (isinstance(value, float) and math.isnan(value))
 
 
 class CorpusSettings(Section):

@@ -7,11 +7,8 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from exporters import catalog
 from exporters.anchor import anchoring
@@ -28,10 +25,10 @@ from flows.cluster import cluster
 from flows.extras import require
 from flows.settings import Settings, without_run
 from pipeline import durable
-from pipeline.chip import Chip
 from pipeline.corpus import MANIFEST, Corpus, place_of
 from pipeline.errors import Fatal
-from pipeline.location import read_locations, write_location_table
+from pipeline.location import write_location_table
+from pipeline.locations import Locations
 from pipeline.lock import RUNS
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
@@ -39,8 +36,7 @@ from pipeline.progress import Progress
 from pipeline.shard import Shard
 from pipeline.store import Store
 from sampling.allocation import read_allocation, write_allocation
-from sampling.picture import write_picture
-from sampling.regions import write_regions
+from sampling.regions import Regions, write_regions
 from sampling.sample import Sample, write_sample
 from training.config import RENAMED, PretrainConfig
 
@@ -125,10 +121,16 @@ def sample(settings: Settings, engine: EarthEngine | None, progress: Progress) -
         write_regions(settings.folder / REGIONS, regions)
     write_allocation(settings.folder / ALLOCATION, drawn.allocation)
     write_sample(settings.folder / SAMPLE, drawn)
-    write_picture(settings.folder / SAMPLE_PICTURE, drawn, regions)
+    _draw(settings, drawn, regions)
     write_location_table(settings.folder / LOCATIONS, drawn.table)
     _say_sampled(drawn, progress)
     return f"{message}\nA picture of them is {settings.folder / SAMPLE_PICTURE}."
+
+
+def _draw(settings: Settings, drawn: Sample, regions: Regions | None) -> None:
+    from sampling.picture import write_picture  # imported here, because matplotlib would delay the start of every command
+
+    write_picture(settings.folder / SAMPLE_PICTURE, drawn, regions)
 
 
 def _say_sampled(drawn: Sample, progress: Progress) -> None:
@@ -152,24 +154,24 @@ def anchor(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
     message = f"The manifest is frozen in {folder / MANIFEST}. Next: {program()} export {folder}"
     if (folder / MANIFEST).exists():
         return message
-    locations = read_locations(folder / LOCATIONS)
+    locations = _candidates(settings)
     counts = read_allocation(folder / ALLOCATION).counts
     corpus, own_zone = settings.corpus, settings.sampling.strategy == sampling_plan.TILES
     rules = AnchorRules(**settings.anchor.model_dump(), size_px=corpus.size_px, seed=corpus.seed, own_zone=own_zone)
     with engine.counting(_usage(settings)):
         anchored = anchoring.anchor(engine, locations, counts, rules, folder / ANCHORS, progress)
     _write_rejected(folder, anchored)
-    manifest = Manifest.freeze(_with_splits(settings, anchored.chips), settings.corpus.seed)
-    manifest.write(folder / MANIFEST)
+    Manifest.freeze_rows(anchored.rows, settings.corpus.seed).write(folder / MANIFEST)
     _say_shortfalls(anchored, progress)
     return message
 
 
-def _with_splits(settings: Settings, chips: list[Chip]) -> list[Chip]:
-    """Chips with their splits. A split depends on the location alone, so it is the one that sampling used."""
-    lonlat = np.array([chip.location.lonlat for chip in chips]).reshape(-1, 2)
-    names = sampling_plan.split_rule(settings).of(lonlat)
-    return [replace(chip, split=str(name)) for chip, name in zip(chips, names, strict=True)]
+def _candidates(settings: Settings) -> Locations:
+    """The sampled candidates. Splits are added if the table has none: a split depends on the location alone."""
+    locations = Locations.read(settings.folder / LOCATIONS)
+    if locations.have_split:
+        return locations
+    return locations.with_split(sampling_plan.split_rule(settings).of(locations.lonlat))
 
 
 def _say_shortfalls(anchored: Anchored, progress: Progress) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from xarray.backends.zarr import FillValueCoder
 from zarr.storage import MemoryStore
 
 from pipeline import durable, sharding, statistics
@@ -416,6 +415,8 @@ def array_attributes(modality: Modality) -> dict[str, Any]:
 
 def _cf_fill(modality: Modality) -> Any:
     """`_FillValue` as xarray stores it; without it xarray would take nodata for data."""
+    from xarray.backends.zarr import FillValueCoder  # here, as every command would wait for xarray
+
     return FillValueCoder.encode(modality.fill.item(), np.dtype(modality.dtype))
 
 

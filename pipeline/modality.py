@@ -49,7 +49,7 @@ class Display:
     high: float = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Modality:
     """A layer of the corpus.
 
@@ -57,7 +57,8 @@ class Modality:
     `valid_range` bounds the stored data (quality check, histogram). `statistics_by` names the manifest column
     within whose values statistics are kept apart (processing levels differ as sensors do).
     `patch_normalised` asks a trainer to normalise targets per patch. `source` says how an exporter pulls it: it
-    is opaque here, and not part of the specification that is stored and compared.
+    is opaque here, and not part of the specification that is stored and compared: modalities are equal when their
+    specifications are, where NaN equals NaN.
     """
 
     name: str
@@ -77,13 +78,18 @@ class Modality:
     statistics_by: str | None = None
     patch_normalised: bool = False
     display: Display = field(default_factory=Display)
-    source: Any = field(default=None, compare=False, repr=False)
+    source: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if math.isnan(self.nodata):
-            # One NaN object, so that equal modalities compare equal.
-            object.__setattr__(self, "nodata", math.nan)
         _check(self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Modality):
+            return NotImplemented
+        return self is other or _comparable(self.specification()) == _comparable(other.specification())
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.dtype, self.band_names))
 
     @property
     def kind(self) -> Kind:
@@ -157,6 +163,18 @@ _PLAIN = (
     "name", "title", "dtype", "nodata", "extent", "resampling", "scale", "offset",
     "time_rule", "reference", "statistics_by", "patch_normalised",
 )  # fmt: skip
+
+
+def _comparable(plain: Any) -> Any:
+    """The same JSON with a word for each NaN, which as a number is not equal to itself."""
+    match plain:
+        case float() if math.isnan(plain):
+            return "NaN"
+        case dict():
+            return {name: _comparable(value) for name, value in plain.items()}
+        case list() | tuple():
+            return [_comparable(value) for value in plain]
+    return plain
 
 
 def _check(modality: Modality) -> None:

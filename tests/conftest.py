@@ -6,7 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# An example takes as long as the machine is busy.
+settings.register_profile("geocorpus", deadline=None)
+settings.load_profile("geocorpus")
 os.environ.update(DO_NOT_TRACK="1", PREFECT_SERVER_ANALYTICS_ENABLED="false", MPLBACKEND="Agg")
 
 SHARED_DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"

@@ -17,14 +17,14 @@ class Connection:
     """How to reach Earth Engine.
 
     `url` None is the public service. `credentials` None means the user's stored ones, or none at a local address;
-    they are never shown. A project may have 40 requests in flight and start 100 a second
-    (developers.google.com/earth-engine/guides/usage): the defaults leave room for the user's other work. One of
-    `profile_every` requests tells what it cost (0: none; `exporters.earth_engine.compute`).
+    they are never shown, nor compared: a copy sent to a worker is the same connection. A project may have 40 requests
+    in flight and start 100 a second (developers.google.com/earth-engine/guides/usage): the defaults leave room for the
+    user's other work. One of `profile_every` requests tells what it cost (0: none; `exporters.earth_engine.compute`).
     """
 
     project: str
     url: str | None = None
-    credentials: Any = field(default=None, repr=False)
+    credentials: Any = field(default=None, repr=False, compare=False)
     concurrency: int = 20
     requests_per_s: float = 90.0
     deadline_s: float = 300.0

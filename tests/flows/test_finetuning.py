@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: pip install 'geocorpus[train]'")
+
 import torch
 
 from flows.finetune_task import Task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import warnings
 from dataclasses import replace
@@ -187,6 +188,13 @@ def test_a_modality_added_later_touches_no_existing_file(corpus: Corpus) -> None
     after = snapshot(corpus.folder)
     assert {path: after[path] for path in before} == before
     assert any(path.startswith("corpus.zarr/novel/") for path in after)
+
+
+def test_the_same_layers_anew_change_nothing(corpus: Corpus) -> None:
+    before = snapshot(corpus.folder)
+    anew = pickle.loads(pickle.dumps(MODALITIES))  # noqa: S301 (our own; their NaN is another object)
+    assert set(Corpus.create(corpus.folder, anew, shard_rows=8).modalities.values()) == set(MODALITIES)
+    assert snapshot(corpus.folder) == before
 
 
 def test_a_store_of_another_manifest_is_refused_and_untouched(corpus: Corpus) -> None:

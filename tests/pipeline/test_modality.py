@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,3 +64,21 @@ def test_physical_values_are_scaled_and_masked() -> None:
     stored = np.array([0, 1, 10_000], dtype=np.uint16)
     np.testing.assert_array_equal(OPTICAL.physical(stored), [np.nan, 1e-4, 1.0])
     assert CLIMATE.valid(np.array([np.nan, 1.0], dtype=np.float32)).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])  # noqa: S301 (our own)
+@pytest.mark.parametrize("modality", MODALITIES, ids=lambda modality: modality.name)
+def test_a_copy_is_equal_whatever_object_its_nan_is(modality: Modality, again: Any) -> None:
+    same = again(modality)
+    assert same == modality and hash(same) == hash(modality)
+    assert modality in [same] and len({same, modality}) == 1
+
+
+def test_equality_is_that_of_what_is_stored() -> None:
+    shown = replace(CLIMATE, display=Display("grey", ("rain",), float("nan"), 1.0))
+    stored = json.loads(json.dumps(shown.specification()))
+    assert Modality.from_specification(stored) == shown != CLIMATE
+    assert Modality(**PLAIN) == Modality(**PLAIN | {"nodata": 255.0}), "one number, however it is written"
+    assert Modality(**PLAIN) != replace(CLIMATE, name="layer")
+    assert CLIMATE != replace(CLIMATE, nodata=-9999.0)
+    assert CLIMATE != CLIMATE.specification()

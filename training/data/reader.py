@@ -6,7 +6,7 @@ import logging
 import mmap
 import struct
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,6 @@ import numpy as np
 import zarr
 from numcodecs import blosc
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 
 from pipeline.corpus import ABSENT, Corpus
 from pipeline.errors import Fatal
@@ -71,16 +70,16 @@ def obstacle(corpus: Corpus, array: zarr.Array[Any]) -> str | None:
 
 def _obstacles(corpus: Corpus, array: zarr.Array[Any]) -> Iterable[tuple[bool, str]]:
     yield corpus.store.folder is None, "is in no local folder"
-    codecs: tuple[Any, ...] = getattr(array.metadata, "codecs", ())
-    sharding = codecs[0] if len(codecs) == 1 else None
-    if not isinstance(sharding, ShardingCodec):
-        yield True, "is not sharded"
-        return
-    expected = ((corpus.shard_rows, *_chip(array)), (1, *_chip(array)))
-    yield (array.shards, array.chunks) != expected, "is not cut into shards of whole chips"
-    yield sharding.index_location.value != "end", "has its shard index at the start"
-    yield not _are(sharding.index_codecs, BytesCodec, Crc32cCodec), "has a shard index of unknown codecs"
-    yield not _are(sharding.codecs, BytesCodec, BloscCodec), "is not compressed by Blosc alone"
+    # As `zarr.json` has it: the classes of zarr-python spell the same in other ways from version to version.
+    match array.metadata.to_dict().get("codecs"):
+        case [{"name": "sharding_indexed", "configuration": dict() as sharding}]:
+            expected = ((corpus.shard_rows, *_chip(array)), (1, *_chip(array)))
+            yield (array.shards, array.chunks) != expected, "is not cut into shards of whole chips"
+            yield sharding["index_location"] != "end", "has its shard index at the start"
+            yield not _are(sharding["index_codecs"], "bytes", "crc32c"), "has a shard index of unknown codecs"
+            yield not _are(sharding["codecs"], "bytes", "blosc"), "is not compressed by Blosc alone"
+        case _:
+            yield True, "is not sharded"
 
 
 def _chip(array: zarr.Array[Any]) -> tuple[int, ...]:
@@ -88,12 +87,12 @@ def _chip(array: zarr.Array[Any]) -> tuple[int, ...]:
     return shape[1:]
 
 
-def _are(codecs: Iterable[Any], first: type[BytesCodec], second: type) -> bool:
-    """Whether there are two codecs: little-endian bytes, then one of type `second`."""
-    result = tuple(codecs)
-    if [type(codec) for codec in result] != [first, second]:
+def _are(codecs: Iterable[Mapping[str, Any]], first: str, second: str) -> bool:
+    """Whether there are two codecs: little-endian bytes, then one called `second`."""
+    result = list(codecs)
+    if [codec["name"] for codec in result] != [first, second]:
         return False
-    return result[0].endian is None or result[0].endian.value == "little"
+    return result[0].get("configuration", {}).get("endian", "little") == "little"
 
 
 class ShardReader:

@@ -122,7 +122,8 @@ def _found(layer: Layer, modalities: Mapping[str, Modality]) -> Layer:
 
 def _encoding(modality: Modality) -> tuple[Any, ...]:
     """What decides which number a stored value is."""
-    return modality.codes, modality.scale, modality.offset, modality.nodata, modality.extent
+    nodata = modality.specification()["nodata"]  # as it is written, where NaN equals NaN
+    return modality.codes, modality.scale, modality.offset, nodata, modality.extent
 
 
 def _layer(plain: Mapping[str, Any]) -> Layer:

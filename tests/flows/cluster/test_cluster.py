@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shlex
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 from distributed import Client
+from google.oauth2.credentials import Credentials
 
 from benchmarks.chaos import manifest_of
 from benchmarks.dask_processes import dask_processes
@@ -143,6 +145,14 @@ def test_an_answer_that_takes_long_to_come_over_is_waited_for(tmp_path: Path) ->
     job = JobSpec("run", Connection("demo"), Endpoint("", 0, ""), tmp_path, tmp_path, ("lat",), ())
     with pytest.raises(Fatal, match="it came"):
         cluster.WorkerPool(Dask(), job, 1, patience_s=60).pull(Shard(0, 0, 6), ("lat",))
+
+
+def test_a_job_is_the_same_however_often_it_travels(tmp_path: Path) -> None:
+    """Or each shard of a run would have to wait for the others of its process, and connect anew."""
+    connection = Connection("demo", credentials=Credentials("none"))
+    job = JobSpec("run", connection, Endpoint("", 0, ""), tmp_path, tmp_path, ("lat",), ())
+    there = pickle.loads(pickle.dumps(job))  # noqa: S301 (our own)
+    assert there == job and there.connection.credentials.valid
 
 
 class TestLocal:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,6 +56,17 @@ def test_the_corpus_and_the_file_agree(corpus: Corpus) -> None:
         groups = levels if layer.modality.statistics_by else ["all"] * 6
         theirs, also = own.values(stored(corpus)[layer.name], groups)
         assert np.array_equal(mine, theirs) and np.array_equal(valid, also)
+
+
+def test_nan_as_nodata_is_the_corpus_own(corpus: Corpus) -> None:
+    """Whatever object it is: a modality from another process has one of its own."""
+    echo = layer_of(corpus, "echo", {})
+    real = replace(echo, modality=replace(echo.modality, nodata=float("nan")))
+    there = pickle.loads(pickle.dumps(real.modality))  # noqa: S301 (our own)
+    normalisation = Normalisation.of([real])
+    assert [item.modality for item in normalisation.layers_of({"echo": there})] == [real.modality]
+    with pytest.raises(Fatal, match="is stored otherwise"):
+        normalisation.layers_of({"echo": replace(echo.modality, nodata=-9999.0)})
 
 
 def test_refuses_what_does_not_fit_in_one_sentence(corpus: Corpus) -> None:
