@@ -128,7 +128,7 @@ def sample(settings: Settings, engine: EarthEngine | None, progress: Progress) -
 
 
 def _draw(settings: Settings, drawn: Sample, regions: Regions | None) -> None:
-    from sampling.picture import write_picture  # imported here, because matplotlib would delay the start of every command
+    from sampling.picture import write_picture  # here, or every command would load matplotlib
 
     write_picture(settings.folder / SAMPLE_PICTURE, drawn, regions)
 
