@@ -23,7 +23,7 @@ from exporters.earth_engine.compute import PROFILES_AT_ONCE, Cost, Usage, eecu_s
 from exporters.earth_engine.limiter import RESTRICTED_CONCURRENCY, Limiter, Pace
 from exporters.earth_engine.npy import decoded
 from exporters.earth_engine.retry import Patience, Retry
-from exporters.earth_engine.transport import Figures, Transport, Unreachable
+from exporters.earth_engine.transport import LOCAL_HOSTS, Figures, Transport, Unreachable
 from pipeline.errors import Fatal, GeocorpusError, Transient
 from pipeline.grid import Grid
 from pipeline.progress import Progress
@@ -31,7 +31,6 @@ from pipeline.progress import Progress
 STANDARD_URL = "https://earthengine.googleapis.com"
 HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
 WORKLOAD_TAG = "geocorpus"
-_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 Result = TypeVar("Result")
 
 
@@ -63,7 +62,7 @@ class Connection:
     @property
     def is_local(self) -> bool:
         """Whether the address is on this machine: a sandbox, which needs no credentials."""
-        return urlsplit(self.base_url).hostname in _LOCAL_HOSTS
+        return urlsplit(self.base_url).hostname in LOCAL_HOSTS
 
 
 class EarthEngine:

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import dataclass, fields, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import httplib2
 import requests
@@ -17,6 +18,7 @@ from exporters.earth_engine.compute import Profiler
 from exporters.earth_engine.limiter import Pace, Refusal
 from pipeline.errors import Throttled, Transient
 
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 QUOTA_HEADER = "x-earth-engine-quota-status"
 _CHUNK_BYTES = 1 << 20
 _CONNECT_S = 15.0
@@ -106,6 +108,8 @@ class Transport:
         self.meter = Meter()
         self.profiler = Profiler(profile_every)
         self._session = requests.Session()
+        if urlsplit(base_url).hostname in LOCAL_HOSTS:
+            self._session.trust_env = False  # A proxy that the environment names could not reach this machine.
         # The default pool of ten connections would open and close one per request beyond it.
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
         self._session.mount("https://", adapter)

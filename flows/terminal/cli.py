@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flows.offline import api_configured
+from flows.offline import api_configured, bypass_proxy
 from flows.settings import load
 from flows.terminal.modality_commands import modality_app
 from pipeline.errors import Fatal, GeocorpusError
@@ -208,6 +208,7 @@ def serve(
 def main() -> None:
     """Entry point: a person sees one sentence, never a traceback; set GEOCORPUS_TRACEBACK to see those."""
     signal.signal(signal.SIGINT, _interrupted)
+    bypass_proxy()
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except Fatal as error:
