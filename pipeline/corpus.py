@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import zarr
@@ -53,7 +53,7 @@ class Corpus:
     @classmethod
     def create(
         cls, folder: Path, modalities: Iterable[Modality], shard_rows: int = 512, store_url: str | None = None
-    ) -> Corpus:
+    ) -> Self:
         """Lay out the empty store for the manifest in `folder`: metadata of every array, before any work.
 
         `store_url` is a path, `s3://bucket/prefix` or `gs://bucket/prefix`; None is `corpus.zarr` in the folder, or
@@ -75,7 +75,7 @@ class Corpus:
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: Path) -> Corpus:
+    def open(cls, folder: Path) -> Self:
         """Open an existing corpus; raises `Fatal` when there is none or it belongs to another manifest."""
         store = place_of(folder)
         if not store.exists:
@@ -84,6 +84,10 @@ class Corpus:
         corpus.shard_rows = int(corpus._group_attributes().get("shard_rows", 0))
         corpus._refuse_other()
         return corpus
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its folder: another process opens the corpus itself, as neither files nor connections travel."""
+        return type(self).open, (self.folder.absolute(),)
 
     def _lay_out(self, group: zarr.Group) -> None:
         """Build the attributes and the coordinates."""

@@ -16,6 +16,7 @@ ALLOWED = {
     "exporters": {"pipeline"},
     "training": {"pipeline"},
     "flows": {"pipeline", "sampling", "exporters", "training", "sandbox"},
+    "geocorpus": {"pipeline", "sampling", "exporters", "training", "flows"},
 }
 HOME = {"ee": "exporters", "torch": "training", "prefect": "flows"}
 MODULES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))

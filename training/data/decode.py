@@ -60,7 +60,7 @@ class Decoder:
         found: NDArray[Any] = held[name]
         return found
 
-    def vectors(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    def vectors(self, rows: NDArray[np.int64] | slice) -> dict[str, NDArray[Any]]:
         """Stored values (rows, chosen bands) of the modalities with one value per chip."""
         return {name: values[rows] for name, values in self._vectors.items()}
 
