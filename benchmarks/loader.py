@@ -7,7 +7,9 @@ process of its own. Ours and the limit decode with as many threads as the others
 is one JSON object: x_hdf5_per_core (chips per core-second, ours over the published way), fraction_of_codec (chips
 per second, ours over Blosc alone on the same chunks and threads), chips_per_s (ours). Ours ends with the raw batch
 that a GPU fetches; x_hdf5_per_core_prepared has the CPU do the GPU's part too. fraction_of_codec_per_core is by core-
-seconds, which other work on the machine disturbs less than the clock.
+seconds, which other work on the machine disturbs less than the clock. x_own_loader is chips per core-second of
+`Corpus.torch_dataset` through a DataLoader over those of ours prepared on the CPU: both give whole chips as float32,
+class indices and masks, shuffled by blocks.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from numcodecs import blosc
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+import geocorpus
 from benchmarks.published_loader import moments_of, published_loader, write_hdf5
 from benchmarks.resampled import TWELVE, resampled
 from pipeline.corpus import Corpus
@@ -68,10 +71,10 @@ class Task:
     folder: Path
     workers: int
 
-    def feed(self) -> Feed:
+    def feed(self, image_px: int = _CROP_PX) -> Feed:
         """Our loader, of all modalities."""
         corpus = Corpus.open(self.folder)
-        config = PretrainConfig(inputs=TWELVE[:1], batch_size=_BATCH, image_px=_CROP_PX, workers=self.workers)
+        config = PretrainConfig(inputs=TWELVE[:1], batch_size=_BATCH, image_px=image_px, workers=self.workers)
         return Feed(corpus, [layer_of(corpus, name, {}) for name in TWELVE], config)
 
 
@@ -154,6 +157,26 @@ def ours_prepared(task: Task) -> Read:
     return lambda chips: _exhausted(feed.batches(0, chips // _BATCH))
 
 
+def ours_whole(task: Task) -> Read:
+    """Our loader, with whole chips prepared by the CPU: what `torch_dataset` gives, normalised."""
+    feed = task.feed(Corpus.open(task.folder).manifest.size_px)
+    return lambda chips: _exhausted(feed.batches(0, chips // _BATCH))
+
+
+def torch_dataset(task: Task) -> Read:
+    """The dataset for a loop of one's own, by its workers: in physical units, with masks."""
+    batches = geocorpus.open(task.folder).torch_dataset(TWELVE).shuffled().batches(_BATCH)
+
+    def read(chips: int) -> int:
+        loader = DataLoader(
+            batches, batch_size=None, num_workers=task.workers, multiprocessing_context="fork", persistent_workers=True
+        )
+        epochs = range(max(1, chips // batches.chips.chips_per_epoch))
+        return sum(len(batch["chip"]["row"]) for _ in epochs for batch in loader)
+
+    return read
+
+
 def _exhausted(batches: Stream) -> int:
     with closing(batches):
         return sum(len(batch.rows) for batch in batches)
@@ -214,6 +237,8 @@ CONTENDERS = {
     "published HDF5 loader": Contender(published, 0.25),
     "zarr-python": Contender(through_zarr, 0.25),
     "ours, prepared on the CPU": Contender(ours_prepared, 2),
+    "ours, whole chips prepared on the CPU": Contender(ours_whole, 2),
+    "torch_dataset, by a DataLoader": Contender(torch_dataset, 2),
     "ours": Contender(ours, 4),
     "decoding alone": Contender(decoding_alone, 4),
 }
@@ -288,6 +313,10 @@ def result(found: dict[str, list[Spent]]) -> dict[str, float]:
             for mine, limit in zip(found["ours"], found["decoding alone"], strict=True)
         ), 3),
         "fraction_of_codec_per_core": round(per_core_s(found["ours"]) / per_core_s(found["decoding alone"]), 3),
+        "x_own_loader": round(
+            per_core_s(found["torch_dataset, by a DataLoader"])
+            / per_core_s(found["ours, whole chips prepared on the CPU"]), 2
+        ),
         "chips_per_s": round(per_s(found["ours"]), 1),
     }  # fmt: skip
 

@@ -52,8 +52,9 @@ class Corpus(pipeline_corpus.Corpus):
         """
         import xarray
 
+        finalized = "consolidated_metadata" in self._metadata("")
         with self.store.reading():
-            return xarray.open_zarr(self.store.zarr(read_only=True))
+            return xarray.open_zarr(self.store.zarr(read_only=True), consolidated=finalized)
 
     def torch_dataset(
         self,

@@ -8,8 +8,10 @@ from copy import copy
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate, get_worker_info
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, unknown_name
@@ -51,6 +53,7 @@ class ChipDataset(Dataset[Sample]):
         self.layers = _layers([corpus.modality(name) for name in names], bands or {})
         self._conversions = {layer.name: conversion_of(layer, values) for layer in self.layers}
         self._folder, self._in_a_bucket = corpus.folder.absolute(), corpus.store.folder is None
+        self._size_px = corpus.manifest.size_px
         self._shard_rows, self._shards = corpus.shard_rows, finished_shards(corpus, names)
         self.rows = _rows(corpus, split, names, self._shards)
         self._read_rows = 1  # A sampler may ask for any row next.
@@ -66,10 +69,27 @@ class ChipDataset(Dataset[Sample]):
 
     def sample(self, row: int) -> Sample:
         """The sample of a row of the manifest."""
-        chips, sample = self._chips(), {}
-        for name, convert in self._conversions.items():
-            sample[name], sample[f"{name}_valid"] = convert(chips.stored(name, row))
-        return {**sample, CHIP: chips.places.of(row)}
+        tensors = {key: one[0] for key, one in self._filled([row], shared=False).items()}
+        return {**tensors, CHIP: self._chips().places.of(row)}
+
+    def batch(self, rows: Sequence[int]) -> Sample:
+        """The samples of these rows as PyTorch's collation would stack them, but decoded into their place at once."""
+        # What a worker makes is sent through shared memory: made there, it needs no copy.
+        tensors = self._filled(rows, shared=get_worker_info() is not None)
+        return {**tensors, CHIP: default_collate([self._chips().places.of(row) for row in rows])}
+
+    def _filled(self, rows: Sequence[int], shared: bool) -> dict[str, Tensor]:
+        chips, tensors = self._chips(), dict[str, Tensor]()
+        make = _in_shared_memory if shared else _in_memory
+        for layer in self.layers:
+            convert = self._conversions[layer.name]
+            shape = (len(rows), len(layer.bands), *layer.modality.shape(self._size_px)[1:])
+            values, valid = make(shape, convert.dtype), make(shape, np.dtype(bool))
+            arrays = values.numpy(), valid.numpy()
+            for place, row in enumerate(rows):
+                convert(chips.stored(layer.name, row), arrays[0][place], arrays[1][place])
+            tensors |= {layer.name: values, f"{layer.name}_valid": valid}
+        return tensors
 
     def shuffled(
         self, seed: int = 0, block_rows: int = 64, mix_blocks: int = 8, rank: int = 0, ranks: int = 1
@@ -82,7 +102,7 @@ class ChipDataset(Dataset[Sample]):
         reading = copy(self)
         reading._read_rows = block_rows
         blocks = _blocks(self.rows, self._shard_rows, block_rows)
-        return ShuffledChips(reading.sample, blocks, seed, mix_blocks, (rank, ranks))
+        return ShuffledChips(reading, blocks, seed, mix_blocks, (rank, ranks))
 
     def __getstate__(self) -> dict[str, Any]:
         """Neither open files nor the process that they belong to; a copy opens its own."""
@@ -101,6 +121,18 @@ class ChipDataset(Dataset[Sample]):
                 )
             self._opened = OpenChips(self._folder, self.layers, self._shards, self._read_rows)
         return self._opened
+
+
+def _in_memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
+    return torch.from_numpy(np.empty(shape, dtype))
+
+
+def _in_shared_memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
+    """As PyTorch's own collation makes it in a worker; `Tensor.share_memory_` would copy what is not there yet."""
+    kind = torch.from_numpy(np.empty(0, dtype)).dtype
+    storage: torch.UntypedStorage = torch.UntypedStorage._new_shared(int(np.prod(shape)) * dtype.itemsize)
+    flat = torch.empty(0, dtype=kind).set_(storage)
+    return flat.view(shape)
 
 
 def _listed(names: Sequence[str]) -> tuple[str, ...]:

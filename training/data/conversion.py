@@ -1,28 +1,33 @@
-"""Stored values of one chip as tensors for anybody's training loop: as they are, in physical units, or as classes."""
+"""Stored values of one chip for anybody's training loop: as they are, in physical units, or as class indices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.errors import unknown_name
+from pipeline.modality import Modality
 from training.layer import Layer
 
 Values = Literal["physical", "stored"]
-Conversion = Callable[[NDArray[Any]], tuple[Tensor, Tensor]]
+
+
+class Conversion(Protocol):
+    """Fills `values` (bands[, y, x]) in `dtype`, and `valid` (bool), from all stored bands of a chip."""
+
+    dtype: np.dtype[Any]
+
+    def __call__(self, stored: NDArray[Any], values: NDArray[Any], valid: NDArray[np.bool_]) -> None: ...
 
 
 def conversion_of(layer: Layer, values: Values) -> Conversion:
-    """What makes (values, valid) of the chosen bands of `layer`, (bands[, y, x]) each, out of all stored bands.
+    """What makes values and their mask of the chosen bands of `layer`.
 
-    `valid` is bool. With "stored", values keep the stored dtype and nodata. With "physical", continuous layers are
-    float32 in the bands' units and 0 where there is no data; layers with classes are int64 indices of their class
-    table and -1 where there is none. Raises `Fatal` for another word.
+    With "stored", values keep the stored dtype and nodata. With "physical", continuous layers are float32 in the bands'
+    units and 0 where there is no data; layers with classes are int64 indices of their class table and -1 where there
+    is none. Raises `Fatal` for another word.
     """
     if values not in get_args(Values):
         raise unknown_name("kind of values", values, get_args(Values))
@@ -33,35 +38,39 @@ def conversion_of(layer: Layer, values: Values) -> Conversion:
 
 class _Stored:
     def __init__(self, layer: Layer) -> None:
-        self._layer, self._bands = layer, _selection(layer)
+        self._modality, self._bands = layer.modality, _selection(layer)
+        self.dtype = np.dtype(layer.modality.dtype)
 
-    def __call__(self, stored: NDArray[Any]) -> tuple[Tensor, Tensor]:
-        chosen = np.array(stored[self._bands])  # a copy: the next chip is decoded into the same memory
-        return torch.from_numpy(chosen), torch.from_numpy(self._layer.modality.valid(chosen))
+    def __call__(self, stored: NDArray[Any], values: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+        values[...] = stored[self._bands]
+        _mark(self._modality, values, valid)
 
 
 class _Physical:
-    def __init__(self, layer: Layer) -> None:
-        self._layer, self._bands = layer, _selection(layer)
-        # Wide integers lose digits in single precision before they are scaled; the others lose none.
-        wide = np.dtype(layer.modality.dtype).itemsize > 2 and np.dtype(layer.modality.dtype).kind in "iu"
-        self._dtype = np.dtype(np.float64 if wide or layer.modality.dtype == "float64" else np.float32)
+    dtype = np.dtype(np.float32)
 
-    def __call__(self, stored: NDArray[Any]) -> tuple[Tensor, Tensor]:
-        modality, chosen = self._layer.modality, stored[self._bands]
-        valid = modality.valid(chosen)
-        values = chosen.astype(self._dtype)
-        if modality.scale != 1:
-            values *= self._dtype.type(modality.scale)
-        if modality.offset != 0:
-            values += self._dtype.type(modality.offset)
+    def __init__(self, layer: Layer) -> None:
+        self._modality, self._bands = layer.modality, _selection(layer)
+        # Wide numbers would lose digits in single precision before they are scaled; those that fit lose none.
+        self._fits = np.can_cast(layer.modality.dtype, np.float32)
+
+    def __call__(self, stored: NDArray[Any], values: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+        modality, chosen = self._modality, stored[self._bands]
+        _mark(modality, chosen, valid)
+        if self._fits:
+            np.multiply(chosen, np.float32(modality.scale), out=values)
+            if modality.offset != 0:
+                values += np.float32(modality.offset)
+        else:
+            values[...] = chosen.astype(np.float64) * modality.scale + modality.offset
         if not valid.all():
             values[~valid] = 0
-        return torch.from_numpy(values.astype(np.float32, copy=False)), torch.from_numpy(valid)
 
 
 class _Classes:
     """Class indices of codes: of bytes through a table, of wider codes by search."""
+
+    dtype = np.dtype(np.int64)
 
     def __init__(self, layer: Layer) -> None:
         self._layer, self._bands = layer, _selection(layer)
@@ -71,13 +80,20 @@ class _Classes:
             indices = Layer(layer.modality, (0,), {}).values(every.view(layer.modality.dtype)[:, None], ())[0]
             self._table = indices[:, 0]
 
-    def __call__(self, stored: NDArray[Any]) -> tuple[Tensor, Tensor]:
+    def __call__(self, stored: NDArray[Any], values: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         if self._table is None:
-            indices, valid = (one[0] for one in self._layer.values(stored[None], ()))
+            values[...] = self._layer.values(stored[None], ())[0][0]
         else:
-            indices = self._table[stored[self._bands].view(np.uint8)]
-            valid = indices >= 0
-        return torch.from_numpy(indices), torch.from_numpy(valid)
+            np.take(self._table, stored[self._bands].view(np.uint8), out=values, mode="clip")
+        np.greater_equal(values, 0, out=valid)
+
+
+def _mark(modality: Modality, stored: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+    """`Modality.valid` into memory that is there."""
+    if np.isnan(modality.nodata):
+        np.logical_not(np.isnan(stored, out=valid), out=valid)
+    else:
+        np.not_equal(stored, modality.fill, out=valid)
 
 
 def _selection(layer: Layer) -> slice | list[int]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,14 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from pipeline.errors import Fatal
 from training.data.order import Order
+
+
+class Chips(Protocol):
+    """What makes samples of rows."""
+
+    def sample(self, row: int) -> dict[str, Any]: ...
+
+    def batch(self, rows: Sequence[int]) -> dict[str, Any]: ...
 
 
 class ShuffledChips(IterableDataset[dict[str, Any]]):
@@ -25,7 +33,7 @@ class ShuffledChips(IterableDataset[dict[str, Any]]):
 
     def __init__(
         self,
-        sample: Callable[[int], dict[str, Any]],
+        chips: Chips,
         blocks: Sequence[NDArray[np.int64]],
         seed: int,
         mix_blocks: int,
@@ -36,7 +44,7 @@ class ShuffledChips(IterableDataset[dict[str, Any]]):
             raise Fatal(f"mix_blocks must be at least 1 and seed at least 0, not {mix_blocks} and {seed}.")
         if not 0 <= rank < ranks:
             raise Fatal(f"there is no process {rank} of {ranks}; ranks count from 0.")
-        self._sample, self._blocks, self._seed, self._mix = sample, tuple(blocks), seed, mix_blocks
+        self._chips, self._blocks, self._seed, self._mix = chips, tuple(blocks), seed, mix_blocks
         self._rank, self._ranks = rank, ranks
         # In shared memory, so that workers that outlive an epoch hear of the next.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
@@ -57,6 +65,37 @@ class ShuffledChips(IterableDataset[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Samples as `ChipDataset` gives them; in a worker, its part of them."""
-        worker = get_worker_info()
-        rows = self.order() if worker is None else np.array_split(self.order(), worker.num_workers)[worker.id]
-        return map(self._sample, rows.tolist())
+        return map(self._chips.sample, self._part())
+
+    def batches(self, size: int) -> ShuffledBatches:
+        """The same chips, `size` at a time, for a `DataLoader` with `batch_size=None`, whose own collation would copy.
+
+        The last batch of each worker may be smaller. Raises `Fatal` for a size below 1.
+        """
+        if size < 1:
+            raise Fatal(f"a batch has at least 1 chip, not {size}.")
+        return ShuffledBatches(self, size)
+
+    def batches_here(self, size: int) -> Iterator[dict[str, Any]]:
+        """Batches of the part that this process, or this worker of it, has of the coming epoch."""
+        rows = self._part()
+        return (self._chips.batch(rows[start : start + size]) for start in range(0, len(rows), size))
+
+    def _part(self) -> list[int]:
+        worker, rows = get_worker_info(), self.order()
+        part = rows if worker is None else np.array_split(rows, worker.num_workers)[worker.id]
+        return [int(row) for row in part]
+
+
+class ShuffledBatches(IterableDataset[dict[str, Any]]):
+    """Batches of `chips`, decoded into their place; made by `ShuffledChips.batches`."""
+
+    def __init__(self, chips: ShuffledChips, size: int) -> None:
+        self.chips, self._size = chips, size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the next iteration; also for workers that live already."""
+        self.chips.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self.chips.batches_here(self._size)

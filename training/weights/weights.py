@@ -30,7 +30,7 @@ _HEADS = ("head.", "unet.")
 _PICKLED = (".pth", ".pt", ".ckpt")
 
 
-def save_encoder(path: Path, pretrained: Pretrained, head: Mapping[str, Tensor] | None = None) -> None:
+def save_encoder(path: str | Path, pretrained: Pretrained, head: Mapping[str, Tensor] | None = None) -> None:
     """Write `path` whole or not at all: the encoder's weights under timm's names, everything else as metadata.
 
     `head` is what a task adds, under names that begin with `head.` or `unet.`.
@@ -46,7 +46,7 @@ def save_encoder(path: Path, pretrained: Pretrained, head: Mapping[str, Tensor] 
         "inputs": pretrained.normalisation.to_plain(),
     }
     plain = {name: one.detach().cpu().contiguous() for name, one in weights.items()}
-    durable.write_bytes(path, save(plain, {"format": "pt", "geocorpus": json.dumps(about)}))
+    durable.write_bytes(Path(path), save(plain, {"format": "pt", "geocorpus": json.dumps(about)}))
 
 
 def load_encoder(source: str | Path, sha256: str | None = None) -> Pretrained:
