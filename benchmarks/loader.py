@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 import zarr
 from numcodecs import blosc
@@ -167,10 +168,11 @@ def torch_dataset(task: Task) -> Read:
     """The dataset for a loop of one's own, by its workers: in physical units, with masks."""
     batches = geocorpus.open(task.folder).torch_dataset(TWELVE).shuffled().batches(_BATCH)
 
+    loader = DataLoader(
+        batches, batch_size=None, num_workers=task.workers, multiprocessing_context="fork", persistent_workers=True
+    )
+
     def read(chips: int) -> int:
-        loader = DataLoader(
-            batches, batch_size=None, num_workers=task.workers, multiprocessing_context="fork", persistent_workers=True
-        )
         epochs = range(max(1, chips // batches.chips.chips_per_epoch))
         return sum(len(batch["chip"]["row"]) for _ in epochs for batch in loader)
 
@@ -256,9 +258,10 @@ def _serve(pipe: Pipe, contender: Contender, task: Task) -> None:
 
 
 def _cpu_s() -> float:
-    """Of this process and of its children that have ended."""
+    """Of this process, of its children that have ended, and of those that live."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    living = [psutil.Process(child.pid).cpu_times() for child in multiprocessing.active_children()]
+    return sum(one.ru_utime + one.ru_stime for one in used) + sum(one.user + one.system for one in living)
 
 
 @contextmanager
