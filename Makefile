@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS := $(VENV)/.docs
 
-.PHONY: demo test check setup clean
+.PHONY: demo test check docs hooks setup clean
 
 demo: setup
 	$(BIN)/geocorpus demo
@@ -14,7 +15,17 @@ test: setup
 
 check: setup
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The whole documentation as one site, in build/site: open build/site/index.html.
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+# Ruff and mypy before each commit, with the versions of .venv.
+hooks: setup
+	$(BIN)/python -m pip install --quiet "pre-commit>=4.6"
+	$(BIN)/pre-commit install
 
 setup: $(STAMP)
 
@@ -24,6 +35,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,cloud]" --group dev
 	@touch $(STAMP)
+
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --group docs
+	@touch $(DOCS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -80,8 +80,8 @@ def manifest_of(count: int) -> Manifest:
     """Chips a kilometre apart in one UTM zone."""
     scene = Scene("COPERNICUS/S2_HARMONIZED/none", datetime(2019, 6, 1, tzinfo=UTC))
     chips = []
-    for place in range(count):
-        lonlat = (9.0 + 0.013 * (place % 60), 46.0 + 0.009 * (place // 60))
+    for index in range(count):
+        lonlat = (9.0 + 0.013 * (index % 60), 46.0 + 0.009 * (index // 60))
         location = Location(location_id(*lonlat), *lonlat, "7", 4, "Temperate", 664, "Somewhere", "Palearctic")
         chips.append(Chip(location, Grid.around(lonlat, utm_crs(lonlat), SIZE_PX), Acquisition(scene, "l1c")))
     return Manifest.freeze(chips, 0)
@@ -96,7 +96,7 @@ def sandbox(latency_s: float, faults: tuple[str, ...] = ()) -> Iterator[str]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert process.stdout is not None
-        yield next(found.group() for line in process.stdout if (found := _URL.search(line)))
+        yield next(result.group() for line in process.stdout if (result := _URL.search(line)))
     finally:
         process.terminate()
         process.wait(timeout=30)
@@ -203,7 +203,7 @@ def workers_of(pid: int) -> list[psutil.Process]:
     """The worker processes that a run has started itself."""
     try:
         below = psutil.Process(pid).children(recursive=True)
-        return [one for one in below if any("spawn_main" in word for word in one.cmdline())]
+        return [item for item in below if any("spawn_main" in word for word in item.cmdline())]
     except psutil.Error:
         return []
 

@@ -133,7 +133,7 @@ def build(folder: Path, url: str, count: int) -> Figures:
     many.write(folder / "large" / MANIFEST)
     written_s = time.perf_counter() - started
     settings = load(str(folder / "few" / SAVED_AS), [f"corpus.folder={folder / 'large'}"])
-    corpus = stages.lay_out(settings)
+    corpus, _ = stages.lay_out(settings)
     return {"marked": mark_done(corpus), "written_s": written_s}
 
 
@@ -163,13 +163,13 @@ class Stopwatch:
     @contextmanager
     def watching(self, *methods: tuple[type, str]) -> Iterator[None]:
         """Time these methods of these classes until the end of the block."""
-        plain = [(owner, name, getattr(owner, name)) for owner, name in methods]
-        for owner, name, method in plain:
+        data = [(owner, name, getattr(owner, name)) for owner, name in methods]
+        for owner, name, method in data:
             setattr(owner, name, self._timed(f"{owner.__name__}.{name}", method))
         try:
             yield
         finally:
-            for owner, name, method in plain:
+            for owner, name, method in data:
                 setattr(owner, name, method)
 
     def _timed(self, label: str, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -229,7 +229,7 @@ def undo_rest(folder: Path) -> None:
     corpus = Corpus.open(folder)
     for name in corpus.modalities:
         for shard in corpus.shards[-LEFT:]:
-            corpus.ledger.forget(name, shard.index)
+            corpus.ledger.path(name, shard.index).unlink()
             corpus.store.delete(corpus.object_key(name, shard))
 
 
@@ -266,12 +266,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary, service.running("--latency", LATENCY_S, "--ready") as sandbox:
         folder = Path(temporary)
         built = alone(build, folder, sandbox.url, count)
-        found = alone(find_missing, folder / "large")
+        result = alone(find_missing, folder / "large")
         pulled = alone(pull_rest, folder / "large")
         undo_rest(folder / "large")
         run = run_command(folder / "large")
         assert not Corpus.open(folder / "large").missing()
-    show(count, built, found, pulled, run)
+    show(count, built, result, pulled, run)
 
 
 def show(count: int, built: Figures, found: Figures, pulled: Figures, run: Figures) -> None:

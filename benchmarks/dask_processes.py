@@ -27,8 +27,8 @@ class DaskProcesses:
         command = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         for line in process.stderr or ():
-            if found := _ADDRESS.search(line):
-                return cls(found.group(), process)
+            if result := _ADDRESS.search(line):
+                return cls(result.group(), process)
         raise RuntimeError("the Dask scheduler did not start")
 
     def add_worker(self) -> None:

@@ -117,18 +117,18 @@ def main() -> None:
         engine = connect(Connection("places", url=sandbox.url))
         base = places.anchored(engine, Path(folder) / "places", 64, SIZE_PX)
         manifest, rows = places.neighbours(base, count), max(16, count // 16)
-        plain = made(sandbox, manifest, Path(folder) / "plain", rows, [])
+        data = made(sandbox, manifest, Path(folder) / "plain", rows, [])
         struck = made(sandbox, manifest, Path(folder) / "struck", rows, rules())
-        wrong, silent = differing(plain, struck), unaccounted(struck.corpus)
+        wrong, silent = differing(data, struck), unaccounted(struck.corpus)
     total = sum(struck.faults.values())
-    print(f"{count:,} chips, {len(plain.files)} files compared, {len(wrong)} differ: {wrong[:5]}")
-    print(f"{total} faults in {struck.requests:,} requests ({total / struck.requests:.1%}); {plain.requests:,} without")
+    print(f"{count:,} chips, {len(data.files)} files compared, {len(wrong)} differ: {wrong[:5]}")
+    print(f"{total} faults in {struck.requests:,} requests ({total / struck.requests:.1%}); {data.requests:,} without")
     print("  " + ", ".join(f"{kind} {number}" for kind, number in sorted(struck.faults.items())))
     print(f"{silent} (chip, modality) pairs have neither pixels nor a reason")
-    print(f"{struck.seconds:.0f} s, {plain.seconds:.0f} s without")
+    print(f"{struck.seconds:.0f} s, {data.seconds:.0f} s without")
     print(json.dumps({
-        "chips": count, "files": len(plain.files), "differing": len(wrong), "unaccounted": silent, "faults": total,
-        "requests": struck.requests, "requests_without": plain.requests, "seconds": round(struck.seconds, 1),
+        "chips": count, "files": len(data.files), "differing": len(wrong), "unaccounted": silent, "faults": total,
+        "requests": struck.requests, "requests_without": data.requests, "seconds": round(struck.seconds, 1),
     }))  # fmt: skip
 
 

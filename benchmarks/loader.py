@@ -45,8 +45,8 @@ from benchmarks.resampled import TWELVE, resampled
 from pipeline.corpus import Corpus
 from training.batch import Batch, Raw
 from training.config import PretrainConfig
-from training.data.data import CPU, Feed
-from training.data.delivery import Delivery, Parcel
+from training.data.batch_loader import CPU, BatchLoader
+from training.data.device_prefetcher import DevicePrefetcher, PrefetchedBatch
 from training.data.masking import crops_yx
 from training.data.stream import Stream, default_workers
 from training.layer import groups_of, layer_of
@@ -72,11 +72,11 @@ class Task:
     folder: Path
     workers: int
 
-    def feed(self, image_px: int = _CROP_PX) -> Feed:
+    def loader(self, image_px: int = _CROP_PX) -> BatchLoader:
         """Our loader, of all modalities."""
         corpus = Corpus.open(self.folder)
         config = PretrainConfig(inputs=TWELVE[:1], batch_size=_BATCH, image_px=image_px, workers=self.workers)
-        return Feed(corpus, [layer_of(corpus, name, {}) for name in TWELVE], config)
+        return BatchLoader(corpus, [layer_of(corpus, name, {}) for name in TWELVE], config)
 
 
 Read = Callable[[int], int]  # Reads about so many chips, in whole batches; returns how many.
@@ -138,30 +138,30 @@ def through_zarr(task: Task) -> Read:
     return read
 
 
-class HandOver(Delivery):
+class HandOver(DevicePrefetcher):
     """Where a GPU would fetch the raw batch: it is handed over as it is, and nothing is prepared."""
 
-    def send(self, raw: Raw) -> Parcel:
+    def send(self, raw: Raw) -> PrefetchedBatch:
         """The raw batch in the place of a prepared one."""
-        return Parcel(Batch(dict(raw.stored), {}, raw.visible, raw.rows))
+        return PrefetchedBatch(Batch(dict(raw.stored), {}, raw.visible, raw.rows))
 
 
 def ours(task: Task) -> Read:
     """Our loader, up to the raw batches that a GPU fetches."""
-    feed = task.feed()
-    return lambda chips: _exhausted(feed.stream(0, chips // _BATCH, HandOver([], CPU)))
+    loader = task.loader()
+    return lambda chips: _exhausted(loader.stream(0, chips // _BATCH, HandOver([], CPU)))
 
 
 def ours_prepared(task: Task) -> Read:
     """Our loader, with the batches prepared by the CPU as well."""
-    feed = task.feed()
-    return lambda chips: _exhausted(feed.batches(0, chips // _BATCH))
+    loader = task.loader()
+    return lambda chips: _exhausted(loader.batches(0, chips // _BATCH))
 
 
 def ours_whole(task: Task) -> Read:
     """Our loader, with whole chips prepared by the CPU: what `torch_dataset` gives, normalised."""
-    feed = task.feed(Corpus.open(task.folder).manifest.size_px)
-    return lambda chips: _exhausted(feed.batches(0, chips // _BATCH))
+    loader = task.loader(Corpus.open(task.folder).manifest.size_px)
+    return lambda chips: _exhausted(loader.batches(0, chips // _BATCH))
 
 
 def torch_dataset(task: Task) -> Read:
@@ -186,12 +186,12 @@ def _exhausted(batches: Stream) -> int:
 
 def decoding_alone(task: Task) -> Read:
     """The limit: Blosc on the same chunks in the same order, each thread into arrays that stay in its cache."""
-    feed, chunks = task.feed(), Chunks(Corpus.open(task.folder))
+    loader, chunks = task.loader(), Chunks(Corpus.open(task.folder))
 
     def read(chips: int) -> int:
         steps = range(chips // _BATCH)
-        epochs = [feed.order(epoch) for epoch in range(steps.stop // feed.steps_per_epoch + 1)]
-        rows = np.concatenate([order[: feed.steps_per_epoch * _BATCH] for order in epochs])[: len(steps) * _BATCH]
+        epochs = [loader.order(epoch) for epoch in range(steps.stop // loader.steps_per_epoch + 1)]
+        rows = np.concatenate([order[: loader.steps_per_epoch * _BATCH] for order in epochs])[: len(steps) * _BATCH]
         with ThreadPoolExecutor(task.workers) as pool:
             list(pool.map(chunks.decode, np.split(rows, len(rows) // 8)))
         return len(rows)
@@ -261,7 +261,7 @@ def _cpu_s() -> float:
     """Of this process, of its children that have ended, and of those that live."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     living = [psutil.Process(child.pid).cpu_times() for child in multiprocessing.active_children()]
-    return sum(one.ru_utime + one.ru_stime for one in used) + sum(one.user + one.system for one in living)
+    return sum(item.ru_utime + item.ru_stime for item in used) + sum(item.user + item.system for item in living)
 
 
 @contextmanager
@@ -282,26 +282,26 @@ def contender_process(contender: Contender, task: Task) -> Iterator[Pipe]:
 
 def measure(task: Task, chips: int, rounds: int) -> dict[str, list[Spent]]:
     """What each contender took in each round; they take turns, and the first round does not count."""
-    found: dict[str, list[Spent]] = {name: [] for name in CONTENDERS}
+    outcome: dict[str, list[Spent]] = {name: [] for name in CONTENDERS}
     with ExitStack() as stack:
-        pipes = {name: stack.enter_context(contender_process(one, task)) for name, one in CONTENDERS.items()}
+        pipes = {name: stack.enter_context(contender_process(item, task)) for name, item in CONTENDERS.items()}
         for round_ in range(rounds + 1):
             for name, pipe in pipes.items():
                 pipe.send(max(_BATCH, int(chips * CONTENDERS[name].share)))
                 spent = pipe.recv()
                 if round_:
-                    found[name].append(spent)
-    return found
+                    outcome[name].append(spent)
+    return outcome
 
 
 def per_s(spent: list[Spent]) -> float:
     """Chips a second, the median of the rounds."""
-    return statistics.median(one.chips / one.wall_s for one in spent)
+    return statistics.median(item.chips / item.wall_s for item in spent)
 
 
 def per_core_s(spent: list[Spent]) -> float:
     """Chips a second of one core, the median of the rounds."""
-    return statistics.median(one.chips / one.cpu_s for one in spent)
+    return statistics.median(item.chips / item.cpu_s for item in spent)
 
 
 def result(found: dict[str, list[Spent]]) -> dict[str, float]:
@@ -367,9 +367,9 @@ def main() -> None:
     workers = arguments.workers or default_workers()
     with folder_for(arguments.keep) as folder:
         kb_zarr, kb_hdf5 = made(folder, chips)
-        found = measure(Task(folder, workers), chips, rounds)
-    show(found, kb_zarr, kb_hdf5, workers)
-    print(json.dumps(result(found)))
+        outcome = measure(Task(folder, workers), chips, rounds)
+    show(outcome, kb_zarr, kb_hdf5, workers)
+    print(json.dumps(result(outcome)))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ _COARSE = 8  # Places along an edge between which a field is interpolated.
 
 
 def _bands(count: int) -> tuple[Band, ...]:
-    return tuple(Band(f"b{place}") for place in range(count))
+    return tuple(Band(f"b{index}") for index in range(count))
 
 
 def _classes(count: int) -> tuple[Category, ...]:

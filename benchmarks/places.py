@@ -38,7 +38,7 @@ def anchored(engine: EarthEngine, folder: Path, locations: int, size_px: int) ->
 def neighbours(manifest: Manifest, count: int) -> Manifest:
     """`count` chips: those of the manifest, and the same moved by whole pixels, pinned to the same scenes."""
     chips = [manifest[row] for row in range(len(manifest))]
-    return Manifest.freeze([_moved(chips[place % len(chips)], place // len(chips)) for place in range(count)], 0)
+    return Manifest.freeze([_moved(chips[index % len(chips)], index // len(chips)) for index in range(count)], 0)
 
 
 def _moved(chip: Chip, steps: int) -> Chip:

@@ -40,9 +40,9 @@ def imported(checkout: Path, url: str) -> Any:
 
 def configuration(checkout: Path, output: Path) -> Any:
     """Its own configuration with every dataset, and the folder to write to."""
-    plain = yaml.safe_load((checkout / "config" / "config_data.yaml").read_text())
-    plain |= {"datasets": _DATASETS, "export_folder": str(output)}
-    return _attributes(plain)
+    data = yaml.safe_load((checkout / "config" / "config_data.yaml").read_text())
+    data |= {"datasets": _DATASETS, "export_folder": str(output)}
+    return _attributes(data)
 
 
 def _attributes(plain: Any) -> Any:

@@ -99,33 +99,31 @@ class PublishedSamples(Dataset[dict[str, Any]]):
                 values = np.where(values == code, index, values)
             values = np.where(values > len(_CLASSES[name]) - 1, np.nan, values)
             return np.where(np.isnan(values), -1, values).astype(np.int64)
-        mean, std = (one.reshape(-1, *(1,) * (values.ndim - 1)) for one in self._moments[name])
+        mean, std = (item.reshape(-1, *(1,) * (values.ndim - 1)) for item in self._moments[name])
         return ((values - mean) / std).astype(np.float32)
 
 
 def moments_of(path: Path) -> Moments:
     """Per-band mean and standard deviation of some samples, float64, as its JSON file of statistics holds them."""
-    found = {}
+    result = {}
     with h5py.File(path, "r") as file:
         for name in set(file) - {"metadata", *_CLASSES, *_ONE_HOT}:
             bands = _SENTINEL2_BANDS if name == "sentinel2" else slice(None)
             some = np.array(file[name][:32], dtype=np.float64)[:, bands]
             some = np.where(np.isfinite(some), some, 0.0)
             axes = (0, *range(2, some.ndim))
-            found[name] = (some.mean(axes), some.std(axes) + 1e-6)
-    return found
+            result[name] = (some.mean(axes), some.std(axes) + 1e-6)
+    return result
 
 
 def stacked(samples: list[dict[str, Any]]) -> tuple[list[str], dict[str, Tensor]]:
     """The collate function: one tensor per modality, and the ids."""
     names = [name for name in samples[0] if name != "id"]
-    tensors = {name: torch.stack([torch.from_numpy(one[name]) for one in samples]) for name in names}
-    return [one["id"] for one in samples], tensors
+    tensors = {name: torch.stack([torch.from_numpy(item[name]) for item in samples]) for name in names}
+    return [item["id"] for item in samples], tensors
 
 
-def published_loader(
-    path: Path, moments: Moments, rows: NDArray[Any], batch: int, workers: int
-) -> DataLoader[Any]:
+def published_loader(path: Path, moments: Moments, rows: NDArray[Any], batch: int, workers: int) -> DataLoader[Any]:
     """Batches of the rows in their order, read by `workers` processes."""
     samples = PublishedSamples(path, moments, rows)
     return DataLoader(

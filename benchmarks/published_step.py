@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.architecture import SIZES
 from training.batch import Batch
 from training.layer import IGNORED, Layer
 from training.model.encoder import Block, ChannelNorm, Encoder
-from training.size import SIZES
 
 _WIDTH, _EPSILON = 512, 1e-6
 
@@ -38,14 +38,12 @@ class PlainNorm(nn.Module):
 class PublishedStep:
     """A model of the published shape and its optimiser."""
 
-    def __init__(
-        self, image: Layer, layers: Sequence[Layer], size: str, patch_px: int, device: torch.device
-    ) -> None:
+    def __init__(self, image: Layer, layers: Sequence[Layer], size: str, patch_px: int, device: torch.device) -> None:
         self.image, self.layers, self.patch_px, width = image, tuple(layers), patch_px, SIZES[size].widths[-1]
         encoder = Encoder(image.channels, SIZES[size], patch_px)
         _with_plain_norms(encoder)
-        heads = [nn.Conv2d(_WIDTH, one.channels * patch_px**2, 1) if one.pixel else nn.Linear(_WIDTH, one.channels)
-                 for one in layers]  # fmt: skip
+        heads = [nn.Conv2d(_WIDTH, item.channels * patch_px**2, 1) if item.pixel else nn.Linear(_WIDTH, item.channels)
+                 for item in layers]  # fmt: skip
         self.token = nn.Parameter(torch.zeros(1, _WIDTH, 1, 1, device=device))
         self.model = nn.ModuleDict({
             "encoder": encoder, "proj": nn.Conv2d(width, _WIDTH, 1), "decoder": Block(_WIDTH),
@@ -57,7 +55,7 @@ class PublishedStep:
         """One update, and what it waits for: the total and each loss on the host."""
         losses = self._losses(batch)
         total = torch.stack(losses).sum()
-        shown = [float(one.detach()) for one in (total, *losses)]
+        shown = [float(item.detach()) for item in (total, *losses)]
         self.optimiser.zero_grad()
         total.backward()
         self.optimiser.step()
@@ -69,20 +67,20 @@ class PublishedStep:
         features = self.model["proj"](self.model["encoder"](batch.values[self.image.name] * (1 - pixels)))
         patches = features * (1 - hidden) + self.token * hidden
         heads: nn.ModuleList = self.model["heads"]  # type: ignore[assignment]
-        return [self._loss(*one, patches, batch, pixels) for one in zip(self.layers, heads, strict=True)]
+        return [self._loss(*item, patches, batch, pixels) for item in zip(self.layers, heads, strict=True)]
 
     def _loss(self, layer: Layer, head: nn.Module, patches: Tensor, batch: Batch, pixels: Tensor) -> Tensor:
         decoded, target = self.model["decoder"](patches), batch.values[layer.name]
         if not layer.pixel:
-            found = head(self.model["norm"](decoded).mean((2, 3)))
+            result = head(self.model["norm"](decoded).mean((2, 3)))
             if layer.classes:
-                return functional.cross_entropy(found, target[:, 0])
-            return functional.mse_loss(found, target)
-        found = functional.pixel_shuffle(head(decoded), self.patch_px)
+                return functional.cross_entropy(result, target[:, 0])
+            return functional.mse_loss(result, target)
+        result = functional.pixel_shuffle(head(decoded), self.patch_px)
         if layer.classes:
             wanted = torch.where(pixels[:, 0] > 0, target[:, 0], IGNORED)
-            return functional.cross_entropy(found, wanted, ignore_index=IGNORED)
-        return ((found - target) ** 2 * pixels).sum() / (pixels.sum() * target.shape[1])
+            return functional.cross_entropy(result, wanted, ignore_index=IGNORED)
+        return ((result - target) ** 2 * pixels).sum() / (pixels.sum() * target.shape[1])
 
 
 def _with_plain_norms(encoder: Encoder) -> None:

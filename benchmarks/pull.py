@@ -35,7 +35,7 @@ from benchmarks.service import Service
 from exporters import catalog
 from exporters.earth_engine.client import Connection, EarthEngine, connect, grid_request
 from exporters.pull import encoding
-from exporters.pull.pull import Puller, local
+from exporters.pull.pull import Puller
 from exporters.sources import Local, Pixels, Region, source_of
 from flows import stages
 from flows.settings import Settings, parse
@@ -45,7 +45,7 @@ from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.progress import Silent
 from pipeline.shard import Shard
-from pipeline.spool import Pulled, Spool
+from pipeline.spool import ChipResult, Spool
 
 LATENCY_S = 0.25
 VARIANTS = 4
@@ -168,7 +168,7 @@ def settings_of(case: Case, folder: Path, url: str) -> Settings:
         "corpus": {
             "folder": str(folder), "size_px": case.size_px, "shard_rows": case.shard_rows,
             "modalities": case.modalities
-            or [one.name for one in catalog.modalities() if not isinstance(source_of(one), Region)],
+            or [item.name for item in catalog.modalities() if not isinstance(source_of(item), Region)],
         },
         "source": {"url": url, "concurrency": case.at_once, "requests_per_s": case.requests_per_s},
         "cluster": {"kind": "local", "workers": case.workers} if case.workers > 1 else {},
@@ -237,14 +237,14 @@ def parts(sandbox: Service, base: Manifest, folder: Path, count: int = 100) -> l
     near, shard, spool = layers_of(manifest, Local), Shard(0, 0, count), Spool(folder / "spool")
     puller = Puller(engine)
     graphs: list[Any] = []
-    pulled: list[Pulled] = []
+    pulled: list[ChipResult] = []
     for chip in chips:  # the pool may lack some
         puller.pixels(chip, layers)
     return [
         ("graph built", _each(chips, lambda chip: graphs.append(image_of(chip, layers)))),
         ("graph as JSON", _each(graphs, ee.serializer.encode)),
         ("all of a pull, with those", _each(chips, lambda chip: pulled.append(puller.pixels(chip, layers)))),
-        ("local layers", _each(chips, lambda chip: local(chip, near))),
+        ("local layers", _each(chips, lambda chip: puller.local(chip, near))),
         ("spool", _each(list(enumerate(pulled)), lambda item: spool.put(shard, item[0], item[1]))),
     ]
 
@@ -297,11 +297,11 @@ def main() -> None:
                     print(f"  {case.size_px} px, {name:<34}{milliseconds:6.2f} ms")
     show(outcomes)
     print(json.dumps({
-        "requests_per_chip": round(max(one.requests_per_chip for one in outcomes), 3),
-        "fraction_of_limit": round(min(one.fraction_of_limit for one in outcomes), 3),
-        "share_429": round(max(one.share_429 for one in outcomes), 5),
-        "client_cpu_ratio": round(max(one.client_cpu_ratio for one in outcomes), 2),
-        "cases": [asdict(one.case) | {"chips_per_s": round(one.chips_per_s, 1)} for one in outcomes],
+        "requests_per_chip": round(max(item.requests_per_chip for item in outcomes), 3),
+        "fraction_of_limit": round(min(item.fraction_of_limit for item in outcomes), 3),
+        "share_429": round(max(item.share_429 for item in outcomes), 5),
+        "client_cpu_ratio": round(max(item.client_cpu_ratio for item in outcomes), 2),
+        "cases": [asdict(item.case) | {"chips_per_s": round(item.chips_per_s, 1)} for item in outcomes],
     }))  # fmt: skip
 
 

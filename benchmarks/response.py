@@ -26,7 +26,7 @@ from torch import Tensor
 from benchmarks.transfer import BASE, OPTICAL, Plan, build
 from flows.progress.display import display
 from pipeline.corpus import Corpus
-from training.architecture import Response
+from training.architecture import GrnScope
 from training.evaluate.embedding import features_of
 from training.evaluate.label import labels_of
 from training.evaluate.probe import Probe, difference, embed, estimate, linear_probe
@@ -40,19 +40,19 @@ BATCHES = (2, 8, 32)
 _DRIFTING = 16  # Images whose drift is measured.
 
 
-def trained(plan: Plan, response: Response, seed: int) -> tuple[Encoder, float]:
+def trained(plan: Plan, grn_scope: GrnScope, seed: int) -> tuple[Encoder, float]:
     """An encoder of a finished run, and the mean of its last losses, all targets alike."""
-    config = replace(plan.base, seed=seed, targets=(), response=response)
-    run = plan.folder / "runs" / f"response-{response}-{config.steps}-{seed}"
+    config = replace(plan.base, seed=seed, targets=(), grn_scope=grn_scope)
+    run = plan.folder / "runs" / f"response-{grn_scope}-{config.steps}-{seed}"
     with display() as progress:
         progress.say(f"training {run.name}")
         result = pretrain(plan.corpus, config, run, progress)
     return load_encoder(run).encoder, float(np.mean(list(result.last_losses.values())))
 
 
-def used(encoder: Encoder, response: Response) -> Encoder:
+def used(encoder: Encoder, grn_scope: GrnScope) -> Encoder:
     """The same weights with the response taken over something else."""
-    other = Encoder.of(replace(encoder.architecture, response=response))
+    other = Encoder.of(replace(encoder.architecture, grn_scope=grn_scope))
     other.load_state_dict(encoder.state_dict())
     return other
 
@@ -61,18 +61,18 @@ def drift(encoder: Encoder, images: Tensor, batch: int, seed: int) -> float:
     """Mean distance of an image's features in a random batch from those alone, over the length of those."""
     random, moved = np.random.default_rng(seed), []
     alone = embed(encoder, images[:_DRIFTING], 1)
-    for place in range(min(_DRIFTING, len(images))):
-        others = random.choice(np.delete(np.arange(len(images)), place), batch - 1, replace=False)
-        together = embed(encoder, images[[place, *others]], batch)[0]
-        moved.append(np.linalg.norm(together - alone[place]) / np.linalg.norm(alone[place]))
+    for index in range(min(_DRIFTING, len(images))):
+        others = random.choice(np.delete(np.arange(len(images)), index), batch - 1, replace=False)
+        together = embed(encoder, images[[index, *others]], batch)[0]
+        moved.append(np.linalg.norm(together - alone[index]) / np.linalg.norm(alone[index]))
     return float(np.mean(moved))
 
 
 def images_of(corpus: Corpus, rows: NDArray[np.int64], image_px: int) -> Tensor:
     """Normalised images (rows, channels, y, x) of manifest rows."""
     layers = (layer_of(corpus, OPTICAL, {}),)
-    found = features_of(corpus, layers, rows, image_px, lambda images: np.ascontiguousarray(images.numpy()))
-    return torch.from_numpy(found)
+    result = features_of(corpus, layers, rows, image_px, lambda images: np.ascontiguousarray(images.numpy()))
+    return torch.from_numpy(result)
 
 
 def ways(over_image: Encoder, over_batch: Encoder, images: Tensor) -> Iterator[tuple[str, Any, Any]]:
@@ -91,19 +91,19 @@ def probes(plan: Plan, corpus: Corpus, encoders: list[tuple[Encoder, Encoder]]) 
     labels = labels_of(corpus, LABEL, np.arange(len(corpus.manifest)), plan.base.image_px)
     images = images_of(corpus, labels.rows, plan.base.image_px)
     train = np.isin(labels.rows, corpus.manifest.rows_of("train"))
-    found: dict[str, list[Probe]] = {}
+    result: dict[str, list[Probe]] = {}
     for seed, pair in enumerate(encoders):
         for name, fitted, tested in ways(*pair, images):
             score = linear_probe(fitted[train], labels.values[train], tested[~train], labels.values[~train], seed)
-            found.setdefault(name, []).append(score)
-    return found
+            result.setdefault(name, []).append(score)
+    return result
 
 
 def study(plan: Plan) -> dict[str, Any]:
     """Train, measure, print; returns the figures."""
     corpus = build(plan)
-    both = [tuple(trained(plan, response, seed) for response in ("image", "batch")) for seed in range(plan.seeds)]
-    losses = {name: [pair[place][1] for pair in both] for place, name in enumerate(("image", "batch"))}
+    both = [tuple(trained(plan, grn_scope, seed) for grn_scope in ("image", "batch")) for seed in range(plan.seeds)]
+    losses = {name: [pair[index][1] for pair in both] for index, name in enumerate(("image", "batch"))}
     pairs = [(pair[0][0], pair[1][0]) for pair in both]
     images = images_of(corpus, corpus.manifest.rows_of("train")[:256], plan.base.image_px)
     drifts = {batch: [drift(pair[1], images, batch, seed) for seed, pair in enumerate(pairs)] for batch in BATCHES}
@@ -114,7 +114,7 @@ def study(plan: Plan) -> dict[str, Any]:
 
 def _print(losses: dict[str, list[float]], drifts: dict[int, list[float]]) -> None:
     for name, each in losses.items():
-        print(f"  mean of the last losses, {name:<6} {np.mean(each):7.4f}   {' '.join(f'{one:.4f}' for one in each)}")
+        print(f"  mean of the last losses, {name:<6} {np.mean(each):7.4f}   {' '.join(f'{item:.4f}' for item in each)}")
     for batch, each in drifts.items():
         where = f"over the batch, batches of {batch}" if batch else f"per image, batches of {BATCHES[-1]}"
         span = f"({100 * min(each):.2f} to {100 * max(each):.2f})"
@@ -126,7 +126,7 @@ def _shown(found: dict[str, list[Probe]]) -> dict[str, list[float]]:
     figures = {}
     for name, each in found.items():
         score, gap = estimate(each), difference(each, first)
-        figures[name] = [round(100 * one, 1) for one in (score.mean, *score.interval, gap.mean, *gap.interval)]
+        figures[name] = [round(100 * item, 1) for item in (score.mean, *score.interval, gap.mean, *gap.interval)]
         line = "  {:<56}{:5.1f} [{:.1f}, {:.1f}]   against the first {:+.1f} [{:+.1f}, {:+.1f}]"
         print(line.format(name, *figures[name]))
     return figures

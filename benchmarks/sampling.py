@@ -18,19 +18,19 @@ import numpy as np
 
 from pipeline.location import write_location_table
 from sampling.allocation import allocate
+from sampling.constraints import Constraints
 from sampling.draw import draw
 from sampling.footprints import any_overlap
 from sampling.picture import write_picture
 from sampling.regions import read_region_file
 from sampling.sample import sample_of
 from sampling.splits import CellSplits
-from sampling.terms import Terms
 from sampling.weights import weigh
 
 ECOREGIONS = Path(__file__).parents[2] / "shared" / "data" / "ecoregions" / "Ecoregions2017.shp"
 LOCATIONS, QUICK_LOCATIONS = 1_200_000, 50_000
 SIDE_M, BUFFER_M, SEED = 1280.0, 5000.0, 0
-RULE = CellSplits((0.9, 0.05, 0.05), SEED)
+RULE = CellSplits((0.9, 0.05, 0.05), SEED, 1.0)
 Figures = dict[str, float]
 
 
@@ -38,8 +38,8 @@ def ours(path: Path, locations: int, strategy: str, folder: Path) -> Figures:
     """Read, allocate, draw without overlaps and with a buffer between splits, write GeoParquet."""
     start = time.perf_counter()
     regions = read_region_file(path)
-    terms = Terms(SIDE_M, splits=RULE, buffer_m=BUFFER_M)
-    drawn = draw(regions, weigh(regions, strategy), locations, SEED, terms, overdraw=1.0)
+    constraints = Constraints(SIDE_M, splits=RULE, buffer_m=BUFFER_M)
+    drawn = draw(regions, weigh(regions, strategy), locations, SEED, constraints, overdraw=1.0)
     sample = sample_of(regions, drawn, RULE)
     drawn_s = time.perf_counter() - start
     write_location_table(folder / "locations.parquet", sample.table)

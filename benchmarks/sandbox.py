@@ -46,9 +46,7 @@ class Spent:
     planet: float
 
     def __sub__(self, before: Spent) -> Spent:
-        return Spent(
-            self.process - before.process, self.evaluation - before.evaluation, self.planet - before.planet
-        )
+        return Spent(self.process - before.process, self.evaluation - before.evaluation, self.planet - before.planet)
 
 
 class _PlanetClock:
@@ -99,8 +97,8 @@ class Process:
 
     def spent(self) -> Spent:
         self.pipe.send("spent")
-        found: Spent = self.pipe.recv()
-        return found
+        result: Spent = self.pipe.recv()
+        return result
 
     def cost_of(self, work: Callable[[], object]) -> Spent:
         """What the sandbox spends while `work` runs here."""

@@ -57,7 +57,7 @@ def running(*options: str) -> Iterator[Service]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield Service(next(found.group() for line in process.stdout if (found := _URL.search(line))), process.pid)
+        yield Service(next(result.group() for line in process.stdout if (result := _URL.search(line))), process.pid)
     finally:
         process.terminate()
         process.wait(timeout=30)

@@ -28,16 +28,16 @@ import torch
 from benchmarks.made_corpus import INPUT, made_corpus
 from benchmarks.published_step import PublishedStep
 from pipeline.corpus import Corpus
+from training.architecture import SIZES
 from training.config import PretrainConfig
 from training.data.stream import Stream
 from training.methods.mpmae import MPMAE
 from training.model.encoder import Encoder
-from training.pretrain.plan import Plan, make_plan
+from training.pretrain.resolved_run import ResolvedRun, resolve_run
 from training.pretrain.step import Step
 from training.runtime.device import Device
+from training.runtime.distributed_context import DistributedContext
 from training.runtime.flops import Utilisation
-from training.runtime.world import World
-from training.size import SIZES
 
 _RATE = 1e-4
 _OURS, _DENSE_MASKED = "ours", "ours, hidden computed too"
@@ -66,28 +66,28 @@ SCALES = {
 class Ours:
     """The trainer's step, from the store."""
 
-    def __init__(self, plan: Plan, device: Device) -> None:
+    def __init__(self, resolved: ResolvedRun, device: Device) -> None:
         torch.manual_seed(0)
-        config = plan.config
-        model = device.adopt(MPMAE(plan.inputs, plan.targets, config))
-        self.model, self.waited_s, self._batch = model, 0.0, config.batch_size
-        self._step = Step(model, config, device, World())
-        self.stream: Stream = plan.feed.batches(0, 2**40, device.place)
+        config = resolved.config
+        model = device.adopt(MPMAE(resolved.inputs, resolved.targets, config))
+        self.waited_s, self._batch = 0.0, config.batch_size
+        self.step = Step(model, config, device, DistributedContext())
+        self.stream: Stream = resolved.loader.batches(0, 2**40, device.place)
 
     def __call__(self) -> None:
         """One step."""
         batch = next(self.stream)
         self.waited_s += self.stream.wait_s
-        self._step.take([batch], self._batch, _RATE)
+        self.step.take([batch], self._batch, _RATE)
 
 
 class Limit:
     """A dense, unmasked ConvNeXt V2 of the same size, forward and backward, and its update; nothing else."""
 
-    def __init__(self, plan: Plan, device: Device) -> None:
-        config = plan.config
+    def __init__(self, resolved: ResolvedRun, device: Device) -> None:
+        config = resolved.config
         self._device = device
-        shape = (config.batch_size, plan.inputs[0].channels, config.image_px, config.image_px)
+        shape = (config.batch_size, resolved.inputs[0].channels, config.image_px, config.image_px)
         self._images = torch.randn(shape, device=device.place).contiguous(memory_format=torch.channels_last)
         encoder = device.adopt(Encoder(shape[1], SIZES[config.encoder], config.patch_px))
         self._optimiser = torch.optim.AdamW(encoder.parameters(), lr=_RATE, fused=True)
@@ -107,10 +107,10 @@ class Limit:
 class Published:
     """The published code's dense path, on one batch over and over."""
 
-    def __init__(self, plan: Plan, device: Device) -> None:
-        config = plan.config
-        self._step = PublishedStep(plan.inputs[0], plan.targets, config.encoder, config.patch_px, device.place)
-        self._batch = plan.feed.batch(0).to(device.place)
+    def __init__(self, resolved: ResolvedRun, device: Device) -> None:
+        config = resolved.config
+        self._step = PublishedStep(resolved.inputs[0], resolved.targets, config.encoder, config.patch_px, device.place)
+        self._batch = resolved.loader.batch(0).to(device.place)
 
     def __call__(self) -> None:
         """One step."""
@@ -146,28 +146,28 @@ def turn(step: Callable[[], None], batch: int, device: Device, turn_s: float) ->
     return done * batch / passed, (getattr(step, "waited_s", 0.0) - waited_before) / passed
 
 
-def measure(plan: Plan, device: Device, scale: Scale) -> tuple[dict[str, Turns], Utilisation]:
+def measure(resolved: ResolvedRun, device: Device, scale: Scale) -> tuple[dict[str, Turns], Utilisation]:
     """All ways, interleaved."""
-    dense = replace(plan, config=replace(plan.config, skip_hidden=False))
-    ours, masked = Ours(plan, device), Ours(dense, device)
+    dense = replace(resolved, config=replace(resolved.config, skip_hidden=False))
+    ours, masked = Ours(resolved, device), Ours(dense, device)
     ways: dict[str, Callable[[], None]] = {
-        _OURS: ours, _DENSE_MASKED: masked, _PUBLISHED: Published(plan, device), _LIMIT: Limit(plan, device),
+        _OURS: ours, _DENSE_MASKED: masked, _PUBLISHED: Published(resolved, device), _LIMIT: Limit(resolved, device),
     }  # fmt: skip
-    found = {name: Turns([], []) for name in ways}
+    outcome = {name: Turns([], []) for name in ways}
     with closing(ours.stream), closing(masked.stream):
         for step in ways.values():
             step()
         for _ in range(scale.rounds):
             for name, step in ways.items():
-                per_s, waiting = turn(step, plan.config.batch_size, device, scale.turn_s)
-                found[name].per_s.append(per_s)
-                found[name].waiting.append(waiting)
-    return found, Utilisation.of(ours.model, plan.feed.batch(0), device)
+                per_s, waiting = turn(step, resolved.config.batch_size, device, scale.turn_s)
+                outcome[name].per_s.append(per_s)
+                outcome[name].waiting.append(waiting)
+    return outcome, ours.step.utilisation(resolved.loader.batch(0))
 
 
-def show(found: dict[str, Turns], used: Utilisation, device: Device, plan: Plan) -> None:
+def show(found: dict[str, Turns], used: Utilisation, device: Device, resolved: ResolvedRun) -> None:
     """A table of who did how many chips a second."""
-    config = plan.config
+    config = resolved.config
     print(f"{device.description}; {config.encoder}, batches of {config.batch_size}, {str(device.dtype)[6:]}, "
           f"{'compiled' if device.compiled else 'eager'}; the published path float32, eager")  # fmt: skip
     print(f"{'':28}{'chips/s':>10}{'of the limit':>14}{'range over rounds':>22}{'waiting':>10}")
@@ -188,7 +188,7 @@ def result(found: dict[str, Turns], used: Utilisation, device: Device) -> dict[s
         "samples_per_s": round(ours, 1),
         "x_reference": round(ours / found[_PUBLISHED].median_per_s, 2),
         "fraction_of_dense": round(ours / found[_LIMIT].median_per_s, 3),
-        "mfu": round(used.of_pace(ours), 4),
+        "mfu": round(used.at(ours), 4),
         "data_wait_share": round(statistics.median(found[_OURS].waiting), 4),
     }
 
@@ -208,10 +208,10 @@ def main() -> None:
     config = replace(config, batch_size=asked.batch or scale.batch)
     with tempfile.TemporaryDirectory() as folder:
         made_corpus(Path(folder), max(scale.chips, 2 * config.batch_size), os.cpu_count() or 1)
-        plan = make_plan(Corpus.open(Path(folder)), config)
-        found, used = measure(plan, device, scale)
-    show(found, used, device, plan)
-    print(json.dumps(result(found, used, device)))
+        resolved = resolve_run(Corpus.open(Path(folder)), config)
+        outcome, used = measure(resolved, device, scale)
+    show(outcome, used, device, resolved)
+    print(json.dumps(result(outcome, used, device)))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from flows import stages
 from flows.progress.display import display
 from flows.settings import parse
 from pipeline.corpus import MANIFEST, Corpus
+from training.architecture import SIZES
 from training.config import PretrainConfig
 from training.evaluate.embedding import band_statistics, features_of
 from training.evaluate.label import labels_of
@@ -36,8 +37,8 @@ from training.evaluate.probe import Estimate, Features, Probe, difference, embed
 from training.evaluate.probed import untrained
 from training.layer import Layer, layer_of
 from training.model.encoder import Encoder
-from training.pretrain.train import CHECKPOINTS, pretrain
-from training.size import SIZES
+from training.pretrain.train import pretrain
+from training.weights.checkpoint import CHECKPOINTS
 from training.weights.weights import load_encoder
 
 OPTICAL = "sentinel2"
@@ -52,7 +53,7 @@ _EVERY_BAND: dict[str, tuple[str, ...]] = {}
 _RGB: dict[str, tuple[str, ...]] = {OPTICAL: eurosat.RGB}
 
 BASE = PretrainConfig(
-    inputs=(OPTICAL,), encoder="zepto", spread="fan-in", image_px=32, patch_px=8, decoder_width=128, batch_size=32,
+    inputs=(OPTICAL,), encoder="zepto", init_std="fan-in", image_px=32, patch_px=8, decoder_width=128, batch_size=32,
     steps=2000, blr=8e-3, checkpoint_every=500, read_rows=256, threads=1, pictures_every=0,
 )  # fmt: skip
 
@@ -86,8 +87,8 @@ class Task:
         """Losses per tested sample, averaged over the draws that test it."""
         sums, times = np.zeros((3, len(self.labels))), np.zeros(len(self.labels))
         for seed, (train, test) in enumerate(self.draws):
-            found = linear_probe(features[train], self.labels[train], features[test], self.labels[test], seed)
-            sums[:, test] += (found.losses, found.guesses, found.scales)
+            result = linear_probe(features[train], self.labels[train], features[test], self.labels[test], seed)
+            sums[:, test] += (result.losses, result.guesses, result.scales)
             times[test] += 1
         return Probe(*(sums[:, times > 0] / times[times > 0]))
 
@@ -143,10 +144,10 @@ Reader = Callable[[Callable[[Tensor], Features]], Features]
 def all_kinds(plan: Plan, encoders: dict[str, list[Encoder]], channels: int, read: Reader) -> Kinds:
     """Features of the samples that `read` goes through, by every kind of encoder and baseline."""
     shape = Encoder(channels, SIZES[plan.base.encoder], plan.base.patch_px)
-    random = [untrained(shape, seed, plan.base.spread) for seed in range(plan.seeds)]
-    found = {kind: [read(lambda images, one=one: embed(one, images)) for one in each]  # type: ignore[misc]
+    random = [untrained(shape, seed, plan.base.init_std) for seed in range(plan.seeds)]
+    result = {kind: [read(lambda images, one=one: embed(one, images)) for one in each]  # type: ignore[misc]
              for kind, each in {**encoders, RANDOM: random}.items()}  # fmt: skip
-    return found | {BANDS: [read(band_statistics)], PIXELS: [read(small_means)]}
+    return result | {BANDS: [read(band_statistics)], PIXELS: [read(small_means)]}
 
 
 def planet_tasks(corpus: Corpus, image_px: int) -> Iterator[tuple[Task, NDArray[np.int64]]]:
@@ -160,7 +161,7 @@ def planet_tasks(corpus: Corpus, image_px: int) -> Iterator[tuple[Task, NDArray[
         few = [np.random.default_rng(draw).choice(train, len(train) // 10, replace=False) for draw in range(3)]
         title = corpus.modality(name).title.split(" (")[0]
         yield Task(f"{title}, {len(train)} labels", labels.values, ((train, test),)), labels.rows
-        yield Task(f"{title}, {len(few[0])} labels", labels.values, tuple((one, test) for one in few)), labels.rows
+        yield Task(f"{title}, {len(few[0])} labels", labels.values, tuple((item, test) for item in few)), labels.rows
 
 
 def folds(name: str, classes: NDArray[np.int64], repeats: int, inverted: bool) -> Task:
@@ -168,18 +169,18 @@ def folds(name: str, classes: NDArray[np.int64], repeats: int, inverted: bool) -
     draws = []
     for repeat in range(repeats):
         fold = np.zeros(len(classes), dtype=np.int64)
-        for one in np.unique(classes):
-            members = np.random.default_rng([repeat, int(one)]).permutation(np.flatnonzero(classes == one))
+        for item in np.unique(classes):
+            members = np.random.default_rng([repeat, int(item)]).permutation(np.flatnonzero(classes == item))
             fold[members] = np.arange(len(members)) % 5
-        parts = [(np.flatnonzero(fold != place), np.flatnonzero(fold == place)) for place in range(5)]
+        parts = [(np.flatnonzero(fold != index), np.flatnonzero(fold == index)) for index in range(5)]
         draws += [(test, train) if inverted else (train, test) for train, test in parts]
     return Task(name, classes, tuple(draws))
 
 
 def few_of(name: str, classes: NDArray[np.int64], per_class: int, repeats: int) -> Task:
     """`per_class` labels drawn from one half of the samples, tested on the other half, which is always the same."""
-    halves = [np.random.default_rng([0, int(one)]).permutation(np.flatnonzero(classes == one))
-              for one in np.unique(classes)]  # fmt: skip
+    halves = [np.random.default_rng([0, int(item)]).permutation(np.flatnonzero(classes == item))
+              for item in np.unique(classes)]  # fmt: skip
     test = np.sort(np.concatenate([half[len(half) // 2 :] for half in halves]))
     draws = []
     for repeat in range(repeats):
@@ -199,7 +200,7 @@ class Result:
     @classmethod
     def of(cls, task: Task, kinds: Kinds, rows: NDArray[np.int64] | slice = slice(None)) -> Result:
         """Probe every kind; baselines without seeds count for each."""
-        return cls(task.name, {kind: [task.probe(one[rows]) for one in each] for kind, each in kinds.items()})
+        return cls(task.name, {kind: [task.probe(item[rows]) for item in each] for kind, each in kinds.items()})
 
     @property
     def seeds(self) -> int:
@@ -215,8 +216,8 @@ class Result:
         return difference(self._each_seed(one), self._each_seed(other))
 
     def _each_seed(self, kind: str) -> list[Probe]:
-        found = self.probes[kind]
-        return found * (self.seeds // len(found))
+        result = self.probes[kind]
+        return result * (self.seeds // len(result))
 
 
 GAPS = ((ALL, SINGLE), (BLIND, SINGLE), (ALL, RANDOM), (BLIND, RANDOM), (BLIND, BANDS))
@@ -227,9 +228,9 @@ def planet_results(plan: Plan, corpus: Corpus, kinds: Sequence[str]) -> Iterator
     layers = (layer_of(corpus, OPTICAL, _EVERY_BAND),)
     encoders = {kind: [trained(plan, kind, seed, _EVERY_BAND) for seed in range(plan.seeds)] for kind in kinds}
     rows, size = np.arange(len(corpus.manifest)), plan.base.image_px
-    found = all_kinds(plan, encoders, layers[0].channels, lambda see: features_of(corpus, layers, rows, size, see))
+    result = all_kinds(plan, encoders, layers[0].channels, lambda see: features_of(corpus, layers, rows, size, see))
     for task, labelled in planet_tasks(corpus, size):
-        yield Result.of(task, found, labelled)
+        yield Result.of(task, result, labelled)
 
 
 def spectral_results(plan: Plan, corpus: Corpus, kinds: Sequence[str], folder: Path) -> Iterator[Result]:
@@ -237,9 +238,9 @@ def spectral_results(plan: Plan, corpus: Corpus, kinds: Sequence[str], folder: P
     layer = layer_of(corpus, OPTICAL, _EVERY_BAND)
     scenes = eurosat.multispectral(folder)
     encoders = {kind: [trained(plan, kind, seed, _EVERY_BAND) for seed in range(plan.seeds)] for kind in kinds}
-    found = all_kinds(plan, encoders, layer.channels, _reader(scenes, layer))
-    yield Result.of(folds("EuroSAT multispectral, 8 labels a class", scenes.classes, 2, inverted=False), found)
-    yield Result.of(folds("EuroSAT multispectral, 2 labels a class", scenes.classes, 2, inverted=True), found)
+    result = all_kinds(plan, encoders, layer.channels, _reader(scenes, layer))
+    yield Result.of(folds("EuroSAT multispectral, 8 labels a class", scenes.classes, 2, inverted=False), result)
+    yield Result.of(folds("EuroSAT multispectral, 2 labels a class", scenes.classes, 2, inverted=True), result)
 
 
 def colour_results(plan: Plan, corpus: Corpus, kinds: Sequence[str], folder: Path) -> Iterator[Result]:
@@ -247,9 +248,9 @@ def colour_results(plan: Plan, corpus: Corpus, kinds: Sequence[str], folder: Pat
     layer = layer_of(corpus, OPTICAL, _RGB)
     scenes = eurosat.colour(folder)
     encoders = {kind: [trained(plan, kind, seed, _RGB) for seed in range(plan.seeds)] for kind in kinds}
-    found = all_kinds(plan, encoders, layer.channels, _reader(scenes, layer))
+    result = all_kinds(plan, encoders, layer.channels, _reader(scenes, layer))
     for per_class, repeats in ((250, 1), (20, 5), (5, 10), (1, 20)):
-        yield Result.of(few_of("EuroSAT in colour", scenes.classes, per_class, repeats), found)
+        yield Result.of(few_of("EuroSAT in colour", scenes.classes, per_class, repeats), result)
 
 
 def _reader(scenes: eurosat.Scenes, layer: Layer) -> Reader:
@@ -265,9 +266,9 @@ def show(result: Result) -> None:
     for kind, score in result.scores().items():
         each = " ".join(f"{100 * probe.score:.1f}" for probe in result.probes[kind])
         print(f"  {kind:<28}{_percent(score)}   {each}")
-    for one, other in GAPS:
-        if one in result.probes and other in result.probes:
-            print(f"  {one} - {other}: {_percent(result.gap(one, other))}", flush=True)
+    for item, other in GAPS:
+        if item in result.probes and other in result.probes:
+            print(f"  {item} - {other}: {_percent(result.gap(item, other))}", flush=True)
 
 
 def _percent(found: Estimate) -> str:
@@ -276,13 +277,13 @@ def _percent(found: Estimate) -> str:
 
 
 def _plain(results: Sequence[Result]) -> dict[str, Any]:
-    def figures(found: Estimate) -> list[float]:
-        return [round(100 * value, 1) for value in (found.mean, *found.interval)]
+    def figures(result: Estimate) -> list[float]:
+        return [round(100 * value, 1) for value in (result.mean, *result.interval)]
 
     return {
-        one.task: {kind: figures(score) for kind, score in one.scores().items()}
-        | {f"{a} - {b}": figures(one.gap(a, b)) for a, b in GAPS if a in one.probes and b in one.probes}
-        for one in results
+        item.task: {kind: figures(score) for kind, score in item.scores().items()}
+        | {f"{a} - {b}": figures(item.gap(a, b)) for a, b in GAPS if a in item.probes and b in item.probes}
+        for item in results
     }
 
 
@@ -311,11 +312,11 @@ def main() -> None:
             plan = Plan(folder, given.eurosat, 200, 2, replace(BASE, steps=30), colour=False)
         else:
             plan = Plan(folder, given.eurosat, 2400, given.seeds, replace(BASE, steps=given.steps))
-        found = []
+        outcome = []
         for result in results(plan):
             show(result)
-            found.append(result)
-    print(json.dumps(_plain(found)))
+            outcome.append(result)
+    print(json.dumps(_plain(outcome)))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import importlib.util
 import pkgutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
@@ -61,10 +62,10 @@ def _by_name(modules: Iterable[ModuleType]) -> dict[str, Modality]:
 
 
 def _layers(module: ModuleType) -> list[Modality]:
-    found = [value for value in vars(module).values() if isinstance(value, Modality)]
-    for modality in found:
+    result = [value for value in vars(module).values() if isinstance(value, Modality)]
+    for modality in result:
         source_of(modality)
-    return found
+    return result
 
 
 def _built_in() -> list[ModuleType]:
@@ -73,6 +74,13 @@ def _built_in() -> list[ModuleType]:
 
 
 def _from_file(path: Path) -> ModuleType:
+    """The module that a file makes; run once a process for the file that it is."""
+    about = path.stat() if path.is_file() else None
+    return _run(path, *((about.st_ino, about.st_size, about.st_mtime_ns) if about else ()))
+
+
+@lru_cache(maxsize=64)
+def _run(path: Path, *_about: int) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"user_modalities_{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
         raise Fatal(f"the modality file {path} is not a Python file that exists; correct corpus.modality_files.")

@@ -82,8 +82,8 @@ def around_anchor(
     def image(chip: Chip) -> ee.Image:
         reach = timedelta(days=days)
         date = chip.acquisition.date
-        found = between(chip, collection, date - reach, date + reach + timedelta(milliseconds=1))
-        return with_fallback(reduce(found), bands)
+        result = between(chip, collection, date - reach, date + reach + timedelta(milliseconds=1))
+        return with_fallback(reduce(result), bands)
 
     return Pixels(image)
 
@@ -93,8 +93,8 @@ def mode_over_year(collection: str, band: str, then: Then = same) -> Pixels:
 
     def image(chip: Chip) -> ee.Image:
         year = chip.acquisition.date.year
-        found = between(chip, collection, datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
-        return then(with_fallback(found.select([band]).mode(), [band]))
+        result = between(chip, collection, datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
+        return then(with_fallback(result.select([band]).mode(), [band]))
 
     return Pixels(image)
 
@@ -111,8 +111,8 @@ def tiles(chip: Chip, collection: str, bands: Sequence[str]) -> ee.Image:
     both their neighbours at the chip's edge. Without any tile the request ends in `Missing`: a recorded reason.
     """
     around = footprint(chip).buffer(_MARGIN_M, _MARGIN_M / 10)
-    found = ee.ImageCollection(collection).filterBounds(around).select(list(bands))
-    return found.mosaic().setDefaultProjection(ee.Image(found.first()).projection())
+    result = ee.ImageCollection(collection).filterBounds(around).select(list(bands))
+    return result.mosaic().setDefaultProjection(ee.Image(result.first()).projection())
 
 
 def seasons(year: int) -> dict[str, tuple[datetime, datetime]]:

@@ -2,65 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from flows.extras import require
+from flows.finetune_task import Task
 from flows.settings import Settings
 from pipeline.corpus import Corpus
-from pipeline.errors import Fatal, unknown_name
 from pipeline.progress import Progress
-from training.evaluate.recipe import RECIPES, Recipe
 
 FINETUNED = "finetuned"
-_PER = ("chip", "pixel")
-
-
-@dataclass(frozen=True)
-class Task:
-    """The `[finetune]` section: `weights` is anything that `load_encoder` takes, `label` a layer with classes.
-
-    `per` "chip" learns its commonest class, "pixel" a class per pixel. `image_px` 0 is the largest that fits.
-    """
-
-    weights: str
-    label: str
-    per: str = "chip"
-    image_px: int = 0
-
-    @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> tuple[Task, Recipe]:
-        """From plain TOML values; what is no field of a task is one of `Recipe`, over `recipe`, a name in `RECIPES`."""
-        own, settings = {one.name for one in fields(cls)}, dict(plain)
-        recipe = str(settings.pop("recipe", "full"))
-        if recipe not in RECIPES:
-            raise unknown_name("finetune.recipe", recipe, RECIPES)
-        absent = [name for name in ("weights", "label") if name not in settings]
-        if absent:
-            raise Fatal(f"finetune.{absent[0]} is not set; give finetune.{absent[0]}=… as well.")
-        task = cls(**{name: value for name, value in settings.items() if name in own})
-        if task.per not in _PER:
-            raise unknown_name("finetune.per", task.per, _PER)
-        return task, _changed(RECIPES[recipe], {name: one for name, one in settings.items() if name not in own})
-
-
-def _changed(recipe: Recipe, plain: Mapping[str, Any]) -> Recipe:
-    known = {one.name: getattr(recipe, one.name) for one in fields(Recipe)}
-    for name, value in plain.items():
-        if name not in known:
-            raise unknown_name("setting", f"finetune.{name}", [f"finetune.{one}" for one in known])
-        wanted = (int, float) if isinstance(known[name], float) else type(known[name])
-        if isinstance(value, bool) or not isinstance(value, wanted):
-            raise Fatal(f"finetune.{name} must be like {known[name]!r}, not {value!r}.")
-    return replace(recipe, **plain)
 
 
 def finetune(settings: Settings, progress: Progress) -> str:
     """Adapt an encoder to train rows, score it on val rows, keep it in `finetuned/<label>-<per>.safetensors`."""
-    if find_spec("torch") is None:
-        raise Fatal("fine-tuning needs PyTorch; install it with: pip install 'geocorpus[train]'.")
+    require("train", "fine-tuning")
     from training.evaluate.finetune import finetune as tune
     from training.evaluate.samples import chip_samples, pixel_samples
     from training.weights.weights import load_encoder
@@ -83,12 +38,11 @@ def finetune(settings: Settings, progress: Progress) -> str:
 
 def convert(source: str, target: Path, sha256: str | None) -> str:
     """Write the encoder in `source` as safetensors that stand alone; says what it is."""
-    if find_spec("torch") is None:
-        raise Fatal("converting weights needs PyTorch; install it with: pip install 'geocorpus[train]'.")
+    require("train", "converting weights")
     from training.weights.weights import load_encoder, save_encoder
 
     pretrained = load_encoder(source, sha256)
     save_encoder(target, pretrained)
-    one = pretrained.encoder.architecture
+    item = pretrained.encoder.architecture
     bands = "; ".join(f"{name} {', '.join(bands)}" for name, bands in pretrained.normalisation.band_names.items())
-    return f"{target}: {one.size_name or 'an encoder'}, {one.stem} stem, patch {one.patch_px} px, looks at {bands}."
+    return f"{target}: {item.size_name or 'an encoder'}, {item.stem} stem, patch {item.patch_px} px, looks at {bands}."

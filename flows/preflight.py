@@ -8,7 +8,7 @@ from pathlib import Path
 from exporters.earth_engine.client import EarthEngine
 from exporters.pull import preflight
 from exporters.pull.preflight import Estimate, Pilot, Work
-from pipeline.progress import Progress
+from pipeline.progress import Progress, duration
 from pipeline.store import Store
 
 LONG_CHIPS = 1000  # from here on an export checks itself before it begins
@@ -28,7 +28,7 @@ def before(engine: EarthEngine, work: Work, folder: Path, store: Store, progress
     preflight.refuse_full_disk(estimate, work, folder, store)
     cost = "" if estimate.eecu_h is None else f"{estimate.eecu_h:,.3g} EECU-hours, "
     progress.say(
-        f"{estimate.chips:,} chips to pull: about {estimate.requests:,} requests, {duration(estimate.hours)} at "
+        f"{estimate.chips:,} chips to pull: about {estimate.requests:,} requests, {duration(estimate.hours * 3600)} at "
         f"{estimate.concurrency} at once, {cost}{estimate.stored_gb:.1f} GB in {store.url}."
     )
 
@@ -59,7 +59,7 @@ def _costs(estimate: Estimate, store: Store) -> list[str]:
     return [
         f"chips to pull    {estimate.chips:,}",
         f"requests         {estimate.requests:,} ({estimate.requests / estimate.chips:.3f} a chip)",
-        f"time             {duration(estimate.hours)} at {estimate.concurrency} requests at once",
+        f"time             {duration(estimate.hours * 3600)} at {estimate.concurrency} requests at once",
         f"to receive       {_size(estimate.received_gb)}",
         _room(estimate, store),
         _compute(estimate),
@@ -90,13 +90,6 @@ def _absent(tried: Pilot) -> list[str]:
     counts = Counter(name for name, _ in tried.reasons)
     examples = dict(tried.reasons)
     return [f"{name}: no data in {count} of {tried.chips} ({examples[name]})" for name, count in counts.items()]
-
-
-def duration(hours: float) -> str:
-    """Hours as a person says them."""
-    if hours < 1:
-        return f"{hours * 60:.1f} minutes"
-    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
 
 
 def _size(gigabytes: float) -> str:

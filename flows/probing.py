@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
+from flows.extras import require
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 
@@ -14,8 +14,7 @@ def probe(weights: str, label: str, corpus_folder: Path | None, most_chips: int)
 
     Without `corpus_folder` it is the corpus in whose `runs/` the run is.
     """
-    if find_spec("torch") is None:
-        raise Fatal("probing needs PyTorch; install it with: pip install 'geocorpus[train]'.")
+    require("train", "probing")
     from training.evaluate.probed import probe_layer
     from training.weights.weights import load_encoder
 

@@ -10,6 +10,7 @@ from flows.settings import Settings
 from pipeline.errors import Fatal
 from pipeline.grid import LATTICE_M
 from sampling.allocation import Allocation, allocate, allocate_points
+from sampling.constraints import Constraints
 from sampling.discs import read_discs
 from sampling.draw import draw
 from sampling.exclusion import read_exclusion
@@ -17,7 +18,6 @@ from sampling.points import read_points
 from sampling.regions import Regions, prepare_areas, prepare_regions, read_vector
 from sampling.sample import Sample, sample_of, sample_points
 from sampling.splits import BandSplits, CellSplits, SplitRule
-from sampling.terms import Terms
 from sampling.tiles import draw_tiles
 from sampling.weights import BIOMES, BIOMES_EQUAL, ECOREGIONS, Weights, weigh
 
@@ -39,11 +39,11 @@ def split_rule(settings: Settings) -> SplitRule:
     return CellSplits(fractions, settings.corpus.seed, split.cell_deg)
 
 
-def terms(settings: Settings) -> Terms:
+def constraints(settings: Settings) -> Constraints:
     """What every place has to keep to."""
     sampling, side_m = settings.sampling, settings.corpus.size_px * LATTICE_M
     exclusion = read_exclusion(sampling.exclude, sampling.exclude_buffer_m, side_m)
-    return Terms(side_m, sampling.may_overlap, exclusion, split_rule(settings), settings.split.buffer_m)
+    return Constraints(side_m, sampling.may_overlap, exclusion, split_rule(settings), settings.split.buffer_m)
 
 
 def regions(settings: Settings, engine: EarthEngine | None, cache: Path) -> Regions | None:
@@ -70,14 +70,14 @@ def sample(settings: Settings, regions: Regions | None) -> Sample:
     """Candidates for every stratum, in their order."""
     sampling, seed = settings.sampling, settings.corpus.seed
     if sampling.points is not None and sampling.radius_km is None:
-        return sample_points(read_points(sampling.points, regions), terms(settings), split_rule(settings))
+        return sample_points(read_points(sampling.points, regions), constraints(settings), split_rule(settings))
     if regions is None:
         raise Fatal("sampling needs regions; set sampling.regions to a table of Earth Engine or a vector file.")
     if sampling.strategy == TILES:
-        drawn = draw_tiles(regions, sampling.locations, seed, terms(settings), sampling.overdraw)
+        drawn = draw_tiles(regions, sampling.locations, seed, constraints(settings), sampling.overdraw)
     else:
         shares = weights(settings, regions)
-        drawn = draw(regions, shares, sampling.locations, seed, terms(settings), sampling.overdraw)
+        drawn = draw(regions, shares, sampling.locations, seed, constraints(settings), sampling.overdraw)
     return sample_of(regions, drawn, split_rule(settings))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flows.settings import SourceSettings
 from pipeline.errors import Fatal
+from pipeline.interpreter import module_command, safe_environment
 
 _URL = re.compile(r"http://127\.0\.0\.1:\d+")
 
@@ -17,14 +17,15 @@ _URL = re.compile(r"http://127\.0\.0\.1:\d+")
 @contextmanager
 def running(settings: SourceSettings) -> Iterator[str]:
     """Start `python -m sandbox` on a free port, yield its URL, end it. It also ends when this process dies."""
-    command = [
-        sys.executable, "-m", "sandbox", "--port", "0", "--with-parent",
+    command = module_command(
+        "sandbox", "--port", "0", "--with-parent",
         "--seed", str(settings.sandbox_seed), "--latency", str(settings.sandbox_latency_s),
-    ]  # fmt: skip
+    )  # fmt: skip
     # A session of its own: Ctrl-C is for us, and ends it when we are gone.
     process = subprocess.Popen(  # noqa: S603
-        command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True
-    )
+        command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
+        env=safe_environment(),
+    )  # fmt: skip
     try:
         yield _url(process)
     finally:
@@ -36,7 +37,7 @@ def running(settings: SourceSettings) -> Iterator[str]:
 
 def _url(process: subprocess.Popen[str]) -> str:
     for line in process.stdout or ():
-        found = _URL.search(line)
-        if found:
-            return found.group()
+        result = _URL.search(line)
+        if result:
+            return result.group()
     raise Fatal("the local Earth Engine did not start; run `geocorpus sandbox serve` to see why.")

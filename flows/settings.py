@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from exporters.anchor.scene_rules import AnchorRules
+from exporters.earth_engine.connection import Connection
+from exporters.earth_engine.retry import Patience
+from flows import finetune_task
 from pipeline import durable
 from pipeline.errors import Fatal, unknown_name
+from pipeline.sizes import CHIP_PX, SHARD_ROWS
+from training.config import PretrainConfig
 
 SANDBOX_PROJECT = "sandbox"
 SAVED_AS = "config.toml"
@@ -33,8 +39,8 @@ class CorpusSettings(Section):
     folder: Path = Path("corpus")
     store: str | None = Field(None, min_length=1)
     seed: int = Field(0, ge=0)
-    size_px: int = Field(128, ge=8, le=2048)
-    shard_rows: int = Field(512, ge=1)
+    size_px: int = Field(CHIP_PX, ge=8, le=2048)
+    shard_rows: int = Field(SHARD_ROWS, ge=1)
     modalities: tuple[str, ...] = ()
     modality_files: tuple[Path, ...] = ()
 
@@ -47,12 +53,12 @@ class SourceSettings(Section):
 
     project: str = SANDBOX_PROJECT
     url: str | None = None
-    concurrency: int = Field(20, ge=1, le=1000)
-    requests_per_s: float = Field(90.0, gt=0)
-    deadline_s: float = Field(300.0, gt=0)
+    concurrency: int = Field(Connection.concurrency, ge=1, le=1000)
+    requests_per_s: float = Field(Connection.requests_per_s, gt=0)
+    deadline_s: float = Field(Connection.deadline_s, gt=0)
     eecu_hours: float | None = Field(None, gt=0)
-    attempts: int = Field(7, ge=1)
-    patience_s: float = Field(900.0, ge=0)
+    attempts: int = Field(Patience.transient_attempts, ge=1)
+    patience_s: float = Field(Patience.throttled_s, ge=0)
     sandbox_seed: int = 0
     sandbox_latency_s: float = Field(0.0, ge=0)
 
@@ -80,11 +86,11 @@ class SamplingSettings(Section):
 class AnchorSettings(Section):
     """Which scenes are usable; `orbit_window_days` bounds how far a radar scene may be from the anchor."""
 
-    years: tuple[int, ...] = Field((2017, 2018, 2019, 2020), min_length=1)
-    max_cloud_percent: float = Field(10.0, gt=0, le=100)
-    levels: tuple[Literal["l2a", "l1c"], ...] = Field(("l2a", "l1c"), min_length=1)
-    orbit_window_days: int = Field(30, ge=0)
-    batch: int = Field(200, ge=1, le=1000)
+    years: tuple[int, ...] = Field(AnchorRules.years, min_length=1)
+    max_cloud_percent: float = Field(AnchorRules.max_cloud_percent, gt=0, le=100)
+    levels: tuple[Literal["l2a", "l1c"], ...] = Field(AnchorRules.levels, min_length=1, validate_default=True)
+    orbit_window_days: int = Field(AnchorRules.orbit_window_days, ge=0)
+    batch: int = Field(AnchorRules.batch, ge=1, le=1000)
 
 
 class SplitSettings(Section):
@@ -143,7 +149,7 @@ class ClusterSettings(Section):
 
 
 class Settings(Section):
-    """The whole file. `pretrain` and `finetune` are handed to the trainer, which checks them."""
+    """The whole file. `pretrain` and `finetune` stay as they were given, checked, for what is read from them later."""
 
     corpus: CorpusSettings = CorpusSettings()
     source: SourceSettings = SourceSettings()
@@ -153,6 +159,18 @@ class Settings(Section):
     cluster: ClusterSettings = ClusterSettings()
     pretrain: dict[str, Any] = Field(default_factory=dict)
     finetune: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("pretrain")
+    @classmethod
+    def _pretrain_is_legal(cls, section: dict[str, Any]) -> dict[str, Any]:
+        PretrainConfig.from_dict(without_run(section))
+        return section
+
+    @field_validator("finetune")
+    @classmethod
+    def _finetune_is_legal(cls, section: dict[str, Any]) -> dict[str, Any]:
+        finetune_task.check(section)
+        return section
 
     @property
     def folder(self) -> Path:
@@ -179,17 +197,22 @@ class Settings(Section):
 
     def deciding(self) -> dict[str, Any]:
         """The settings that decide which chips the corpus holds, as "section.key"."""
-        plain = self.model_dump(mode="json")
-        sections = {name: plain[name] for name in ("sampling", "anchor", "split")}
-        sections["corpus"] = {key: plain["corpus"][key] for key in ("seed", "size_px", "shard_rows")}
+        data = self.model_dump(mode="json")
+        sections = {name: data[name] for name in ("sampling", "anchor", "split")}
+        sections["corpus"] = {key: data["corpus"][key] for key in ("seed", "size_px", "shard_rows")}
         local = self.source.project == SANDBOX_PROJECT
         sections["source"] = {"sandbox_seed": self.source.sandbox_seed, "sandbox": local}
         return {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
 
     def save(self) -> None:
         """Publish the resolved settings in the corpus folder; the file can be given to any command again."""
-        plain = self.model_dump(mode="json", exclude_none=True)
-        durable.write_text(self.folder / SAVED_AS, tomli_w.dumps(plain))
+        data = self.model_dump(mode="json", exclude_none=True)
+        durable.write_text(self.folder / SAVED_AS, tomli_w.dumps(data))
+
+
+def without_run(pretrain: Mapping[str, Any]) -> dict[str, Any]:
+    """The section without the name of the run's folder, which is nothing to the trainer."""
+    return {key: value for key, value in pretrain.items() if key != "run"}
 
 
 def shipped() -> dict[str, Path]:
@@ -204,13 +227,13 @@ def load(config: str, overrides: Iterable[str] = ()) -> Settings:
     Raises `Fatal` for a file that is absent or not TOML, and for unknown keys (naming the nearest known one).
     """
     path = _find(config)
-    plain = _read(path)
+    data = _read(path)
     if Path(config).is_dir():
         # The folder may have been moved, or be named from elsewhere, since its settings were saved.
-        plain.setdefault("corpus", {})["folder"] = config
+        data.setdefault("corpus", {})["folder"] = config
     for override in overrides:
-        _apply(plain, override)
-    return parse(plain)
+        _apply(data, override)
+    return parse(data)
 
 
 def _find(config: str) -> Path:

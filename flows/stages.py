@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,11 +21,12 @@ from exporters.earth_engine.client import Connection, EarthEngine, connect
 from exporters.earth_engine.compute import USAGE, Usage
 from exporters.earth_engine.retry import Patience
 from exporters.pull.export import Pull, ShardReport, each_shard, puller
-from exporters.quality.quality import quality_of
-from exporters.report.report import write_report
+from exporters.report.facts import coverage
+from exporters.report.report import publish
 from flows import preflight, sampling_plan, sandbox_process
 from flows.cluster import cluster
-from flows.settings import Settings
+from flows.extras import require
+from flows.settings import Settings, without_run
 from pipeline import durable
 from pipeline.chip import Chip
 from pipeline.corpus import MANIFEST, Corpus, place_of
@@ -43,7 +42,7 @@ from sampling.allocation import read_allocation, write_allocation
 from sampling.picture import write_picture
 from sampling.regions import write_regions
 from sampling.sample import Sample, write_sample
-from training.config import PretrainConfig
+from training.config import RENAMED, PretrainConfig
 
 LOCATIONS = "locations.parquet"
 ALLOCATION = "allocation.json"
@@ -99,7 +98,6 @@ def check(settings: Settings) -> None:
     layers(settings)
     store_of(settings)
     run_name(settings)
-    PretrainConfig.from_plain({"inputs": ["any"], **_without_run(settings)})
     settings.refuse_changes()
 
 
@@ -132,9 +130,9 @@ def _say_sampled(drawn: Sample, progress: Progress) -> None:
         progress.say(note)
     for reason, count in drawn.refused.items():
         progress.say(f"{count} candidates passed over, and replaced where there was room: each {reason}.")
-    starved, strata = len(drawn.allocation.starved), len(drawn.allocation.quotas)
-    if starved:
-        progress.say(f"{starved} of {strata} regions get no place: too few locations or no room.")
+    empty_strata, strata = len(drawn.allocation.empty_strata), len(drawn.allocation.quotas)
+    if empty_strata:
+        progress.say(f"{empty_strata} of {strata} regions get no place: too few locations or no room.")
     progress.note(candidates=len(drawn.table), strata=strata)
     progress.advance(drawn.allocation.total)
 
@@ -185,13 +183,16 @@ def store_of(settings: Settings) -> Store:
     return place_of(settings.folder, settings.corpus.store)
 
 
-def lay_out(settings: Settings) -> Corpus:
-    """Create the store for the frozen manifest, or open it; adds arrays of modalities that it lacks."""
+def lay_out(settings: Settings) -> tuple[Corpus, list[Modality]]:
+    """Create the store for the frozen manifest, or open it; adds arrays of modalities that it lacks.
+
+    Returns the corpus, and the layers that the settings ask for, completed from its manifest.
+    """
     manifest = Manifest.read(settings.folder / MANIFEST)
     bound = catalog.bound(layers(settings), manifest)
-    corpus = Corpus.create(settings.folder, bound, settings.corpus.shard_rows, settings.corpus.store)
+    corpus = Corpus.create(settings.folder, bound, settings.corpus.shard_rows, settings.corpus.store, manifest)
     settings.save()
-    return corpus
+    return corpus, bound
 
 
 def _work(manifest: Manifest, missing: Mapping[Shard, Sequence[str]], wanted: Mapping[str, Modality]) -> preflight.Work:
@@ -200,11 +201,12 @@ def _work(manifest: Manifest, missing: Mapping[Shard, Sequence[str]], wanted: Ma
 
 def dry_run(settings: Settings, engine: EarthEngine) -> str:
     """What `export` would do and take; pulls a few chips and writes nothing."""
-    manifest = Manifest.read(settings.folder / MANIFEST)
-    wanted = {modality.name: modality for modality in catalog.bound(layers(settings), manifest)}
     store = store_of(settings)
-    if store.exists:
-        missing = Corpus.open(settings.folder).missing(wanted)
+    corpus = Corpus.open(settings.folder) if store.exists else None
+    manifest = corpus.manifest if corpus else Manifest.read(settings.folder / MANIFEST)
+    wanted = {modality.name: modality for modality in catalog.bound(layers(settings), manifest)}
+    if corpus:
+        missing = corpus.missing(wanted)
     else:
         missing = {shard: tuple(wanted) for shard in manifest.shards(settings.corpus.shard_rows)}
     return preflight.dry_run(engine, _work(manifest, missing, wanted), settings.folder, store)
@@ -219,8 +221,7 @@ def _at_once(_name: str, call: Callable[[], ShardReport]) -> ShardReport:
 
 def export(settings: Settings, engine: EarthEngine, progress: Progress, run: Run = _at_once) -> str:
     """Pull what the ledger lacks, a few shards at once, here or on a cluster; `run` makes the call for each."""
-    corpus = lay_out(settings)
-    bound = catalog.bound(layers(settings), corpus.manifest)
+    corpus, bound = lay_out(settings)
     wanted = {modality.name: modality for modality in bound}
     missing = corpus.missing(wanted)
     if missing:
@@ -253,9 +254,9 @@ def _pulling(
     if settings.cluster.kind == "none":
         yield puller(engine, corpus, bound, spool, progress), settings.cluster.shards_at_once or SHARDS_AT_ONCE
         return
-    errand = cluster.errand_of(engine.connection, settings.corpus, spool)
-    with cluster.running(settings.cluster, engine, errand, progress) as crew:
-        yield crew.pull, settings.cluster.shards_at_once or crew.size
+    job = cluster.job_spec_of(engine.connection, settings.corpus, spool)
+    with cluster.running(settings.cluster, engine, job, progress) as workers:
+        yield workers.pull, settings.cluster.shards_at_once or workers.size
 
 
 def finalize(settings: Settings, progress: Progress) -> str:
@@ -267,8 +268,9 @@ def finalize(settings: Settings, progress: Progress) -> str:
     progress.start("finalize", 2)
     corpus.finalize()
     progress.advance()
-    report = write_report(settings.folder)
-    for flag in (flag for quality in quality_of(corpus) for flag in quality.flags()):
+    covered = coverage(corpus)
+    report = publish(corpus, covered)
+    for flag in (flag for layer in covered for flag in layer.quality.flags()):
         progress.say(f"look at this: {flag}.")
     progress.advance()
     return f"The report is {report}. Next: {program()} pretrain {settings.folder}"
@@ -276,25 +278,22 @@ def finalize(settings: Settings, progress: Progress) -> str:
 
 def run_name(settings: Settings) -> str:
     """The folder of a training run below `runs/`: `pretrain.run`, or the names of the preset and the pretext."""
-    plain = settings.pretrain
-    chosen = [str(plain[key]) for key in ("preset", "pretext") if key in plain]
-    name = str(plain.get("run", "-".join(chosen) or "pretrain"))
+    data = settings.pretrain
+    chosen = [str(data[key]) for key in ("preset", "pretext") if key in data]
+    name = str(data.get("run", "-".join(chosen) or "pretrain"))
     if Path(name).name != name or name in (".", ".."):
         raise Fatal(f"setting pretrain.run = {name!r} is not allowed: it names a folder below {RUNS}/.")
     return name
 
 
-def _without_run(settings: Settings) -> dict[str, Any]:
-    return {key: value for key, value in settings.pretrain.items() if key != "run"}
-
-
 def pretrain(settings: Settings, progress: Progress) -> str:
     """Train on the corpus; the run is kept in `runs/<run>` of the corpus folder."""
-    if find_spec("torch") is None:
-        raise Fatal("training needs PyTorch; install it with: pip install 'geocorpus[train]'.")
+    require("train", "training")
     from training.pretrain.train import pretrain as train
 
-    config = PretrainConfig.from_plain(_without_run(settings))
+    for old in RENAMED.keys() & settings.pretrain.keys():
+        progress.say(f"Setting pretrain.{old} is called pretrain.{RENAMED[old]} now; the old name goes on working.")
+    config = PretrainConfig.from_dict(without_run(settings.pretrain))
     result = train(settings.folder, config, settings.folder / RUNS / run_name(settings), progress)
     falls = [
         f"    {name:<22}{result.first_losses[name]:>8.3f} to {last:.3f}"

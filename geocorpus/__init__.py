@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from geocorpus.hidden import refuse_hidden as _refuse_hidden
+
 if TYPE_CHECKING:  # What type checkers and editors read; a test holds it to `_NAMES` and `__all__`.
     from exporters.earth_engine.client import Connection, connect
     from exporters.expressions import (
@@ -48,6 +50,8 @@ __all__ = [
     "mode_over_year", "open", "per_orbit_pass", "pretrain", "probe", "save_encoder", "seasons", "static", "tiles",
     "with_fallback",
 ]  # fmt: skip
+
+_refuse_hidden()  # before any of the other packages is imported
 
 # What each module gives. One that gives nothing by name is a public name itself.
 _NAMES: dict[str, tuple[str, ...]] = {

@@ -25,4 +25,4 @@ def pretrain(
     if Path(run).name != run or run in (".", ".."):
         raise Fatal(f"a run cannot be called {run!r}: it names a folder below {RUNS}/.")
     corpus_folder = Path(folder).expanduser()
-    return train(corpus_folder, PretrainConfig.from_plain(settings), corpus_folder / RUNS / run, progress)
+    return train(corpus_folder, PretrainConfig.from_dict(settings), corpus_folder / RUNS / run, progress)

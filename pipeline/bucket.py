@@ -71,9 +71,9 @@ class BucketStore(Store):
         with typed(self.url):
             client = _connect(self.url, _HASTY)
             obstore.put(client, key, content)
-            found = obstore.get(client, key).bytes().to_bytes()
+            result = obstore.get(client, key).bytes().to_bytes()
             obstore.delete(client, key)
-        if found != content:
+        if result != content:
             raise Fatal(f"{self.url} does not give back what is written to it; use another store.")
 
     def get(self, key: str) -> bytes | None:
@@ -91,8 +91,8 @@ class BucketStore(Store):
             sent = obstore.put(
                 self._client, key, content, chunk_size=_PART_BYTES, use_multipart=len(content) > ONE_REQUEST_BYTES
             )
-            found = obstore.head(self._client, key)
-        if found["size"] != len(content) or _tag(found) != _tag(sent):
+            result = obstore.head(self._client, key)
+        if result["size"] != len(content) or _tag(result) != _tag(sent):
             raise Transient(f"{self.url}/{key} is not what was sent; make sure that nobody else writes there.")
 
     def delete(self, key: str) -> None:
@@ -108,11 +108,11 @@ class BucketStore(Store):
         if not wanted:
             return wanted
         folder = os.path.commonpath([os.path.dirname(key) for key in wanted])
-        return wanted & {found["path"] for found in self._listed(folder)}
+        return wanted & {result["path"] for result in self._listed(folder)}
 
     def _listed(self, folder: str = "") -> list[Any]:
         with typed(self.url):
-            return [found for page in obstore.list(self._client, folder or None) for found in page]
+            return [result for page in obstore.list(self._client, folder or None) for result in page]
 
     def names(self) -> list[str]:
         with typed(self.url):
@@ -130,7 +130,7 @@ class BucketStore(Store):
         return f"sha256:{digest.hexdigest()}"
 
     def size_bytes(self) -> int:
-        return sum(found["size"] for found in self._listed())
+        return sum(result["size"] for result in self._listed())
 
     def adopt(self, objects: Mapping[str, memoryview]) -> None:
         """The root's metadata go up last, for they are what makes it a store."""
@@ -183,13 +183,13 @@ def _google(bucket: str, prefix: str, options: dict[str, Any]) -> GCSStore:
     from obstore.auth.google import GoogleCredentialProvider
 
     try:
-        found, _ = google.auth.default(scopes=[_GOOGLE_SCOPE])
+        result, _ = google.auth.default(scopes=[_GOOGLE_SCOPE])
     except google.auth.exceptions.DefaultCredentialsError as error:
         raise Fatal(
             "there are no Google credentials; run `gcloud auth application-default login` "
             "or set GOOGLE_APPLICATION_CREDENTIALS."
         ) from error
-    keys = GoogleCredentialProvider(found)
+    keys = GoogleCredentialProvider(result)
     return GCSStore(bucket, prefix=prefix, credential_provider=keys, client_options=_TIMEOUTS, **options)
 
 
@@ -227,8 +227,8 @@ def _absent(url: str) -> Fatal:
 
 
 def _code(error: Exception) -> str:
-    found = _CODE.search(str(error))
-    return f" ({found[1]})" if found else ""
+    result = _CODE.search(str(error))
+    return f" ({result[1]})" if result else ""
 
 
 def _refuse_absent_bucket(error: FileNotFoundError) -> None:
@@ -239,7 +239,7 @@ def _refuse_absent_bucket(error: FileNotFoundError) -> None:
 
 def _by_status(url: str, error: Exception) -> Fatal | Transient:
     text = str(error)
-    status = int(found[1]) if (found := _STATUS.search(text)) else 0
+    status = int(result[1]) if (result := _STATUS.search(text)) else 0
     if "NoSuchBucket" in text:
         return _absent(url)
     if "redirect" in text:
@@ -251,5 +251,5 @@ def _by_status(url: str, error: Exception) -> Fatal | Transient:
 
 
 def _connection(text: str) -> str:
-    found = _CONNECTION.search(text)
-    return f"{found[1].lower()} failed" if found else "no connection"
+    result = _CONNECTION.search(text)
+    return f"{result[1].lower()} failed" if result else "no connection"

@@ -7,23 +7,25 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from xarray.backends.zarr import FillValueCoder
-from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore
 
 from pipeline import durable, sharding, statistics
+from pipeline.compression import compressor
 from pipeline.errors import Fatal, unknown_name
 from pipeline.ledger import Entry, Ledger, Mark
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.shard import Shard
 from pipeline.sharding import ChipCodec
-from pipeline.store import METADATA, Store, store_at
+from pipeline.sizes import SHARD_ROWS
+from pipeline.store import METADATA, Store
+from pipeline.store_url import store_at
 
 STORE = "corpus.zarr"
 MANIFEST = "manifest.parquet"
@@ -52,17 +54,22 @@ class Corpus:
 
     @classmethod
     def create(
-        cls, folder: Path, modalities: Iterable[Modality], shard_rows: int = 512, store_url: str | None = None
+        cls,
+        folder: Path,
+        modalities: Iterable[Modality],
+        shard_rows: int = SHARD_ROWS,
+        store_url: str | None = None,
+        manifest: Manifest | None = None,
     ) -> Self:
         """Lay out the empty store for the manifest in `folder`: metadata of every array, before any work.
 
         `store_url` is a path, `s3://bucket/prefix` or `gs://bucket/prefix`; None is `corpus.zarr` in the folder, or
-        where the corpus has its store already. Calling it again with the same arguments changes nothing; with more
+        where the corpus has its store already. `manifest` is that of `folder`, where it has been read already.
+        Calling it again with the same arguments changes nothing; with more
         modalities it adds their arrays. Raises `Fatal` when the store belongs to another manifest, shard size or
         specification, or may not be written, and `Transient` when it does not answer.
         """
-        manifest = Manifest.read(folder / MANIFEST)
-        corpus = cls(folder, manifest, shard_rows, place_of(folder, store_url))
+        corpus = cls(folder, manifest or Manifest.read(folder / MANIFEST), shard_rows, place_of(folder, store_url))
         corpus.store.check()
         if corpus.store.exists:
             corpus._refuse_other()
@@ -72,7 +79,7 @@ class Corpus:
             durable.write_json(folder / PLACE, {"store": corpus.store.url})
         for modality in modalities:
             corpus.add(modality)
-        return cls.open(folder)
+        return corpus
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -173,7 +180,7 @@ class Corpus:
             shards=(self.shard_rows, *shape) if pixel else None,
             dtype=modality.dtype,
             fill_value=modality.fill,
-            compressors=_compressor(modality.dtype),
+            compressors=compressor(modality.dtype),
             dimension_names=_dimensions(modality),
             attributes=array_attributes(modality),
         )
@@ -189,7 +196,7 @@ class Corpus:
         """The layers of the store by name, as their own attributes describe them."""
         layers = [name for name in self.store.names() if not _is_reserved(name)]
         specifications = {name: self._metadata(name)["attributes"].get("geocorpus") for name in layers}
-        return {name: Modality.from_specification(plain) for name, plain in specifications.items() if plain}
+        return {name: Modality.from_specification(data) for name, data in specifications.items() if data}
 
     def modality(self, name: str) -> Modality:
         """The layer called `name`; raises `Fatal` with the nearest known name otherwise."""
@@ -313,8 +320,8 @@ class Corpus:
 
     def verify(self, name: str, shard: Shard) -> bool:
         """Whether the stored object is the one that the ledger describes."""
-        found = self.store.digest(self.object_key(name, shard)) or ABSENT
-        return found == self.ledger.read(name, shard.index).digest
+        result = self.store.digest(self.object_key(name, shard)) or ABSENT
+        return result == self.ledger.read(name, shard.index).digest
 
     def read(self, name: str, rows: slice) -> NDArray[Any]:
         """Stored values (rows, bands[, y, x]); raises `Fatal` if a shard of these rows is not finished.
@@ -334,8 +341,8 @@ class Corpus:
 
     def finalize(self) -> None:
         """Publish `statistics.json` and consolidate the metadata, so that readers open the store in one read."""
-        plain = {name: statistics.to_plain(self.statistics(name)) for name in sorted(self.modalities)}
-        durable.write_json(self.folder / STATISTICS, plain)
+        data = {name: statistics.to_dict(self.statistics(name)) for name in sorted(self.modalities)}
+        durable.write_json(self.folder / STATISTICS, data)
         with warnings.catch_warnings():
             # Zarr 3's specification has no consolidated metadata yet; xarray and zarr-python read it all the same.
             warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
@@ -405,13 +412,6 @@ def _one_word(name: str) -> str:
 def _dimensions(modality: Modality) -> tuple[str, ...]:
     space = ("y", "x") if modality.extent == "pixel" else ()
     return ("chip", f"band_{modality.name}", *space)
-
-
-def _compressor(dtype: str) -> BloscCodec:
-    """zstd at level 3 is the knee; bytes are shuffled unless there is one per value (reference: measured)."""
-    size = np.dtype(dtype).itemsize
-    shuffle: Literal["shuffle", "noshuffle"] = "shuffle" if size > 1 else "noshuffle"
-    return BloscCodec(cname="zstd", clevel=3, shuffle=shuffle, typesize=size)
 
 
 def _coordinates(manifest: Manifest) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:

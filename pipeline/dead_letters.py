@@ -54,8 +54,8 @@ def _letters(path: Path) -> list[DeadLetter]:
         return []  # a run at work has finished the shard meanwhile
     try:
         return [
-            DeadLetter(**(plain | {"lonlat": tuple(plain["lonlat"]), "layers": tuple(plain["layers"])}))
-            for plain in durable.read_json(path)
+            DeadLetter(**(data | {"lonlat": tuple(data["lonlat"]), "layers": tuple(data["layers"])}))
+            for data in durable.read_json(path)
         ]
     except (TypeError, KeyError) as error:
         raise Fatal(f"{path} is damaged ({error}); delete it and export again.") from error

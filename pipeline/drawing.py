@@ -62,7 +62,7 @@ def draw_all(modality: Modality, stored: NDArray[Any], resolution_m: float = LAT
     if display.style != "grey" or len(display.bands) < 2:
         return [("", draw(modality, stored, resolution_m))]
     alone = {band: replace(modality, display=replace(display, bands=(band,))) for band in display.bands}
-    return [(band, draw(one, stored, resolution_m)) for band, one in alone.items()]
+    return [(band, draw(item, stored, resolution_m)) for band, item in alone.items()]
 
 
 def nodata_pattern(height_px: int, width_px: int) -> Picture:

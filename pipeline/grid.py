@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pyproj import Transformer
 from shapely import Polygon
 
+from pipeline.sizes import CHIP_PX
+
 LATTICE_M = 10.0  # Sentinel-2's finest pixels start at multiples of 10 m in every UTM zone.
 WGS84 = "EPSG:4326"
+Span = tuple[float, float]
+# UTM zones that are not 6 degrees wide, of Norway and of Svalbard, between latitudes: from west to east; None for none.
+UNEVEN_ZONES: dict[Span, dict[int, Span | None]] = {
+    (56, 64): {31: (0, 3), 32: (3, 12)},
+    (72, 84): {31: (0, 9), 32: None, 33: (9, 21), 34: None, 35: (21, 33), 36: None, 37: (33, 42)},
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Grid:
     resolution_m: float = LATTICE_M
 
     @classmethod
-    def around(cls, lonlat: tuple[float, float], crs: str, size_px: int = 128) -> Grid:
+    def around(cls, lonlat: tuple[float, float], crs: str, size_px: int = CHIP_PX) -> Grid:
         """The square grid of `size_px` 10 m pixels whose centre is nearest to `lonlat`, snapped to the lattice."""
         x, y = to_crs(crs).transform(*lonlat)
         half_m = size_px * LATTICE_M / 2
@@ -50,13 +55,6 @@ class Grid:
         left, bottom, right, top = self.bounds_xy
         lon, lat = to_lonlat(self.crs).transform((left + right) / 2, (bottom + top) / 2)
         return float(lon), float(lat)
-
-    def pixel_centres_xy(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """x of every column (width,) and y of every row (height,), metres, north first."""
-        height, width = self.shape_yx
-        x = self.origin_xy[0] + (np.arange(width) + 0.5) * self.resolution_m
-        y = self.origin_xy[1] - (np.arange(height) + 0.5) * self.resolution_m
-        return x, y
 
     def footprint(self) -> Polygon:
         """The outline in lon/lat, straight between corners; across the antimeridian it runs beyond 180 degrees."""
@@ -94,12 +92,9 @@ def utm_crs(lonlat: tuple[float, float]) -> str:
 
 
 def _utm_zone(lon: float, lat: float) -> int:
-    zone = int(math.floor((lon + 180) / 6)) % 60 + 1
-    if 56 <= lat < 64 and 3 <= lon < 12:
-        return 32
-    if 72 <= lat < 84 and 0 <= lon < 42:
-        return 31 + 2 * int((lon + 3) // 12)
-    return zone
+    here = (zones for (south, north), zones in UNEVEN_ZONES.items() if south <= lat < north)
+    uneven = (number for zones in here for number, span in zones.items() if span and span[0] <= lon < span[1])
+    return next(uneven, int(math.floor((lon + 180) / 6)) % 60 + 1)
 
 
 def mgrs_crs(tile: str) -> str:

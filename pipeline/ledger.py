@@ -58,8 +58,8 @@ class Ledger:
 
     def mark(self, entry: Entry) -> None:
         """Record finished work; call it after the data are on disk."""
-        plain = asdict(entry) | {"missing": {str(row): reason for row, reason in entry.missing.items()}}
-        durable.write_json(self.path(entry.modality, entry.shard), plain)
+        data = asdict(entry) | {"missing": {str(row): reason for row, reason in entry.missing.items()}}
+        durable.write_json(self.path(entry.modality, entry.shard), data)
 
     def done(self, modality: str) -> frozenset[int]:
         """Indices of the finished shards of a modality, from the file names alone."""
@@ -69,11 +69,11 @@ class Ledger:
     def read(self, modality: str, shard: int) -> Entry:
         """One entry; raises `Fatal` when it is absent or damaged."""
         path = self.path(modality, shard)
-        plain = durable.read_json(path)
+        data = durable.read_json(path)
         try:
-            plain["missing"] = {int(row): reason for row, reason in plain["missing"].items()}
-            plain["rows"] = tuple(plain["rows"])
-            return Entry(**plain)
+            data["missing"] = {int(row): reason for row, reason in data["missing"].items()}
+            data["rows"] = tuple(data["rows"])
+            return Entry(**data)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Fatal(f"{path} is damaged ({error}); delete it and export again.") from error
 
@@ -88,17 +88,9 @@ class Ledger:
         """A mark from the first part of its file; None for a file that is not as `mark` writes it."""
         try:
             text = self.path(modality, shard).read_bytes()
-            head, found, _ = text.partition(_STATISTICS)
-            plain = json.loads(head + b"}")
-            mark = Mark(**{name: plain[name] for name in _MARK} | {"rows": tuple(plain["rows"])})
+            head, result, _ = text.partition(_STATISTICS)
+            data = json.loads(head + b"}")
+            mark = Mark(**{name: data[name] for name in _MARK} | {"rows": tuple(data["rows"])})
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return mark if found and text.endswith(b"}\n") else None
-
-    def entries(self, modality: str) -> list[Entry]:
-        """All entries of a modality, by shard."""
-        return [self.read(modality, shard) for shard in sorted(self.done(modality))]
-
-    def forget(self, modality: str, shard: int) -> None:
-        """Declare work undone, so that the next run does it again."""
-        self.path(modality, shard).unlink(missing_ok=True)
+        return mark if result and text.endswith(b"}\n") else None

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -15,10 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyproj import CRS
 
 from pipeline import durable
 from pipeline.errors import Fatal
+from pipeline.geoparquet import WGS84, geo_header
 
 NO_CODE = 0  # RESOLVE numbers biomes from 1 and ecoregions from 1, so 0 says "not known".
 
@@ -55,7 +53,7 @@ def location_id(lon: float, lat: float) -> str:
 def locations_frame(locations: Sequence[Location]) -> gpd.GeoDataFrame:
     """The GeoParquet columns of `locations`, geometry in EPSG:4326."""
     names = [field.name for field in fields(Location)]
-    frame = pd.DataFrame([asdict(one) for one in locations], columns=names)
+    frame = pd.DataFrame([asdict(item) for item in locations], columns=names)
     points = gpd.points_from_xy(frame["lon"], frame["lat"])
     return gpd.GeoDataFrame(frame, geometry=points, crs="EPSG:4326")
 
@@ -68,8 +66,6 @@ def write_locations(path: Path, locations: Sequence[Location]) -> None:
 
 _PIECE_ROWS = 131_072
 _POINT_WKB = np.dtype([("order", "u1"), ("kind", "<u4"), ("lon", "<f8"), ("lat", "<f8")])
-# What QGIS, GDAL and GeoPandas read: https://geoparquet.org/releases/v1.0.0
-_GEO_VERSION = "1.0.0"
 
 
 def write_location_table(path: Path, table: pd.DataFrame) -> None:
@@ -83,21 +79,18 @@ def write_location_table(path: Path, table: pd.DataFrame) -> None:
 
 def _write_pieces(path: Path, table: pd.DataFrame) -> None:
     names = ["id", *(name for name in table.columns if name != "id"), "geometry"]
-    geo = {"geo": json.dumps(_geo_metadata(table))}
-    schema = pa.schema([(name, _arrow_type(name)) for name in names], metadata=geo)
+    schema = pa.schema([(name, _arrow_type(name)) for name in names], metadata=_header(table))
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for start in range(0, len(table), _PIECE_ROWS):
             writer.write_table(_arrow_piece(table.iloc[start : start + _PIECE_ROWS], schema))
 
 
-def _geo_metadata(table: pd.DataFrame) -> dict[str, Any]:
-    column: dict[str, Any] = {
-        "encoding": "WKB", "geometry_types": ["Point"], "crs": CRS.from_epsg(4326).to_json_dict(),
-    }  # fmt: skip
-    if len(table):
-        lon, lat = table["lon"], table["lat"]
-        column["bbox"] = [float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())]
-    return {"version": _GEO_VERSION, "primary_column": "geometry", "columns": {"geometry": column}}
+def _header(table: pd.DataFrame) -> dict[str, str]:
+    if not len(table):
+        return geo_header("Point", crs=WGS84)
+    lon, lat = table["lon"], table["lat"]
+    bbox = [float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())]
+    return geo_header("Point", crs=WGS84, bbox=bbox)
 
 
 def _arrow_type(name: str) -> pa.DataType:

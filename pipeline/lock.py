@@ -97,7 +97,7 @@ def holder_of(folder: Path) -> Holder | None:
 
 def _make(folder: Path) -> list[Path]:
     """Make the folder; returns what was not there, innermost first."""
-    absent = [one for one in (folder, *folder.parents) if not one.exists()]
+    absent = [item for item in (folder, *folder.parents) if not item.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -18,11 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS
 
 from pipeline import durable
 from pipeline.chip import Acquisition, Chip, Scene
 from pipeline.errors import Fatal
+from pipeline.geoparquet import WGS84, geo_header
 from pipeline.grid import Grid, to_lonlat
 from pipeline.location import Location
 from pipeline.rows import PIECE_ROWS, FileRows, HeldRows, Rows
@@ -42,8 +41,6 @@ _TYPES = {
     "height_px": pa.int64(), "width_px": pa.int64(), **{f"{role}_time": _TIME for role in _SCENES},
 }  # fmt: skip
 SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
-# What QGIS, GDAL and GeoPandas read: https://geoparquet.org/releases/v1.0.0
-_GEO_VERSION = "1.0.0"
 # Remembers the digest of a manifest file, and the file that it was computed from.
 DIGEST_SUFFIX = ".digest.json"
 
@@ -99,19 +96,15 @@ class Manifest:
 
     def _write_pieces(self, path: Path) -> None:
         names = [*SCHEMA, pa.field("geometry", pa.binary())]
-        schema = pa.schema(names, metadata={"geo": json.dumps(self._geo_metadata())})
+        schema = pa.schema(names, metadata=geo_header("Polygon", bbox=self._bbox(), crs=WGS84))
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
             for piece in self._rows.pieces():
                 outlines = pa.array(shapely.to_wkb(_outlines(piece)), pa.binary())
                 writer.write_table(piece.append_column("geometry", outlines).cast(schema), row_group_size=PIECE_ROWS)
 
-    def _geo_metadata(self) -> dict[str, Any]:
+    def _bbox(self) -> list[float]:
         bounds = np.array([shapely.total_bounds(_outlines(piece)) for piece in self._rows.pieces()])
-        bbox = [*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist()]
-        column = {
-            "encoding": "WKB", "geometry_types": ["Polygon"], "bbox": bbox, "crs": CRS.from_epsg(4326).to_json_dict(),
-        }  # fmt: skip
-        return {"version": _GEO_VERSION, "primary_column": "geometry", "columns": {"geometry": column}}
+        return [*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist()]
 
     def __len__(self) -> int:
         return self._rows.count

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -125,14 +126,14 @@ class Modality:
 
     def specification(self) -> dict[str, Any]:
         """Everything but the source, as JSON; `from_specification` gives the same modality back."""
-        plain = {name: getattr(self, name) for name in _PLAIN}
-        plain["nodata"] = "NaN" if math.isnan(self.nodata) else self.nodata
-        plain["bands"] = [vars(band) for band in self.bands]
-        plain["categories"] = [vars(category) for category in self.categories]
-        plain["display"] = vars(self.display) | {"bands": list(self.display.bands)}
-        plain["assets"] = list(self.assets)
-        plain["valid_range"] = list(self.valid_range) if self.valid_range else None
-        return plain
+        data = {name: getattr(self, name) for name in _PLAIN}
+        data["nodata"] = "NaN" if math.isnan(self.nodata) else self.nodata
+        data["bands"] = [vars(band) for band in self.bands]
+        data["categories"] = [vars(category) for category in self.categories]
+        data["display"] = vars(self.display) | {"bands": list(self.display.bands)}
+        data["assets"] = list(self.assets)
+        data["valid_range"] = list(self.valid_range) if self.valid_range else None
+        return data
 
     @classmethod
     def from_specification(cls, plain: Mapping[str, Any]) -> Modality:
@@ -146,7 +147,7 @@ class Modality:
         known["valid_range"] = tuple(plain["valid_range"]) if plain["valid_range"] else None
         return cls(**known)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the specification: two layers with one digest mean the same bytes."""
         return hashlib.sha256(json.dumps(self.specification(), sort_keys=True).encode()).hexdigest()

@@ -47,7 +47,7 @@ class Silent:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Snapshot:
     """Where a stage stands: units done of all, units a second of late, seconds that are left, and its figures.
 
     `per_s`, `left_s` and `requests_per_unit` are None while nothing has come.
@@ -100,12 +100,12 @@ class Tracker:
     def say(self, sentence: str) -> None:
         """Nothing follows from it."""
 
-    def standing(self) -> Standing:
+    def snapshot(self) -> Snapshot:
         """Where the stage stands now."""
         with self._lock:
             per_s = self._per_s()
             left_s = (self._total - self._done) / per_s if per_s else None
-            return Standing(
+            return Snapshot(
                 self._stage, self._done, self._total, per_s, left_s, self._requests_per_unit(), dict(self._figures)
             )
 

@@ -70,10 +70,10 @@ def codec_of(metadata: bytes, fill: np.generic) -> ChipCodec | None:
 
     `fill` is the array's fill value.
     """
-    plain = json.loads(metadata)
-    match plain["codecs"]:
+    data = json.loads(metadata)
+    match data["codecs"]:
         case [{"name": "sharding_indexed", "configuration": sharding}]:
-            shape = plain["chunk_grid"]["configuration"]["chunk_shape"]
+            shape = data["chunk_grid"]["configuration"]["chunk_shape"]
             blosc = _blosc_of(sharding) if sharding["chunk_shape"] == [1, *shape[1:]] else None
             return ChipCodec(blosc, fill, shape[0]) if blosc else None
     return None

@@ -25,7 +25,7 @@ _MAGIC = b"geochip\x01"
 
 
 @dataclass(frozen=True)
-class Pulled:
+class ChipResult:
     """What came back for one chip: stored values per modality, and reasons for modalities without any data.
 
     `compressed` holds the same values again as the store will keep them, where that was done already.
@@ -39,16 +39,16 @@ class Pulled:
         """Whether every one of `names` is either here or has a reason."""
         return all(name in self.values or name in self.missing for name in names)
 
-    def join(self, other: Pulled) -> Pulled:
+    def join(self, other: ChipResult) -> ChipResult:
         """Both, `other` first where they overlap."""
         values = {name: value for name, value in self.values.items() if name not in other.missing}
         missing = {name: reason for name, reason in self.missing.items() if name not in other.values}
         compressed = {name: content for name, content in self.compressed.items() if not other.covers((name,))}
-        return Pulled({**values, **other.values}, {**missing, **other.missing}, {**compressed, **other.compressed})
+        return ChipResult({**values, **other.values}, {**missing, **other.missing}, {**compressed, **other.compressed})
 
-    def renamed(self, names: Mapping[str, str]) -> Pulled:
+    def renamed(self, names: Mapping[str, str]) -> ChipResult:
         """Only what `names` mentions, under its new names."""
-        return Pulled(_renamed(self.values, names), _renamed(self.missing, names), _renamed(self.compressed, names))
+        return ChipResult(_renamed(self.values, names), _renamed(self.missing, names), _renamed(self.compressed, names))
 
 
 def _renamed(named: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
@@ -68,12 +68,12 @@ class Spool:
     def _path(self, shard: Shard, row: int) -> Path:
         return self.folder / f"{shard.index:05d}" / f"{row:09d}{SUFFIX}"
 
-    def put(self, shard: Shard, row: int, pulled: Pulled) -> None:
+    def put(self, shard: Shard, row: int, pulled: ChipResult) -> None:
         """Keep a chip, whole or not at all, beside what is kept of it already: layers of an earlier run stay."""
         kept = self.get(shard, row)
         durable.write_checkable(self._path(shard, row), _packed(kept.join(pulled) if kept else pulled))
 
-    def get(self, shard: Shard, row: int) -> Pulled | None:
+    def get(self, shard: Shard, row: int) -> ChipResult | None:
         """A kept chip, not to be written to; None when there is none or its file is damaged (it is pulled again)."""
         try:
             return _unpacked(self._path(shard, row).read_bytes())
@@ -85,7 +85,7 @@ class Spool:
         shutil.rmtree(self._path(shard, 0).parent, ignore_errors=True)
 
 
-def _packed(pulled: Pulled) -> list[bytes]:
+def _packed(pulled: ChipResult) -> list[bytes]:
     parts = [pulled.compressed.get(name) or values.tobytes() for name, values in pulled.values.items()]
     described = [
         (name, values.dtype.str, values.shape, len(part), bool(pulled.compressed.get(name)))
@@ -96,18 +96,18 @@ def _packed(pulled: Pulled) -> list[bytes]:
     return [_HEAD.pack(_MAGIC, reduce(google_crc32c.extend, parts, 0), len(description)), *parts]
 
 
-def _unpacked(content: bytes) -> Pulled:
+def _unpacked(content: bytes) -> ChipResult:
     """Raises `ValueError` or `struct.error` for what `_packed` did not make, or not all of it."""
     magic, crc, start = _HEAD.unpack_from(content)
     rest = content[_HEAD.size :]
     if magic != _MAGIC or google_crc32c.value(rest) != crc:
         raise ValueError("the checksum differs")
-    plain = json.loads(rest[:start])
+    data = json.loads(rest[:start])
     values, compressed = {}, {}
-    for name, dtype, shape, length, is_compressed in plain["values"]:
+    for name, dtype, shape, length, is_compressed in data["values"]:
         part = rest[start : start + length]
         values[name] = np.frombuffer(blosc.decompress(part) if is_compressed else part, dtype).reshape(shape)
         if is_compressed:
             compressed[name] = part
         start += length
-    return Pulled(values, plain["missing"], compressed)
+    return ChipResult(values, data["missing"], compressed)

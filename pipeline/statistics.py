@@ -157,22 +157,22 @@ def merge(summaries: Iterable[Mapping[str, list[dict[str, Any]]]]) -> dict[str, 
     """Per group and band, the statistics of all summaries, merged in the order given; none of them is held."""
     merged: dict[str, list[BandStatistics]] = {}
     for summary in summaries:
-        for group, plain in summary.items():
-            bands = [_from_plain(band) for band in plain]
+        for group, data in summary.items():
+            bands = [_from_dict(band) for band in data]
             before = merged.get(group)
             merged[group] = bands if before is None else _merged_bands(before, bands)
     return dict(sorted(merged.items()))
 
 
 def _merged_bands(before: Sequence[BandStatistics], bands: Sequence[BandStatistics]) -> list[BandStatistics]:
-    return [one.merge(other) for one, other in zip(before, bands, strict=True)]
+    return [item.merge(other) for item, other in zip(before, bands, strict=True)]
 
 
-def _from_plain(plain: Mapping[str, Any]) -> BandStatistics:
+def _from_dict(plain: Mapping[str, Any]) -> BandStatistics:
     return BandStatistics(**{**plain, "histogram": tuple(plain["histogram"])})
 
 
-def to_plain(statistics: Mapping[str, Sequence[BandStatistics]]) -> dict[str, list[dict[str, Any]]]:
+def to_dict(statistics: Mapping[str, Sequence[BandStatistics]]) -> dict[str, list[dict[str, Any]]]:
     """JSON of merged statistics, the standard deviation spelled out."""
     return {
         group: [asdict(band) | {"std": band.std, "histogram": list(band.histogram)} for band in bands]
@@ -180,9 +180,9 @@ def to_plain(statistics: Mapping[str, Sequence[BandStatistics]]) -> dict[str, li
     }
 
 
-def from_plain(plain: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[BandStatistics]]:
-    """What `to_plain` wrote."""
+def from_dict(plain: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[BandStatistics]]:
+    """What `to_dict` wrote."""
     return {
-        group: [_from_plain({key: value for key, value in band.items() if key != "std"}) for band in bands]
+        group: [_from_dict({key: value for key, value in band.items() if key != "std"}) for band in bands]
         for group, bands in plain.items()
     }

@@ -47,7 +47,7 @@ class Allocation:
         return {quota.stratum: quota.count for quota in self.quotas}
 
     @property
-    def starved(self) -> tuple[Quota, ...]:
+    def empty_strata(self) -> tuple[Quota, ...]:
         """Strata that get nothing because n is smaller than the number of strata of their biome."""
         return tuple(quota for quota in self.quotas if not quota.count)
 
@@ -73,9 +73,9 @@ def write_allocation(path: Path, allocation: Allocation) -> None:
 
 def read_allocation(path: Path) -> Allocation:
     """Read `allocation.json`; raises `Fatal` when it is absent or damaged."""
-    plain = durable.read_json(path)
+    data = durable.read_json(path)
     try:
-        return Allocation.from_json(plain)
+        return Allocation.from_json(data)
     except (KeyError, TypeError) as error:
         raise Fatal(f"{path} is damaged ({error}); delete it and run `geocorpus sample` again.") from error
 
@@ -108,7 +108,7 @@ def _counts(shares: Weights, n: int, most: NDArray[np.int64]) -> NDArray[np.int6
     per_group = np.bincount(shares.group, most, len(shares.group_weight)).astype(np.int64)
     for group, places in enumerate(_within(largest_remainder, shares.group_weight, n, per_group)):
         members = np.flatnonzero((shares.group == group) & shares.used)
-        counts[members] = _within(nobody_starved, shares.member_weight[members], int(places), most[members])
+        counts[members] = _within(at_least_one_each, shares.member_weight[members], int(places), most[members])
     return counts
 
 
@@ -152,7 +152,7 @@ def largest_remainder(weights: NDArray[Any], n: int) -> NDArray[np.int64]:
     return counts
 
 
-def nobody_starved(weights: NDArray[Any], n: int) -> NDArray[np.int64]:
+def at_least_one_each(weights: NDArray[Any], n: int) -> NDArray[np.int64]:
     """Largest remainders in which everybody gets at least one, if `n` is enough for that.
 
     Shares below one are lifted to one; the others share what is left, until none of them falls below one.
@@ -173,7 +173,7 @@ def nobody_starved(weights: NDArray[Any], n: int) -> NDArray[np.int64]:
 
 def allocate_points(locations: Sequence[Location]) -> Allocation:
     """One place for each of the user's own points, which is its own stratum."""
-    return Allocation(tuple(Quota(one.stratum, 1, one.id, one.biome, one.biome_name) for one in locations))
+    return Allocation(tuple(Quota(item.stratum, 1, item.id, item.biome, item.biome_name) for item in locations))
 
 
 def table(allocation: Allocation) -> str:
@@ -181,9 +181,9 @@ def table(allocation: Allocation) -> str:
     lines = [f"{'places':>10}  {'km2':>12}  {'km2 a place':>11}  stratum"]
     for biome in sorted({quota.biome for quota in allocation.quotas}):
         members = [quota for quota in allocation.quotas if quota.biome == biome]
-        count, area_km2 = sum(one.count for one in members), sum(one.area_km2 for one in members)
+        count, area_km2 = sum(item.count for item in members), sum(item.area_km2 for item in members)
         lines += ["", _line(count, area_km2, members[0].biome_name or "all regions")]
-        lines += [_line(one.count, one.area_km2, f"  {one.stratum}  {one.name}") for one in members]
+        lines += [_line(item.count, item.area_km2, f"  {item.stratum}  {item.name}") for item in members]
     return "\n".join([*lines, "", f"{allocation.total:>10,}  locations in {len(allocation.quotas)} strata"])
 
 

@@ -46,21 +46,16 @@ class Stream:
 
         Raises `Fatal` for a polygon too thin to hit.
         """
-        accepted, found, tried = [self._left], len(self._left), 0
-        while found < count:
-            batch = min(262_144, max(64, math.ceil(1.2 * (count - found) / self._boxes.hit_rate)))
+        accepted, result, tried = [self._left], len(self._left), 0
+        while result < count:
+            batch = min(262_144, max(64, math.ceil(1.2 * (count - result) / self._boxes.hit_rate)))
             accepted.append(self._boxes.accept(self._generator.random((batch, 3))))
-            found, tried = found + len(accepted[-1]), tried + batch
-            if tried > _MOST_TRIES and not found:
+            result, tried = result + len(accepted[-1]), tried + batch
+            if tried > _MOST_TRIES and not result:
                 raise Fatal(f"stratum {self.stratum!r} is too thin to draw places in; mend or remove its polygon.")
         places = np.concatenate(accepted)
         self._left = places[count:]
         return places[:count]
-
-
-def draw_in(polygon: shapely.Geometry, count: int, seed: int, stratum: str) -> NDArray[np.float64]:
-    """The first `count` places (count, 2) of a stratum, lon and lat in degrees, uniform by area on the ellipsoid."""
-    return Stream(polygon, seed, stratum).take(count)
 
 
 def _entropy(seed: int, stratum: str) -> int:

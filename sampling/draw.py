@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pipeline.errors import Fatal
 from sampling.allocation import Allocation, allocate
 from sampling.candidates import SPARE, Stream, candidate_count
-from sampling.footprints import Ground
+from sampling.constraints import OVERLAP, Constraints
+from sampling.footprints import OccupancyIndex
 from sampling.regions import Regions
-from sampling.terms import OVERLAP, Terms
 from sampling.weights import Weights
 
 # Sizes that are filled one after the other, whatever is asked for: what a smaller corpus took, a larger one keeps.
@@ -50,8 +50,8 @@ class Drawn:
     full: NDArray[np.bool_]
 
 
-def draw(regions: Regions, weights: Weights, n: int, seed: int, terms: Terms, overdraw: float) -> Drawn:
-    """Over-drawn places for `n` locations; no two footprints overlap and all keep the `terms`.
+def draw(regions: Regions, weights: Weights, n: int, seed: int, constraints: Constraints, overdraw: float) -> Drawn:
+    """Over-drawn places for `n` locations; no two footprints overlap and all keep the `constraints`.
 
     For every stratum there is one list of places, fixed by (regions, weights, seed, terms); n only says how much of its
     beginning is taken. A larger n thus keeps every place of a smaller one, unless rounding gives a stratum one less.
@@ -59,7 +59,7 @@ def draw(regions: Regions, weights: Weights, n: int, seed: int, terms: Terms, ov
     """
     if overdraw < 1:
         raise Fatal(f"overdraw must be at least 1, not {overdraw}.")
-    field_ = _Field(regions, weights, seed, terms)
+    field_ = _Field(regions, weights, seed, constraints)
     for size in sizes():
         field_.fill(size)
         allocation = allocate(regions, n, weights, field_.room(overdraw))
@@ -76,7 +76,7 @@ class _Field:
     regions: Regions
     weights: Weights
     seed: int
-    terms: Terms
+    constraints: Constraints
     taken: NDArray[np.int64] = field(init=False)
     full: NDArray[np.bool_] = field(init=False)
 
@@ -86,7 +86,7 @@ class _Field:
             Stream(polygon, self.seed, stratum)
             for polygon, stratum in zip(frame.geometry.array, frame["stratum"], strict=True)
         ]
-        self._ground = None if self.terms.may_overlap else Ground(self.terms.side_m)
+        self._occupancy = None if self.constraints.may_overlap else OccupancyIndex(self.constraints.side_m)
         # Pieces of what was taken and, by reason, of what was refused; a serial number counts a stratum's candidates.
         self._rows: list[NDArray[np.int32]] = []
         self._serials: list[NDArray[np.int32]] = []
@@ -137,19 +137,19 @@ class _Field:
         order = np.lexsort((row, (rank + 0.5) / count[row]))
         serial = (self._tried[row] + rank).astype(np.int32)
         self._tried += count.astype(np.int32)
-        found = self._admit(row[order], serial[order], places[order])
-        self._count(count, np.bincount(found, minlength=len(count)))
+        result = self._admit(row[order], serial[order], places[order])
+        self._count(count, np.bincount(result, minlength=len(count)))
 
     def _admit(
         self, row: NDArray[np.int32], serial: NDArray[np.int32], places: NDArray[np.float64]
     ) -> NDArray[np.int32]:
         """Take what the terms and the ground allow; the region (m,) of each."""
         kept = np.ones(len(row), dtype=bool)
-        for reason, wrong in self.terms.refusals(places):
+        for reason, wrong in self.constraints.refusals(places):
             self._refuse(reason, row[kept & wrong], serial[kept & wrong])
             kept &= ~wrong
-        if self._ground is not None:
-            free = self._ground.settle(places[kept])
+        if self._occupancy is not None:
+            free = self._occupancy.claim(places[kept])
             self._refuse(OVERLAP, row[kept][~free], serial[kept][~free])
             kept[kept] = free
         self._rows.append(row[kept])
@@ -162,11 +162,11 @@ class _Field:
 
     def _refused_before(self, last: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
         """By reason, how many candidates of each region were refused before its serial number `last`."""
-        found = {}
+        result = {}
         for reason, parts in self._refused.items():
-            row, serial = (np.concatenate(one) for one in zip(*parts, strict=True))
-            found[reason] = np.bincount(row[serial < last[row]], minlength=len(last))
-        return found
+            row, serial = (np.concatenate(item) for item in zip(*parts, strict=True))
+            result[reason] = np.bincount(row[serial < last[row]], minlength=len(last))
+        return result
 
     def _count(self, tried: NDArray[np.int64], found: NDArray[np.int64]) -> None:
         self.taken += found
@@ -189,4 +189,3 @@ class _Field:
         less = [given.count < share.count for given, share in zip(allocation.quotas, due.quotas, strict=True)]
         refused = self._refused_before(last)
         return Drawn(row[chosen].astype(np.int64), places[chosen], allocation, refused, self.full & np.array(less))
-

@@ -47,10 +47,10 @@ def read_exclusion(paths: Iterable[Path], buffer_m: float, side_m: float) -> Exc
 
     Raises `Fatal` naming the file that is absent, unreadable, without a CRS or empty.
     """
-    found = [_geometries(path) for path in paths]
-    if not found:
+    result = [_geometries(path) for path in paths]
+    if not result:
         return None
-    return Exclusion.around(np.concatenate(found), buffer_m + side_m / np.sqrt(2) + 10.0)
+    return Exclusion.around(np.concatenate(result), buffer_m + side_m / np.sqrt(2) + 10.0)
 
 
 def _geometries(path: Path) -> NDArray[Any]:

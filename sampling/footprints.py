@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.nearness import NearIndex, chord_m, east_north_m, pairs_within
+from pipeline.radius_index import RadiusIndex, chord_m, east_north_m, pairs_within
 
 # A square pinned to the 10 m lattice moves by up to half a pixel each way; two of them, seen along a diagonal.
 _SNAP_M = 10 * math.sqrt(2)
@@ -46,16 +46,16 @@ def overlapping(lonlat: NDArray[Any], others: NDArray[Any], side_m: float) -> ND
     return square
 
 
-class Ground:
+class OccupancyIndex:
     """What is taken already: places accepted so far, and whether new ones find room among them."""
 
     def __init__(self, side_m: float) -> None:
         self.side_m = side_m
         # The corner of the largest square that must stay clear.
-        self._index = NearIndex((side_m * math.sqrt(2) * _SCALE + _SNAP_M) * math.sqrt(2))
+        self._index = RadiusIndex((side_m * math.sqrt(2) * _SCALE + _SNAP_M) * math.sqrt(2))
         self._lonlat: NDArray[np.float64] = np.empty((0, 2))
 
-    def settle(self, lonlat: NDArray[Any]) -> NDArray[np.bool_]:
+    def claim(self, lonlat: NDArray[Any]) -> NDArray[np.bool_]:
         """Which of the points (n, 2), first come first served in their order, find room; those are then taken."""
         free = ~self._hit(lonlat)
         rows = np.flatnonzero(free)

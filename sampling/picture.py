@@ -18,6 +18,7 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from pipeline import durable
+from pipeline.equal_earth import equal_earth
 from pipeline.manifest import SPLITS
 from sampling.regions import Regions
 from sampling.sample import Sample
@@ -32,7 +33,6 @@ _OUTLINE_DEG = 0.2
 # Areas that cover less of the globe than this are drawn larger, in plain degrees.
 _SMALL_DEG = 60.0
 _DOTS_PER_INCH = 110
-_EQUAL_EARTH = (1.340264, -0.081106, 0.000893, 0.003796)
 _EARTH_KM2_PER_UNIT = 6371.0072**2
 
 
@@ -59,15 +59,6 @@ def draw_picture(sample: Sample, regions: Regions | None) -> Figure:
     _bars(figure.add_axes((0.285, 0.05, 0.215, 0.3)), chosen)
     _words(figure.add_axes((0.53, 0.05, 0.46, 0.315)), sample, chosen)
     return figure
-
-
-def equal_earth(lonlat: NDArray[Any]) -> NDArray[np.float64]:
-    """x and y (n, 2), in radians of the unit sphere, of lon and lat (n, 2) (Savric, Patterson and Jenny 2018)."""
-    a1, a2, a3, a4 = _EQUAL_EARTH
-    theta = np.arcsin(np.sqrt(3) / 2 * np.sin(np.radians(lonlat[:, 1])))
-    slope = 9 * a4 * theta**8 + 7 * a3 * theta**6 + 3 * a2 * theta**2 + a1
-    x = 2 * np.sqrt(3) / 3 * np.radians(lonlat[:, 0]) * np.cos(theta) / slope
-    return np.column_stack([x, theta * (a4 * theta**8 + a3 * theta**6 + a2 * theta**2 + a1)])
 
 
 def _map(figure: Figure, axes: Axes, chosen: pd.DataFrame, regions: Regions | None) -> None:

@@ -39,7 +39,7 @@ def read_lonlat(path: Path) -> NDArray[np.float64]:
 def read_names(path: Path) -> list[str]:
     """What the table's column `name` calls its points; their numbers where there is none."""
     frame = _table(path) if path.suffix.lower() in _TABLES else read_vector(path)
-    column = next((one for one in frame.columns if str(one).strip().lower() == "name"), None)
+    column = next((item for item in frame.columns if str(item).strip().lower() == "name"), None)
     return [f"point {row + 1}" for row in range(len(frame))] if column is None else frame[column].astype(str).tolist()
 
 

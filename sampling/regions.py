@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,7 +174,7 @@ def _repair(geometry: NDArray[Any], notes: list[str]) -> NDArray[Any]:
     crossing = _crosses(geometry)
     if crossing.any():
         geometry = geometry.copy()
-        geometry[crossing] = [_unwrapped(one) for one in geometry[crossing]]
+        geometry[crossing] = [_unwrapped(item) for item in geometry[crossing]]
         beyond = int((np.abs(shapely.bounds(geometry[crossing])[:, [0, 2]]) > 180).any(axis=1).sum())
         notes += [f"{_counted(beyond)} jumping across the antimeridian unwrapped."] if beyond else []
     broken = ~shapely.is_valid(geometry) & ~shapely.is_missing(geometry)
@@ -192,9 +191,9 @@ def _crosses(geometry: NDArray[Any]) -> NDArray[np.bool_]:
     jumps = (np.abs(np.diff(coordinates[:, 0])) > 180) & (np.diff(owner) == 0)
     parts, of_part = shapely.get_parts(geometry, return_index=True)
     _, of_ring = shapely.get_rings(parts, return_index=True)
-    found = np.zeros(len(geometry), dtype=bool)
-    found[of_part[of_ring[owner[:-1][jumps]]]] = True
-    return found
+    result = np.zeros(len(geometry), dtype=bool)
+    result[of_part[of_ring[owner[:-1][jumps]]]] = True
+    return result
 
 
 def _unwrapped(geometry: shapely.Geometry) -> shapely.Geometry:
@@ -234,14 +233,14 @@ def lookup(regions: Regions, lonlat: NDArray[Any]) -> NDArray[np.int64]:
     """Row of the region that holds each point (n, 2) in degrees; -1 where none does."""
     parts, owner = shapely.get_parts(np.asarray(regions.frame.geometry.array), return_index=True)
     tree = shapely.STRtree(parts)
-    found = np.full(len(lonlat), -1, dtype=np.int64)
+    result = np.full(len(lonlat), -1, dtype=np.int64)
     for turn_deg in (0.0, 360.0):
         points = shapely.points(lonlat[:, 0] + turn_deg, lonlat[:, 1])
         which, part = tree.query(points, predicate="intersects")
         # The first match in row order wins, so that shared borders are decided the same way every time.
         order = np.argsort(owner[part], kind="stable")[::-1]
-        found[which[order]] = owner[part[order]]
-    return found
+        result[which[order]] = owner[part[order]]
+    return result
 
 
 def write_regions(path: Path, regions: Regions) -> None:
@@ -249,9 +248,3 @@ def write_regions(path: Path, regions: Regions) -> None:
     frame = regions.frame.copy()
     frame["geometry"] = frame.geometry.simplify(_OUTLINE_DEG)
     durable.publish(path, lambda temporary: frame.to_parquet(temporary, index=False))
-
-
-def biome_names(regions: Regions) -> dict[int, str]:
-    """BIOME_NUM to BIOME_NAME, in order."""
-    pairs: Iterable[tuple[int, str]] = zip(regions.frame["BIOME_NUM"], regions.frame["BIOME_NAME"], strict=True)
-    return dict(sorted({int(number): name for number, name in pairs}.items()))

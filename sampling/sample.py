@@ -15,11 +15,11 @@ from pipeline import durable
 from pipeline.errors import Fatal
 from pipeline.location import Location
 from sampling.allocation import Allocation, Quota
+from sampling.constraints import OVERLAP, Constraints
 from sampling.draw import Drawn
-from sampling.footprints import Ground
+from sampling.footprints import OccupancyIndex
 from sampling.regions import Regions
 from sampling.splits import SplitRule
-from sampling.terms import OVERLAP, Terms
 
 _TEXT_COLUMNS = {"stratum": "stratum", "biome_name": "BIOME_NAME", "ecoregion_name": "ECO_NAME", "realm": "REALM"}
 _NUMBER_COLUMNS = {"biome": "BIOME_NUM", "ecoregion": "ECO_ID"}
@@ -103,31 +103,31 @@ def _some(quotas: list[Quota], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def sample_points(locations: Sequence[Location], terms: Terms, splits: SplitRule) -> Sample:
+def sample_points(locations: Sequence[Location], constraints: Constraints, splits: SplitRule) -> Sample:
     """The user's own points: those that break the terms are left out, of two that overlap the later one.
 
     Raises `Fatal` when none is left.
     """
-    lonlat = np.array([one.lonlat for one in locations]).reshape(-1, 2)
+    lonlat = np.array([item.lonlat for item in locations]).reshape(-1, 2)
     kept = np.ones(len(lonlat), dtype=bool)
     refused: dict[str, int] = {}
-    for reason, wrong in terms.refusals(lonlat):
+    for reason, wrong in constraints.refusals(lonlat):
         refused[reason] = int((kept & wrong).sum())
         kept &= ~wrong
-    if not terms.may_overlap:
-        free = Ground(terms.side_m).settle(lonlat[kept])
+    if not constraints.may_overlap:
+        free = OccupancyIndex(constraints.side_m).claim(lonlat[kept])
         refused[OVERLAP] = int((~free).sum())
         kept[kept] = free
     if not kept.any():
         raise Fatal(f"none of your points can be used: {' '.join(_left_out(refused))}")
-    chosen = [one for one, keep in zip(locations, kept, strict=True) if keep]
-    table = pd.DataFrame([vars(one) for one in chosen], columns=list(Location.__dataclass_fields__)).drop(columns="id")
+    chosen = [item for item, keep in zip(locations, kept, strict=True) if keep]
+    table = pd.DataFrame([vars(item) for item in chosen], columns=list(Location.__dataclass_fields__)).drop(
+        columns="id"
+    )
     table["split"] = pd.Categorical(splits.of(lonlat[kept]))
-    quotas = tuple(Quota(one.stratum, 1, one.id, one.biome, one.biome_name) for one in chosen)
+    quotas = tuple(Quota(item.stratum, 1, item.id, item.biome, item.biome_name) for item in chosen)
     return Sample(table, Allocation(quotas), {reason: n for reason, n in refused.items() if n}, (), _left_out(refused))
 
 
 def _left_out(refused: Mapping[str, int]) -> tuple[str, ...]:
-    return tuple(
-        f"{count} of your points left out: each {reason}." for reason, count in refused.items() if count
-    )
+    return tuple(f"{count} of your points left out: each {reason}." for reason, count in refused.items() if count)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import Fatal
 from pipeline.manifest import SPLITS
-from pipeline.nearness import reach_deg
+from pipeline.radius_index import reach_deg
+from pipeline.splitmix import GOLDEN, mixed
 from sampling import authalic
 
 _TOLERANCE = 1e-6
@@ -42,7 +43,7 @@ class CellSplits:
 
     fractions: Fractions
     seed: int
-    cell_deg: float = 1.0
+    cell_deg: float
 
     def __post_init__(self) -> None:
         _check_fractions(self.fractions)
@@ -202,12 +203,5 @@ def _columns_per_row(cell_deg: float) -> NDArray[np.int64]:
 
 def hashed(keys: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
     """Uniform in [0, 1) from a key and the seed: the finaliser of SplitMix64 (Steele, Lea and Flood 2014), twice."""
-    mixed = _mix(keys.astype(np.uint64) ^ _mix(np.array([seed % 2**64], dtype=np.uint64)))
-    return (mixed >> np.uint64(11)).astype(np.float64) / 2**53
-
-
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    salt = mixed(np.array([seed % 2**64], dtype=np.uint64) + GOLDEN)
+    return (mixed((keys.astype(np.uint64) ^ salt) + GOLDEN) >> np.uint64(11)).astype(np.float64) / 2**53

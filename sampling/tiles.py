@@ -10,15 +10,15 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from pipeline.grid import to_crs, to_lonlat
-from pipeline.nearness import pairs_within
+from pipeline.grid import UNEVEN_ZONES, to_crs, to_lonlat
+from pipeline.radius_index import pairs_within
 from sampling.allocation import allocate
 from sampling.candidates import candidate_count
+from sampling.constraints import OVERLAP, Constraints
 from sampling.draw import Drawn
 from sampling.footprints import first_come
 from sampling.regions import Regions
 from sampling.splits import hashed
-from sampling.terms import OVERLAP, Terms
 from sampling.weights import LAND, weigh
 
 _DECIMALS = 7
@@ -26,10 +26,6 @@ _EDGE_DEG = 0.25
 # Outlines of two zones are compared in the plane of one of them; straight lines of the other bend by less.
 _BEND_M = 2.0
 _NORTH = ((0, 56), (56, 64), (64, 72), (72, 84))
-Span = tuple[float, float]
-_NORWAY: dict[int, Span | None] = {31: (0, 3), 32: (3, 12)}
-_SVALBARD: dict[int, Span | None] = {31: (0, 9), 32: None, 33: (9, 21), 34: None, 35: (21, 33), 36: None, 37: (33, 42)}
-_SPECIAL = {56: _NORWAY, 72: _SVALBARD}
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ def zones() -> Iterator[Zone]:
         west = 6 * number - 186
         yield Zone(32700 + number, west, -80, west + 6, 0)
         for south, north in _NORTH:
-            span = _SPECIAL.get(south, {}).get(number, (west, west + 6))
+            span = UNEVEN_ZONES.get((south, north), {}).get(number, (west, west + 6))
             if span is not None:
                 yield Zone(32600 + number, span[0], south, span[1], north)
     yield Zone(32661, -180, 84, 180, 90)
@@ -86,8 +82,8 @@ def tile(areas: Regions, side_m: float) -> Tiles:
     one of the lower EPSG code stays. An area too small to hold a centre gets the tile that its inner point lies in.
     """
     outlines = np.asarray(areas.frame.geometry.array)
-    found = [_in_zone(zone, outlines, side_m) for zone in zones()]
-    together = _joined(found)
+    result = [_in_zone(zone, outlines, side_m) for zone in zones()]
+    together = _joined(result)
     return _without_overlaps(_small_areas(together, outlines, side_m), side_m)
 
 
@@ -182,24 +178,26 @@ def _corners(centre_xy: NDArray[Any], side_m: float) -> NDArray[np.float64]:
     return centre_xy[:, None, :] + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (side_m / 2)
 
 
-def draw_tiles(areas: Regions, n: int, seed: int, terms: Terms, overdraw: float) -> Drawn:
+def draw_tiles(areas: Regions, n: int, seed: int, constraints: Constraints, overdraw: float) -> Drawn:
     """At most `n` tiles, shared over the areas by their number of tiles, in an order shuffled by `seed` for ever.
 
     A tile keeps its place in the order whatever other areas there are.
     """
-    found = tile(areas, terms.side_m)
+    result = tile(areas, constraints.side_m)
     refused = {OVERLAP: np.zeros(len(areas), dtype=np.int64)}
-    for reason, wrong in terms.refusals(found.lonlat):
-        refused[reason] = np.bincount(found.row[wrong], minlength=len(areas))
-    wrong = np.any([wrong for _, wrong in terms.refusals(found.lonlat)] or [np.zeros(len(found), dtype=bool)], axis=0)
-    found = found.take(~wrong)
-    room = np.bincount(found.row, minlength=len(areas))
-    allocation = allocate(areas, max(1, min(n, len(found))), weigh(areas, LAND), room)
+    for reason, wrong in constraints.refusals(result.lonlat):
+        refused[reason] = np.bincount(result.row[wrong], minlength=len(areas))
+    wrong = np.any(
+        [wrong for _, wrong in constraints.refusals(result.lonlat)] or [np.zeros(len(result), dtype=bool)], axis=0
+    )
+    result = result.take(~wrong)
+    room = np.bincount(result.row, minlength=len(areas))
+    allocation = allocate(areas, max(1, min(n, len(result))), weigh(areas, LAND), room)
     wanted = np.array([candidate_count(quota.count, overdraw) for quota in allocation.quotas])
-    order = np.lexsort((_shuffled(found, seed), found.row))
-    rank = np.arange(len(order)) - np.searchsorted(found.row[order], found.row[order])
-    chosen = order[rank < wanted[found.row[order]]]
-    return Drawn(found.row[chosen], found.lonlat[chosen], allocation, refused, np.zeros(len(areas), dtype=bool))
+    order = np.lexsort((_shuffled(result, seed), result.row))
+    rank = np.arange(len(order)) - np.searchsorted(result.row[order], result.row[order])
+    chosen = order[rank < wanted[result.row[order]]]
+    return Drawn(result.row[chosen], result.lonlat[chosen], allocation, refused, np.zeros(len(areas), dtype=bool))
 
 
 def _shuffled(tiles: Tiles, seed: int) -> NDArray[np.float64]:

@@ -71,10 +71,10 @@ def _weights_of(values: list[str], column: str, weights: Mapping[str, float]) ->
     absent = [value for value in values if value not in weights]
     if absent:
         raise Fatal(f"sampling.weights lacks {column} = {absent[0]!r}; give it a weight, or 0 to leave it out.")
-    found = np.array([float(weights[value]) for value in values])
-    if (found < 0).any() or not np.isfinite(found).all() or not found.any():
+    result = np.array([float(weights[value]) for value in values])
+    if (result < 0).any() or not np.isfinite(result).all() or not result.any():
         raise Fatal("sampling.weights must be 0 or more, with one above 0; correct them.")
-    return found
+    return result
 
 
 def _text(value: Any) -> str:

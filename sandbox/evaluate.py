@@ -177,9 +177,7 @@ class Evaluator:
 
     def _application(self, function: Node, given: list[Node]) -> Node:
         programs = [node.run for node in given]
-        return Node(
-            lambda frame: function.run(frame)(*[run(frame) for run in programs]), _joined([function, *given])
-        )
+        return Node(lambda frame: function.run(frame)(*[run(frame) for run in programs]), _joined([function, *given]))
 
     def _call(self, name: str, given: Mapping[str, Node], nodes: Mapping[str, Any]) -> Program:
         """One algorithm with its argument nodes."""
@@ -191,13 +189,13 @@ class Evaluator:
         unknown = given.keys() - parameters.keys()
         if unknown:
             return _refusal(f"{name}: Unrecognized argument '{sorted(unknown)[0]}'.")
-        arguments = [_argument(name, one, given.get(one.name), nodes.get(one.name)) for one in parameters.values()]
+        arguments = [_argument(name, item, given.get(item.name), nodes.get(item.name)) for item in parameters.values()]
         return self._calling(name, arguments)
 
     def _calling(self, name: str, arguments: list[Fixed | Program]) -> Program:
         implementation, used = REGISTRY[name], self.used
-        fixed = [one.value if isinstance(one, Fixed) else None for one in arguments]
-        moving = [(place, one) for place, one in enumerate(arguments) if not isinstance(one, Fixed)]
+        fixed = [item.value if isinstance(item, Fixed) else None for item in arguments]
+        moving = [(place, item) for place, item in enumerate(arguments) if not isinstance(item, Fixed)]
         first = [self._catalog] if name in NEEDS_CATALOG else []
 
         def call(frame: Frame) -> Any:
@@ -274,12 +272,12 @@ def _checked(name: str, parameter: Parameter, value: Any) -> Any:
 @cache
 def _parameters(name: str) -> dict[str, Parameter]:
     """An algorithm's parameters by name, in the order of its signature."""
-    found = signatures()[name].get("arguments", [])
+    result = signatures()[name].get("arguments", [])
     return {
-        one["argumentName"]: Parameter(
-            one["argumentName"], one["type"], bool(one.get("optional")), one.get("defaultValue")
+        item["argumentName"]: Parameter(
+            item["argumentName"], item["type"], bool(item.get("optional")), item.get("defaultValue")
         )
-        for one in found
+        for item in result
     }
 
 

@@ -61,7 +61,7 @@ class S3:
     def keys(self, prefix: str) -> list[str]:
         """Everything below a prefix, without it."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-        return [found["Key"].removeprefix(prefix).lstrip("/") for page in pages for found in page.get("Contents", [])]
+        return [result["Key"].removeprefix(prefix).lstrip("/") for page in pages for result in page.get("Contents", [])]
 
     def objects(self, prefix: str) -> dict[str, bytes]:
         """Everything below a prefix, with what is in it."""

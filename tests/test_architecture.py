@@ -77,16 +77,16 @@ def test_everything_is_annotated() -> None:
 
 def modality_names() -> set[str]:
     """Names that the files in exporters/modalities give to modalities."""
-    found = set()
+    result = set()
     for path in (ROOT / "exporters" / "modalities").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Modality":
-                found |= {
+                result |= {
                     keyword.value.value
                     for keyword in node.keywords
                     if keyword.arg == "name" and isinstance(keyword.value, ast.Constant)
                 }
-    return {str(name) for name in found}
+    return {str(name) for name in result}
 
 
 def test_no_consumer_names_a_modality() -> None:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from dataclasses import asdict, field, fields, replace
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from pipeline.errors import Fatal, unknown_name
-from training.architecture import RESPONSES, SPREADS, STEMS, Response, Spread, Stem
-from training.size import SIZES
+from pipeline.validation import STRICT, Betas, Count, CountOrNone, Fraction, Names, Whole, one_sentence
+from training.architecture import SIZES, Architecture, GrnScope, InitStd, Stem
 
 Weighting = Literal["uncertainty", "sum"]
 Decoder = Literal["shared", "per-task"]
 
-_CHOICES = {
-    "encoder": tuple(SIZES),
-    "stem": STEMS,
-    "response": RESPONSES,
-    "spread": SPREADS,
-    "decoder": ("shared", "per-task"),
-    "weighting": ("uncertainty", "sum"),
-    "device": ("auto", "cpu", "cuda"),
-    "precision": ("auto", "bf16", "float32"),
-    "compile": ("auto", "on", "off"),
-}
+# Settings and stored configurations may say the name before the arrow; stored ones always do, as they always did.
+RENAMED = {"response": "grn_scope", "spread": "init_std"}
+_STORED_AS = {name: stored for stored, name in RENAMED.items()}
+
+
+def _known_size(name: str) -> str:
+    if name not in SIZES:
+        raise unknown_name("pretrain.encoder", name, SIZES)
+    return name
+
 
 # Settings that change how a run is carried out, but, rounding apart, not what it computes: it may resume with others.
 WITHOUT_EFFECT = (
@@ -32,15 +35,15 @@ WITHOUT_EFFECT = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class PretrainConfig:
     """One run. The defaults are MP-MAE's: 112 px, patch 16, atto, an effective batch of 4096.
 
     `inputs`, `targets` and `bands` may select by what a layer is, see `selection`; `targets` empty means every modality
     of the corpus. `bands` names the bands to use of a modality; without an entry they are those that have data in every
-    group of its statistics. `spread` says how widely kernels are drawn at first (`encoder.initialise`): "fan-in" suits
-    narrow encoders and short runs. `steps` 0 means `epochs` passes over the train rows. `warmup` is a fraction of the
-    steps. Runs of `read_rows` neighbouring rows are shuffled together, `mix_blocks` of them at a time. `workers`
+    group of its statistics. `init_std` says how widely kernels are drawn at first (`encoder.initialise`): "fan-in"
+    suits narrow encoders and short runs. `steps` 0 means `epochs` passes over the train rows. `warmup` is a fraction of
+    the steps. Runs of `read_rows` neighbouring rows are shuffled together, `mix_blocks` of them at a time. `workers`
     threads (0: one per core) decode `read_ahead` batches ahead. `threads` 0 leaves torch's own number; results are
     bit-identical for one number of threads.
 
@@ -54,82 +57,88 @@ class PretrainConfig:
     log's utilisation (0: measured at the start). `wandb` names a Weights & Biases project to log to ("": none).
     """
 
-    inputs: tuple[str, ...] = ("@colour",)
-    targets: tuple[str, ...] = ()
-    bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    encoder: str = "atto"
-    stem: Stem = "modified"
-    response: Response = "image"
-    spread: Spread = "fixed"
-    image_px: int = 112
-    patch_px: int = 16
-    mask_ratio: float = 0.6
+    inputs: Names = ("@colour",)
+    targets: Names = ()
+    bands: Mapping[str, Names] = field(default_factory=dict)
+    encoder: Annotated[str, AfterValidator(_known_size)] = "atto"
+    stem: Stem = Architecture.stem
+    grn_scope: GrnScope = Architecture.grn_scope
+    init_std: InitStd = "fixed"
+    image_px: Count = 112
+    patch_px: Annotated[Whole, Field(multiple_of=8, ge=8)] = 16
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.6
     decoder: Decoder = "shared"
-    decoder_width: int = 512
-    decoder_depth: int = 1
+    decoder_width: Count = 512
+    decoder_depth: Count = 1
     weighting: Weighting = "uncertainty"
-    batch_size: int = 4096
-    epochs: int = 200
-    steps: int = 0
-    blr: float = 1.5e-4
-    warmup: float = 0.2
-    weight_decay: float = 0.05
-    betas: tuple[float, float] = (0.9, 0.95)
-    seed: int = 0
-    checkpoint_every: int = 500
-    checkpoints_kept: int = 2
-    read_rows: int = 64
-    mix_blocks: int = 8
-    read_ahead: int = 2
-    workers: int = 0
-    threads: int = 0
-    device: str = "auto"
-    micro_batch: int = 256
-    precision: str = "auto"
-    compile: str = "auto"
+    batch_size: Count = 4096
+    epochs: Count = 200
+    steps: CountOrNone = 0
+    blr: Annotated[float, Field(gt=0)] = 1.5e-4
+    warmup: Fraction = 0.2
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    betas: Betas = (0.9, 0.95)
+    seed: CountOrNone = 0
+    checkpoint_every: Count = 500
+    checkpoints_kept: Count = 2
+    read_rows: Count = 64
+    mix_blocks: Count = 8
+    read_ahead: Count = 2
+    workers: CountOrNone = 0
+    threads: CountOrNone = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    micro_batch: CountOrNone = 256
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
     skip_hidden: bool = True
     unfinished: bool = False
-    log_every: int = 10
-    pictures_every: int = 500
-    keep_every: int = 0
-    processes: int = 1
-    peak_tflops: float = 0.0
+    log_every: Count = 10
+    pictures_every: CountOrNone = 500
+    keep_every: CountOrNone = 0
+    processes: Count = 1
+    peak_tflops: Annotated[float, Field(ge=0)] = 0.0
     wandb: str = ""
 
-    def __post_init__(self) -> None:
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise unknown_name(name, getattr(self, name), known)
-        problem = next((text for test, text in _refusals(self) if test), None)
-        if problem:
-            raise Fatal(f"pretrain.{problem}.")
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_one_sentence(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        with one_sentence("pretrain", [item.name for item in fields(cls)]):
+            return handler(data)
+
+    @model_validator(mode="after")
+    def _shows_a_patch(self) -> Self:
+        if self.image_px % self.patch_px:
+            raise Fatal(f"pretrain.image_px {self.image_px} is not a multiple of patch_px {self.patch_px}.")
+        if self.visible_patches < 1:
+            raise Fatal(f"pretrain.mask_ratio {self.mask_ratio} hides every patch; lower it or enlarge image_px.")
+        return self
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> PretrainConfig:
+    def from_dict(cls, plain: Mapping[str, Any]) -> PretrainConfig:
         """From plain TOML values: `preset` and `pretext` name starting points, every other key a field.
 
-        `PRESETS` say how large and how long, `PRETEXTS` from which layers to which. Raises `Fatal` for an unknown key,
-        preset, pretext or choice, or a value of another type.
+        `PRESETS` say how large and how long, `PRETEXTS` from which layers to which. A key may be the old name of a
+        field, see `RENAMED`. Raises `Fatal` for an unknown key, preset, pretext or choice, or a value of another type
+        or outside of its range.
         """
-        settings = dict(plain)
+        settings = _by_new_names(plain)
         preset, pretext = str(settings.pop("preset", "atto")), str(settings.pop("pretext", "all"))
         if preset not in PRESETS:
             raise unknown_name("pretrain.preset", preset, PRESETS)
         if pretext not in PRETEXTS:
             raise unknown_name("pretrain.pretext", pretext, PRETEXTS)
-        known = {one.name: one for one in fields(cls)}
+        known = [*(item.name for item in fields(cls)), "preset", "pretext"]
         for name in settings:
             if name not in known:
-                settable = [f"pretrain.{one}" for one in [*known, "preset", "pretext"]]
-                raise unknown_name("setting", f"pretrain.{name}", settable)
-        given = {name: _typed(name, value) for name, value in settings.items()}
-        return replace(PRESETS[preset], **{**PRETEXTS[pretext], **given})
+                raise unknown_name("setting", f"pretrain.{name}", [f"pretrain.{each}" for each in known])
+        return replace(PRESETS[preset], **{**PRETEXTS[pretext], **settings})
 
-    def to_plain(self) -> dict[str, Any]:
-        """JSON and TOML values; `from_plain` gives the same configuration back."""
+    def to_dict(self) -> dict[str, Any]:
+        """JSON and TOML values, under the names that they are stored by; `from_dict` gives the same back."""
         plain = asdict(self)
         lists = {name: list(value) for name, value in plain.items() if isinstance(value, tuple)}
-        return plain | lists | {"bands": {name: list(bands) for name, bands in self.bands.items()}}
+        plain |= lists | {"bands": {name: list(bands) for name, bands in self.bands.items()}}
+        return {_STORED_AS.get(name, name): value for name, value in plain.items()}
 
     @property
     def side(self) -> int:
@@ -142,57 +151,11 @@ class PretrainConfig:
         return int(self.side**2 * (1 - self.mask_ratio))
 
 
-def _refusals(config: PretrainConfig) -> list[tuple[bool, str]]:
-    positive = ("image_px", "decoder_width", "decoder_depth", "batch_size", "epochs", "read_rows", "mix_blocks",
-                "read_ahead", "checkpoint_every", "checkpoints_kept", "log_every", "processes")  # fmt: skip
-    small = [name for name in positive if getattr(config, name) < 1]
-    patch = config.patch_px
-    return [
-        (bool(small), f"{small[0] if small else ''} must be at least 1"),
-        (patch < 8 or patch % 8 != 0, f"patch_px must be a multiple of 8, not {patch}"),
-        (patch > 0 and config.image_px % patch != 0,
-         f"image_px {config.image_px} is not a multiple of patch_px {patch}"),
-        (not 0 < config.mask_ratio < 1, f"mask_ratio must lie between 0 and 1, not {config.mask_ratio}"),
-        (patch > 0 and config.visible_patches < 1,
-         f"mask_ratio {config.mask_ratio} hides every patch; lower it or enlarge image_px"),
-        (min(config.steps, config.workers, config.threads, config.seed) < 0,
-         "steps, workers, threads and seed must not be negative"),
-        (min(config.micro_batch, config.keep_every, config.peak_tflops, config.pictures_every) < 0,
-         "micro_batch, keep_every, peak_tflops and pictures_every must not be negative"),
-        (config.blr <= 0, f"blr must be positive, not {config.blr}"),
-        (not 0 <= config.warmup < 1, f"warmup is a fraction of the steps below 1, not {config.warmup}"),
-        (len(config.betas) != 2, "betas must be two numbers"),
-    ]  # fmt: skip
-
-
-def _typed(name: str, value: Any) -> Any:
-    """`value` in the type of the field called `name`, which its default tells."""
-    wanted = {one.name: one.default if one.default is not MISSING else {} for one in fields(PretrainConfig)}[name]
-    if isinstance(wanted, Mapping) and isinstance(value, Mapping):
-        return {str(key): _names(f"{name}.{key}", bands) for key, bands in value.items()}
-    if name == "betas":
-        return tuple(_number(name, one, 0.0) for one in (value if isinstance(value, list | tuple) else [value]))
-    if isinstance(wanted, tuple):
-        return _names(name, value)
-    if isinstance(wanted, int | float) and not isinstance(wanted, bool):
-        return _number(name, value, wanted)
-    if not isinstance(value, type(wanted)):
-        kinds = {bool: "true or false", str: "text"}
-        raise Fatal(f"pretrain.{name} must be {kinds.get(type(wanted), 'a table')}, not {value!r}.")
-    return value
-
-
-def _names(name: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
-        raise Fatal(f"pretrain.{name} must be a list of names, not {value!r}.")
-    return tuple(value)
-
-
-def _number(name: str, value: Any, wanted: float) -> float:
-    kind = type(wanted)
-    if isinstance(value, bool) or not isinstance(value, int | float) or kind(value) != value:
-        raise Fatal(f"pretrain.{name} must be {'a whole number' if kind is int else 'a number'}, not {value!r}.")
-    return kind(value)
+def _by_new_names(plain: Mapping[str, Any]) -> dict[str, Any]:
+    for old, new in RENAMED.items():
+        if old in plain and new in plain:
+            raise Fatal(f"pretrain.{old} is the old name of pretrain.{new}; set only one of them.")
+    return {RENAMED.get(name, name): value for name, value in plain.items()}
 
 
 # The published recipe for 128-pixel chips ("atto") and for their 64-pixel centres ("atto_56"), and one that a

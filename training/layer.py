@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,9 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, unknown_name
 from pipeline.modality import Modality
 from pipeline.statistics import EVERYTHING, BandStatistics
+from training.standardiser import Moments, Standardiser
 
 IGNORED = -1  # The class index of a pixel without a class.
-
-
-@dataclass(frozen=True)
-class Moments:
-    """How the bands of one group are normalised; a band without any data in the group is never valid there."""
-
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
-    has_data: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,7 @@ class Layer:
         if self.classes:
             indices = self._class_indices(chosen)
             return indices, indices != IGNORED
-        return self._normalised(chosen, groups)
+        return self._standardised(chosen, groups)
 
     def _class_indices(self, codes: NDArray[Any]) -> NDArray[np.int64]:
         order = np.argsort(self.modality.codes)
@@ -72,16 +65,37 @@ class Layer:
         place = np.searchsorted(known[:-1], codes)
         return np.where(known[place] == codes, order[place], IGNORED)
 
-    def _normalised(self, stored: NDArray[Any], groups: Iterable[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        nothing = no_moments(len(self.bands))
-        moments = [self.groups.get(str(group), nothing) for group in groups]
-        spread = (len(moments), len(self.bands)) + (1,) * (stored.ndim - 2)
-        mean, std, has_data = (
-            np.stack([getattr(one, part) for one in moments]).reshape(spread) for part in ("mean", "std", "has_data")
-        )
-        valid = self.modality.valid(stored) & has_data
+    def _standardised(self, stored: NDArray[Any], groups: Iterable[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        indices = self.group_indices(groups)
+        valid = self.modality.valid(stored) & self.standardiser.known(stored, indices)
         with np.errstate(invalid="ignore"):  # Values that are no numbers stop the run later, by name.
-            return np.where(valid, (stored.astype(np.float32) - mean) / std, np.float32(0)), valid
+            values = self.standardiser.standardise(stored.astype(np.float32), indices)
+        return np.where(valid, values, np.float32(0)), valid
+
+    def stored(self, values: NDArray[Any], groups: Iterable[str]) -> NDArray[Any]:
+        """The inverse of `values` where there is data: stored values, in the stored dtype, of (rows, bands[, y, x]).
+
+        Class indices must be of classes. Numbers are rounded, and clipped to what the layer can hold, where the stored
+        dtype is of whole numbers.
+        """
+        kind = np.dtype(self.modality.dtype)
+        if self.classes:
+            return np.asarray(self.modality.codes)[values].astype(kind)
+        numbers = self.standardiser.restore(values, self.group_indices(groups))
+        if kind.kind != "f":
+            low, high = self.modality.valid_range or (np.iinfo(kind).min, np.iinfo(kind).max)
+            numbers = np.round(np.clip(numbers, low, high))
+        return numbers.astype(kind)
+
+    @cached_property
+    def standardiser(self) -> Standardiser[NDArray[Any]]:
+        """The moments of its groups, as tables."""
+        return Standardiser.of(self.groups, len(self.bands))
+
+    def group_indices(self, groups: Iterable[str]) -> NDArray[np.int64]:
+        """The index of each group among the layer's, (rows,); one past the last for one without statistics."""
+        indices = {group: index for index, group in enumerate(self.groups)}
+        return np.array([indices.get(str(group), len(indices)) for group in groups], dtype=np.int64)
 
     def describe(self) -> dict[str, Any]:
         """Bands and moments as JSON, so that whoever uses the weights can prepare the same input."""
@@ -127,16 +141,10 @@ def _moments(bands: Sequence[BandStatistics]) -> Moments:
     return Moments(mean, np.where(std > 0, std, np.float32(1)), np.array([band.count > 0 for band in bands]))
 
 
-def no_moments(bands: int) -> Moments:
-    """Those of a group without statistics: nothing in it is data."""
-    return _moments([BandStatistics()] * bands)
-
-
-def places_of(corpus: Corpus, layer: Layer) -> NDArray[np.int64]:
-    """The place, among the layer's groups, of each manifest row's own, (rows,); one past the last for no place."""
-    found, inverse = np.unique(groups_of(corpus, layer), return_inverse=True)
-    places = {group: place for place, group in enumerate(layer.groups)}
-    return np.array([places.get(str(group), len(places)) for group in found], dtype=np.int64)[inverse]
+def group_indices_of(corpus: Corpus, layer: Layer) -> NDArray[np.int64]:
+    """The index, among the layer's groups, of each manifest row's own, (rows,); one past the last for none of them."""
+    groups, inverse = np.unique(groups_of(corpus, layer), return_inverse=True)
+    return layer.group_indices(groups)[inverse]
 
 
 def groups_of(corpus: Corpus, layer: Layer) -> NDArray[np.str_]:

@@ -13,8 +13,8 @@ BANDS = [f"A{n:02d}" for n in range(64)]
 def _of_the_year(chip: Chip) -> ee.Image:
     """Tiles overlap and lie in several UTM zones; nearest, because a mean of two unit vectors is none."""
     year = chip.acquisition.date.year
-    found = between(chip, COLLECTION, datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
-    return with_fallback(found.mosaic(), BANDS)
+    result = between(chip, COLLECTION, datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
+    return with_fallback(result.mosaic(), BANDS)
 
 
 alphaearth = Modality(

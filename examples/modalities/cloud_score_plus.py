@@ -21,8 +21,8 @@ def _scores(chip: Chip) -> ee.Image:
     same_scene = ee.Filter.And(
         ee.Filter.stringStartsWith("system:index", sensed), ee.Filter.stringEndsWith("system:index", tile)
     )
-    found = between(chip, COLLECTION, date - _REACH, date + _REACH).filter(same_scene)
-    return with_fallback(found.mosaic(), BANDS)
+    result = between(chip, COLLECTION, date - _REACH, date + _REACH).filter(same_scene)
+    return with_fallback(result.mosaic(), BANDS)
 
 
 cloud_score_plus = Modality(

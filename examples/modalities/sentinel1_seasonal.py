@@ -37,7 +37,9 @@ sentinel1_seasonal = Modality(
     title="Sentinel-1 seasonal mean backscatter",
     bands=tuple(
         Band(f"{season}_{name.lower()}_{orbit_pass}", "dB")
-        for season in SEASONS for orbit_pass in ORBIT_PASSES for name in POLARISATIONS
+        for season in SEASONS
+        for orbit_pass in ORBIT_PASSES
+        for name in POLARISATIONS
     ),
     dtype="int16",
     nodata=-32768,

@@ -13,8 +13,8 @@ _BAND = "Percent_Tree_Cover"
 def _of_the_year(chip: Chip) -> ee.Image:
     """An image is dated by its first day, in March; above 100 % are the product's codes for water and fill."""
     year = chip.acquisition.date.year
-    found = between(chip, COLLECTION, datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
-    cover = with_fallback(found.mosaic(), [_BAND])
+    result = between(chip, COLLECTION, datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
+    cover = with_fallback(result.mosaic(), [_BAND])
     return cover.updateMask(cover.lte(100))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from exporters.anchor.anchor_rules import AnchorRules
-from exporters.anchor.scouting import Outcome, Rejected, Scout
+from exporters.anchor.scene_search import Outcome, Rejected, SceneSearch
 from exporters.earth_engine.client import EarthEngine
 from pipeline.chip import Chip
 from pipeline.location import Location, by_stratum
@@ -31,7 +31,7 @@ class Anchored:
     def rejected_frame(self) -> pd.DataFrame:
         """One row per rejected location: the location's own columns, and the reason."""
         names = [each.name for each in fields(Location)]
-        records = [asdict(one.location) | {"reason": one.reason} for one in self.rejected]
+        records = [asdict(item.location) | {"reason": item.reason} for item in self.rejected]
         return pd.DataFrame(records, columns=[*names, "reason"])
 
 
@@ -48,13 +48,13 @@ def anchor(
     The result depends on the locations, quotas and rules alone; answers are kept in `parts_folder`, batch by
     batch, so that a run that was killed asks nothing twice.
     """
-    strata = {name: found for name, found in by_stratum(locations).items() if quotas.get(name, 0) > 0}
-    scout = Scout(engine, rules, parts_folder)
+    strata = {name: result for name, result in by_stratum(locations).items() if quotas.get(name, 0) > 0}
+    search = SceneSearch(engine, rules, parts_folder)
     outcomes: dict[str, Outcome] = {}
     shown, total = 0, sum(quotas.values())
     progress.start("anchor", total)
     while wanted := _next_round(strata, quotas, outcomes):
-        for part in scout.settle(wanted):
+        for part in search.query(wanted):
             outcomes |= part
             usable = sum(isinstance(outcome, Chip) for outcome in part.values())
             # A surplus is tried, so what is shown stops at the total.

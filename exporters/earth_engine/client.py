@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,52 +17,20 @@ from googleapiclient.errors import HttpError
 from numpy.typing import NDArray
 
 from exporters.earth_engine import faults
-from exporters.earth_engine.batches import AtOnce
+from exporters.earth_engine.batch_size import AdaptiveBatchSize
 from exporters.earth_engine.breaker import Breaker
 from exporters.earth_engine.compute import PROFILES_AT_ONCE, Cost, Usage, eecu_s_of
-from exporters.earth_engine.limiter import RESTRICTED_CONCURRENCY, Limiter, Pace
+from exporters.earth_engine.connection import Connection as Connection  # the name by which it is imported
+from exporters.earth_engine.limiter import RESTRICTED_CONCURRENCY, Limiter, RateLimiter
 from exporters.earth_engine.npy import decoded
-from exporters.earth_engine.retry import Patience, Retry
-from exporters.earth_engine.transport import LOCAL_HOSTS, Figures, Transport, Unreachable
+from exporters.earth_engine.retry import Retry
+from exporters.earth_engine.transport import Figures, Transport, Unreachable
 from pipeline.errors import Fatal, GeocorpusError, Transient
 from pipeline.grid import Grid
 from pipeline.progress import Progress
 
-STANDARD_URL = "https://earthengine.googleapis.com"
-HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
 WORKLOAD_TAG = "geocorpus"
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Connection:
-    """How to reach Earth Engine.
-
-    `url` None is the public service. `credentials` None means the user's stored ones, or none at a local address;
-    they are never shown. Quotas by default: 40 requests in flight and 100 a second per project
-    (developers.google.com/earth-engine/guides/usage); half of the first leaves room for the user's other work. One of
-    `profile_every` requests tells what it cost (0: none; `exporters.earth_engine.compute`).
-    """
-
-    project: str
-    url: str | None = None
-    credentials: Any = field(default=None, repr=False)
-    concurrency: int = 20
-    requests_per_s: float = 100.0
-    deadline_s: float = 300.0
-    profile_every: int = 0
-    patience: Patience = Patience()
-    seed: int = 0
-
-    @property
-    def base_url(self) -> str:
-        """Where the API is."""
-        return (self.url or STANDARD_URL).rstrip("/")
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the address is on this machine: a sandbox, which needs no credentials."""
-        return urlsplit(self.base_url).hostname in LOCAL_HOSTS
 
 
 class EarthEngine:
@@ -75,14 +43,14 @@ class EarthEngine:
         self.connection = connection
         self._transport = transport
         self._retry = Retry(connection.patience, connection.seed, noticed=transport.meter.retried)
-        self._at_once: dict[str, AtOnce] = {}
+        self._at_once: dict[str, AdaptiveBatchSize] = {}
         self._said_restricted = False
         self._said_unprofiled = False
         self.usage: Usage | None = None
         self.breaker = Breaker(max(20, 2 * connection.concurrency))
 
     @property
-    def limiter(self) -> Pace:
+    def limiter(self) -> RateLimiter:
         """What every request has to pass."""
         return self._transport.limiter
 
@@ -173,9 +141,9 @@ class EarthEngine:
             self._said_unprofiled = True
             progress.say(f"Earth Engine does not tell what requests cost ({refused.rstrip('.')}): no EECU estimate.")
 
-    def at_once(self, what: str, limit: int) -> AtOnce:
+    def at_once(self, what: str, limit: int) -> AdaptiveBatchSize:
         """How many of `what` one request may carry: `limit` at first, less once that proved too large."""
-        return self._at_once.setdefault(what, AtOnce(limit))
+        return self._at_once.setdefault(what, AdaptiveBatchSize(limit))
 
     def call(self, ask: Callable[[], Result]) -> Result:
         """Run one exchange with the client, retried as the patience allows."""
@@ -252,7 +220,7 @@ def _translated(ask: Callable[[], Result]) -> Result:
 _connecting = threading.Lock()
 
 
-def connect(connection: Connection, limiter: Pace | None = None) -> EarthEngine:
+def connect(connection: Connection, limiter: RateLimiter | None = None) -> EarthEngine:
     """Initialise the client (it holds one connection per process) and return it wrapped.
 
     `limiter` is one that other processes share; without it, the connection has its own. Raises `Fatal` in one

@@ -33,8 +33,8 @@ _CELL = re.compile(r"^\s*(\d+(?:\.\d+)?|-)\s")
 
 def kind_of(uri: str) -> str | None:
     """Which kind of computation an address asks for; None for what computes nothing."""
-    found = _KINDS.search(urlsplit(uri).path)
-    return found[1] if found else None
+    result = _KINDS.search(urlsplit(uri).path)
+    return result[1] if result else None
 
 
 def eecu_s_of(table: str) -> float:
@@ -42,7 +42,7 @@ def eecu_s_of(table: str) -> float:
     head, _, rows = table.partition("\n")
     if "EECU" not in head.split(" Description")[0]:
         raise ValueError(f"no table of EECU-seconds: {head[:80]!r}")
-    cells = [found[1] for row in rows.splitlines() if (found := _CELL.match(row))]
+    cells = [result[1] for row in rows.splitlines() if (result := _CELL.match(row))]
     return sum(float(cell) for cell in cells if cell != "-")
 
 
@@ -94,8 +94,8 @@ class Profiler:
         if name is None or self._refused or not self._every:
             return sent
         with self._lock:
-            turn = self._kinds.setdefault(name, _Kind()).requests % self._every == 0
-        return {**sent, ASK_HEADER: "1"} if turn else sent
+            ticket = self._kinds.setdefault(name, _Kind()).requests % self._every == 0
+        return {**sent, ASK_HEADER: "1"} if ticket else sent
 
     def answered(self, uri: str, headers: Mapping[str, str]) -> None:
         """A reply came; the name of its profile waits to be read."""

@@ -23,8 +23,8 @@ class AssetGone(Missing):
 
 
 def _asset_gone(message: str) -> AssetGone:
-    found = re.search(r"asset '([^']*)'", message)
-    return AssetGone(message, found[1] if found else "")
+    result = re.search(r"asset '([^']*)'", message)
+    return AssetGone(message, result[1] if result else "")
 
 
 def _unauthorised(message: str) -> Fatal:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from exporters.earth_engine.level import Level
+from exporters.earth_engine.aimd import AIMD
 
 RESTRICTED_CONCURRENCY = 2  # Earth Engine does not say how many it then admits; two keep going and are few
 _GOOD_REPLIES = 20  # in a row without the header before the restriction counts as lifted
@@ -45,7 +45,7 @@ class Refusal:
     names_the_rate: bool = False
 
 
-class Pace(Protocol):
+class RateLimiter(Protocol):
     """What stands before every request, here or in another process; safe for many threads.
 
     A request happens inside `slot`, which yields the moment when it began; then `served` or `refused` says, before
@@ -68,14 +68,14 @@ class Pace(Protocol):
 
 
 @dataclass(frozen=True)
-class Turn:
+class Ticket:
     """A request's place in the order of beginning: not before `due_s`, and not at all once the pace has changed."""
 
     due_s: float
     pace: int
 
 
-class Governor:
+class RateController:
     """What may start when; holds no lock and never waits, so that it can be run on any clock.
 
     Concurrency and rate adapt separately (`level.Level`). Refusals of requests that began before the last
@@ -85,9 +85,9 @@ class Governor:
     def __init__(self, concurrency: int, requests_per_s: float, now_s: float) -> None:
         self.in_flight = 0
         self.restricted = False
-        self._concurrency = Level(concurrency, floor=1, step=1, step_share=0, proven_rounds=4)
+        self._concurrency = AIMD(concurrency, floor=1, step=1, step_share=0, proven_rounds=4)
         # A minute: quotas of requests are counted per minute, so a rate may be too high for long unnoticed.
-        self._rate = Level(requests_per_s, floor=0.5, step=0.1, step_share=0.04, proven_rounds=60)
+        self._rate = AIMD(requests_per_s, floor=0.5, step=0.1, step_share=0.04, proven_rounds=60)
         self._rate.value = requests_per_s
         self._next_s = self._held_until_s = now_s
         self._pace = 0  # goes up when turns that were given become too early
@@ -109,21 +109,21 @@ class Governor:
         """Whether one more may be in flight."""
         return self.in_flight < self.concurrency
 
-    def start(self, now_s: float) -> Turn:
+    def start(self, now_s: float) -> Ticket:
         """Take a place; returns the turn to begin at."""
         self.in_flight += 1
-        return self.turn(now_s)
+        return self.ticket(now_s)
 
-    def turn(self, now_s: float) -> Turn:
+    def ticket(self, now_s: float) -> Ticket:
         """When the next request may begin. A rested bucket holds one request per place."""
         interval_s = 1.0 / self._rate.value
         due_s = max(self._next_s, now_s - self._concurrency.value * interval_s)
         self._next_s = due_s + interval_s
-        return Turn(due_s, self._pace)
+        return Ticket(due_s, self._pace)
 
-    def begins(self, turn: Turn, now_s: float) -> bool:
+    def begins(self, ticket: Ticket, now_s: float) -> bool:
         """Whether a request whose turn has come begins now; otherwise it needs another turn."""
-        if now_s < self._held_until_s or turn.pace != self._pace:
+        if now_s < self._held_until_s or ticket.pace != self._pace:
             return False
         self._started.append(now_s)
         while self._started[0] < now_s - _RATE_WINDOW_S:
@@ -181,64 +181,64 @@ class Limiter:
 
     def __init__(self, concurrency: int, requests_per_s: float, clock: Clock | None = None) -> None:
         self.clock = clock or RealClock()
-        self._governor = Governor(concurrency, requests_per_s, self.clock.now())
+        self._controller = RateController(concurrency, requests_per_s, self.clock.now())
         self._changed = threading.Condition()
 
     @property
     def concurrency(self) -> int:
         """How many requests may be in flight now."""
         with self._changed:
-            return self._governor.concurrency
+            return self._controller.concurrency
 
     @property
     def restricted(self) -> bool:
         """Whether Earth Engine says, at present, that the project's compute quota is used up."""
         with self._changed:
-            return self._governor.restricted
+            return self._controller.restricted
 
     @contextmanager
     def slot(self) -> Iterator[float]:
         """Hold one of the places in flight, once the rate allows it; yields the moment when it began."""
-        turn = self._enter()
+        ticket = self._enter()
         try:
-            self._await(turn)
+            self._await(ticket)
             yield self.clock.now()
         finally:
             self._leave()
 
-    def _enter(self) -> Turn:
+    def _enter(self) -> Ticket:
         with self._changed:
-            self._changed.wait_for(self._governor.has_room)
-            return self._governor.start(self.clock.now())
+            self._changed.wait_for(self._controller.has_room)
+            return self._controller.start(self.clock.now())
 
-    def _await(self, turn: Turn) -> None:
+    def _await(self, ticket: Ticket) -> None:
         """Sleep until the turn has come, and on while somebody was told to wait in the meantime."""
         while True:
-            wait_s = turn.due_s - self.clock.now()
+            wait_s = ticket.due_s - self.clock.now()
             if wait_s > 0:
                 self.clock.sleep(wait_s)
             with self._changed:
-                if self._governor.begins(turn, self.clock.now()):
+                if self._controller.begins(ticket, self.clock.now()):
                     return
-                turn = self._governor.turn(self.clock.now())
+                ticket = self._controller.ticket(self.clock.now())
 
     def _leave(self) -> None:
         with self._changed:
-            self._governor.end()
+            self._controller.end()
             self._changed.notify()
 
     def served(self, started_s: float, restricted: bool = False) -> None:
         """A reply came; `restricted` is its quota header."""
         with self._changed:
-            self._governor.served(started_s, restricted)
+            self._controller.served(started_s, restricted)
             self._changed.notify()
 
     def refused(self, started_s: float, refusal: Refusal) -> None:
         """A 429 came."""
         with self._changed:
-            self._governor.refused(started_s, self.clock.now(), refusal)
+            self._controller.refused(started_s, self.clock.now(), refusal)
 
     def pause(self, seconds: float) -> None:
         """Let nobody start a request for a while."""
         with self._changed:
-            self._governor.hold(self.clock.now() + seconds)
+            self._controller.hold(self.clock.now() + seconds)

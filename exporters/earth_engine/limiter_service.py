@@ -20,11 +20,11 @@ from exporters.earth_engine.limiter import Limiter, Refusal
 _LINE_BYTES = 1 << 16
 _HELLO_S = 10.0
 _REMEMBERED = 1000
-Told = Callable[[dict[str, Any]], None]
+OnReport = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Door:
+class Endpoint:
     """Where the service is, and the word that lets a process in; to be given to workers and to nobody else."""
 
     host: str
@@ -32,7 +32,7 @@ class Door:
     secret: str
 
     def __repr__(self) -> str:
-        return f"Door({self.host}:{self.port})"
+        return f"Endpoint({self.host}:{self.port})"
 
 
 def keep_alive(connection: socket.socket) -> None:
@@ -49,16 +49,22 @@ class LimiterService:
 
     A slot whose asker is lost (killed, cut off, silent for twice the deadline) is kept until its request, which may
     still run at Earth Engine, must have ended there: the longest that one of the last thousand took and half as much
-    again, at most `deadline_s`. `told` receives what the processes report, from many threads.
+    again, at most `deadline_s`. `on_report` receives what the processes report, from many threads.
     """
 
     def __init__(
-        self, limiter: Limiter, secret: str, deadline_s: float, told: Told, host: str = "127.0.0.1", port: int = 0
+        self,
+        limiter: Limiter,
+        secret: str,
+        deadline_s: float,
+        on_report: OnReport,
+        host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
-        self.limiter, self.deadline_s, self.told = limiter, deadline_s, told
+        self.limiter, self.deadline_s, self.on_report = limiter, deadline_s, on_report
         self._secret = secret
         self._took_s: deque[float] = deque(maxlen=_REMEMBERED)
-        self._lent, self._ends = 0, False
+        self._leased, self._ends = 0, False
         self._changed = threading.Condition()
         self._server = _Server((host, port), self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
@@ -68,9 +74,9 @@ class LimiterService:
         """The port it listens on."""
         return int(self._server.server_address[1])
 
-    def door(self, host: str = "127.0.0.1") -> Door:
+    def endpoint(self, host: str = "127.0.0.1") -> Endpoint:
         """What a worker that reaches this machine as `host` needs."""
-        return Door(host, self.port, self._secret)
+        return Endpoint(host, self.port, self._secret)
 
     def __enter__(self) -> LimiterService:
         self._thread.start()
@@ -83,7 +89,7 @@ class LimiterService:
         self._server.shutdown()
         self._server.server_close()
         with self._changed:
-            self._changed.wait_for(lambda: self._lent == 0, timeout=self.may_run_s())
+            self._changed.wait_for(lambda: self._leased == 0, timeout=self.may_run_s())
         self._server.hang_up()
         self._thread.join(timeout=5)
 
@@ -92,18 +98,18 @@ class LimiterService:
         return hmac.compare_digest(line.strip(), self._secret.encode())
 
     @contextmanager
-    def lending(self) -> Iterator[float]:
+    def lease(self) -> Iterator[float]:
         """A slot for another process, as `Limiter.slot`; raises `ConnectionAbortedError` once the service ends."""
         with self.limiter.slot() as started_s:
             with self._changed:
                 if self._ends:
                     raise ConnectionAbortedError
-                self._lent += 1
+                self._leased += 1
             try:
                 yield started_s
             finally:
                 with self._changed:
-                    self._lent -= 1
+                    self._leased -= 1
                     self._changed.notify_all()
 
     def took(self, seconds: float) -> None:
@@ -174,9 +180,9 @@ class _Handler(StreamRequestHandler):
     def _obey(self, what: str, *details: Any) -> None:
         service = self.server.service
         if what == "start":
-            self._lend()
+            self._lease()
         elif what == "tell":
-            service.told(*details)
+            service.on_report(*details)
             self._send(["noted"])
         elif what == "pause":
             service.limiter.pause(*details)
@@ -184,10 +190,10 @@ class _Handler(StreamRequestHandler):
         else:
             raise ValueError(f"unknown line {what!r}")
 
-    def _lend(self) -> None:
+    def _lease(self) -> None:
         """Hold a slot for the other side, from the line that grants it to the line that ends it."""
         service = self.server.service
-        with service.lending() as started_s:
+        with service.lease() as started_s:
             if self._has_left():
                 return  # while it waited, so that nothing was begun
             self._send(["go", service.limiter.concurrency, service.limiter.restricted])

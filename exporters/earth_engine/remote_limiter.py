@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from exporters.earth_engine.limiter import Refusal
-from exporters.earth_engine.limiter_service import Door, keep_alive
+from exporters.earth_engine.limiter_service import Endpoint, keep_alive
 from pipeline.errors import GeocorpusError
 
 _CONNECT_S = 15.0
@@ -25,12 +25,12 @@ class RunGone(GeocorpusError):
 class _Line:
     """One connection to the service; used by one thread at a time. Every method may raise `OSError`."""
 
-    def __init__(self, door: Door) -> None:
-        self._socket = socket.create_connection((door.host, door.port), timeout=_CONNECT_S)
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._socket = socket.create_connection((endpoint.host, endpoint.port), timeout=_CONNECT_S)
         self._replies = self._socket.makefile("rb")
         try:
             keep_alive(self._socket)
-            self._socket.sendall(door.secret.encode() + b"\n")
+            self._socket.sendall(endpoint.secret.encode() + b"\n")
             self.receive()
             self._socket.settimeout(None)  # a slot may be long in coming; a dead machine is noticed all the same
         except OSError:
@@ -56,14 +56,14 @@ class _Line:
 
 
 class RemoteLimiter:
-    """A `Pace` kept by a `LimiterService`: one round trip per request. Safe for many threads.
+    """A `RateLimiter` kept by a `LimiterService`: one round trip per request. Safe for many threads.
 
     All that asks raises `RunGone` when the service does not answer; `served` and `refused` are sent as the slot is
     left, and count for the slot that the calling thread is in.
     """
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self._idle: list[_Line] = []
         self._lock = threading.Lock()
         self._here = threading.local()
@@ -143,7 +143,7 @@ class RemoteLimiter:
             if self._idle:
                 return self._idle.pop()
         try:
-            return _Line(self._door)
+            return _Line(self._endpoint)
         except (OSError, ValueError) as error:
             raise self._gone() from error
 
@@ -158,6 +158,6 @@ class RemoteLimiter:
 
     def _gone(self) -> RunGone:
         return RunGone(
-            f"the run that shares out the requests does not answer at {self._door.host}:{self._door.port}; "
+            f"the run that shares out the requests does not answer at {self._endpoint.host}:{self._endpoint.port}; "
             "run the same command again, and let workers reach that address (cluster.host and cluster.port set it)."
         )

@@ -15,10 +15,10 @@ from requests.adapters import HTTPAdapter
 
 from exporters.earth_engine import faults
 from exporters.earth_engine.compute import Profiler
-from exporters.earth_engine.limiter import Pace, Refusal
+from exporters.earth_engine.connection import LOCAL_HOSTS
+from exporters.earth_engine.limiter import RateLimiter, Refusal
 from pipeline.errors import Throttled, Transient
 
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 QUOTA_HEADER = "x-earth-engine-quota-status"
 _CHUNK_BYTES = 1 << 20
 _CONNECT_S = 15.0
@@ -100,7 +100,7 @@ class Transport:
     """
 
     def __init__(
-        self, base_url: str, limiter: Pace, deadline_s: float, connections: int, profile_every: int = 0
+        self, base_url: str, limiter: RateLimiter, deadline_s: float, connections: int, profile_every: int = 0
     ) -> None:
         self.base_url = base_url
         self.limiter = limiter

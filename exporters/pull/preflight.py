@@ -5,26 +5,25 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import ee
 import numpy as np
-from numcodecs import Blosc
-from numpy.typing import NDArray
 
 from exporters import threads
-from exporters.earth_engine.batches import OneTooLarge
+from exporters.earth_engine.batch_size import OneTooLarge
 from exporters.earth_engine.client import EarthEngine
-from exporters.pull.pull import REGION_ROWS, Puller, local
+from exporters.pull.pull import REGION_ROWS, Puller
 from exporters.sources import Local, Pixels, Region, source_of
 from pipeline.chip import Chip
+from pipeline.compression import compressed_bytes
 from pipeline.errors import Fatal, Missing, Transient
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.shard import Shard
-from pipeline.spool import Pulled
+from pipeline.spool import ChipResult
 from pipeline.store import Store
 
 PILOT_CHIPS = 8
@@ -53,10 +52,11 @@ class Work:
     @property
     def region_requests(self) -> int:
         """Requests for regional means, a bounded number of chips each."""
+        means = {layer.name for layer in self.layers if isinstance(source_of(layer), Region)}
         return sum(
             -(-len(shard) // REGION_ROWS)
             for shard, layers in self.missing.items()
-            if any(isinstance(source_of(layer), Region) for layer in layers)
+            if any(layer.name in means for layer in layers)
         )
 
     @property
@@ -102,7 +102,6 @@ class Estimate:
     received_gb: float
     stored_gb: float
     free_gb: float
-    seconds_per_chip: float
     concurrency: int
     eecu_h: float | None = None
 
@@ -164,41 +163,31 @@ def pilot(engine: EarthEngine, work: Work, count: int = PILOT_CHIPS) -> Pilot:
         if not came:
             raise next(one for one in tried if isinstance(one, Exception))
         after = engine.figures()
-        means = _means(puller, [chip for chip, _ in sample], _of(Region, work.layers))
+        means = _means(puller, [chip for chip, _ in sample], puller.of(Region, work.layers))
     everything = [pulled for _, pulled in came] + means
     return Pilot(
         len(came), statistics.median(seconds for seconds, _ in came), after.requests - before.requests,
         engine.figures().bytes_received - before.bytes_received,
-        sum(_stored_bytes(block) for one in everything for block in one.values.values()),
+        sum(compressed_bytes(block) for one in everything for block in one.values.values()),
         tuple(sorted((name, reason) for one in everything for name, reason in one.missing.items())),
         cost.eecu_s,
     )  # fmt: skip
 
 
-def _timed(puller: Puller, chip: Chip, layers: Sequence[Modality]) -> tuple[float, Pulled] | Exception:
+def _timed(puller: Puller, chip: Chip, layers: Sequence[Modality]) -> tuple[float, ChipResult] | Exception:
     started = time.monotonic()
     try:
-        pulled = puller.pixels(chip, _of(Pixels, layers))
+        pulled = puller.pixels(chip, puller.of(Pixels, layers))
     except (Transient, OneTooLarge) as error:
         return error
-    return time.monotonic() - started, pulled.join(local(chip, _of(Local, layers)))
+    return time.monotonic() - started, pulled.join(puller.local(chip, puller.of(Local, layers)))
 
 
-def _means(puller: Puller, chips: Sequence[Chip], layers: Sequence[Modality]) -> list[Pulled]:
+def _means(puller: Puller, chips: Sequence[Chip], layers: Sequence[Modality]) -> list[ChipResult]:
     try:
         return list(puller.regions(chips, layers).values())
     except (Transient, OneTooLarge):
         return []
-
-
-def _of(kind: type, layers: Iterable[Modality]) -> list[Modality]:
-    return [layer for layer in layers if isinstance(source_of(layer), kind)]
-
-
-def _stored_bytes(block: NDArray[np.generic]) -> int:
-    """A chip's layer through the store's codec."""
-    shuffle = Blosc.SHUFFLE if block.dtype.itemsize > 1 else Blosc.NOSHUFFLE
-    return len(Blosc(cname="zstd", clevel=3, shuffle=shuffle).encode(np.ascontiguousarray(block)))
 
 
 def estimate(engine: EarthEngine, work: Work, tried: Pilot, folder: Path) -> Estimate:
@@ -210,7 +199,7 @@ def estimate(engine: EarthEngine, work: Work, tried: Pilot, folder: Path) -> Est
     seconds = max(tried.seconds * work.chips / connection.concurrency, requests / connection.requests_per_s)
     return Estimate(
         work.chips, requests, seconds / 3600, tried.received_bytes * scale / 1e9, tried.stored_bytes * scale / 1e9,
-        free_bytes(folder) / 1e9, tried.seconds, connection.concurrency,
+        free_bytes(folder) / 1e9, connection.concurrency,
         None if tried.eecu_s is None else tried.eecu_s * scale / 3600,
     )  # fmt: skip
 
@@ -222,7 +211,7 @@ def free_bytes(folder: Path) -> int:
 
 def _there(folder: Path) -> Path:
     """The folder, or what exists of the way to it."""
-    return next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    return next(item for item in (folder.absolute(), *folder.absolute().parents) if item.exists())
 
 
 def _disk_of(folder: Path) -> int:

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from exporters.earth_engine.client import EarthEngine
 from exporters.earth_engine.faults import AssetGone
 from exporters.pull import encoding
-from exporters.sources import Local, Pixels, Region, source_of
+from exporters.sources import Local, Pixels, Region, Source, source_of
 from pipeline.chip import Chip
 from pipeline.errors import Fatal, Missing
 from pipeline.modality import Modality
-from pipeline.spool import Pulled
+from pipeline.spool import ChipResult
 
 MASKED = "all values are masked"
 _MAX_BANDS = 1024  # of one computePixels request (Earth Engine's usage limits)
 REGION_ROWS = 128
-_NOTHING = Pulled({}, {})
+_NOTHING = ChipResult({}, {})
 
 
 @dataclass(frozen=True)
@@ -38,112 +38,132 @@ class _Column:
 
 
 class Puller:
-    """Pulls chips through one connection. Safe for many threads."""
+    """Pulls chips of one export through one connection: a name means one layer. Safe for many threads."""
 
     def __init__(self, engine: EarthEngine) -> None:
         self.engine = engine
+        self._sources: dict[str, Source] = {}
         self.bands = engine.at_once("bands", _MAX_BANDS)
         self.rows = engine.at_once("rows", REGION_ROWS)
         self._everywhere: dict[str, ee.Image] = {}
 
-    def pixels(self, chip: Chip, layers: Sequence[Modality]) -> Pulled:
+    def source(self, layer: Modality) -> Source:
+        """Where a layer comes from; looked up once, whatever the number of chips. Raises `Fatal` as `source_of`."""
+        if layer.name not in self._sources:
+            self._sources[layer.name] = source_of(layer)
+        return self._sources[layer.name]
+
+    def of(self, kind: type[Source], layers: Sequence[Modality]) -> list[Modality]:
+        """The layers with one kind of source."""
+        return [layer for layer in layers if isinstance(self.source(layer), kind)]
+
+    def pixels(self, chip: Chip, layers: Sequence[Modality]) -> ChipResult:
         """Layers whose source is `Pixels`: one request, more only after `TooLarge` or `Missing`."""
-        reasons, possible = _split_absent(chip, layers)
+        reasons, possible = self._split_absent(chip, layers)
         if not possible:
-            return Pulled({}, reasons)
+            return ChipResult({}, reasons)
         images = {layer.name: self._image(layer, chip) for layer in possible}
         columns = [_Column(layer, band) for layer in possible for band in layer.band_names]
         try:
-            found = self._columns(chip, columns, images)
+            result = self._columns(chip, columns, images)
         except Missing as error:
             _refuse_lost_asset(error, [chip])
-            return self._one_by_one(chip, possible, error).join(Pulled({}, reasons))
-        arrived = {layer.name: _gather(layer, found) for layer in possible}
-        return _checked(chip, possible, arrived).join(Pulled({}, reasons))
+            return self._one_by_one(chip, possible, error).join(ChipResult({}, reasons))
+        arrived = {layer.name: _gather(layer, result) for layer in possible}
+        return _checked(chip, possible, arrived).join(ChipResult({}, reasons))
 
     def _image(self, layer: Modality, chip: Chip) -> ee.Image:
         """A layer as it is stored; made once where it is the same for every chip."""
-        if layer.name not in self._everywhere:
-            image = _pixel_image(layer, chip)
-            if not getattr(source_of(layer), "everywhere", False):
-                return image
+        if layer.name in self._everywhere:
+            return self._everywhere[layer.name]
+        source = self.source(layer)
+        if not isinstance(source, Pixels):
+            raise Fatal(f"modality {layer.name!r} is not computed as pixels; this is a fault of the exporter.")
+        image = encoding.stored_image(layer, source, chip)
+        if source.everywhere:
             self._everywhere[layer.name] = image
-        return self._everywhere[layer.name]
+        return image
 
     def _columns(
         self, chip: Chip, columns: Sequence[_Column], images: Mapping[str, ee.Image]
     ) -> dict[str, NDArray[Any]]:
-        found: dict[str, NDArray[Any]] = {}
+        result: dict[str, NDArray[Any]] = {}
         for array in self.bands.ask(columns, lambda part: self.engine.pixels(_together(part, images), chip.grid)):
-            found |= {name: array[name] for name in array.dtype.names or ()}
-        return found
+            result |= {name: array[name] for name in array.dtype.names or ()}
+        return result
 
-    def _one_by_one(self, chip: Chip, layers: Sequence[Modality], error: Missing) -> Pulled:
+    def _one_by_one(self, chip: Chip, layers: Sequence[Modality], error: Missing) -> ChipResult:
         """Find out which layer is the one that is not there; the others are still wanted."""
         if len(layers) == 1:
-            return Pulled({}, {layers[0].name: str(error)})
+            return ChipResult({}, {layers[0].name: str(error)})
         pulled = _NOTHING
         for layer in layers:
             pulled = pulled.join(self.pixels(chip, [layer]))
         return pulled
 
-    def regions(self, chips: Sequence[Chip], layers: Sequence[Modality]) -> dict[int, Pulled]:
+    def regions(self, chips: Sequence[Chip], layers: Sequence[Modality]) -> dict[int, ChipResult]:
         """Layers whose source is `Region`, for many chips a request; by manifest row."""
         if not layers:
             return {}
-        pulled: dict[int, Pulled] = {}
+        pulled: dict[int, ChipResult] = {}
         for answer in self.rows.ask(chips, lambda part: self._region_part(part, layers)):
             pulled |= answer
         return pulled
 
-    def _region_part(self, chips: Sequence[Chip], layers: Sequence[Modality]) -> dict[int, Pulled]:
-        absent = [_split_absent(chip, layers) for chip in chips]
+    def _region_part(self, chips: Sequence[Chip], layers: Sequence[Modality]) -> dict[int, ChipResult]:
+        absent = [self._split_absent(chip, layers) for chip in chips]
         try:
-            rows = self.engine.value(_all_means(chips, [possible for _, possible in absent]))
+            rows = self.engine.value(self._all_means(chips, [possible for _, possible in absent]))
         except Missing as error:
             _refuse_lost_asset(error, chips)
             return self._narrowed(chips, layers, error)
         return {
-            chip.row: _checked_means(chip, possible, row).join(Pulled({}, reasons))
+            chip.row: _checked_means(chip, possible, row).join(ChipResult({}, reasons))
             for chip, (reasons, possible), row in zip(chips, absent, rows, strict=True)
         }
 
-    def _narrowed(self, chips: Sequence[Chip], layers: Sequence[Modality], error: Missing) -> dict[int, Pulled]:
+    def _narrowed(self, chips: Sequence[Chip], layers: Sequence[Modality], error: Missing) -> dict[int, ChipResult]:
         """Find out which chip and layer it is that has nothing; the others are still wanted."""
         if len(chips) > 1:
             middle = len(chips) // 2
             return self._region_part(chips[:middle], layers) | self._region_part(chips[middle:], layers)
         pulled = _NOTHING
         for layer in layers:
-            one = {layer.name: str(error)}
-            alone = self._region_part(chips, [layer])[chips[0].row] if len(layers) > 1 else Pulled({}, one)
+            item = {layer.name: str(error)}
+            alone = self._region_part(chips, [layer])[chips[0].row] if len(layers) > 1 else ChipResult({}, item)
             pulled = pulled.join(alone)
         return {chips[0].row: pulled}
 
+    def _all_means(self, chips: Sequence[Chip], layers: Sequence[Sequence[Modality]]) -> ee.List:
+        """Per chip a dictionary of layers, each a dictionary of bands."""
+        return ee.List([
+            ee.Dictionary({layer.name: self._region_means(layer, chip) for layer in wanted})
+            for chip, wanted in zip(chips, layers, strict=True)
+        ])  # fmt: skip
 
-def local(chip: Chip, layers: Sequence[Modality]) -> Pulled:
-    """Layers whose source is `Local`."""
-    reasons, possible = _split_absent(chip, layers)
-    values = {}
-    for layer in possible:
-        source = source_of(layer)
-        if isinstance(source, Local):
-            values[layer.name] = encoding.stored_values(layer, source.values(chip))
-    return _checked(chip, possible, values).join(Pulled({}, reasons))
+    def _region_means(self, layer: Modality, chip: Chip) -> ee.Dictionary:
+        source = self.source(layer)
+        if not isinstance(source, Region):
+            raise Fatal(f"modality {layer.name!r} is no regional mean; this is a fault of the exporter.")
+        rectangle = ee.Geometry.Rectangle(list(chip.grid.bounds_xy), proj=chip.grid.crs, geodesic=False)
+        image = source.image(chip).rename(list(layer.band_names))
+        return image.reduceRegion(ee.Reducer.mean(), rectangle, scale=source.scale_m, crs=chip.grid.crs)
 
+    def local(self, chip: Chip, layers: Sequence[Modality]) -> ChipResult:
+        """Layers whose source is `Local`; no request."""
+        reasons, possible = self._split_absent(chip, layers)
+        values = {}
+        for layer in possible:
+            source = self.source(layer)
+            if isinstance(source, Local):
+                values[layer.name] = encoding.stored_values(layer, source.values(chip))
+        return _checked(chip, possible, values).join(ChipResult({}, reasons))
 
-def _split_absent(chip: Chip, layers: Sequence[Modality]) -> tuple[dict[str, str], list[Modality]]:
-    """Reasons of the layers that the chip is known to lack, and the other layers."""
-    known = {layer.name: source_of(layer).absent(chip) for layer in layers}
-    reasons = {name: reason for name, reason in known.items() if reason}
-    return reasons, [layer for layer in layers if layer.name not in reasons]
-
-
-def _pixel_image(layer: Modality, chip: Chip) -> ee.Image:
-    source = source_of(layer)
-    if not isinstance(source, Pixels):
-        raise Fatal(f"modality {layer.name!r} is not computed as pixels; this is a fault of the exporter.")
-    return encoding.stored_image(layer, source, chip)
+    def _split_absent(self, chip: Chip, layers: Sequence[Modality]) -> tuple[dict[str, str], list[Modality]]:
+        """Reasons of the layers that the chip is known to lack, and the other layers."""
+        known = {layer.name: self.source(layer).absent(chip) for layer in layers}
+        reasons = {name: reason for name, reason in known.items() if reason}
+        return reasons, [layer for layer in layers if layer.name not in reasons]
 
 
 def _together(columns: Sequence[_Column], images: Mapping[str, ee.Image]) -> ee.Image:
@@ -159,30 +179,14 @@ def _together(columns: Sequence[_Column], images: Mapping[str, ee.Image]) -> ee.
 
 
 def _gather(layer: Modality, found: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    absent = [band for band in layer.band_names if encoding.column(layer, band) not in found]
+    columns = {encoding.column(layer, band): band for band in layer.band_names}
+    absent = [band for name, band in columns.items() if name not in found]
     if absent:
         raise Fatal(f"modality {layer.name!r}: its source gave no band for {', '.join(absent)}.")
-    return encoding.arrived(layer, [found[encoding.column(layer, band)] for band in layer.band_names])
+    return encoding.arrived(layer, [found[name] for name in columns])
 
 
-def _all_means(chips: Sequence[Chip], layers: Sequence[Sequence[Modality]]) -> ee.List:
-    """Per chip a dictionary of layers, each a dictionary of bands."""
-    return ee.List([
-        ee.Dictionary({layer.name: _region_means(layer, chip) for layer in wanted})
-        for chip, wanted in zip(chips, layers, strict=True)
-    ])  # fmt: skip
-
-
-def _region_means(layer: Modality, chip: Chip) -> ee.Dictionary:
-    source = source_of(layer)
-    if not isinstance(source, Region):
-        raise Fatal(f"modality {layer.name!r} is no regional mean; this is a fault of the exporter.")
-    rectangle = ee.Geometry.Rectangle(list(chip.grid.bounds_xy), proj=chip.grid.crs, geodesic=False)
-    image = source.image(chip).rename(list(layer.band_names))
-    return image.reduceRegion(ee.Reducer.mean(), rectangle, scale=source.scale_m, crs=chip.grid.crs)
-
-
-def _checked_means(chip: Chip, layers: Sequence[Modality], means: Mapping[str, Mapping[str, Any]]) -> Pulled:
+def _checked_means(chip: Chip, layers: Sequence[Modality], means: Mapping[str, Mapping[str, Any]]) -> ChipResult:
     values = {}
     for layer in layers:
         numbers = [means[layer.name].get(band) for band in layer.band_names]
@@ -191,7 +195,7 @@ def _checked_means(chip: Chip, layers: Sequence[Modality], means: Mapping[str, M
     return _checked(chip, layers, values)
 
 
-def _checked(chip: Chip, layers: Sequence[Modality], values: Mapping[str, NDArray[Any]]) -> Pulled:
+def _checked(chip: Chip, layers: Sequence[Modality], values: Mapping[str, NDArray[Any]]) -> ChipResult:
     """Values that the store may hold, and a reason for each layer without any."""
     kept: dict[str, NDArray[Any]] = {}
     reasons: dict[str, str] = {}
@@ -202,7 +206,7 @@ def _checked(chip: Chip, layers: Sequence[Modality], values: Mapping[str, NDArra
             reasons[layer.name] = reason
         else:
             kept[layer.name] = block
-    return Pulled(kept, reasons)
+    return ChipResult(kept, reasons)
 
 
 def _finite_or_nodata(layer: Modality, block: NDArray[Any]) -> NDArray[Any]:

@@ -66,12 +66,12 @@ def inspect(
     `blocks` are (rows of the shard, bands[, y, x]) in stored values, `missing` the rows without any data. A layer is
     compared with the reference where that is at hand: in `blocks`, or written already.
     """
-    found = {
+    result = {
         name: _values(corpus.modality(name), shard, block, missing.get(name, {})) for name, block in blocks.items()
     }
     for name, shifts in _shifts(corpus, shard, blocks, missing).items():
-        found[name]["shifts"] = shifts
-    return found
+        result[name]["shifts"] = shifts
+    return result
 
 
 def _values(modality: Modality, shard: Shard, block: NDArray[Any], missing: Mapping[int, str]) -> Findings:
@@ -122,15 +122,15 @@ def _shifts(
     if reference.name not in blocks and shard.index not in corpus.finished(reference.name):
         return {}
     others = [corpus.modality(name) for name in blocks if name != reference.name]
-    layers = [one for one in others if one.extent == "pixel"]
-    peaks: dict[str, list[registration.Peak]] = {one.name: [] for one in layers}
+    layers = [item for item in others if item.extent == "pixel"]
+    peaks: dict[str, list[registration.Peak]] = {item.name: [] for item in layers}
     for row in _compared(corpus, shard) if layers else ():
-        chips = {one.name: blocks[one.name][row - shard.start] for one in layers if row not in missing[one.name]}
+        chips = {item.name: blocks[item.name][row - shard.start] for item in layers if row not in missing[item.name]}
         at_hand = blocks.get(reference.name)
         seen = _stored(corpus, reference, row) if at_hand is None else at_hand[row - shard.start]
         for name, peak in _peaks(corpus, reference, seen, chips):
             peaks[name].append(peak)
-    return {name: _tally(reference, found) for name, found in peaks.items()}
+    return {name: _tally(reference, result) for name, result in peaks.items()}
 
 
 def _compared(corpus: Corpus, shard: Shard) -> list[int]:
@@ -160,6 +160,6 @@ def _peaks(
 
 def _tally(reference: Modality, peaks: Sequence[registration.Peak]) -> Findings:
     """How often each shift was seen, among confident peaks."""
-    counts = Counter((one.dy_px, one.dx_px) for one in peaks if one.is_confident)
-    plain = {f"{dy},{dx}": count for (dy, dx), count in sorted(counts.items())}
-    return {"reference": reference.name, "compared": len(peaks), "seen": plain}
+    counts = Counter((item.dy_px, item.dx_px) for item in peaks if item.is_confident)
+    data = {f"{dy},{dx}": count for (dy, dx), count in sorted(counts.items())}
+    return {"reference": reference.name, "compared": len(peaks), "seen": data}

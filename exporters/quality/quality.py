@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporters.quality.inspection import NODATA_BOUNDS
-from pipeline.corpus import Corpus
 from pipeline.modality import Modality
 
 # A shift is believed when so many chips agree on it, within a pixel, and hardly any lies right.
@@ -84,7 +83,7 @@ class Quality:
         if self.shift is None:
             return ""
         dy, dx = self.shift
-        where = " and ".join(_aside(*one) for one in ((dy, "south", "north"), (dx, "east", "west")) if one[0])
+        where = " and ".join(_aside(*item) for item in ((dy, "south", "north"), (dx, "east", "west")) if item[0])
         told = f"told by {self.confident} of {self.compared} chips"
         return f"{self.modality.name} lies {where} of {self.reference}, {told}"
 
@@ -104,14 +103,3 @@ class Quality:
 
 def _aside(pixels: int, positive: str, negative: str) -> str:
     return f"{abs(pixels)} px {positive if pixels > 0 else negative}"
-
-
-def quality_of(corpus: Corpus) -> list[Quality]:
-    """What was found of every layer, by name, from the ledger."""
-    found = []
-    for name, modality in sorted(corpus.modalities.items()):
-        quality = Quality(modality)
-        for entry in corpus.entries(name):
-            quality.add(entry.quality)
-        found.append(quality)
-    return found

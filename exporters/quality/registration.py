@@ -52,8 +52,8 @@ def outline(modality: Modality, stored: NDArray[np.generic]) -> Outline | None:
 
     None where there is nothing to compare: mostly nodata, or the same everywhere.
     """
-    found = [_outline_of(modality, band) for band in stored[_some(len(stored))]]
-    bands = [band for band in found if band is not None]
+    result = [_outline_of(modality, band) for band in stored[_some(len(stored))]]
+    bands = [band for band in result if band is not None]
     return np.mean(bands, axis=0) if bands else None
 
 
@@ -97,11 +97,11 @@ def _slopes(band: NDArray[np.generic]) -> Outline:
 
 def _edges(band: NDArray[np.generic]) -> Outline:
     """1 on both sides of a border between classes."""
-    found = np.zeros(band.shape)
+    result = np.zeros(band.shape)
     rows, columns = band[1:] != band[:-1], band[:, 1:] != band[:, :-1]
-    found[1:][rows] = found[:-1][rows] = 1.0
-    found[:, 1:][columns] = found[:, :-1][columns] = 1.0
-    return found
+    result[1:][rows] = result[:-1][rows] = 1.0
+    result[:, 1:][columns] = result[:, :-1][columns] = 1.0
+    return result
 
 
 def reach_px(size_px: int) -> int:

@@ -26,9 +26,9 @@ SERIES = ("series-a", "series-b", "series-c", "series-d")
 def columns(counts: Sequence[Count], title: str) -> str:
     """A column chart of counts, labelled below and above."""
     width, height, gap = 36 * len(counts), 150, 6
-    most = max((one.count for one in counts), default=0) or 1
-    parts = [_column(one, index, most, height, gap) for index, one in enumerate(counts)]
-    told = ", ".join(f"{one.label}: {one.count:,}" for one in counts)
+    most = max((item.count for item in counts), default=0) or 1
+    parts = [_column(item, index, most, height, gap) for index, item in enumerate(counts)]
+    told = ", ".join(f"{item.label}: {item.count:,}" for item in counts)
     return (
         f'<svg class="columns" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(f"{title}: {told}")}" '
         f'style="max-width:{max(width, 90)}px">{"".join(parts)}</svg>'
@@ -75,11 +75,11 @@ def histograms(modality: Modality, statistics: Mapping[str, Sequence[BandStatist
 
 def _histogram(modality: Modality, position: int, groups: dict[str, BandStatistics]) -> Histogram:
     band = modality.bands[position]
-    filled = {group: one for group, one in groups.items() if one.count}
-    drawn = {group: _density(modality, one.histogram) for group, one in filled.items() if _tells(one)}
+    filled = {group: item for group, item in groups.items() if item.count}
+    drawn = {group: _density(modality, item.histogram) for group, item in filled.items() if _tells(item)}
     series = {group: SERIES[min(index, len(SERIES) - 1)] for index, group in enumerate(groups)}
     svg = _area_chart(modality, f"{band.name} histogram", drawn, series) if drawn else ""
-    told = [(group, _line(modality, one, band.units, ranged=not svg)) for group, one in filled.items()]
+    told = [(group, _line(modality, item, band.units, ranged=not svg)) for group, item in filled.items()]
     lines = tuple(f"{group}: {line}" if len(groups) > 1 else line for group, line in told)
     return Histogram(band.name, band.long_name, svg, lines)
 

@@ -173,8 +173,8 @@ def _ranges(layer: Coverage) -> list[tuple[float, float]]:
     modality = layer.modality
     spans: dict[str, list[float]] = {}
     for position, band in enumerate(modality.bands):
-        found = [bands[position] for bands in layer.statistics.values()]
-        ends = modality.valid_range or [end for one in found for end in (one.minimum, one.maximum)]
+        result = [bands[position] for bands in layer.statistics.values()]
+        ends = modality.valid_range or [end for item in result for end in (item.minimum, item.maximum)]
         physical = [end * modality.scale + modality.offset for end in ends if end is not None]
         spans.setdefault(band.units, []).extend(physical)
     return [(min(spans[band.units], default=0.0), max(spans[band.units], default=0.0)) for band in modality.bands]
@@ -191,8 +191,8 @@ def _values(layer: Coverage, stored: NDArray[Any] | None, note: str) -> ValueGro
 
 
 def _category(modality: Modality, code: int) -> Value:
-    found = next((category for category in modality.categories if category.code == code), None)
-    return Value("", found.name if found else f"unknown class {code}", None, found.colour if found else "")
+    result = next((category for category in modality.categories if category.code == code), None)
+    return Value("", result.name if result else f"unknown class {code}", None, result.colour if result else "")
 
 
 def _number(name: str, units: str, value: float, limits: tuple[float, float]) -> Value:

@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from exporters.report.facts import Count
+from pipeline.equal_earth import HALF_WIDTH, equal_earth
 from pipeline.errors import Fatal
 from pipeline.manifest import Manifest
 
@@ -33,22 +34,15 @@ def colour_of(biome: int) -> str:
     return _COLOURS[biome] if 0 <= biome < len(_COLOURS) else _COLOURS[0]
 
 
-def equal_earth(lonlat: NDArray[Any]) -> NDArray[np.float64]:
-    """x and y (n, 2) on the page of lon and lat (n, 2) in degrees (Savric, Patterson and Jenny 2018)."""
-    a1, a2, a3, a4 = 1.340264, -0.081106, 0.000893, 0.003796
-    theta = np.arcsin(np.sqrt(3) / 2 * np.sin(np.radians(lonlat[:, 1])))
-    square, sixth = theta**2, theta**6
-    slope = 9 * a4 * theta**8 + 7 * a3 * sixth + 3 * a2 * square + a1
-    x = 2 * np.sqrt(3) / 3 * np.radians(lonlat[:, 0]) * np.cos(theta) / slope
-    y = theta * (a4 * theta**8 + a3 * sixth + a2 * square + a1)
-    half_width = 2.7066300
-    scale = (_WIDTH / 2 - 2) / half_width
-    return np.column_stack([_WIDTH / 2 + x * scale, _HEIGHT / 2 - y * scale])
+def on_page(lonlat: NDArray[Any]) -> NDArray[np.float64]:
+    """x and y (n, 2), float64, on the page of longitudes and latitudes (n, 2) in degrees."""
+    scale = (_WIDTH / 2 - 2) / HALF_WIDTH
+    return np.array([_WIDTH / 2, _HEIGHT / 2]) + equal_earth(lonlat) * [scale, -scale]
 
 
 def world_map(folder: Path, manifest: Manifest, biomes: list[Count]) -> str:
     """The whole map as inline SVG."""
-    told = ", ".join(f"{one.label}: {one.count:,}" for one in biomes)
+    told = ", ".join(f"{item.label}: {item.count:,}" for item in biomes)
     return (
         f'<svg class="map" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" '
         f'aria-label="{escape(f"World map of {len(manifest):,} chips by biome. {told}")}">'
@@ -60,14 +54,14 @@ def world_map(folder: Path, manifest: Manifest, biomes: list[Count]) -> str:
 def _globe() -> str:
     lat = np.linspace(-90, 90, 61)
     east, west = np.column_stack([lat * 0 + 180, lat]), np.column_stack([lat * 0 - 180, lat[::-1]])
-    return _path(equal_earth(np.concatenate([east, west])), close=True)
+    return _path(on_page(np.concatenate([east, west])), close=True)
 
 
 def _graticule() -> str:
     lat, lon = np.linspace(-90, 90, 61), np.linspace(-180, 180, 3)
     meridians = [np.column_stack([lat * 0 + at, lat]) for at in range(-150, 180, 30)]
     parallels = [np.column_stack([lon, lon * 0 + at]) for at in range(-60, 90, 30)]
-    return "".join(_path(equal_earth(line), close=False) for line in meridians + parallels)
+    return "".join(_path(on_page(line), close=False) for line in meridians + parallels)
 
 
 def _regions(folder: Path) -> str:
@@ -85,9 +79,9 @@ def _regions(folder: Path) -> str:
 
 def _biome_shape(number: int, shapes: NDArray[Any]) -> str:
     parts = shapely.get_parts(shapely.simplify(shapes, _OUTLINE_DEG))
-    parts = parts[shapely.area(parts) > _SMALLEST_DEG2]
+    parts = shapely.transform(parts[shapely.area(parts) > _SMALLEST_DEG2], on_page)
     rings = [shapely.get_coordinates(ring) for ring in shapely.get_rings(parts)]
-    outlines = "".join(_path(equal_earth(ring), close=True) for ring in rings if len(ring) > 3)
+    outlines = "".join(_path(ring, close=True) for ring in rings if len(ring) > 3)
     return f'<path class="region" fill="{colour_of(number)}" stroke="{colour_of(number)}" d="{outlines}"/>'
 
 
@@ -107,7 +101,7 @@ def _points(manifest: Manifest) -> str:
     lonlat = np.column_stack([manifest.column("lon")[shown], manifest.column("lat")[shown]]).astype(np.float64)
     biome = manifest.column("biome")[shown].astype(int)
     size = float(np.clip(90 / np.sqrt(len(lonlat)), 1.6, 7.0))
-    xy = equal_earth(lonlat)
+    xy = on_page(lonlat)
     halo = f'<path class="halo" stroke-width="{size + 1.4:.1f}" d="{_dots(xy)}"/>'
     return halo + "".join(
         f'<path class="dots" stroke="{colour_of(number)}" stroke-width="{size:.1f}" d="{_dots(xy[biome == number])}"/>'

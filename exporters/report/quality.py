@@ -36,7 +36,11 @@ class QualityLine:
 
 def lines(qualities: Sequence[Quality]) -> list[QualityLine]:
     """Layers that were looked at when they were written: those of older corpora were not."""
-    return [QualityLine(one, nodata_bar(one), shift_map(one) if one.compared else "") for one in qualities if one.chips]
+    return [
+        QualityLine(item, nodata_bar(item), shift_map(item) if item.compared else "")
+        for item in qualities
+        if item.chips
+    ]
 
 
 def nodata_bar(quality: Quality) -> str:

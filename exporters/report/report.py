@@ -71,12 +71,17 @@ def write_report(corpus_folder: Path, chips: int = 24) -> Path:
     Works on what is finished and says what is not. Raises `Fatal` when there is no corpus in the folder.
     """
     corpus = Corpus.open(corpus_folder)
-    path = corpus_folder / REPORT
-    durable.write_text(path, render(corpus, chips))
+    return publish(corpus, report_facts.coverage(corpus), chips)
+
+
+def publish(corpus: Corpus, covered: list[Coverage], chips: int = 24) -> Path:
+    """The same for a corpus that is open, with what `facts.coverage` gave: that takes a look at the whole ledger."""
+    path = corpus.folder / REPORT
+    durable.write_text(path, render(corpus, covered, chips))
     return path
 
 
-def render(corpus: Corpus, chips: int) -> str:
+def render(corpus: Corpus, covered: list[Coverage], chips: int) -> str:
     """The page as text."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -87,11 +92,10 @@ def render(corpus: Corpus, chips: int) -> str:
     environment.filters["distance"] = report_splits.distance_text
     environment.globals["full_width"] = _FULL_WIDTH
     environment.filters["thousands"] = "{:,}".format
-    return environment.get_template(_TEMPLATE).render(_page(corpus, chips))
+    return environment.get_template(_TEMPLATE).render(_page(corpus, covered, chips))
 
 
-def _page(corpus: Corpus, chips: int) -> dict[str, Any]:
-    covered = report_facts.coverage(corpus)
+def _page(corpus: Corpus, covered: list[Coverage], chips: int) -> dict[str, Any]:
     cards = report_chips.cards(corpus, covered, report_chips.choose_rows(corpus, chips))
     return {
         "title": corpus.folder.resolve().name,
@@ -99,9 +103,9 @@ def _page(corpus: Corpus, chips: int) -> dict[str, Any]:
         "manifest_digest": corpus.manifest.digest,
         "unfinished": _unfinished(covered),
         "coverage": covered,
-        "quality": report_quality.lines([one.quality for one in covered]),
-        "flags": [flag for one in covered for flag in one.quality.flags()],
-        "distributions": sorted((_distribution(one) for one in covered if one.shards_done), key=_height),
+        "quality": report_quality.lines([item.quality for item in covered]),
+        "flags": [flag for item in covered for flag in item.quality.flags()],
+        "distributions": sorted((_distribution(item) for item in covered if item.shards_done), key=_height),
         "cards": cards,
         "legends": _legends(corpus, cards),
         **_places(corpus),
@@ -118,7 +122,7 @@ def _places(corpus: Corpus) -> dict[str, Any]:
         "map": Markup(report_map.world_map(corpus.folder, manifest, biomes)),  # noqa: S704
         "points_shown": min(len(manifest), report_map.MOST_POINTS),
         "points": len(manifest),
-        "biomes": [_coloured(bar, one) for bar, one in zip(_bars(biomes), biomes, strict=True)],
+        "biomes": [_coloured(bar, item) for bar, item in zip(_bars(biomes), biomes, strict=True)],
         "years": Markup(report_charts.columns(report_facts.per_year(manifest), "Chips per year")),  # noqa: S704
         "months": Markup(report_charts.columns(report_facts.per_month(manifest), "Chips per month")),  # noqa: S704
         "levels": _bars(report_facts.per_level(manifest)),
@@ -142,14 +146,14 @@ def _coloured(bar: Bar, biome: Count) -> Bar:
 
 
 def _bars(counts: tuple[Count, ...] | list[Count]) -> list[Bar]:
-    most = max((one.count for one in counts), default=0) or 1
-    total = sum(one.count for one in counts) or 1
-    return [Bar(one.label, one.count, one.count / most, one.count / total) for one in counts]
+    most = max((item.count for item in counts), default=0) or 1
+    total = sum(item.count for item in counts) or 1
+    return [Bar(item.label, item.count, item.count / most, item.count / total) for item in counts]
 
 
 def _figures(corpus: Corpus, covered: list[Coverage]) -> list[tuple[str, str]]:
     manifest = corpus.manifest
-    done, wanted = sum(one.shards_done for one in covered), sum(one.shards for one in covered)
+    done, wanted = sum(item.shards_done for item in covered), sum(item.shards for item in covered)
     side_km = manifest.size_px * manifest.resolution_m / 1000
     years = report_facts.per_year(manifest)
     return [
@@ -189,7 +193,7 @@ def percent(share: float | None) -> str:
 
 
 def _unfinished(covered: list[Coverage]) -> list[tuple[str, int, int]]:
-    return [(one.modality.name, one.shards_done, one.shards) for one in covered if one.shards_done < one.shards]
+    return [(item.modality.name, item.shards_done, item.shards) for item in covered if item.shards_done < item.shards]
 
 
 def _rejected(corpus: Corpus) -> dict[str, Any]:
@@ -235,11 +239,11 @@ def _height(one: Distribution) -> tuple[bool, bool, int]:
 
 def _class_bars(categories: tuple[Category, ...], counts: list[int]) -> list[Bar]:
     """Classes that occur; in their own order, or the most frequent first where they are many."""
-    found = [(category, n) for category, n in zip(categories, counts, strict=True) if n]
-    if len(found) > _MOST_LINES:
-        found.sort(key=lambda pair: (-pair[1], pair[0].code))
-    most, total = max((n for _, n in found), default=1), sum(n for _, n in found) or 1
-    return [Bar(category.name, n, n / most, n / total, category.colour) for category, n in found]
+    result = [(category, n) for category, n in zip(categories, counts, strict=True) if n]
+    if len(result) > _MOST_LINES:
+        result.sort(key=lambda pair: (-pair[1], pair[0].code))
+    most, total = max((n for _, n in result), default=1), sum(n for _, n in result) or 1
+    return [Bar(category.name, n, n / most, n / total, category.colour) for category, n in result]
 
 
 def _legends(corpus: Corpus, cards: list[report_chips.Card]) -> list[tuple[str, str, list[Category]]]:
@@ -247,5 +251,5 @@ def _legends(corpus: Corpus, cards: list[report_chips.Card]) -> list[tuple[str, 
     seen: dict[str, set[int]] = {}
     for tile in (tile for card in cards for tile in card.tiles):
         seen.setdefault(tile.modality, set()).update(tile.present)
-    drawn = [one for name, one in sorted(corpus.modalities.items()) if one.categories and seen.get(name)]
-    return [(one.name, one.title, [cat for cat in one.categories if cat.code in seen[one.name]]) for one in drawn]
+    drawn = [item for name, item in sorted(corpus.modalities.items()) if item.categories and seen.get(name)]
+    return [(item.name, item.title, [cat for cat in item.categories if cat.code in seen[item.name]]) for item in drawn]

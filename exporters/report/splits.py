@@ -12,7 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline.manifest import SPLITS, Manifest
-from pipeline.nearness import east_north_m, pairs_within, smallest_distance_m
+from pipeline.radius_index import east_north_m, pairs_within, smallest_distance_m
 
 # Neighbouring grids that share an edge touch; they overlap when they share more than this.
 _TOUCHING_M2 = 10.0
@@ -41,13 +41,13 @@ class StratumShare:
 def gaps(manifest: Manifest) -> list[Gap]:
     """One line per pair of splits that both have chips; edges are at least a footprint's diagonal nearer."""
     lonlat = _lonlat(manifest)
-    found = []
+    result = []
     for first, second in combinations(SPLITS, 2):
         rows = [manifest.rows_of(name) for name in (first, second)]
         if min(map(len, rows)):
             metres = smallest_distance_m(lonlat[rows[0]], lonlat[rows[1]])
-            found.append(Gap(first, second, metres, max(0.0, metres - _diagonal_m(manifest))))
-    return found
+            result.append(Gap(first, second, metres, max(0.0, metres - _diagonal_m(manifest))))
+    return result
 
 
 def _lonlat(manifest: Manifest) -> NDArray[np.float64]:

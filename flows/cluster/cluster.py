@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import secrets
+import shlex
 import socket
-import sys
 import threading
 import time
 import uuid
@@ -13,20 +13,22 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 from urllib.parse import urlsplit
 
 from exporters.earth_engine.client import Connection, EarthEngine
 from exporters.earth_engine.limiter import Limiter
-from exporters.earth_engine.limiter_service import Door, LimiterService
+from exporters.earth_engine.limiter_service import Endpoint, LimiterService
 from exporters.earth_engine.transport import Figures
 from exporters.pull.export import ShardReport
 from flows.cluster import worker
-from flows.cluster.worker import Errand, Failure
+from flows.cluster.worker import Failure, JobSpec
+from flows.extras import require
 from flows.settings import ClusterSettings, CorpusSettings
 from pipeline.errors import Fatal, Transient
+from pipeline.interpreter import SAFE_PATH, interpreter
 from pipeline.progress import Progress
 from pipeline.shard import Shard
 
@@ -36,6 +38,7 @@ _DESERTED_S = 120.0  # a worker that was killed is back in seconds, on a cluster
 _HERE = "127.0.0.1"
 _STATUS_PAGE = f"{_HERE}:0"  # Dask serves one in any case; a free port is never in anybody's way
 _DEATHS = 10  # of workers, before a shard is taken for what kills them; a scheduler of one's own has its own number
+_EXPORTS = [f"export {name}={value}" for name, value in SAFE_PATH.items()]  # for what a worker starts in turn
 _QUIET = {"logging.distributed": "critical", "distributed.scheduler.allowed-failures": _DEATHS}
 
 
@@ -48,7 +51,7 @@ class Reported:
         self._said: set[str] = set()
         self._lock = threading.Lock()
 
-    def told(self, report: dict[str, Any]) -> None:
+    def on_report(self, report: dict[str, Any]) -> None:
         """One report of `flows.cluster.worker.Reports`."""
         if "said" in report:
             self.say(report["said"])
@@ -85,19 +88,19 @@ class Reported:
             self._progress.say(sentence)
 
 
-class Crew:
+class WorkerPool:
     """The workers of a cluster, seen from the process that began the run. Safe for many threads."""
 
-    def __init__(self, client: Any, errand: Errand, size: int, patience_s: float) -> None:
+    def __init__(self, client: Any, job: JobSpec, size: int, patience_s: float) -> None:
         self.size = size
-        self._client, self._errand, self._patience_s = client, errand, patience_s
+        self._client, self._job, self._patience_s = client, job, patience_s
         self._seen_s = time.monotonic()
 
     def pull(self, shard: Shard, names: Sequence[str]) -> ShardReport:
         """Have a worker finish a shard, another one if that is lost. Raises what happened there, or `Transient`."""
         try:
             key = f"shard-{shard.index}-{uuid.uuid4().hex}"
-            future = self._client.submit(worker.pull, self._errand, shard, tuple(names), pure=False, key=key)
+            future = self._client.submit(worker.pull, self._job, shard, tuple(names), pure=False, key=key)
             outcome = self._result(future, shard)
         except (CancelledError, OSError) as error:
             raise self._gone() from error
@@ -136,17 +139,17 @@ class Crew:
         return Transient("the Dask scheduler is gone; start it, and run the same command again to go on.")
 
 
-def errand_of(connection: Connection, corpus: CorpusSettings, spool: Path) -> Errand:
+def job_spec_of(connection: Connection, corpus: CorpusSettings, spool: Path) -> JobSpec:
     """What workers need to know of the export of a corpus; the door is the cluster's to give."""
     files = tuple(path.resolve() for path in corpus.modality_files)
-    door = Door("", 0, "")
-    return Errand(
-        uuid.uuid4().hex, connection, door, corpus.folder.resolve(), spool.resolve(), corpus.modalities, files
+    endpoint = Endpoint("", 0, "")
+    return JobSpec(
+        uuid.uuid4().hex, connection, endpoint, corpus.folder.resolve(), spool.resolve(), corpus.modalities, files
     )
 
 
 @contextmanager
-def running(settings: ClusterSettings, engine: EarthEngine, errand: Errand, progress: Progress) -> Iterator[Crew]:
+def running(settings: ClusterSettings, engine: EarthEngine, job: JobSpec, progress: Progress) -> Iterator[WorkerPool]:
     """The cluster of the settings, at work for as long as needed behind the limiter of `engine`.
 
     Raises `Fatal` when Dask is not installed or no scheduler answers.
@@ -154,29 +157,24 @@ def running(settings: ClusterSettings, engine: EarthEngine, errand: Errand, prog
     limiter = engine.limiter
     if not isinstance(limiter, Limiter):
         raise Fatal("a worker of a run cannot begin a cluster of its own; set cluster.kind to none.")
-    _require("distributed", "cluster")
+    require("cluster", "this cluster.kind")
     host, bound = _addresses(settings)
     with _service(limiter, engine, Reported(engine, progress), bound, settings.port) as service:
         with _quietly(), _client(settings) as client:
             patience_s = float("inf") if settings.kind == "slurm" else _DESERTED_S
             size = _size(settings, client)
-            yield Crew(client, replace(errand, door=service.door(host)), size, patience_s)
+            yield WorkerPool(client, replace(job, endpoint=service.endpoint(host)), size, patience_s)
 
 
 def _service(limiter: Limiter, engine: EarthEngine, reported: Reported, host: str, port: int) -> LimiterService:
     """The run's limiter, at an address of this machine; raises `Fatal` when that cannot be listened at."""
     try:
         secret = secrets.token_hex(32)
-        return LimiterService(limiter, secret, engine.connection.deadline_s, reported.told, host, port)
+        return LimiterService(limiter, secret, engine.connection.deadline_s, reported.on_report, host, port)
     except OSError as error:
         raise Fatal(
             f"cannot listen at {host}:{port} ({error.strerror}); choose another cluster.port or cluster.host."
         ) from error
-
-
-def _require(module: str, extra: str) -> None:
-    if find_spec(module) is None:
-        raise Fatal(f"this cluster.kind needs {module}; install it with: pip install 'geocorpus[{extra}]'.")
 
 
 @contextmanager
@@ -237,9 +235,21 @@ def _connected(address: str) -> Iterator[Any]:
             f"`dask worker {address}`, or correct cluster.address."
         ) from error
     try:
+        _refuse_strangers(client)
         yield client
     finally:
         client.close(timeout=5)
+
+
+def _refuse_strangers(client: Any) -> None:
+    """Raise `Fatal` where a worker cannot import its work: it would end at its first task, and tell nobody why."""
+    for address, answer in client.run(resolve_name, f"{worker.__name__}:__name__", on_error="return").items():
+        if isinstance(answer, Exception):
+            why = f"{type(answer).__name__}: {str(answer).rstrip('.')}"
+            raise Fatal(
+                f"the worker at {address} cannot import {worker.__name__} ({why}); install this version of geocorpus "
+                "there, and start the worker where no folder is called like one of its packages."
+            )
 
 
 def _started(settings: ClusterSettings) -> Any:
@@ -267,13 +277,13 @@ def _local(settings: ClusterSettings) -> Any:
 
 def slurm(settings: ClusterSettings) -> Any:
     """A cluster of SLURM jobs, none of which is submitted yet; `job_script()` shows what one is."""
-    _require("dask_jobqueue", "slurm")
+    require("slurm", "this cluster.kind")
     from dask_jobqueue import SLURMCluster
 
     return SLURMCluster(
         queue=settings.queue, account=settings.account, walltime=settings.walltime, memory=settings.memory,
-        cores=settings.cores, processes=max(1, settings.cores // settings.threads), python=sys.executable,
-        job_extra_directives=list(settings.directives),
+        cores=settings.cores, processes=max(1, settings.cores // settings.threads), python=shlex.join(interpreter()),
+        job_extra_directives=list(settings.directives), job_script_prologue=_EXPORTS,
         scheduler_options={"dashboard_address": _STATUS_PAGE, "host": settings.host or _own_address(None)},
     )  # fmt: skip
 

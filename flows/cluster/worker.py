@@ -12,11 +12,11 @@ from pathlib import Path
 
 from exporters import catalog
 from exporters.earth_engine.client import Connection, EarthEngine, connect
-from exporters.earth_engine.limiter_service import Door
+from exporters.earth_engine.limiter_service import Endpoint
 from exporters.earth_engine.remote_limiter import RemoteLimiter
 from exporters.earth_engine.transport import Figures
 from exporters.pull.export import ShardReport, puller
-from exporters.pull.relay import Relay
+from exporters.pull.turn_gate import TurnGate
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, GeocorpusError, Transient
 from pipeline.shard import Shard
@@ -25,12 +25,12 @@ _REPORT_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
-class Errand:
+class JobSpec:
     """All that a worker has to know of a run. Folders and files are on disks that the workers have, too."""
 
     run: str
     connection: Connection
-    door: Door
+    endpoint: Endpoint
     folder: Path
     spool: Path
     modalities: tuple[str, ...]
@@ -51,11 +51,11 @@ class Failure:
         return cls(kind, str(error))
 
 
-def pull(errand: Errand, shard: Shard, names: Sequence[str]) -> ShardReport | Failure:
+def pull(job: JobSpec, shard: Shard, names: Sequence[str]) -> ShardReport | Failure:
     """Finish the named layers of a shard. Errors that a person can act on are returned: what is raised is a defect."""
     try:
-        with _post.taken(errand) as workplace:
-            return workplace.pull(shard, names)
+        with _slot.taken(job) as context:
+            return context.pull(shard, names)
     except GeocorpusError as error:
         return Failure.of(error)
     except OSError as error:
@@ -63,23 +63,23 @@ def pull(errand: Errand, shard: Shard, names: Sequence[str]) -> ShardReport | Fa
         return Failure(Fatal, f"on worker {socket.gethostname()}, {what}; mend that and go on.")
 
 
-class _Workplace:
+class WorkerContext:
     """A run's corpus and connection, opened once per process."""
 
-    def __init__(self, errand: Errand) -> None:
-        self.limiter = RemoteLimiter(errand.door)
-        self.corpus = Corpus.open(errand.folder)
-        chosen = catalog.modalities(errand.modalities or None, errand.modality_files)
+    def __init__(self, job: JobSpec) -> None:
+        self.limiter = RemoteLimiter(job.endpoint)
+        self.corpus = Corpus.open(job.folder)
+        chosen = catalog.modalities(job.modalities or None, job.modality_files)
         self.layers = catalog.bound(chosen, self.corpus.manifest)
-        self.engine = connect(errand.connection, self.limiter)
-        self.spool, self.relay = errand.spool, Relay()
+        self.engine = connect(job.connection, self.limiter)
+        self.spool, self.gate = job.spool, TurnGate()
         self.counted = Counted(self.engine)
 
     def pull(self, shard: Shard, names: Sequence[str]) -> ShardReport:
         """Finish the shard; whoever had it before may have died over it with all of it written, but not reported."""
         reports = Reports(self.limiter, self.counted, shard)
         lacking = self.corpus.lacking(shard, names)
-        pull = puller(self.engine, self.corpus, self.layers, self.spool, reports, self.relay)
+        pull = puller(self.engine, self.corpus, self.layers, self.spool, reports, self.gate)
         report = pull(shard, lacking)
         reports.send()
         return report
@@ -132,34 +132,34 @@ class Reports:
         self._limiter.tell(shard=self._shard.index, chips=self._chips, figures=asdict(self._counted.take()))
 
 
-class _Post:
+class _ContextSlot:
     """The one run that a process works for: Earth Engine's client holds one connection, so two runs take turns."""
 
     def __init__(self) -> None:
-        self._errand: Errand | None = None
-        self._workplace: _Workplace | None = None
+        self._job: JobSpec | None = None
+        self._context: WorkerContext | None = None
         self._at_work = 0
         self._changed = threading.Condition()
 
     @contextmanager
-    def taken(self, errand: Errand) -> Iterator[_Workplace]:
+    def taken(self, job: JobSpec) -> Iterator[WorkerContext]:
         """The workplace of this errand, once nobody in this process works on another."""
         with self._changed:
-            self._changed.wait_for(lambda: self._errand == errand or self._at_work == 0)
-            workplace = self._opened(errand)
+            self._changed.wait_for(lambda: self._job == job or self._at_work == 0)
+            context = self._opened(job)
             self._at_work += 1
         try:
-            yield workplace
+            yield context
         finally:
             with self._changed:
                 self._at_work -= 1
                 self._changed.notify_all()
 
-    def _opened(self, errand: Errand) -> _Workplace:
-        if self._workplace is None or self._errand != errand:
-            self._workplace, self._errand = None, errand
-            self._workplace = _Workplace(errand)
-        return self._workplace
+    def _opened(self, job: JobSpec) -> WorkerContext:
+        if self._context is None or self._job != job:
+            self._context, self._job = None, job
+            self._context = WorkerContext(job)
+        return self._context
 
 
-_post = _Post()
+_slot = _ContextSlot()

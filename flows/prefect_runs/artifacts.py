@@ -14,8 +14,8 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact, u
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
-from flows.progress.live import Live, derived, live
-from pipeline.progress import Figure, Progress, Standing
+from flows.progress.progress_file import ProgressFile, derived, live
+from pipeline.progress import Figure, Progress, Snapshot
 
 EVERY_S = 30.0  # a server keeps every update, and nobody looks more often
 _LAST_WORD_S = 5.0
@@ -28,8 +28,8 @@ class Artifacts:
     It tells from a thread of its own: a server that is slow or gone costs the work nothing.
     """
 
-    def __init__(self, standing: Callable[[], Standing], progress: Progress, every_s: float = EVERY_S) -> None:
-        self._standing, self._progress, self._every_s = standing, progress, every_s
+    def __init__(self, snapshot: Callable[[], Snapshot], progress: Progress, every_s: float = EVERY_S) -> None:
+        self._snapshot, self._progress, self._every_s = snapshot, progress, every_s
         self._made: dict[str, tuple[UUID, UUID]] = {}
         self._over = threading.Event()
         # The context holds the flow run that the artifacts belong to.
@@ -51,45 +51,45 @@ class Artifacts:
 
     def _told(self) -> bool:
         """Tell the server; False, and said once, when it does not listen."""
-        standing = self._standing()
+        snapshot = self._snapshot()
         try:
-            if standing.stage:
-                self._tell(standing)
+            if snapshot.stage:
+                self._tell(snapshot)
         except Exception as error:  # whatever Prefect raises, the work goes on and its ledger remembers
             self._progress.say(f"the Prefect server takes no artifacts ({type(error).__name__}); the work goes on.")
             return False
         return True
 
-    def _tell(self, standing: Standing) -> None:
-        percent = 100.0 * standing.done / max(1, standing.total)
-        if standing.stage not in self._made:
-            self._made[standing.stage] = _made(standing, percent)
+    def _tell(self, snapshot: Snapshot) -> None:
+        percent = 100.0 * snapshot.done / max(1, snapshot.total)
+        if snapshot.stage not in self._made:
+            self._made[snapshot.stage] = _made(snapshot, percent)
             return
-        bar, table = self._made[standing.stage]
+        bar, table = self._made[snapshot.stage]
         update_progress_artifact(bar, percent)
         with get_client(sync_client=True) as client:
-            client.update_artifact(table, ArtifactUpdate(data=json.dumps(rows(standing))))
+            client.update_artifact(table, ArtifactUpdate(data=json.dumps(rows(snapshot))))
 
 
-def _made(standing: Standing, percent: float) -> tuple[UUID, UUID]:
+def _made(snapshot: Snapshot, percent: float) -> tuple[UUID, UUID]:
     """The two artifacts of a stage, under keys that a deployment's runs share: the newest run's are shown."""
-    key = f"geocorpus-{standing.stage}"
-    bar = create_progress_artifact(percent, key, f"How much of {standing.stage} is done.")
-    table = create_table_artifact(rows(standing), f"{key}-figures", f"Figures of {standing.stage}.")
+    key = f"geocorpus-{snapshot.stage}"
+    bar = create_progress_artifact(percent, key, f"How much of {snapshot.stage} is done.")
+    table = create_table_artifact(rows(snapshot), f"{key}-figures", f"Figures of {snapshot.stage}.")
     return bar, table  # type: ignore[return-value]
 
 
-def rows(standing: Standing) -> list[Row]:
+def rows(snapshot: Snapshot) -> list[Row]:
     """A line per figure."""
-    done: dict[str, Figure] = {"done": f"{standing.done:,} of {standing.total:,}"}
+    done: dict[str, Figure] = {"done": f"{snapshot.done:,} of {snapshot.total:,}"}
     return [
         {"figure": name.replace("_", " "), "value": f"{value}"}
-        for name, value in (done | standing.figures | derived(standing)).items()
+        for name, value in (done | snapshot.figures | derived(snapshot)).items()
     ]
 
 
 @contextmanager
-def shown(as_json: bool, folder: Path) -> Iterator[Live]:
+def shown(as_json: bool, folder: Path) -> Iterator[ProgressFile]:
     """A flow run's progress: on standard error, in the corpus folder, and as artifacts."""
-    with live(as_json, folder) as progress, Artifacts(progress.standing, progress):
+    with live(as_json, folder) as progress, Artifacts(progress.snapshot, progress):
         yield progress

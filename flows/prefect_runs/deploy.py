@@ -17,6 +17,7 @@ from flows.offline import api_configured
 from flows.prefect_runs import orchestration
 from flows.settings import Settings
 from pipeline.errors import Fatal
+from pipeline.interpreter import SAFE_PATH
 
 DEPLOYED: tuple[Flow[..., Any], ...] = (orchestration.build, orchestration.export)
 
@@ -35,9 +36,9 @@ def deploy(settings: Settings, pool: str) -> str:
     stages.check(settings)
     name = settings.folder.absolute().name
     with orchestration.api(), get_client(sync_client=True) as client:
-        variables = _variables(_pool(client, pool))
+        found = _pool(client, pool)
         for flow in DEPLOYED:
-            _register(flow, name, settings, pool, variables)
+            _register(flow, name, found, _parameters(settings, found))
     return "\n".join(
         [
             f"Deployed 'geocorpus build/{name}' and 'geocorpus export/{name}' to the work pool {pool!r}. Next:",
@@ -57,17 +58,27 @@ def _pool(client: SyncPrefectClient, name: str) -> WorkPool:
 
 
 def _variables(pool: WorkPool) -> dict[str, Any]:
-    """A process starts in a folder of its own, so that relative paths of the settings would lead elsewhere."""
-    return {"working_dir": str(Path.cwd())} if pool.type == "process" else {}
+    """A run imports nothing from the folder that it starts in. A pool that takes no such variables is left alone."""
+    known = pool.base_job_template.get("variables", {}).get("properties", {})
+    return {"env": SAFE_PATH} if "env" in known else {}
 
 
-def _register(flow: Flow[..., Any], name: str, settings: Settings, pool: str, variables: dict[str, Any]) -> None:
+def _parameters(settings: Settings, pool: WorkPool) -> dict[str, Any]:
+    """What the flow is called with. A process enters this folder by itself, for the sake of relative paths.
+
+    It must not start in it: Prefect imports a flow with the folder in which it finds itself first on the path.
+    """
+    plain: dict[str, Any] = {"settings": settings.model_dump(mode="json")}
+    return plain | ({"working_folder": str(Path.cwd())} if pool.type == "process" else {})
+
+
+def _register(flow: Flow[..., Any], name: str, pool: WorkPool, parameters: dict[str, Any]) -> None:
     deployment = RunnerDeployment.from_flow(
         flow,
         name=name,
-        parameters={"settings": settings.model_dump(mode="json")},
-        work_pool_name=pool,
-        job_variables=variables,
+        parameters=parameters,
+        work_pool_name=pool.name,
+        job_variables=_variables(pool),
         tags=["geocorpus"],
         entrypoint_type=EntrypointType.MODULE_PATH,  # from the installed package: no code is copied or stored
     )

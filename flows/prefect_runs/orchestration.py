@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,13 +17,12 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from exporters.earth_engine.client import EarthEngine
-from flows import stages
+from flows import commands, stages
 from flows.offline import api_configured
 from flows.prefect_runs import prefect_server
 from flows.prefect_runs.artifacts import shown
-from flows.prefect_runs.ending import kept
+from flows.prefect_runs.run_outcome import record_outcome
 from flows.settings import Settings, parse
-from flows.terminal import run
 from pipeline.errors import Fatal, Transient
 from pipeline.lock import locked
 from pipeline.progress import Progress
@@ -95,24 +95,36 @@ def _build(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
     return str(_named("finalize")(partial(stages.finalize, settings, progress)))
 
 
-def _checked(settings: dict[str, Any]) -> Settings:
-    """A deployment's settings may be older than what the folder holds by now."""
+def _checked(settings: dict[str, Any], working_folder: str | None) -> Settings:
+    """A deployment's settings may be older than what the folder holds by now. Their paths are from `working_folder`."""
+    if working_folder is not None:
+        _enter(working_folder)
     parsed = parse(settings)
     stages.check(parsed)
     return parsed
 
 
+def _enter(working_folder: str) -> None:
+    try:
+        os.chdir(working_folder)
+    except OSError as error:
+        raise Fatal(
+            f"the folder {working_folder}, in which `geocorpus deploy` was typed, cannot be entered here "
+            f"({error.strerror}); deploy again from a folder that the worker has, too."
+        ) from error
+
+
 @flow(name="geocorpus build")
-@kept
-def build(settings: dict[str, Any], as_json: bool = False) -> str:
+@record_outcome
+def build(settings: dict[str, Any], as_json: bool = False, working_folder: str | None = None) -> str:
     """Sample, anchor, export and finalize."""
-    parsed = _checked(settings)
+    parsed = _checked(settings, working_folder)
     with shown(as_json, parsed.folder) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
         return _build(parsed, engine, progress)
 
 
 @flow(name="geocorpus demo")
-@kept
+@record_outcome
 def demo(settings: dict[str, Any], as_json: bool = False) -> str:
     """Build a small corpus and train on it."""
     parsed = parse(settings)
@@ -125,21 +137,21 @@ def demo(settings: dict[str, Any], as_json: bool = False) -> str:
 
 
 @flow(name="geocorpus export")
-@kept
-def export(settings: dict[str, Any], as_json: bool = False) -> str:
+@record_outcome
+def export(settings: dict[str, Any], as_json: bool = False, working_folder: str | None = None) -> str:
     """Pull what the ledger lacks."""
-    parsed = _checked(settings)
+    parsed = _checked(settings, working_folder)
     with shown(as_json, parsed.folder) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
         return _export_by_shard(parsed, engine, progress)
 
 
 def _single(name: str) -> Callable[[dict[str, Any], bool], str]:
     @flow(name=f"geocorpus {name}")
-    @kept
+    @record_outcome
     def single(settings: dict[str, Any], as_json: bool = False) -> str:
         parsed = parse(settings)
         with shown(as_json, parsed.folder) as progress:
-            return str(_named(name)(partial(run.STAGES[name], parsed, progress)))
+            return str(_named(name)(partial(commands.STAGES[name], parsed, progress)))
 
     return single
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,17 +18,19 @@ from contextlib import contextmanager
 
 from flows.offline import START_TIMEOUT_S
 from pipeline.errors import Fatal
+from pipeline.free_port import free_port
+from pipeline.interpreter import module_command, safe_environment
 
 
 @contextmanager
 def running() -> Iterator[str]:
     """Start the server on a free port and yield its API's URL; raises `Fatal` when it does not come up."""
-    port = _free_port()
-    command = [sys.executable, "-m", "flows.prefect_runs.prefect_server", str(port)]
+    port = free_port()
+    command = module_command("flows.prefect_runs.prefect_server", str(port))
     # A session of its own: Ctrl-C is for us, and it ends when we are gone.
     process = subprocess.Popen(  # noqa: S603
         command,
-        env={**os.environ, "PREFECT_UI_ENABLED": "0"},
+        env=safe_environment(PREFECT_UI_ENABLED="0"),
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -38,12 +39,6 @@ def running() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/api"
     finally:
         _end(process)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait(process: subprocess.Popen[bytes], health_url: str) -> None:

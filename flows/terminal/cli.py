@@ -6,19 +6,22 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
 
+from flows.extras import require
 from flows.offline import api_configured, bypass_proxy
 from flows.settings import load
 from flows.terminal.modality_commands import modality_app
 from pipeline.errors import Fatal, GeocorpusError
+from training.evaluate.probe_chips import MOST_CHIPS
 
 app = typer.Typer(
-    name="geocorpus", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+    name="geocorpus", no_args_is_help=True, pretty_exceptions_enable=False,
     help="Rebuild the MMEarth corpus from Earth Engine into Zarr v3, add modalities, pretrain encoders.",
 )  # fmt: skip
 sandbox_app = typer.Typer(no_args_is_help=True, help="The built-in local Earth Engine.")
@@ -30,6 +33,21 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section
 AsFlow = Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow (at once where none is configured).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check, pull a few chips, estimate; write nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output, JSON lines of progress.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"geocorpus {version('geocorpus')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Options of the command itself, before any stage."""
 
 
 def run_stage(name: str, config: str, overrides: list[str] | None, prefect: bool, as_json: bool) -> None:
@@ -119,7 +137,7 @@ def probe(
     weights: Annotated[str, typer.Argument(help="A run's folder, a file of weights, or an address.")],
     label: Annotated[str, typer.Option(help="A layer of the corpus: its commonest class per chip, or its means.")],
     corpus: Annotated[Path | None, typer.Option(help="The corpus folder; the run's own by default.")] = None,
-    chips: Annotated[int, typer.Option(min=2, help="At most so many chips of each split.")] = 5000,
+    chips: Annotated[int, typer.Option(min=2, help="At most so many chips of each split.")] = MOST_CHIPS,
 ) -> None:
     """Print what an encoder knows of a layer, beside random weights and plain band statistics."""
     from flows.probing import probe as probed
@@ -147,6 +165,7 @@ def demo(
     """The whole of it on the built-in local Earth Engine: corpus, report, and a small pretrained encoder."""
     from flows.terminal import run
 
+    require("train", "the demo, which ends with training,")
     run.as_flow("demo", load("demo", overrides or []), as_json)
 
 
@@ -172,6 +191,16 @@ def report(folder: Annotated[Path, typer.Argument(help="A corpus folder.")]) -> 
     from exporters.report.report import write_report
 
     typer.echo(write_report(folder))
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False) -> None:
+    """Look at this machine: versions, credentials, GDAL, torch, disk; paste it into a report of a fault."""
+    from flows.doctor import doctor as doctors
+
+    findings = doctors.examine()
+    typer.echo(doctors.as_json(findings) if as_json else doctors.as_text(findings))
+    raise typer.Exit(0 if doctors.healthy(findings) else 1)
 
 
 @app.command()

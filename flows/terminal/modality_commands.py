@@ -60,7 +60,7 @@ def _tried(file: Path, settings: Settings, picture: Path, count: int) -> list[st
     from PIL import Image
 
     from exporters import catalog
-    from exporters.pull import trial
+    from exporters.pull import preview
     from flows import stages
     from pipeline.corpus import MANIFEST
     from pipeline.manifest import Manifest
@@ -75,9 +75,11 @@ def _tried(file: Path, settings: Settings, picture: Path, count: int) -> list[st
             raise Fatal("no chip could be anchored to try the layer on; give --from a corpus folder.")
         step = max(1, len(manifest) // count)
         sample = [manifest[row] for row in range(0, len(manifest), step)][:count]
-        trials = [trial.attempt(engine, one, sample) for one in catalog.bound(catalog.of_file(file), manifest)]
-    page = trial.sheet(trials)
-    said = [line for one in trials for line in one.said]
+        previews = [
+            preview.preview_layer(engine, item, sample) for item in catalog.bound(catalog.of_file(file), manifest)
+        ]
+    page = preview.contact_sheet(previews)
+    said = [line for item in previews for line in item.said]
     if page is None:
         return [*said, "There is nothing to draw."]
     Image.fromarray(page).save(picture)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from flows import finetuning, sampling_plan, stages
-from flows.prefect_runs.ending import Ending, current
-from flows.progress.live import live
+from flows import commands, sampling_plan, stages
+from flows.prefect_runs.run_outcome import RunOutcome, current
+from flows.progress.progress_file import live
 from flows.settings import Settings
 from pipeline.errors import Fatal
-from pipeline.lock import locked
-from pipeline.progress import Progress, Silent
+from pipeline.progress import Silent
 from sampling.allocation import table
 
 
@@ -25,10 +23,10 @@ def at_once(name: str, settings: Settings, as_json: bool) -> None:
     """Call the stage's function in this process and print what came of it."""
     stages.check(settings)
     if not _speaks():
-        STAGES[name](settings, Silent())
+        commands.STAGES[name](settings, Silent())
         return
     with live(as_json, settings.folder) as progress:
-        said = STAGES[name](settings, progress)
+        said = commands.STAGES[name](settings, progress)
     say(said, settings, as_json)
 
 
@@ -43,42 +41,42 @@ def as_flow(name: str, settings: Settings, as_json: bool) -> None:
         at_once(name, settings, as_json)
         return
     stages.check(settings)
-    ending = Ending()
+    outcome = RunOutcome()
     try:
-        _flow_run(name, settings, as_json, ending)
+        _flow_run(name, settings, as_json, outcome)
     except Exception as error:
-        ending.failed(error)
-        if ending.said is None:
-            ending.told = True  # by whoever catches it
+        outcome.failed(error)
+        if outcome.said is None:
+            outcome.told = True  # by whoever catches it
             raise
-    ending.told = True
-    say(str(ending.said), settings, as_json)
+    outcome.told = True
+    say(str(outcome.said), settings, as_json)
 
 
-def _flow_run(name: str, settings: Settings, as_json: bool, ending: Ending) -> None:
+def _flow_run(name: str, settings: Settings, as_json: bool, outcome: RunOutcome) -> None:
     """Run the flow; returns or raises when Prefect is through with it, which may be long after the work has ended."""
     from flows.prefect_runs import orchestration
 
     with orchestration.api() as url:
-        ending.watch(url, partial(_leave, settings=settings, as_json=as_json))
-        token = current.set(ending)
+        outcome.watch(url, partial(_leave, settings=settings, as_json=as_json))
+        token = current.set(outcome)
         try:
             orchestration.FLOWS[name](settings.model_dump(mode="json"), as_json)
         finally:
             current.reset(token)
 
 
-def _leave(ending: Ending, settings: Settings, as_json: bool) -> None:
+def _leave(outcome: RunOutcome, settings: Settings, as_json: bool) -> None:
     """End this process while Prefect waits for a server that is gone; the ledger has what matters."""
-    if not ending.told:
+    if not outcome.told:
         print("the Prefect server is gone: what it keeps of this run is not complete.", file=sys.stderr)
-        if ending.error is None:
-            say(str(ending.said), settings, as_json)
+        if outcome.error is None:
+            say(str(outcome.said), settings, as_json)
         else:
-            print(f"geocorpus: {ending.error}", file=sys.stderr)
+            print(f"geocorpus: {outcome.error}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0 if ending.error is None else 2 if isinstance(ending.error, Fatal) else 1)
+    os._exit(0 if outcome.error is None else 2 if isinstance(outcome.error, Fatal) else 1)
 
 
 def dry(settings: Settings, as_json: bool) -> None:
@@ -100,34 +98,3 @@ def print_allocation(settings: Settings, as_json: bool) -> None:
         regions = sampling_plan.regions(settings, engine, Path(folder) / stages.REGION_CACHE)
         allocation = sampling_plan.allocation(settings, regions)
     print(json.dumps(allocation.to_json()) if as_json else table(allocation))
-
-
-def _sample(settings: Settings, progress: Progress) -> str:
-    connected = stages.earth_engine(settings) if stages.needs_engine_to_sample(settings) else nullcontext(None)
-    with locked(settings.folder), connected as engine:
-        return stages.sample(settings, engine, progress)
-
-
-def _anchor(settings: Settings, progress: Progress) -> str:
-    with locked(settings.folder), stages.earth_engine(settings) as engine:
-        return stages.anchor(settings, engine, progress)
-
-
-def _export(settings: Settings, progress: Progress) -> str:
-    with locked(settings.folder), stages.earth_engine(settings) as engine:
-        return stages.export(settings, engine, progress)
-
-
-def _finalize(settings: Settings, progress: Progress) -> str:
-    with locked(settings.folder):
-        return stages.finalize(settings, progress)
-
-
-STAGES: dict[str, Callable[[Settings, Progress], str]] = {
-    "sample": _sample,
-    "anchor": _anchor,
-    "export": _export,
-    "finalize": _finalize,
-    "pretrain": stages.pretrain,
-    "finetune": finetuning.finetune,
-}

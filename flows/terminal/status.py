@@ -15,7 +15,7 @@ from rich.table import Table
 from exporters.quality.quality import Quality
 from flows import stages
 from flows.progress.display import figures_text
-from flows.progress.live import Run, derived
+from flows.progress.progress_file import Run, derived
 from pipeline import durable
 from pipeline.corpus import MANIFEST, STATISTICS, Corpus, place_of
 from pipeline.dead_letters import FAILED, DeadLetters
@@ -157,9 +157,9 @@ def _lines(status: Status) -> Iterator[str]:
 
 
 def _about(run: Run) -> str:
-    standing = run.standing
-    where = f"{standing.stage} {standing.done:,}/{standing.total:,}"
+    snapshot = run.snapshot
+    where = f"{snapshot.stage} {snapshot.done:,}/{snapshot.total:,}"
     who = f"process {run.holder.pid} on {run.holder.host}"
     if not run.is_live:
         return f"{where} by {who}, which is gone; the next command goes on from what is done"
-    return f"{where} now, by {who}  {figures_text(derived(standing) | standing.figures)}"
+    return f"{where} now, by {who}  {figures_text(derived(snapshot) | snapshot.figures)}"

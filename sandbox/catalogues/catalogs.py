@@ -20,7 +20,7 @@ class Catalogs:
         self._members = members
 
     def _first(self, ask: Callable[[Catalog], Found | None]) -> Found | None:
-        return next((found for member in self._members if (found := ask(member)) is not None), None)
+        return next((result for member in self._members if (result := ask(member)) is not None), None)
 
     def describe(self, asset_id: str) -> dict[str, Any] | None:
         return self._first(lambda member: member.describe(asset_id))
@@ -39,5 +39,5 @@ class Catalogs:
         return self._first(lambda member: member.table(asset_id))
 
     def children(self, asset_id: str) -> list[str] | None:
-        found = [ids for member in self._members if (ids := member.children(asset_id)) is not None]
-        return sorted({child for ids in found for child in ids}) if found else None
+        result = [ids for member in self._members if (ids := member.children(asset_id)) is not None]
+        return sorted({child for ids in result for child in ids}) if result else None

@@ -116,8 +116,8 @@ class MosaicBand:
         values, valid = np.zeros(grid.shape, self.dtype), np.zeros(grid.shape, dtype=np.bool_)
         for member in self.members:
             if scope.outline(grid).intersects(member.raster.footprint):
-                found, known = self._warped(member)(grid, scope)
-                values = np.where(known & ~valid, found, values)
+                result, known = self._warped(member)(grid, scope)
+                values = np.where(known & ~valid, result, values)
                 valid = valid | known
         return values, valid
 

@@ -112,12 +112,12 @@ def _split(text: str) -> list[str]:
 
 
 def _region(text: str) -> BaseGeometry:
-    plain = text.replace('\\"', '"').replace("\\'", "'")
+    data = text.replace('\\"', '"').replace("\\'", "'")
     try:
-        if plain.lstrip().startswith("{"):
-            document = json.loads(plain if '"' in plain else plain.replace("'", '"'))
+        if data.lstrip().startswith("{"):
+            document = json.loads(data if '"' in data else data.replace("'", '"'))
             return geometry_from_geojson(document).lonlat
-        return shapely.from_wkt(plain)
+        return shapely.from_wkt(data)
     except (json.JSONDecodeError, shapely.errors.GEOSException) as error:
         raise EarthEngineError(f"Invalid filter: cannot read the region '{text[:80]}'.") from error
 
@@ -128,8 +128,8 @@ def _time_condition(field: str, sign: str, value: str) -> tuple[Query, Test]:
 
     def test(image: StoredImage) -> bool:
         # An image without an end takes no time: its end is its start.
-        found = image.properties.get(key, image.properties.get("system:time_start"))
-        return found is not None and _COMPARE[sign](int(found), ms)
+        result = image.properties.get(key, image.properties.get("system:time_start"))
+        return result is not None and _COMPARE[sign](int(result), ms)
 
     if field == "startTime":
         query = Query(start_ms=ms if sign in (">=", ">", "=") else None)
@@ -155,14 +155,14 @@ def _condition(text: str) -> tuple[Query, Test]:
 
 def _property_condition(key: str, sign: str, value: str) -> tuple[Query, Test]:
     def test(image: StoredImage) -> bool:
-        found = image.properties.get(key)
-        if found is None:
+        result = image.properties.get(key)
+        if result is None:
             return False
         try:
-            wanted: Any = type(found)(float(value)) if isinstance(found, (int, float)) else value
+            wanted: Any = type(result)(float(value)) if isinstance(result, (int, float)) else value
         except ValueError:
             return False
-        return _COMPARE[sign](found, wanted)
+        return _COMPARE[sign](result, wanted)
 
     return Query(), test
 
@@ -180,7 +180,7 @@ def list_images(catalog: Catalog, identifier: str, parameters: Mapping[str, str]
     query = Query()
     for implied, _ in conditions:
         query = narrowed(query, implied)
-    found = catalog.images(identifier, query)
-    if found is None:
+    result = catalog.images(identifier, query)
+    if result is None:
         raise missing(identifier)
-    return (image for image in found if all(test(image) for _, test in conditions))
+    return (image for image in result if all(test(image) for _, test in conditions))

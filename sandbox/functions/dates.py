@@ -168,12 +168,12 @@ def formatted(value: Date, pattern: str | None = None, zone: tzinfo = UTC) -> st
     """A Joda-Time pattern such as "YYYY-MM-dd"; ISO to the second without one."""
     moment = value.when(zone)
 
-    def one(match: re.Match[str]) -> str:
+    def item(match: re.Match[str]) -> str:
         if match.group(1) is not None:
             return match.group(1) or "'"
         return _token(moment, match.group(2), len(match.group(0)))
 
-    return _PATTERN_TOKEN.sub(one, pattern or "YYYY-MM-dd'T'HH:mm:ss")
+    return _PATTERN_TOKEN.sub(item, pattern or "YYYY-MM-dd'T'HH:mm:ss")
 
 
 @algorithm("Date.format")

@@ -39,8 +39,8 @@ class Collection:
         for test in self.tests:
             query = narrowed(query, test.query)
         try:
-            found = (e for e in self.source(query) if all(test.matches(e) for test in self.tests))
-            yield from islice(found, self.count)
+            result = (e for e in self.source(query) if all(test.matches(e) for test in self.tests))
+            yield from islice(result, self.count)
         except QueryTooLarge as error:
             raise too_many_elements() from error
 
@@ -51,10 +51,10 @@ class Collection:
 
     def elements(self) -> list[Any]:
         """All elements; more than 5,000 are refused as Earth Engine does."""
-        found = list(islice(iter(self), MAX_ELEMENTS + 1))
-        if len(found) > MAX_ELEMENTS:
+        result = list(islice(iter(self), MAX_ELEMENTS + 1))
+        if len(result) > MAX_ELEMENTS:
             raise too_many_elements()
-        return found
+        return result
 
     def united(self) -> BaseGeometry:
         """The union of all geometries, lon/lat."""
@@ -98,8 +98,8 @@ def load_images(catalog: Catalog, asset_id: str, version: Any) -> Collection:
         raise not_found("ImageCollection.load: ImageCollection asset", asset_id)
 
     def source(query: Query) -> Iterable[Image]:
-        found = catalog.images(asset_id, query)
-        return (images.from_stored(image) for image in found or ())
+        result = catalog.images(asset_id, query)
+        return (images.from_stored(image) for image in result or ())
 
     return Collection(source, True, asset_id=asset_id)
 
@@ -182,10 +182,10 @@ def size(members: Collection) -> int:
 
 @algorithm("Collection.toList")
 def to_list(members: Collection, count: int, offset: int) -> list[Any]:
-    found = list(islice(iter(members), offset, offset + min(count, MAX_ELEMENTS + 1)))
-    if len(found) > MAX_ELEMENTS:
+    result = list(islice(iter(members), offset, offset + min(count, MAX_ELEMENTS + 1)))
+    if len(result) > MAX_ELEMENTS:
         raise too_many_elements()
-    return found
+    return result
 
 
 @algorithm("Collection.merge", "ImageCollection.merge")

@@ -18,10 +18,10 @@ from sandbox.registry import algorithm, catalog_algorithm
 
 @catalog_algorithm("Image.load")
 def load(catalog: Catalog, asset_id: str, version: Any) -> Image:
-    found = catalog.image(asset_id)
-    if found is None:
+    result = catalog.image(asset_id)
+    if result is None:
         raise not_found("Image.load: Image asset", asset_id)
-    return images.from_stored(found)
+    return images.from_stored(result)
 
 
 @algorithm("Image.constant")
@@ -71,10 +71,10 @@ def _matching(image: Image, selector: Any) -> list[ImageBand]:
         return [image.bands[index]]
     names = image.band_names()
     exact = [place for place, name in enumerate(names) if name == selector]
-    found = exact or [place for place, name in enumerate(names) if re.fullmatch(str(selector), name)]
-    if not found:
+    result = exact or [place for place, name in enumerate(names) if re.fullmatch(str(selector), name)]
+    if not result:
         raise _no_match(image, selector)
-    return [image.bands[place] for place in found]
+    return [image.bands[place] for place in result]
 
 
 def _no_match(image: Image, selector: Any) -> EarthEngineError:
@@ -91,14 +91,14 @@ def _no_match(image: Image, selector: Any) -> EarthEngineError:
 
 @algorithm("Image.select")
 def select(image: Image, selectors: list[Any], new_names: list[str] | None) -> Image:
-    found = [band for selector in selectors for band in _matching(image, selector)]
-    if new_names is not None and len(new_names) != len(found):
+    result = [band for selector in selectors for band in _matching(image, selector)]
+    if new_names is not None and len(new_names) != len(result):
         raise EarthEngineError(
             f"Image.select: The number of new names ({len(new_names)}) must match the number of bands selected "
-            f"({len(found)})."
+            f"({len(result)})."
         )
-    names = new_names or [band.name for band in found]
-    return image.with_bands(named(found, _distinct(names)))
+    names = new_names or [band.name for band in result]
+    return image.with_bands(named(result, _distinct(names)))
 
 
 def named(bands: list[ImageBand], names: list[str]) -> list[ImageBand]:
@@ -153,4 +153,3 @@ def add_bands(image: Image, source: Image, names: list[str] | None, overwrite: b
 @algorithm("Image.slice")
 def cut(image: Image, start: int, end: int | None) -> Image:
     return image.with_bands(list(image.bands[start:end]))
-

@@ -114,4 +114,3 @@ def _coordinate_band(name: str, axis: int) -> ImageBand:
 @algorithm("Image.pixelLonLat")
 def pixel_lonlat() -> Image:
     return Image((_coordinate_band("longitude", 0), _coordinate_band("latitude", 1)))
-

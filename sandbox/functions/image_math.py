@@ -285,8 +285,6 @@ def normalized_difference(image: Image, names: list[str] | None) -> Image:
     return derived(image, [band])
 
 
-
-
 @algorithm("Image.cast")
 def cast_bands(image: Image, band_types: dict[str, Any], order: list[str] | None) -> Image:
     """Bands in named types such as "uint8" or "float"; bands not named stay."""
@@ -305,10 +303,10 @@ def remap(image: Image, old: list[float], new: list[float], default: float | Non
     """One band's values translated; a value not listed becomes `default`, or is masked without one."""
     if len(old) != len(new):
         raise EarthEngineError("Image.remap: The 'from' and 'to' lists must have the same length.")
-    found = [band for band in image.bands if band_name in (None, band.name)]
-    if not found:
+    outcome = [band for band in image.bands if band_name in (None, band.name)]
+    if not outcome:
         raise EarthEngineError(f"Image.remap: No band named '{band_name}'.")
-    source, targets = found[0], [*new, *([] if default is None else [default])]
+    source, targets = outcome[0], [*new, *([] if default is None else [default])]
     dtype = np.result_type(*(np.min_scalar_type(target) for target in targets))
 
     def compute(grid: PixelGrid, scope: Scope) -> Pixels:

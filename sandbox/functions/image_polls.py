@@ -36,19 +36,17 @@ def polled_mode(bands: Sequence[ImageBand], grid: PixelGrid, scope: Scope) -> Pi
 
 def _polls(bands: Sequence[ImageBand]) -> dict[Poll, tuple[Projection, list[Any]]]:
     """Each poll with its lattice and those who vote; empty where a band has no vote."""
-    found: dict[Poll, tuple[Projection, list[Any]]] = {}
+    result: dict[Poll, tuple[Projection, list[Any]]] = {}
     for band in bands:
         source = band.compute
         vote: Vote | None = getattr(source.band, "vote", None) if isinstance(source, StoredPixels) else None
         if vote is None:
             return {}
-        found.setdefault(vote.poll, (band.projection, []))[1].append(vote.voter)
-    return found
+        result.setdefault(vote.poll, (band.projection, []))[1].append(vote.voter)
+    return result
 
 
-def _counts_on(
-    grid: PixelGrid, scope: Scope, native: Projection, poll: Poll, voters: Sequence[Any]
-) -> Counts | None:
+def _counts_on(grid: PixelGrid, scope: Scope, native: Projection, poll: Poll, voters: Sequence[Any]) -> Counts | None:
     window = grids.window_on(native, grid)
     if window is not None:
         return poll.counts(voters, window)

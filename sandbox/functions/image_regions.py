@@ -133,11 +133,11 @@ def reduce_regions(
     def reduced(query: Any) -> Any:
         for element in collection:
             target = element_geometry(element)
-            found = {} if target is None else reduce_region(
+            result = {} if target is None else reduce_region(
                 image, reducer, target, scale, crs, transform, False, max_pixels or 1e7, tile_scale)  # fmt: skip
             if len(image.bands) == 1 and len(reducer.outputs) == 1:
-                found = {reducer.outputs[0]: next(iter(found.values()), None)}
-            yield Feature(target, {**element.properties, **found})
+                result = {reducer.outputs[0]: next(iter(result.values()), None)}
+            yield Feature(target, {**element.properties, **result})
 
     return Collection(reduced, False)
 
@@ -184,12 +184,12 @@ def sample(
     target = region if region is not None else element_geometry(image)
     if target is None:
         raise EarthEngineError("Image.sample: The image has no footprint; give a region.")
-    found = _region(_lattice(image, scale, projection, None), target, "Image.sample", 1e7, False)
-    rows, columns = np.nonzero(found.centre_inside)
+    result = _region(_lattice(image, scale, projection, None), target, "Image.sample", 1e7, False)
+    rows, columns = np.nonzero(result.centre_inside)
     if count is not None and count < len(rows):
         chosen = np.sort(np.random.default_rng(seed).choice(len(rows), count, replace=False))
         rows, columns = rows[chosen], columns[chosen]
-    return _sampled(image, found.grid, rows, columns, drop_nulls, with_geometry)
+    return _sampled(image, result.grid, rows, columns, drop_nulls, with_geometry)
 
 
 def _sampled(image: Image, grid: PixelGrid, rows: Any, columns: Any, drop_nulls: bool, located: bool) -> Collection:
@@ -198,9 +198,9 @@ def _sampled(image: Image, grid: PixelGrid, rows: Any, columns: Any, drop_nulls:
     x, y = grids.apply(grid.transform, columns + 0.5, rows + 0.5)
     features = []
     for i, (row, column) in enumerate(zip(rows, columns, strict=True)):
-        found = {name: values[row, column].item() if valid[row, column] else None for name, values, valid in pixels}
-        if drop_nulls and None in found.values():
+        result = {name: values[row, column].item() if valid[row, column] else None for name, values, valid in pixels}
+        if drop_nulls and None in result.values():
             continue
         point = Geometry(grids.project(shapely.Point(x[i], y[i]), grid.crs, grids.LONLAT)) if located else None
-        features.append(Feature(point, {**found, "system:index": str(i)}))
+        features.append(Feature(point, {**result, "system:index": str(i)}))
     return Collection(lambda query: features, False)

@@ -31,10 +31,10 @@ class Stack:
     """The images of a collection, enumerated once, as layers per band name."""
 
     def __init__(self, collection: Collection) -> None:
-        found = list(islice(iter(collection), MAX_ELEMENTS + 1))
-        if len(found) > MAX_ELEMENTS:
+        result = list(islice(iter(collection), MAX_ELEMENTS + 1))
+        if len(result) > MAX_ELEMENTS:
             raise too_many_elements()
-        self.images: list[Image] = found
+        self.images: list[Image] = result
 
     def names(self) -> list[str]:
         return self.images[0].band_names() if self.images else []
@@ -87,15 +87,15 @@ def _reduced_bands(stack: Stack, name: str, reducer: Reducer, suffixed: bool) ->
         values, valid = _stacked(layers, source)
         return reducer.reduce(values, valid, np.ones((len(values), 1, 1)))
 
-    def output(place: int) -> ImageBand:
+    def output(index: int) -> ImageBand:
         def compute(grid: PixelGrid, scope: Scope) -> Pixels:
-            values, valid = all_outputs(grid, scope)[place]
+            values, valid = all_outputs(grid, scope)[index]
             return saturated(values, dtype), valid
 
-        label = f"{name}_{reducer.outputs[place]}" if suffixed else name
+        label = f"{name}_{reducer.outputs[index]}" if suffixed else name
         return ImageBand(label, dtype, DEFAULT_PROJECTION, compute)
 
-    return [output(place) for place in range(len(reducer.outputs))]
+    return [output(index) for index in range(len(reducer.outputs))]
 
 
 def reduced(collection: Collection, reducer: Reducer, suffixed: bool) -> Image:
@@ -134,8 +134,8 @@ def to_bands(collection: Collection) -> Image:
     """All bands of all images, each prefixed with its image's system:index."""
     bands = [
         band
-        for place, image in enumerate(Stack(collection).images)
-        for band in named(list(image.bands), [f"{index_of(image) or place}_{n}" for n in image.band_names()])
+        for index, image in enumerate(Stack(collection).images)
+        for band in named(list(image.bands), [f"{index_of(image) or index}_{n}" for n in image.band_names()])
     ]
     return Image(tuple(bands))
 

@@ -155,12 +155,12 @@ _PREPARED: dict[int, tuple[BaseGeometry, Any]] = {}
 
 def prepared(shape: BaseGeometry) -> Any:
     """A prepared twin of a footprint, for repeated questions about the same object."""
-    found = _PREPARED.get(id(shape))
-    if found is None or found[0] is not shape:
+    result = _PREPARED.get(id(shape))
+    if result is None or result[0] is not shape:
         if len(_PREPARED) > 4096:
             _PREPARED.clear()
-        found = _PREPARED[id(shape)] = (shape, prep(shape))
-    return found[1]
+        result = _PREPARED[id(shape)] = (shape, prep(shape))
+    return result[1]
 
 
 def rasterized(shape: BaseGeometry, grid: PixelGrid) -> NDArray[np.bool_]:

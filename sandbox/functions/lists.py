@@ -108,7 +108,7 @@ def replace_all(items: list[Any], old: Any, new: Any) -> list[Any]:
 
 @algorithm("List.distinct")
 def distinct(items: list[Any]) -> list[Any]:
-    return [item for place, item in enumerate(items) if item not in items[:place]]
+    return [item for index, item in enumerate(items) if item not in items[:index]]
 
 
 @algorithm("List.flatten")

@@ -126,9 +126,9 @@ def _geotiff(array: NDArray[Any], grid: PixelGrid) -> bytes:
     }  # fmt: skip
     with MemoryFile() as memory:
         with memory.open(**profile) as target:
-            for place, name in enumerate(names, start=1):
-                target.write(array[name].astype(profile["dtype"]), place)
-                target.set_band_description(place, name)
+            for index, name in enumerate(names, start=1):
+                target.write(array[name].astype(profile["dtype"]), index)
+                target.set_band_description(index, name)
         return bytes(memory.read())
 
 

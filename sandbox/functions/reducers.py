@@ -46,9 +46,9 @@ def _extreme(pick: Callable[..., Any], sign: int) -> Callable[..., list[Reduced]
         else:
             limits = np.iinfo(values.dtype)
             fill = limits.max if sign > 0 else limits.min
-        found = pick(np.where(valid, values, fill), axis=0)
+        result = pick(np.where(valid, values, fill), axis=0)
         known = _any(valid)
-        return [(np.where(known, found, 0).astype(values.dtype), known)]
+        return [(np.where(known, result, 0).astype(values.dtype), known)]
 
     return reduce
 
@@ -103,10 +103,10 @@ def _mode(values: Stack, valid: Valid, weights: Any) -> list[Reduced]:
         return [_byte_mode(values, valid)]
     ordered, count = _sorted_valid_first(values, valid)
     best, best_run, run = ordered[0].copy(), np.ones(count.shape, np.intp), np.ones(count.shape, np.intp)
-    for place in range(1, len(ordered)):
-        run = np.where(ordered[place] == ordered[place - 1], run + 1, 1)
-        better = (run > best_run) & (place < count)
-        best, best_run = np.where(better, ordered[place], best), np.where(better, run, best_run)
+    for index in range(1, len(ordered)):
+        run = np.where(ordered[index] == ordered[index - 1], run + 1, 1)
+        better = (run > best_run) & (index < count)
+        best, best_run = np.where(better, ordered[index], best), np.where(better, run, best_run)
     known = count > 0
     return [(np.where(known, best, 0).astype(values.dtype), known)]
 
@@ -139,9 +139,9 @@ def _sorted_valid_first(values: Stack, valid: Valid) -> tuple[Stack, NDArray[Any
 
 def _first(values: Stack, valid: Valid, weights: Any) -> list[Reduced]:
     place = np.argmax(valid, axis=0)
-    found = np.take_along_axis(values, place[None], axis=0)[0]
+    result = np.take_along_axis(values, place[None], axis=0)[0]
     known = _any(valid)
-    return [(np.where(known, found, 0).astype(values.dtype), known)]
+    return [(np.where(known, result, 0).astype(values.dtype), known)]
 
 
 def _last(values: Stack, valid: Valid, weights: Any) -> list[Reduced]:

@@ -46,8 +46,8 @@ def split(text: str, regex: str, flags: str | None) -> list[str]:
 
 @algorithm("String.match")
 def match(text: str, regex: str, flags: str | None) -> list[str | None]:
-    found = _pattern(regex, flags).search(text)
-    return [] if found is None else [found.group(0), *found.groups()]
+    result = _pattern(regex, flags).search(text)
+    return [] if result is None else [result.group(0), *result.groups()]
 
 
 @algorithm("String.replace")

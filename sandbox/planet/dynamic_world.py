@@ -103,9 +103,7 @@ class Labels:
     def paint(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> list[tuple[Values, Valid | None]]:
         """Labels and what is seen of the ground, for scenes of one tile."""
         usual, rival = self._surface.ground(lattice, window).derived("dynamic_world", _usual_and_rival)
-        return [
-            (np.where(errs, rival, usual), valid) for errs, valid in self._looks(scenes, lattice, window)
-        ]
+        return [(np.where(errs, rival, usual), valid) for errs, valid in self._looks(scenes, lattice, window)]
 
     def counts(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> Counts:
         """How many scenes say each class, (9, height, width): each says what is usual at a pixel, or its rival."""
@@ -122,9 +120,7 @@ class Labels:
             out += erring * (rival == label).view(np.uint8)
         return counts
 
-    def _looks(
-        self, scenes: Sequence[Scene], lattice: Lattice, window: Window
-    ) -> Iterator[tuple[Valid, Valid | None]]:
+    def _looks(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> Iterator[tuple[Valid, Valid | None]]:
         """Where each scene of one tile says the rival, and what it sees of the ground (None: all)."""
         ground = self._surface.ground(lattice, window)
         clear = self._clouds.clear([scene.weather for scene in scenes], lattice, window)
@@ -168,6 +164,6 @@ class Roll:
         with self._lock:
             if self._window != (lattice, window):
                 painted = self.labels.paint(self.scenes, lattice, window)
-                self._painted = {one.key: layer for one, layer in zip(self.scenes, painted, strict=True)}
+                self._painted = {item.key: layer for item, layer in zip(self.scenes, painted, strict=True)}
                 self._window = (lattice, window)
             return self._painted[scene.key]

@@ -125,9 +125,7 @@ def cutting(outer: Window, inner: Window) -> tuple[slice, slice]:
 
 def widened(window: Window, margin: int) -> Window:
     """The window with a margin of pixels on each side."""
-    return Window(
-        window.column - margin, window.row - margin, window.width + 2 * margin, window.height + 2 * margin
-    )
+    return Window(window.column - margin, window.row - margin, window.width + 2 * margin, window.height + 2 * margin)
 
 
 def _keep(kept: OrderedDict[tuple[Lattice, Window], T], key: tuple[Lattice, Window], value: T) -> None:
@@ -193,9 +191,9 @@ class Surface:
     def height_m(self, lattice: Lattice, window: Window) -> F32:
         """Metres above the sea (negative below it) at pixel centres; a slope asks for a pixel more all round."""
         with self._lock:
-            found = next((k for k in self._heights if holds(k[1], window) and k[0] == lattice), None)
-            height = self._heights[found] if found else None
-        wide = found[1] if found else widened(window, 2)
+            result = next((k for k in self._heights if holds(k[1], window) and k[0] == lattice), None)
+            height = self._heights[result] if result else None
+        wide = result[1] if result else widened(window, 2)
         if height is None:
             height = self._height_m(lattice, wide)
             with self._lock:

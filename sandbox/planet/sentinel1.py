@@ -153,10 +153,10 @@ class Radar:
         first, last = _period(query)
         if len(pieces) * max((last - first) / DAY_MS / 12, 1) > 2 * _LIMIT:
             raise QueryTooLarge(f"{len(pieces)} radar passes over the region give more than {_LIMIT} images")
-        found = [self._image(flown) for piece in pieces for flown in self._flights(piece, first, last)]
-        if len(found) > _LIMIT:
-            raise QueryTooLarge(f"the query gives {len(found)} images, more than {_LIMIT}")
-        return sorted(found, key=lambda image: str(image.properties["system:index"]))
+        result = [self._image(flown) for piece in pieces for flown in self._flights(piece, first, last)]
+        if len(result) > _LIMIT:
+            raise QueryTooLarge(f"the query gives {len(result)} images, more than {_LIMIT}")
+        return sorted(result, key=lambda image: str(image.properties["system:index"]))
 
     def named(self, index: str) -> StoredImage | None:
         """The image with a system:index such as S1A_IW_GRDH_1SDV_20190604T..., or None."""

@@ -81,7 +81,7 @@ class Clouds:
         for k in range(1, 5):
             field = field + octaves[:, k] * _WEIGHTS[k]
         limits = [np.float32(self.threshold(weather.cloudy_percent)) for weather in weathers]
-        return [(one - limit) * np.float32(3) + np.float32(0.35) for one, limit in zip(field, limits, strict=True)]
+        return [(item - limit) * np.float32(3) + np.float32(0.35) for item, limit in zip(field, limits, strict=True)]
 
 
 def _spread_any(values: F32, window: Window, step: int) -> F32 | None:

@@ -168,9 +168,9 @@ def is_axis_aligned(transform: tuple[float, ...]) -> bool:
 
 def positions(grid: PixelGrid, crs: str) -> tuple[Coordinates, Coordinates]:
     """The coordinates of pixel centres in another CRS, both (height, width), to 10 micrometres."""
-    found = _smooth_positions(grid, crs) if grid.width * grid.height > _EXACT_PIXELS else None
-    if found is not None:
-        return found
+    result = _smooth_positions(grid, crs) if grid.width * grid.height > _EXACT_PIXELS else None
+    if result is not None:
+        return result
     x, y = np.broadcast_arrays(*centres(grid))
     return _moved_to(np.ascontiguousarray(x), np.ascontiguousarray(y), grid.crs, crs)
 

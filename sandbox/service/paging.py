@@ -29,5 +29,5 @@ def _offset(token: str | None) -> int:
 def page(items: Iterable[Item], size: int, token: str | None) -> tuple[list[Item], str | None]:
     """The items of one page and the token of the next, None after the last."""
     start = _offset(token)
-    found = list(islice(iter(items), start, start + size + 1))
-    return found[:size], _token(start + size) if len(found) > size else None
+    result = list(islice(iter(items), start, start + size + 1))
+    return result[:size], _token(start + size) if len(result) > size else None

@@ -171,8 +171,8 @@ class Protocol:
 
         def rows(value: Any) -> tuple[list[Any], str | None]:
             members: Collection = coerced(value, "FeatureCollection", "table:computeFeatures", "expression")
-            found, following = page(iter(members), min(max(size, 1), _DEFAULT_PAGE), token)
-            return [_row(element) for element in found], following
+            result, following = page(iter(members), min(max(size, 1), _DEFAULT_PAGE), token)
+            return [_row(element) for element in result], following
 
         features, following = self._evaluate("table:computeFeatures", request.body, rows)
         document = {"type": "FeatureCollection", "features": features}
@@ -197,15 +197,15 @@ class Protocol:
     def _listed(self, request: Request, identifier: str, key: str) -> Reply:
         view = request.parameters.get("view", "FULL")
         try:
-            found = assets.list_images(self._catalog, identifier, request.parameters)
-            return self._page(request, found, key, lambda image: assets.image_json(image, view))
+            result = assets.list_images(self._catalog, identifier, request.parameters)
+            return self._page(request, result, key, lambda image: assets.image_json(image, view))
         except QueryTooLarge as error:
             raise EarthEngineError("Collection query aborted after accumulating over 5000 elements.") from error
 
     def _page(self, request: Request, items: Any, key: str, encode: Callable[[Any], Any]) -> Reply:
         size = min(max(int(request.parameters.get("pageSize") or _DEFAULT_PAGE), 1), _DEFAULT_PAGE)
-        found, following = page(items, size, request.parameters.get("pageToken"))
-        document: dict[str, Any] = {key: [encode(item) for item in found]}
+        result, following = page(items, size, request.parameters.get("pageToken"))
+        document: dict[str, Any] = {key: [encode(item) for item in result]}
         if following is not None:
             document["nextPageToken"] = following
         return json_reply(document)

@@ -110,8 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, method: str, raw: bytes) -> None:
         service = self.server.service
         path = self.path.split("?", 1)[0]
-        found = service.protocol.route(method, path)
-        endpoint = found[0] if found else "unknown"
+        result = service.protocol.route(method, path)
+        endpoint = result[0] if result else "unknown"
         service.counters.enter()
         fault = service.faults.strike(endpoint)
         if fault is not None:
@@ -154,16 +154,16 @@ class _Handler(BaseHTTPRequestHandler):
         apply_before(fault)
         root = f"http://{self.headers.get('Host', 'localhost')}/"
         request = parse(method, self.path, raw, root)
-        found = service.protocol.route(method, request.path)
-        if found is None:
+        result = service.protocol.route(method, request.path)
+        if result is None:
             raise EarthEngineError(f"Method not found: {method} {request.path}", 404)
-        if service.latency_s > 0 and found[0] not in _UNMETERED:
+        if service.latency_s > 0 and result[0] not in _UNMETERED:
             time.sleep(service.latency_s)
-        ready = service.protocol.ready(found[0], request)
+        ready = service.protocol.ready(result[0], request)
         if ready is not None:
             return ready
         try:
-            return service.workers.submit(found[1], service.protocol, request, found[2]).result()
+            return service.workers.submit(result[1], service.protocol, request, result[2]).result()
         except EarthEngineError:
             raise
         except Exception as error:
@@ -290,5 +290,3 @@ class Sandbox:
     def set_latency(self, latency_s: float) -> None:
         """Change the simulated latency."""
         self._service.latency_s = latency_s
-
-

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import numpy as np
+
 from pipeline.chip import Acquisition, Chip, Scene
 from pipeline.grid import Grid
 from pipeline.location import Location, location_id
@@ -34,6 +36,14 @@ def chip(
         _radar(ascending, "ASCENDING"), _radar(descending, "DESCENDING"),
     )  # fmt: skip
     return Chip(where, Grid.around(where.lonlat, tiny_earth.CRS, SIZE_PX), acquisition, row=row)
+
+
+def pixel_centres_xy(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """x of every column (width,) and y of every row (height,), metres, north first."""
+    height, width = grid.shape_yx
+    x = grid.origin_xy[0] + (np.arange(width) + 0.5) * grid.resolution_m
+    y = grid.origin_xy[1] - (np.arange(height) + 0.5) * grid.resolution_m
+    return x, y
 
 
 def _radar(date: datetime | None, orbit_pass: str) -> Scene | None:

@@ -125,11 +125,11 @@ def make_corpus(folder: Path, count: int = 20, size_px: int = 32, unfinished: in
     corpus = Corpus.create(folder, LAYERS, shard_rows=8)
     for shard in corpus.shards:
         late = (ECHO, SEASON) if shard.index >= len(corpus.shards) - unfinished else ()
-        made = {one.name: make_block(corpus, one, shard.rows) for one in LAYERS if one not in late}
+        made = {item.name: make_block(corpus, item, shard.rows) for item in LAYERS if item not in late}
         blocks, missing = ({name: pair[part] for name, pair in made.items()} for part in (0, 1))
-        found = inspect(corpus, shard, blocks, missing)
+        result = inspect(corpus, shard, blocks, missing)
         for name in made:
-            corpus.write(shard, name, blocks[name], missing[name], found[name])
+            corpus.write(shard, name, blocks[name], missing[name], result[name])
     return corpus
 
 

@@ -6,7 +6,7 @@ import heapq
 import random
 from dataclasses import dataclass, field
 
-from exporters.earth_engine.limiter import Governor, Refusal, Turn
+from exporters.earth_engine.limiter import RateController, Refusal, Ticket
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Service:
 
 @dataclass
 class Outcome:
-    """Moments at which replies came, and refusals; the most the governor let be in flight at once."""
+    """Moments at which replies came, and refusals; the most the controller let be in flight at once."""
 
     served: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
@@ -58,30 +58,32 @@ class Outcome:
 
 
 class Simulation:
-    """`threads` that always have work, paced by a governor, against a service. `run` may be called again and again."""
+    """`threads` that always have work, paced by a controller, against a service. `run` can be repeated."""
 
-    def __init__(self, governor: Governor, service: Service, latency_s: float, threads: int, seed: int = 0) -> None:
-        self.governor, self.service, self.latency_s = governor, service, latency_s
+    def __init__(
+        self, controller: RateController, service: Service, latency_s: float, threads: int, seed: int = 0
+    ) -> None:
+        self.controller, self.service, self.latency_s = controller, service, latency_s
         self.idle = threads
         self.now_s = 0.0
         self.restricted = False
         self.outcome = Outcome()
-        self._events: list[tuple[float, int, str, float, Refusal | Turn | None]] = []
+        self._events: list[tuple[float, int, str, float, Refusal | Ticket | None]] = []
         self._count = 0
         self._random = random.Random(seed)
 
-    def _push(self, moment: float, what: str, started_s: float = 0.0, about: Refusal | Turn | None = None) -> None:
+    def _push(self, moment: float, what: str, started_s: float = 0.0, about: Refusal | Ticket | None = None) -> None:
         self._count += 1
         heapq.heappush(self._events, (moment, self._count, what, started_s, about))
 
-    def _wait(self, turn: Turn) -> None:
-        self._push(max(self.now_s, turn.due_s), "begin", about=turn)
+    def _wait(self, ticket: Ticket) -> None:
+        self._push(max(self.now_s, ticket.due_s), "begin", about=ticket)
 
     def run(self, until_s: float) -> Outcome:
         self._fill()
         while self._events and self._events[0][0] <= until_s:
             self.now_s, _, what, started_s, about = heapq.heappop(self._events)
-            if isinstance(about, Turn):
+            if isinstance(about, Ticket):
                 self._begin(about)
             elif what == "reply":
                 self._reply(started_s, about)
@@ -92,15 +94,15 @@ class Simulation:
         return self.outcome
 
     def _fill(self) -> None:
-        while self.idle and self.governor.has_room():
+        while self.idle and self.controller.has_room():
             self.idle -= 1
-            self._wait(self.governor.start(self.now_s))
-        self.outcome.most_in_flight = max(self.outcome.most_in_flight, self.governor.in_flight)
-        self.outcome.most_allowed = max(self.outcome.most_allowed, self.governor.concurrency)
+            self._wait(self.controller.start(self.now_s))
+        self.outcome.most_in_flight = max(self.outcome.most_in_flight, self.controller.in_flight)
+        self.outcome.most_allowed = max(self.outcome.most_allowed, self.controller.concurrency)
 
-    def _begin(self, turn: Turn) -> None:
-        if not self.governor.begins(turn, self.now_s):
-            self._wait(self.governor.turn(self.now_s))
+    def _begin(self, ticket: Ticket) -> None:
+        if not self.controller.begins(ticket, self.now_s):
+            self._wait(self.controller.ticket(self.now_s))
             return
         self.outcome.begun.append(self.now_s)
         refusal = self.service.refusal(self.now_s)
@@ -109,13 +111,13 @@ class Simulation:
 
     def _reply(self, started_s: float, refusal: Refusal | None) -> None:
         if refusal:
-            self.governor.refused(started_s, self.now_s, refusal)
-            self.governor.end()
+            self.controller.refused(started_s, self.now_s, refusal)
+            self.controller.end()
             self.outcome.refused.append(self.now_s)
             self._push(self.now_s + 1.0 + self._random.uniform(0, 2.0), "again")
             return
         self.service.active -= 1
-        self.governor.served(started_s, self.restricted)
-        self.governor.end()
+        self.controller.served(started_s, self.restricted)
+        self.controller.end()
         self.outcome.served.append(self.now_s)
         self.idle += 1

@@ -69,7 +69,7 @@ def test_examples_are_not_among_the_layers_by_default():
 def test_seasons_are_whole_and_meet():
     spans = list(seasons(2020).values())
     assert spans[0] == (datetime(2019, 12, 1, tzinfo=UTC), datetime(2020, 3, 1, tzinfo=UTC))
-    assert all(one[1] == other[0] for one, other in zip(spans, spans[1:], strict=False))
+    assert all(item[1] == other[0] for item, other in zip(spans, spans[1:], strict=False))
     assert spans[-1][1] == datetime(2020, 12, 1, tzinfo=UTC)
 
 

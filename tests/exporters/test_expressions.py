@@ -12,7 +12,7 @@ import pytest
 
 from exporters import catalog
 from exporters.expressions import around_anchor, static
-from exporters.pull.pull import Puller, local
+from exporters.pull.pull import Puller
 from exporters.sources import Local, Pixels, Region
 from pipeline.errors import Fatal
 from pipeline.modality import Band, Category, Modality
@@ -71,15 +71,15 @@ def test_a_source_with_too_few_bands_is_refused(engine):
         pull(engine, layer)
 
 
-def test_local_values_of_another_shape_are_refused():
+def test_local_values_of_another_shape_are_refused(engine):
     layer = replace(PLAIN, extent="image", source=Local(lambda of: np.zeros(3)))
     with pytest.raises(Fatal, match=r"float32 \(3,\).*float32 \(1,\)"):
-        local(WHERE_HOLES_ARE, [layer])
+        Puller(engine).local(WHERE_HOLES_ARE, [layer])
 
 
-def test_local_pixels_need_no_request(sandbox):
+def test_local_pixels_need_no_request(engine, sandbox):
     layer = replace(PLAIN, source=Local(lambda of: np.full((1, SIZE_PX, SIZE_PX), of.location.lat)))
-    assert local(WHERE_HOLES_ARE, [layer]).values["mine"].shape == (1, SIZE_PX, SIZE_PX)
+    assert Puller(engine).local(WHERE_HOLES_ARE, [layer]).values["mine"].shape == (1, SIZE_PX, SIZE_PX)
     assert sandbox.counters()["total"] == 0
 
 

@@ -42,10 +42,10 @@ mine = Modality(name="{name}", title="Mine", bands=(Band("a"),), dtype="float32"
 def calls(graph: object) -> list[tuple[str, dict]]:
     """Every function call of an encoded graph with its arguments."""
     if isinstance(graph, dict):
-        inner = [found for value in graph.values() for found in calls(value)]
+        inner = [result for value in graph.values() for result in calls(value)]
         call = graph.get("functionInvocationValue")
         return [(call["functionName"], call.get("arguments", {})), *inner] if call else inner
-    return [found for value in graph for found in calls(value)] if isinstance(graph, list) else []
+    return [result for value in graph for result in calls(value)] if isinstance(graph, list) else []
 
 
 def graph_of(layer: Modality) -> dict:
@@ -81,12 +81,12 @@ def test_a_reader_finds_what_they_need(layer):
 
 @each(ASKED)
 def test_the_graph_says_what_the_specification_says(layer, engine):
-    found = calls(graph_of(layer))
-    names = [name for name, _ in found]
+    result = calls(graph_of(layer))
+    names = [name for name, _ in result]
     assert ("Image.resample" in names) == (layer.resampling == "bilinear")
     assert not any(name.startswith("Image.reproject") for name in names)
     if isinstance(layer.source, Pixels):
-        (unmasked,) = [arguments for name, arguments in found if name == "Image.unmask"]
+        (unmasked,) = [arguments for name, arguments in result if name == "Image.unmask"]
         assert unmasked["sameFootprint"] == {"constantValue": False}
 
 

@@ -177,8 +177,8 @@ class TinyEarth:
     def images(self, collection_id: str, query: Query) -> Iterable[StoredImage] | None:
         if collection_id not in self._collections:
             return None
-        found = [image for image in self.scenes if image.asset_id.rsplit("/", 1)[0] == collection_id]
-        return sorted(found, key=lambda image: str(image.properties["system:index"]))
+        result = [image for image in self.scenes if image.asset_id.rsplit("/", 1)[0] == collection_id]
+        return sorted(result, key=lambda image: str(image.properties["system:index"]))
 
     def table(self, asset_id: str) -> list[StoredFeature] | None:
         return self.regions.get(asset_id)

@@ -26,7 +26,7 @@ def sandbox(*options: str) -> Iterator[str]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert process.stdout is not None
-        url = next(found.group() for line in process.stdout if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
+        url = next(result.group() for line in process.stdout if (result := re.search(r"http://127\.0\.0\.1:\d+", line)))
         yield url
     finally:
         process.terminate()

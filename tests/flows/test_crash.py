@@ -143,7 +143,7 @@ def children_of(pid: int) -> list[int]:
         with contextlib.suppress(OSError):
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
     children = [child for child, parent in parents.items() if parent == pid]
-    return [one for child in children for one in (child, *children_of(child))]
+    return [item for child in children for item in (child, *children_of(child))]
 
 
 def test_the_build_flow_killed_and_run_again(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

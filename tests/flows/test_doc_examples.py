@@ -32,8 +32,8 @@ EXAMPLES = sorted((ROOT / "examples" / "modalities").glob("*.py"))
 def blocks_of(page: Path) -> list[tuple[int, str]]:
     """The blocks that run: the line before their code, counted from 0, and the code."""
     text = page.read_text()
-    found = [one for one in BLOCK.finditer(text) if not one["comment"]]
-    return [(text.count("\n", 0, one.start("code")), one["code"]) for one in found]
+    result = [item for item in BLOCK.finditer(text) if not item["comment"]]
+    return [(text.count("\n", 0, item.start("code")), item["code"]) for item in result]
 
 
 def program_of(page: Path) -> str:
@@ -73,7 +73,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_pages_have_blocks_and_most_of_them_run() -> None:
-    assert {"README.md", "python.md", "own-loop.md", "modalities.md", "training.md"} <= {one.name for one in RUNNABLE}
+    assert {"README.md", "python.md", "own-loop.md", "modalities.md", "training.md"} <= {item.name for item in RUNNABLE}
     assert sum(page.read_text().count("<!-- not run: ") for page in PAGES) <= 3
 
 

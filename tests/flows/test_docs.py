@@ -16,6 +16,19 @@ from training.config import PretrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CODE = (
+    "geocorpus",
+    "pipeline",
+    "sampling",
+    "exporters",
+    "training",
+    "flows",
+    "sandbox",
+    "tests",
+    "benchmarks",
+    "examples",
+    "docs",
+)
 FREE = {"pretrain", "finetune"}  # sections that their own package checks
 PRETRAIN = {"run", "preset", *(field.name for field in fields(PretrainConfig))}
 
@@ -25,18 +38,18 @@ def typed(page: Path) -> list[list[str]]:
     text = page.read_text()
     quoted = re.findall(r"`geocorpus ([^`]+)`", text)
     shown = re.findall(r"^\s*(?:\S*/bin/|srun )?geocorpus (.+)$", text, re.MULTILINE)
-    return [re.sub(r"\s+#.*|\s{3,}.*", "", one).split() for one in quoted + shown]
+    return [re.sub(r"\s+#.*|\s{3,}.*", "", item).split() for item in quoted + shown]
 
 
 def command_of(words: list[str]) -> typer.core.TyperCommand | None:
-    found = typer.main.get_command(app)
+    result = typer.main.get_command(app)
     for word in words:
-        if not hasattr(found, "commands"):
-            return found
-        if word not in found.commands:
+        if not hasattr(result, "commands") or word.startswith("--"):
+            return result
+        if word not in result.commands:
             return None
-        found = found.commands[word]
-    return found
+        result = result.commands[word]
+    return result
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -56,6 +69,25 @@ def test_settings_exist(page: Path) -> None:
             assert key in type(getattr(Settings(), section)).model_fields, f"{page.name}: {section}.{key}"
         elif section == "pretrain":
             assert key in PRETRAIN, f"{page.name}: {section}.{key}"
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"], ids=lambda page: page.name
+)
+def test_files_of_the_code_exist(page: Path) -> None:
+    """A file that a page names between backquotes, by its path or by its name alone, is there."""
+    there = [path.relative_to(ROOT).as_posix() for name in CODE for path in (ROOT / name).rglob("*.py")]
+    named = set(re.findall(r"`([\w/-]+\.py)`", page.read_text()))
+    lost = {name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in there)}
+    assert not lost, f"{page.name}: {lost}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_lists_and_tables_stand_apart(page: Path) -> None:
+    """The code host takes a list right behind a paragraph for one, the site for more of the paragraph."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    joined = re.findall(r"^(?![ |#-]|\d+\. |<!--)\S.*\n(?:- |\d+\. |\|).*", text, re.MULTILINE)
+    assert not joined, joined
 
 
 def test_the_configuration_of_the_page_on_scale_is_one() -> None:

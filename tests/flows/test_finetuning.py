@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from flows.finetuning import FINETUNED, Task, convert, finetune
+from flows.finetune_task import Task
+from flows.finetuning import FINETUNED, convert, finetune
 from flows.settings import parse
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
@@ -16,12 +17,12 @@ from pipeline.progress import Silent
 from tests.training.conftest import one_thread  # noqa: F401 (a fixture that every test here uses)
 from tests.training.corpora import make_corpus
 from tests.training.published_sparse import make_checkpoint, make_state
+from training.architecture import Size
 from training.evaluate.finetuned import load_finetuned
 from training.evaluate.recipe import RECIPES
 from training.layer import layer_of
 from training.model.encoder import Encoder, initialise
 from training.model.normalisation import Normalisation
-from training.size import Size
 from training.weights.pretrained import Pretrained
 from training.weights.weights import load_encoder, save_encoder
 
@@ -41,13 +42,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.mark.parametrize(("label", "per"), [("culture", "chip"), ("ground", "chip"), ("ground", "pixel")])
 def test_adapts_to_a_layer_and_keeps_the_model(corpus: Corpus, label: str, per: str) -> None:
-    plain = {"weights": str(corpus.folder), "label": label, "per": per, "recipe": "linear", "epochs": 2, "blr": 1,
+    data = {"weights": str(corpus.folder), "label": label, "per": per, "recipe": "linear", "epochs": 2, "blr": 1,
              "device": "cpu"}  # fmt: skip
-    said = finetune(parse({"corpus": {"folder": str(corpus.folder)}, "finetune": plain}), Silent())
+    said = finetune(parse({"corpus": {"folder": str(corpus.folder)}, "finetune": data}), Silent())
     assert f"{label} per {per}, " in said and "accuracy" in said
     tuned = load_finetuned(corpus.folder / FINETUNED / f"{label}-{per}.safetensors")
     own = load_encoder(corpus.folder).encoder.state_dict()
-    assert all(torch.equal(own[name], one) for name, one in tuned.model.encoder.state_dict().items())
+    assert all(torch.equal(own[name], item) for name, item in tuned.model.encoder.state_dict().items())
     assert len(tuned.losses) == 2 and len(tuned.classes) == 3
 
 
@@ -65,9 +66,12 @@ def test_settings_over_a_recipe() -> None:
         ({"weights": "a", "label": "b", "recipe": "ful"}, "did you mean 'full'"),
         ({"weights": "a", "label": "b", "per": "chips"}, "did you mean 'chip'"),
         ({"weights": "a", "label": "b", "epoch": 1}, "did you mean 'finetune.epochs'"),
-        ({"weights": "a", "label": "b", "epochs": 1.5}, "finetune.epochs must be like 100, not 1.5"),
-        ({"weights": "a", "label": "b", "seed": "x"}, "finetune.seed must be like 0, not 'x'"),
-        ({"weights": "a", "label": "b", "frozen": 2}, "finetune.frozen is a share between 0 and 1"),
+        ({"weights": "a", "label": "b", "epochs": 1.5}, "finetune.epochs must be a whole number, not 1.5"),
+        ({"weights": "a", "label": "b", "seed": "x"}, "finetune.seed must be a whole number, not 'x'"),
+        ({"weights": "a", "label": "b", "frozen": 2}, "finetune.frozen must be at most 1, not 2"),
+        ({"weights": 3, "label": "b"}, "finetune.weights must be text, not 3"),
+        ({"weights": "a", "label": "b", "betas": [0.9, 1]}, "finetune.betas[1] must be below 1, not 1"),
+        ({"weights": "a", "label": "b", "recip": "full"}, "did you mean 'finetune.recipe'"),
     ],
 )
 def test_refusals(plain: dict[str, Any], message: str) -> None:

@@ -203,13 +203,13 @@ def test_statistics_equal_one_pass_over_what_xarray_reads(corpus: Corpus) -> Non
         column = modality.statistics_by
         groups = data[column].values if column else np.full(9, "all")
         for group, bands in published[name].items():
-            for band, found in enumerate(bands):
+            for band, result in enumerate(bands):
                 values = data[name].values[groups == group, band].astype(np.float64)
                 values = values[modality.valid(values.astype(modality.dtype))]
-                assert found["count"] == values.size
+                assert result["count"] == values.size
                 if values.size:
                     expected = [values.mean(), values.std(), values.min(), values.max()]
-                    ours = [found["mean"], found["std"], found["minimum"], found["maximum"]]
+                    ours = [result["mean"], result["std"], result["minimum"], result["maximum"]]
                     np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-9)
 
 

@@ -62,9 +62,9 @@ def test_tiles_bands_and_exclusion_by_their_settings(areas: Path) -> None:
         f"sampling.exclude=['{areas.parent / 'evaluation.gpkg'}']", "sampling.exclude_buffer_m=2000",
     )  # fmt: skip
     assert isinstance(sampling_plan.split_rule(chosen), BandSplits)
-    found = sampling_plan.sample(chosen, sampling_plan.regions(chosen, None, Path("none")))
-    assert set(found.refused) == {"too near to an excluded footprint", "in the buffer between splits"}
-    assert found.allocation.total == len(found.table) > 500
+    result = sampling_plan.sample(chosen, sampling_plan.regions(chosen, None, Path("none")))
+    assert set(result.refused) == {"too near to an excluded footprint", "in the buffer between splits"}
+    assert result.allocation.total == len(result.table) > 500
 
 
 def test_points_as_they_are_or_with_a_radius(areas: Path) -> None:

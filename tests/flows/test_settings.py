@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from exporters.anchor.scene_rules import AnchorRules
+from exporters.earth_engine import compute
+from exporters.earth_engine.connection import Connection
 from flows.settings import SAVED_AS, Settings, load, parse, shipped
+from flows.stages import _connection as connection_of
 from pipeline.errors import Fatal
 
 
@@ -30,6 +36,13 @@ def test_the_demo_becomes_real_by_one_value() -> None:
         ("sampling.locations=0", "sampling.locations = 0 is not allowed"),
         ("locations=5", "write it as section.key=value"),
         ("sampling.locations", "write it as section.key=value"),
+        ("finetune.nonsense=1", "unknown setting 'finetune.nonsense'"),
+        ("finetune.epoch=1", "did you mean 'finetune.epochs'"),
+        ("finetune.epochs=0", "finetune.epochs must be at least 1, not 0"),
+        ("finetune.per=chips", "unknown finetune.per 'chips'; did you mean 'chip'"),
+        ("pretrain.batchsize=3", "did you mean 'pretrain.batch_size'"),
+        ("pretrain.batch_size=many", "pretrain.batch_size must be a whole number, not 'many'"),
+        ("pretrain.bands=3", "pretrain.bands must be a table, not 3"),
         ("pretrain.preset.deep=1", "reaches into 'preset'"),
     ],
 )
@@ -59,6 +72,13 @@ def test_what_decides_the_chips_cannot_change_under_a_corpus(tmp_path: Path) -> 
     for change in ("sampling.locations=7", "corpus.seed=1", "anchor.max_cloud_percent=20", "split.cell_deg=2"):
         with pytest.raises(Fatal, match=change.split("=")[0]):
             load("demo", [f"corpus.folder={tmp_path}", change]).refuse_changes()
+
+
+def test_a_default_is_the_same_for_the_command_and_for_the_library() -> None:
+    """In value and in type: what decides the scenes is hashed as it is written."""
+    anchor = AnchorRules(**parse({}).anchor.model_dump())
+    assert json.dumps(asdict(anchor)) == json.dumps(asdict(AnchorRules()))
+    assert connection_of(parse({}), None) == Connection("sandbox", profile_every=compute.EVERY)
 
 
 @pytest.mark.parametrize("content", ["not toml [", "\xff"])

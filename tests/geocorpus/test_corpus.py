@@ -26,7 +26,7 @@ def test_a_folder_is_opened_by_string_and_by_path(folder: Path, monkeypatch: pyt
     monkeypatch.setenv("HOME", str(folder.parent))
     for name in (folder, str(folder), f"~/{folder.name}", os.path.relpath(folder)):
         opened = geocorpus.open(name)
-        assert type(opened) is geocorpus.Corpus and set(opened.modalities) == {one.name for one in ALL}
+        assert type(opened) is geocorpus.Corpus and set(opened.modalities) == {item.name for item in ALL}
     assert type(geocorpus.Corpus.open(str(folder))) is geocorpus.Corpus
 
 
@@ -56,8 +56,8 @@ def test_xarray_gives_physical_values(tmp_path: Path, finalized: bool) -> None:
         data = opened.xarray()
     for name, modality in opened.modalities.items():
         if not modality.categories:
-            found, expected = data[name][5].to_numpy(), opened.chip(5).physical(name)
-            np.testing.assert_allclose(found, expected, rtol=1e-6)
+            result, expected = data[name][5].to_numpy(), opened.chip(5).physical(name)
+            np.testing.assert_allclose(result, expected, rtol=1e-6)
     assert data["echo"].sel(band_echo="down").sizes == {"chip": 20, "y": 32, "x": 32}
 
 

@@ -55,14 +55,14 @@ def test_an_import_changes_nothing_and_brings_nothing_heavy(statement: str, tmp_
 
 
 def test_names_that_need_no_torch_bring_none_and_change_nothing(tmp_path: Path) -> None:
-    found = after(f"import geocorpus\nfor name in {LIGHT}: getattr(geocorpus, name)", tmp_path)
-    assert found["environment"] == []
-    assert not {"torch", "prefect"} & set(found["modules"])
+    result = after(f"import geocorpus\nfor name in {LIGHT}: getattr(geocorpus, name)", tmp_path)
+    assert result["environment"] == []
+    assert not {"torch", "prefect"} & set(result["modules"])
 
 
 def test_nouns_bring_no_earth_engine(tmp_path: Path) -> None:
-    found = after("from geocorpus import Chip, Corpus, Grid, Manifest, Modality, errors, open", tmp_path)
-    assert not {"torch", "prefect", "ee"} & set(found["modules"])
+    result = after("from geocorpus import Chip, Corpus, Grid, Manifest, Modality, errors, open", tmp_path)
+    assert not {"torch", "prefect", "ee"} & set(result["modules"])
 
 
 def test_every_name_is_what_type_checkers_are_told() -> None:
@@ -121,9 +121,9 @@ def test_the_module_is_the_command(tmp_path: Path) -> None:
         return " ".join(outcome.stdout.replace("python -m geocorpus", "geocorpus").split())
 
     commands = ("build", "pretrain", "sandbox")
-    found = shown(sys.executable, "-m", "geocorpus", "--help")
-    assert all(name in found for name in commands)
-    assert found == shown(str(Path(sys.executable).parent / "geocorpus"), "--help")
+    result = shown(sys.executable, "-m", "geocorpus", "--help")
+    assert all(name in result for name in commands)
+    assert result == shown(str(Path(sys.executable).parent / "geocorpus"), "--help")
 
 
 def test_prefect_is_told_before_it_is_imported(tmp_path: Path) -> None:

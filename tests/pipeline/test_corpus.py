@@ -54,10 +54,10 @@ def test_a_shard_is_the_same_object_whoever_compressed_its_chips(corpus: Corpus)
     shard, codec = corpus.shards[1], corpus.chip_codec(OPTICAL.name)
     block = make_block(OPTICAL, len(shard), SIZE_PX, 1)
     block[2] = OPTICAL.fill
-    plain = corpus.write(shard, OPTICAL.name, block, {})
+    data = corpus.write(shard, OPTICAL.name, block, {})
     assert codec is not None and corpus.chip_codec(CLIMATE.name) is None
     some = {row: codec.compressed(block[row - shard.start]) for row in list(shard.rows)[:5]}
-    assert corpus.write(shard, OPTICAL.name, block, {}, compressed=some) == plain
+    assert corpus.write(shard, OPTICAL.name, block, {}, compressed=some) == data
     assert some[shard.start + 2] == b"" and corpus.verify(OPTICAL.name, shard)
 
 
@@ -136,7 +136,7 @@ def test_what_another_process_finishes_or_undoes_is_seen(corpus: Corpus) -> None
     fill(corpus)
     worker = Corpus.open(corpus.folder)
     lost = worker.shards[1]
-    worker.ledger.forget("optical", lost.index)
+    worker.ledger.path("optical", lost.index).unlink()
     assert corpus.missing() == {lost: ("optical",)}
     worker.write(lost, "optical", make_block(OPTICAL, len(lost), SIZE_PX, 1), {}, {"tried": 3})
     assert corpus.missing() == {}

@@ -64,9 +64,9 @@ def test_classes_take_their_colours_and_illegal_codes_shout() -> None:
 
 def test_without_a_style_classes_are_classes_and_the_rest_is_grey() -> None:
     assert draw(replace(COVER, display=Display()), np.array([[[10]]], dtype=np.uint8))[0, 0].tolist() == [0, 100, 0]
-    plain = replace(OPTICAL, display=Display())
+    data = replace(OPTICAL, display=Display())
     ramp = np.broadcast_to(np.arange(1, 102, dtype=np.uint16), (3, 1, 101))
-    assert draw(plain, ramp)[0, [0, 50, 100], 0].tolist() == [0, 128, 255]
+    assert draw(data, ramp)[0, [0, 50, 100], 0].tolist() == [0, 128, 255]
 
 
 def test_hillshade_lights_the_north_west_slopes() -> None:

@@ -13,7 +13,7 @@ import pytest
 from pipeline import durable
 from pipeline.errors import Fatal
 from pipeline.shard import Shard
-from pipeline.spool import Pulled, Spool
+from pipeline.spool import ChipResult, Spool
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ durable.publish(folder / "a.json", lambda path: (path.write_text("half"), os._ex
 
 def test_the_spool_gives_back_what_it_keeps(tmp_path: Path) -> None:
     spool, shard = Spool(tmp_path), Shard(3, 24, 32)
-    pulled = Pulled({"a": np.arange(6, dtype=np.uint16).reshape(1, 2, 3)}, {"b": "no scene: é"})
+    pulled = ChipResult({"a": np.arange(6, dtype=np.uint16).reshape(1, 2, 3)}, {"b": "no scene: é"})
     spool.put(shard, 25, pulled)
     kept = spool.get(shard, 25)
     assert kept is not None and kept.missing == pulled.missing
@@ -81,7 +81,7 @@ def test_the_spool_gives_back_what_it_keeps(tmp_path: Path) -> None:
 
 def test_a_damaged_chip_is_pulled_again(tmp_path: Path) -> None:
     spool, shard = Spool(tmp_path), Shard(0, 0, 4)
-    spool.put(shard, 1, Pulled({"a": np.ones((200, 200))}))
+    spool.put(shard, 1, ChipResult({"a": np.ones((200, 200))}))
     (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
     whole = path.read_bytes()
     for length in (0, 10, len(whole) // 2, len(whole) - 1):

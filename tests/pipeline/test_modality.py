@@ -47,8 +47,8 @@ def test_nonsense_is_refused(change: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("modality", MODALITIES, ids=lambda modality: modality.name)
 def test_specification_round_trips_through_json(modality: Modality) -> None:
-    plain = json.loads(json.dumps(modality.specification(), allow_nan=False))
-    again = Modality.from_specification(plain)
+    data = json.loads(json.dumps(modality.specification(), allow_nan=False))
+    again = Modality.from_specification(data)
     assert again == modality
     assert again.digest == modality.digest
 

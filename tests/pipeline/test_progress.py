@@ -34,18 +34,18 @@ def test_what_an_earlier_run_did_has_no_part_in_the_pace(tracker: Tracker, clock
     for _ in range(20):
         clock.seconds += 0.5
         tracker.advance()
-    standing = tracker.standing()
-    assert (standing.done, standing.total) == (920, 1000)
-    assert standing.per_s == pytest.approx(2.0)
-    assert standing.left_s == pytest.approx(40.0)
+    snapshot = tracker.snapshot()
+    assert (snapshot.done, snapshot.total) == (920, 1000)
+    assert snapshot.per_s == pytest.approx(2.0)
+    assert snapshot.left_s == pytest.approx(40.0)
 
 
 def test_nothing_is_foretold_before_anything_came(tracker: Tracker, clock: Clock) -> None:
-    assert tracker.standing().stage == ""
+    assert tracker.snapshot().stage == ""
     tracker.start("export", 10)
     clock.seconds += 60
-    standing = tracker.standing()
-    assert standing.per_s is standing.left_s is standing.requests_per_unit is None
+    snapshot = tracker.snapshot()
+    assert snapshot.per_s is snapshot.left_s is snapshot.requests_per_unit is None
 
 
 def test_the_pace_is_of_late(tracker: Tracker, clock: Clock) -> None:
@@ -54,7 +54,7 @@ def test_the_pace_is_of_late(tracker: Tracker, clock: Clock) -> None:
         for _ in range(300):
             clock.seconds += 1
             tracker.advance(per_s)
-    assert tracker.standing().per_s == pytest.approx(10.0, rel=0.02)
+    assert tracker.snapshot().per_s == pytest.approx(10.0, rel=0.02)
 
 
 def test_the_pace_falls_while_nothing_comes(tracker: Tracker, clock: Clock) -> None:
@@ -63,7 +63,7 @@ def test_the_pace_falls_while_nothing_comes(tracker: Tracker, clock: Clock) -> N
     tracker.advance(50)
     paces = []
     for _ in range(5):
-        paces.append(tracker.standing().per_s or 0.0)
+        paces.append(tracker.snapshot().per_s or 0.0)
         clock.seconds += 30
     assert all(later < earlier for earlier, later in pairwise(paces))
 
@@ -71,12 +71,12 @@ def test_the_pace_falls_while_nothing_comes(tracker: Tracker, clock: Clock) -> N
 def test_requests_before_the_stage_are_not_counted(tracker: Tracker, clock: Clock) -> None:
     tracker.start("export", 100)
     tracker.note(requests=57, retries=0)
-    for place in range(20):
+    for index in range(20):
         tracker.advance()
-        tracker.note(requests=57 + 3 * (place + 1), refused="none")
-    standing = tracker.standing()
-    assert standing.requests_per_unit == pytest.approx(3.0)
-    assert standing.figures == {"requests": 117, "retries": 0, "refused": "none"}
+        tracker.note(requests=57 + 3 * (index + 1), refused="none")
+    snapshot = tracker.snapshot()
+    assert snapshot.requests_per_unit == pytest.approx(3.0)
+    assert snapshot.figures == {"requests": 117, "retries": 0, "refused": "none"}
 
 
 def test_another_stage_begins_anew(tracker: Tracker, clock: Clock) -> None:
@@ -84,8 +84,8 @@ def test_another_stage_begins_anew(tracker: Tracker, clock: Clock) -> None:
     tracker.note(requests=3)
     tracker.advance(5)
     tracker.start("export", 100, 7)
-    standing = tracker.standing()
-    assert (standing.stage, standing.done, standing.figures, standing.per_s) == ("export", 7, {}, None)
+    snapshot = tracker.snapshot()
+    assert (snapshot.stage, snapshot.done, snapshot.figures, snapshot.per_s) == ("export", 7, {}, None)
 
 
 @pytest.mark.parametrize(

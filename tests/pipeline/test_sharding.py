@@ -28,9 +28,7 @@ def metadata_of(dtype: str, fill: Any, shape: tuple[int, ...] = (2, 6, 5), **cha
         "chunks": (1, *shape), "shards": (SHARD_ROWS, *shape),
         "compressors": BloscCodec(cname="zstd", clevel=3, shuffle="shuffle", typesize=np.dtype(dtype).itemsize),
     }  # fmt: skip
-    zarr.create_array(
-        MemoryStore(objects), shape=(ROWS, *shape), dtype=dtype, fill_value=fill, **{**layout, **changes}
-    )
+    zarr.create_array(MemoryStore(objects), shape=(ROWS, *shape), dtype=dtype, fill_value=fill, **{**layout, **changes})
     return bytes(objects["zarr.json"].to_bytes())
 
 

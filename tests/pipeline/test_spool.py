@@ -11,15 +11,15 @@ from numcodecs import Blosc
 from pipeline.dead_letters import DeadLetter, DeadLetters
 from pipeline.errors import Fatal
 from pipeline.shard import Shard
-from pipeline.spool import Pulled, Spool
+from pipeline.spool import ChipResult, Spool
 
 SHARD = Shard(3, 12, 16)
 
 
 def test_layers_of_an_earlier_run_stay(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
-    spool.put(SHARD, 12, Pulled({"a": np.ones(3)}, {"b": "clouds"}))
-    spool.put(SHARD, 12, Pulled({"b": np.zeros(2)}, {"c": "none"}))
+    spool.put(SHARD, 12, ChipResult({"a": np.ones(3)}, {"b": "clouds"}))
+    spool.put(SHARD, 12, ChipResult({"b": np.zeros(2)}, {"c": "none"}))
     kept = spool.get(SHARD, 12)
     assert kept and set(kept.values) == {"a", "b"} and kept.missing == {"c": "none"}
     assert np.array_equal(kept.values["a"], np.ones(3))
@@ -29,7 +29,7 @@ def test_values_come_back_from_what_was_compressed(tmp_path: Path) -> None:
     spool, random = Spool(tmp_path), np.random.default_rng(0)
     values = {"a": random.integers(0, 9, (2, 8, 8)).astype("<u2"), "b": np.arange(3.0), "c": np.zeros((1, 2), "u1")}
     compressed = {"a": Blosc("zstd", 3).encode(values["a"]), "c": b""}  # nothing is kept of a chip without data
-    spool.put(SHARD, 12, Pulled(values, {"d": "clouds: é"}, compressed))
+    spool.put(SHARD, 12, ChipResult(values, {"d": "clouds: é"}, compressed))
     kept = spool.get(SHARD, 12)
     assert kept and kept.missing == {"d": "clouds: é"} and dict(kept.compressed) == {"a": compressed["a"]}
     assert all(np.array_equal(kept.values[name], values[name]) for name in values)
@@ -37,25 +37,25 @@ def test_values_come_back_from_what_was_compressed(tmp_path: Path) -> None:
 
 
 def test_what_was_compressed_goes_with_its_values() -> None:
-    ours = Pulled({"a": np.ones(1), "b": np.ones(1), "c": np.ones(1)}, {}, {"a": b"1", "b": b"1", "c": b"1"})
-    joined = ours.join(Pulled({"a": np.zeros(1)}, {"b": "clouds"}))
+    ours = ChipResult({"a": np.ones(1), "b": np.ones(1), "c": np.ones(1)}, {}, {"a": b"1", "b": b"1", "c": b"1"})
+    joined = ours.join(ChipResult({"a": np.zeros(1)}, {"b": "clouds"}))
     assert set(joined.values) == {"a", "c"} and dict(joined.compressed) == {"c": b"1"}
     assert dict(ours.renamed({"c": "d"}).compressed) == {"d": b"1"}
 
 
 def test_a_damaged_chip_is_no_chip_and_can_be_kept_anew(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
-    spool.put(SHARD, 12, Pulled({"a": np.ones(3)}))
+    spool.put(SHARD, 12, ChipResult({"a": np.ones(3)}))
     (path,) = tmp_path.rglob("*.chip")
     path.write_bytes(path.read_bytes()[:50])
     assert spool.get(SHARD, 12) is None
-    spool.put(SHARD, 12, Pulled({"a": np.ones(3)}))
+    spool.put(SHARD, 12, ChipResult({"a": np.ones(3)}))
     assert spool.get(SHARD, 12) is not None
 
 
 def test_a_chip_whose_middle_a_power_cut_left_out_is_no_chip(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
-    spool.put(SHARD, 12, Pulled({"a": np.arange(5000.0)}))
+    spool.put(SHARD, 12, ChipResult({"a": np.arange(5000.0)}))
     (path,) = tmp_path.rglob("*.chip")
     whole = path.read_bytes()
     path.write_bytes(whole[:9000] + bytes(4096) + whole[9000 + 4096 :])

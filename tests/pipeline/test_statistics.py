@@ -27,9 +27,9 @@ def test_merged_equals_one_pass(cuts: list[int], modality: Modality, seed: int) 
     merged = statistics.merge(through_json)
     assert set(merged) == {group for group in groups if group}
     for group, bands in merged.items():
-        rows = np.array([one == group for one in groups])
-        for band, found in enumerate(bands):
-            check_one_pass(modality, block[rows, band], found)
+        rows = np.array([item == group for item in groups])
+        for band, result in enumerate(bands):
+            check_one_pass(modality, block[rows, band], result)
 
 
 def check_one_pass(modality: Modality, stored: np.ndarray, found: statistics.BandStatistics) -> None:
@@ -50,7 +50,7 @@ def check_one_pass(modality: Modality, stored: np.ndarray, found: statistics.Ban
 @pytest.mark.parametrize("modality", [OPTICAL, COVER, CLIMATE], ids=lambda modality: modality.name)
 def test_a_band_without_data_is_counted_not_invented(modality: Modality) -> None:
     nothing = np.full((3, len(modality.bands)), modality.fill, dtype=modality.dtype)
-    (found, *_) = statistics.merge([statistics.summarise(modality, nothing, ["x"] * 3)])["x"]
-    assert (found.count, found.nodata, found.minimum) == (0, 3, None)
-    plain = json.loads(json.dumps(statistics.to_plain({"x": [found]}), allow_nan=False))
-    assert statistics.from_plain(plain) == {"x": [found]}
+    (result, *_) = statistics.merge([statistics.summarise(modality, nothing, ["x"] * 3)])["x"]
+    assert (result.count, result.nodata, result.minimum) == (0, 3, None)
+    data = json.loads(json.dumps(statistics.to_dict({"x": [result]}), allow_nan=False))
+    assert statistics.from_dict(data) == {"x": [result]}

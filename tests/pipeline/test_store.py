@@ -16,7 +16,7 @@ from pipeline import bucket
 from pipeline.corpus import STORE, Corpus
 from pipeline.errors import Fatal, Transient
 from pipeline.modality import Band, Modality
-from pipeline.store import store_at
+from pipeline.store_url import store_at
 from tests.buckets import BUCKET, KEYS, S3, service
 from tests.pipeline.chips import COVER, MODALITIES, OPTICAL, make_block, make_manifest
 

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import geopandas as gpd
-from shapely import Polygon, box
+import numpy as np
+from numpy.typing import NDArray
+from shapely import Geometry, Polygon, box
 
+from sampling.candidates import Stream
 from sampling.regions import Regions, prepare_regions
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "ecoregions" / "Ecoregions2017.shp"
@@ -32,3 +35,8 @@ def strips(widths_deg: list[float], biomes: list[int] | None = None) -> Regions:
     """Boxes side by side along the equator, as wide as told."""
     edges = [sum(widths_deg[:index]) - 170 for index in range(len(widths_deg) + 1)]
     return regions([box(left, 0, right, 1) for left, right in zip(edges, edges[1:], strict=False)], biomes)
+
+
+def draw_in(polygon: Geometry, count: int, seed: int, stratum: str) -> NDArray[np.float64]:
+    """The first `count` candidates (count, 2) of a stratum, lon and lat in degrees."""
+    return Stream(polygon, seed, stratum).take(count)

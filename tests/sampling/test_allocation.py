@@ -14,8 +14,8 @@ from sampling.allocation import (
     Allocation,
     allocate,
     allocate_points,
+    at_least_one_each,
     largest_remainder,
-    nobody_starved,
     read_allocation,
     write_allocation,
 )
@@ -34,13 +34,13 @@ def test_largest_remainder_sums_and_stays_within_one(areas: np.ndarray, n: int) 
 
 @given(weights, st.integers(0, 5000))
 def test_larger_regions_never_get_fewer(areas: np.ndarray, n: int) -> None:
-    ordered = nobody_starved(areas, n)[np.argsort(areas, kind="stable")]
+    ordered = at_least_one_each(areas, n)[np.argsort(areas, kind="stable")]
     assert np.all(np.diff(ordered) >= 0) or n < len(areas) or len(set(areas)) < len(areas)
 
 
 @given(weights, st.integers(0, 5000))
 def test_nobody_is_starved_where_n_allows(areas: np.ndarray, n: int) -> None:
-    counts = nobody_starved(areas, n)
+    counts = at_least_one_each(areas, n)
     assert counts.sum() == n
     assert counts.min() >= (1 if n >= len(areas) else 0)
 
@@ -53,7 +53,7 @@ def test_counts_are_within_one_of_proportional_shares_lifted_to_one(areas: np.nd
     for _ in range(200):
         rate = (low + high) / 2
         low, high = (rate, high) if np.maximum(1, rate * areas).sum() < n else (low, rate)
-    assert np.all(np.abs(nobody_starved(areas, n) - np.maximum(1, high * areas)) < 1 + 1e-6)
+    assert np.all(np.abs(at_least_one_each(areas, n) - np.maximum(1, high * areas)) < 1 + 1e-6)
 
 
 @settings(max_examples=25, deadline=None)
@@ -78,7 +78,7 @@ def test_within_a_biome_counts_follow_area() -> None:
 def test_too_few_places_are_said() -> None:
     allocation = allocate(strips([1, 2, 5]), 2)
     assert [quota.count for quota in allocation.quotas] == [0, 1, 1]
-    assert [quota.stratum for quota in allocation.starved] == ["eco-001"]
+    assert [quota.stratum for quota in allocation.empty_strata] == ["eco-001"]
 
 
 def test_tiny_region_gets_one() -> None:

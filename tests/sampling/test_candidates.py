@@ -10,9 +10,9 @@ from shapely import MultiPolygon, Polygon, box
 
 from pipeline.errors import Fatal
 from sampling.authalic import SURFACE_KM2, areas_km2, height_of, latitude_of
-from sampling.candidates import SPARE, Stream, candidate_count, draw_in
+from sampling.candidates import SPARE, Stream, candidate_count
 from sampling.regions import lookup
-from tests.sampling.region_tables import regions
+from tests.sampling.region_tables import draw_in, regions
 
 
 def test_height_is_the_equal_area_northing_of_proj() -> None:
@@ -41,10 +41,10 @@ def test_asking_for_more_never_changes_earlier_places(seed: int, few: int, more:
 
 
 def test_seed_and_stratum_decide() -> None:
-    one = draw_in(box(0, 0, 1, 1), 5, 0, "a")
-    assert np.array_equal(one, draw_in(box(0, 0, 1, 1), 5, 0, "a"))
-    assert not np.array_equal(one, draw_in(box(0, 0, 1, 1), 5, 1, "a"))
-    assert not np.array_equal(one, draw_in(box(0, 0, 1, 1), 5, 0, "b"))
+    item = draw_in(box(0, 0, 1, 1), 5, 0, "a")
+    assert np.array_equal(item, draw_in(box(0, 0, 1, 1), 5, 0, "a"))
+    assert not np.array_equal(item, draw_in(box(0, 0, 1, 1), 5, 1, "a"))
+    assert not np.array_equal(item, draw_in(box(0, 0, 1, 1), 5, 0, "b"))
 
 
 @given(st.integers(0, 2**31), st.lists(st.integers(0, 40), min_size=1, max_size=6))
@@ -60,8 +60,8 @@ def test_uniform_by_area_in_latitude() -> None:
     lonlat = draw_in(box(-180, -85, 180, 85), 200_000, 3, "globe")
     edges = np.linspace(-85, 85, 18)
     expected = np.diff(height_of(edges)) / (height_of(85.0) - height_of(-85.0)) * len(lonlat)
-    found, _ = np.histogram(lonlat[:, 1], edges)
-    assert ((found - expected) ** 2 / expected).sum() < 39.3
+    result, _ = np.histogram(lonlat[:, 1], edges)
+    assert ((result - expected) ** 2 / expected).sum() < 39.3
     # A sphere would be refused: the test can tell the ellipsoid from it.
     sphere = np.diff(np.sin(np.radians(edges))) / (2 * np.sin(np.radians(85))) * 200_000 * 40
     assert ((expected * 40 - sphere) ** 2 / sphere).sum() > 39.3

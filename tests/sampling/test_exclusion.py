@@ -44,12 +44,12 @@ def test_files_of_any_kind_and_crs(tmp_path: Path) -> None:
     footprints = gpd.GeoDataFrame(geometry=[box(10, 50, 10.1, 50.1)], crs=4326)
     footprints.to_crs(32632).to_file(tmp_path / "a.gpkg")
     gpd.GeoDataFrame(geometry=[Point(30, 50)], crs=4326).to_parquet(tmp_path / "b.parquet")
-    found = read_exclusion([tmp_path / "a.gpkg", tmp_path / "b.parquet"], 1000, 1280)
-    assert found is not None
+    result = read_exclusion([tmp_path / "a.gpkg", tmp_path / "b.parquet"], 1000, 1280)
+    assert result is not None
     # A buffer of 1000 m, half the diagonal of 1280 m, and 10 m for the lattice: 1915 m.
     north_deg = np.array([1800, 2100]) / 111_250
-    assert found.holds(np.column_stack([[10.05, 10.05], 50.1 + north_deg])).tolist() == [True, False]
-    assert found.holds(np.array([[30.0, 50.0], [20.0, 50.0]])).tolist() == [True, False]
+    assert result.holds(np.column_stack([[10.05, 10.05], 50.1 + north_deg])).tolist() == [True, False]
+    assert result.holds(np.array([[30.0, 50.0], [20.0, 50.0]])).tolist() == [True, False]
     assert read_exclusion([], 1000, 1280) is None
 
 

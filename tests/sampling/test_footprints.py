@@ -8,8 +8,8 @@ from pyproj import Geod
 from shapely import Polygon
 
 from pipeline.grid import Grid, to_crs, to_lonlat, utm_crs
-from pipeline.nearness import NearIndex, chord_m, east_north_m, pairs_within, smallest_distance_m
-from sampling.footprints import Ground, any_overlap, first_come, overlapping
+from pipeline.radius_index import RadiusIndex, chord_m, east_north_m, pairs_within, smallest_distance_m
+from sampling.footprints import OccupancyIndex, any_overlap, first_come, overlapping
 
 GEOD = Geod(ellps="WGS84")
 CORNERS = [(0.0, 0.0), (179.99, -17.0), (0.0, 89.9), (33.0, -89.99), (8.0, 78.0), (-75.0, -79.9), (3.0, 60.0)]
@@ -30,18 +30,18 @@ def test_no_near_pair_is_missed(centre: tuple[float, float], reach_m: float) -> 
     first, second = np.triu_indices(len(lonlat), 1)
     *_, metres = GEOD.inv(*lonlat[first].T, *lonlat[second].T)
     near = set(zip(first[metres <= reach_m].tolist(), second[metres <= reach_m].tolist(), strict=True))
-    found = list(zip(*(pair.tolist() for pair in pairs_within(lonlat, reach_m)), strict=True))
-    assert near <= set(found) and len(found) == len(set(found)) and near
+    result = list(zip(*(pair.tolist() for pair in pairs_within(lonlat, reach_m)), strict=True))
+    assert near <= set(result) and len(result) == len(set(result)) and near
 
 
 def test_an_index_that_grew_answers_as_one_made_at_once() -> None:
     lonlat = cloud((10, 10), 0.5, 400, 1)
-    grown, whole = NearIndex(5000), NearIndex(5000)
+    grown, whole = RadiusIndex(5000), RadiusIndex(5000)
     for start in range(0, 400, 70):
         part = np.arange(start, min(start + 70, 400))
         grown.add(lonlat[part], part)
     whole.add(lonlat, np.arange(400))
-    pairs = [sorted(zip(*(one.tolist() for one in index.near(lonlat[:50])), strict=True)) for index in (grown, whole)]
+    pairs = [sorted(zip(*(item.tolist() for item in index.near(lonlat[:50])), strict=True)) for index in (grown, whole)]
     assert pairs[0] == pairs[1] and len(grown) == 400
 
 
@@ -64,9 +64,9 @@ def test_the_smallest_distance_of_far_and_absent_points() -> None:
 def test_first_come_is_going_through_one_by_one(count: int, pairs: list[tuple[int, int]]) -> None:
     clashes = {(min(pair), max(pair)) for pair in pairs if pair[0] != pair[1] and max(pair) < count}
     stays: list[int] = []
-    for one in range(count):
-        if not any((other, one) in clashes for other in stays):
-            stays.append(one)
+    for item in range(count):
+        if not any((other, item) in clashes for other in stays):
+            stays.append(item)
     earlier, later = (np.array([pair[k] for pair in sorted(clashes)], dtype=np.int64) for k in (0, 1))
     assert np.flatnonzero(first_come(count, earlier, later)).tolist() == stays
 
@@ -105,10 +105,10 @@ def _corners(grid: Grid) -> list[tuple[float, float]]:
 def test_squares_that_lie_on_each_other_are_told() -> None:
     places = np.array([[10.0, 50.0], [10.0, 50.01], [10.0, 50.02], [10.0, 50.03], [-170.0, 0.0]])
     assert any_overlap(places, 1280.0) == 3
-    ground = Ground(1280.0)
-    assert ground.settle(places).tolist() == [True, False, True, False, True]
-    assert ground.settle(places).tolist() == [False] * 5
-    assert ground.settle(places + [0, 0.06]).tolist() == [True, False, True, False, True]
+    occupancy = OccupancyIndex(1280.0)
+    assert occupancy.claim(places).tolist() == [True, False, True, False, True]
+    assert occupancy.claim(places).tolist() == [False] * 5
+    assert occupancy.claim(places + [0, 0.06]).tolist() == [True, False, True, False, True]
 
 
 def test_distances_in_metres() -> None:

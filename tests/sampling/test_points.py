@@ -25,7 +25,7 @@ def test_columns_by_their_common_names(tmp_path: Path, lon: str, lat: str) -> No
     frame(lon, lat).to_csv(tmp_path / "points.tsv", index=False, sep="\t")
     frame(lon, lat).to_parquet(tmp_path / "points.parquet")
     for name in ("points.csv", "points.tsv", "points.parquet"):
-        assert [one.lonlat for one in read_points(tmp_path / name)] == POINTS
+        assert [item.lonlat for item in read_points(tmp_path / name)] == POINTS
 
 
 @pytest.mark.parametrize("name", ["points.geojson", "points.gpkg", "points.parquet"])
@@ -33,15 +33,15 @@ def test_geometry_in_any_known_crs(tmp_path: Path, name: str) -> None:
     places = gpd.GeoDataFrame(geometry=[Point(*place) for place in POINTS], crs="EPSG:4326")
     places = places if name.endswith("json") else places.to_crs("EPSG:3857")
     places.to_parquet(tmp_path / name) if name.endswith("parquet") else places.to_file(tmp_path / name)
-    assert [one.lonlat for one in read_points(tmp_path / name)] == POINTS
+    assert [item.lonlat for item in read_points(tmp_path / name)] == POINTS
 
 
 def test_each_point_has_its_own_stratum_and_its_region(tmp_path: Path) -> None:
     frame("lon", "lat").to_csv(tmp_path / "points.csv", index=False)
-    found = read_points(tmp_path / "points.csv", regions([box(10, 50, 11, 51)], [4]))
-    assert [one.id for one in found] == [location_id(*place) for place in POINTS]
-    assert len({one.stratum for one in found}) == 2
-    assert [(one.biome, one.ecoregion_name) for one in found] == [(4, "region 1"), (0, "")]
+    result = read_points(tmp_path / "points.csv", regions([box(10, 50, 11, 51)], [4]))
+    assert [item.id for item in result] == [location_id(*place) for place in POINTS]
+    assert len({item.stratum for item in result}) == 2
+    assert [(item.biome, item.ecoregion_name) for item in result] == [(4, "region 1"), (0, "")]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from shapely import Polygon, box
 
 from pipeline.errors import Fatal
-from sampling.regions import biome_names, lookup, prepare_regions, read_region_file, write_regions
+from sampling.regions import lookup, prepare_regions, read_region_file, write_regions
 from tests.sampling.region_tables import regions, table
 
 
@@ -50,10 +50,11 @@ def test_empty_absent_unreadable_and_tabular_files_are_refused(tmp_path: Path) -
 def test_rock_and_ice_is_left_out_and_said() -> None:
     frame = table([box(column, 0, column + 1, 1) for column in range(4)], [11, 11, 99, 14])
     frame.loc[0, "ECO_NAME"], frame.loc[0, "BIOME_NAME"] = "Rock and Ice", "N/A"
-    found = prepare_regions(frame, "a table")
-    assert list(found.frame["ECO_ID"]) == [2, 4]
-    assert found.notes == ("2 regions without a biome left out: Rock and Ice, region 3.",)
-    assert biome_names(found) == {11: "biome 11", 14: "biome 14"}
+    result = prepare_regions(frame, "a table")
+    assert list(result.frame["ECO_ID"]) == [2, 4]
+    assert result.notes == ("2 regions without a biome left out: Rock and Ice, region 3.",)
+    names = dict(zip(result.frame["BIOME_NUM"], result.frame["BIOME_NAME"], strict=True))
+    assert names == {11: "biome 11", 14: "biome 14"}
 
 
 def test_nothing_usable_is_refused() -> None:
@@ -63,21 +64,21 @@ def test_nothing_usable_is_refused() -> None:
 
 def test_invalid_rings_are_repaired_and_said() -> None:
     bow_tie = Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
-    found = regions([bow_tie])
-    assert found.frame.geometry.is_valid.all() and found.notes == ("1 region with invalid rings repaired.",)
+    result = regions([bow_tie])
+    assert result.frame.geometry.is_valid.all() and result.notes == ("1 region with invalid rings repaired.",)
 
 
 def test_text_codes_and_pieces_of_one_region() -> None:
     frame = table([box(0, 0, 1, 1), box(5, 0, 6, 1)])
     frame["ECO_ID"] = ["7", "7"]
-    found = prepare_regions(frame, "a table")
-    assert list(found.frame["stratum"]) == ["eco-007"]
-    assert found.frame.geometry[0].area == pytest.approx(2)
+    result = prepare_regions(frame, "a table")
+    assert list(result.frame["stratum"]) == ["eco-007"]
+    assert result.frame.geometry[0].area == pytest.approx(2)
 
 
 def test_lookup_finds_the_region_or_nothing() -> None:
-    found = lookup(regions([box(0, 0, 1, 1), box(1, 0, 2, 1)]), np.array([[0.5, 0.5], [1.5, 0.5], [9, 9], [1.0, 0.5]]))
-    assert found.tolist() == [0, 1, -1, 0]
+    result = lookup(regions([box(0, 0, 1, 1), box(1, 0, 2, 1)]), np.array([[0.5, 0.5], [1.5, 0.5], [9, 9], [1.0, 0.5]]))
+    assert result.tolist() == [0, 1, -1, 0]
 
 
 def test_outlines_are_published(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from shapely import box
 
 from pipeline.errors import Fatal
-from pipeline.nearness import smallest_distance_m
-from sampling.candidates import draw_in
+from pipeline.radius_index import smallest_distance_m
 from sampling.splits import BandSplits, CellSplits, SplitRule, cells
+from tests.sampling.region_tables import draw_in
 
 GLOBE = draw_in(box(-180, -90, 180, 90), 100_000, 0, "globe")
 FRACTIONS = (0.8, 0.15, 0.05)
@@ -26,27 +26,27 @@ def test_cells_have_equal_area() -> None:
 
 
 def test_shares_come_out() -> None:
-    found = CellSplits(FRACTIONS, 1, 2.0).of(GLOBE)
-    shares = [np.mean(found == name) for name in ("train", "val", "test")]
+    result = CellSplits(FRACTIONS, 1, 2.0).of(GLOBE)
+    shares = [np.mean(result == name) for name in ("train", "val", "test")]
     assert np.allclose(shares, FRACTIONS, atol=0.015)
 
 
 def test_a_cell_is_never_cut() -> None:
-    found = CellSplits(FRACTIONS, 1, 5.0).of(GLOBE)
+    result = CellSplits(FRACTIONS, 1, 5.0).of(GLOBE)
     numbers = cells(GLOBE, 5.0)
-    assert len(set(zip(numbers.tolist(), found.tolist(), strict=True))) == len(set(numbers.tolist()))
+    assert len(set(zip(numbers.tolist(), result.tolist(), strict=True))) == len(set(numbers.tolist()))
 
 
 def test_only_place_and_seed_decide() -> None:
-    found = CellSplits(FRACTIONS, 1).of(GLOBE)
-    assert np.array_equal(found[500:600], CellSplits(FRACTIONS, 1).of(GLOBE[500:600]))
-    assert not np.array_equal(found, CellSplits(FRACTIONS, 2).of(GLOBE))
+    result = CellSplits(FRACTIONS, 1, 1.0).of(GLOBE)
+    assert np.array_equal(result[500:600], CellSplits(FRACTIONS, 1, 1.0).of(GLOBE[500:600]))
+    assert not np.array_equal(result, CellSplits(FRACTIONS, 2, 1.0).of(GLOBE))
 
 
 def test_all_train_and_the_edges_of_the_map() -> None:
     corners = np.array([[-180, -90], [180, 90], [180, -90], [-180, 90], [0, 0]], dtype=float)
-    assert (CellSplits((1.0, 0.0, 0.0), 0).of(corners) == "train").all()
-    assert (CellSplits((0.0, 0.0, 1.0), 0).of(corners) == "test").all()
+    assert (CellSplits((1.0, 0.0, 0.0), 0, 1.0).of(corners) == "train").all()
+    assert (CellSplits((0.0, 0.0, 1.0), 0, 1.0).of(corners) == "test").all()
     assert cells(np.array([[180.0, 10.0]]), 1.0) == cells(np.array([[-180.0, 10.0]]), 1.0)
 
 
@@ -83,8 +83,8 @@ def test_places_of_two_splits_are_a_buffer_apart(
     lat = np.clip(centre[1] + generator.uniform(-2.5, 2.5, 4000), -90, 90)
     lonlat = kept(rule, np.column_stack([lon, lat]), buffer_m)
     names = rule.of(lonlat)
-    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
-        assert smallest_distance_m(lonlat[names == one], lonlat[names == other]) >= buffer_m
+    for item, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        assert smallest_distance_m(lonlat[names == item], lonlat[names == other]) >= buffer_m
 
 
 def test_most_places_are_outside_the_buffer_and_only_near_borders_inside() -> None:

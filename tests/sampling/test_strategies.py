@@ -14,6 +14,7 @@ from pipeline.errors import Fatal
 from pipeline.location import Location, location_id, read_locations, write_location_table
 from sampling.allocation import allocate, table
 from sampling.authalic import areas_km2
+from sampling.constraints import OVERLAP, Constraints
 from sampling.discs import discs, read_discs
 from sampling.draw import draw
 from sampling.exclusion import Exclusion
@@ -21,11 +22,10 @@ from sampling.footprints import any_overlap
 from sampling.picture import write_picture
 from sampling.sample import sample_of, sample_points
 from sampling.splits import CellSplits
-from sampling.terms import OVERLAP, Terms
 from sampling.weights import COLUMN, ECOREGIONS, weigh
 from tests.sampling.region_tables import strips
 
-RULE = CellSplits((0.8, 0.1, 0.1), 0)
+RULE = CellSplits((0.8, 0.1, 0.1), 0, 1.0)
 
 
 def counts(strategy: str, n: int = 120) -> list[int]:
@@ -71,15 +71,15 @@ def test_no_region_gets_more_than_its_room(room: list[int], n: int, strategy: st
         with pytest.raises(Fatal, match=f"room for {most.sum()} footprints"):
             allocate(regions, n, shares, most)
         return
-    found = np.array([quota.count for quota in allocate(regions, n, shares, most).quotas])
-    assert found.sum() == n and np.all(found <= most)
+    result = np.array([quota.count for quota in allocate(regions, n, shares, most).quotas])
+    assert result.sum() == n and np.all(result <= most)
 
 
 @pytest.mark.parametrize("lonlat", [(10.0, 50.0), (179.9, 0.0), (0.0, 89.9), (40.0, -89.0)])
 def test_places_round_a_point_are_within_its_radius(lonlat: tuple[float, float]) -> None:
     regions = discs(np.array([lonlat]), 300, "a table")
     assert regions.frame["area_km2"][0] == pytest.approx(np.pi * 300**2, rel=0.005)
-    drawn = draw(regions, weigh(regions, ECOREGIONS), 200, 0, Terms(), 1.0)
+    drawn = draw(regions, weigh(regions, ECOREGIONS), 200, 0, Constraints(), 1.0)
     *_, metres = Geod(ellps="WGS84").inv(*np.tile(lonlat, (len(drawn.lonlat), 1)).T, *drawn.lonlat.T)
     assert metres.max() <= 301_000 and np.mean(metres < 300_000 / np.sqrt(2)) == pytest.approx(0.5, abs=0.12)
 
@@ -93,29 +93,29 @@ def test_discs_from_a_table(tmp_path: Path) -> None:
 
 
 def points(*lonlat: tuple[float, float]) -> list[Location]:
-    return [Location(location_id(*one), *one, f"point-{location_id(*one)}") for one in lonlat]
+    return [Location(location_id(*item), *item, f"point-{location_id(*item)}") for item in lonlat]
 
 
 def test_own_points_keep_their_order_and_later_overlaps_are_left_out() -> None:
-    found = sample_points(points((10.0, 50.5), (10.001, 50.5), (20.0, 50.5)), Terms(), RULE)
-    assert found.table["lon"].tolist() == [10.0, 20.0] and found.refused == {OVERLAP: 1}
-    assert found.notes == ("1 of your points left out: each overlaps an earlier footprint.",)
-    assert found.allocation.total == 2
-    assert len(sample_points(points((10.0, 50.5), (10.001, 50.5)), Terms(may_overlap=True), RULE).table) == 2
+    result = sample_points(points((10.0, 50.5), (10.001, 50.5), (20.0, 50.5)), Constraints(), RULE)
+    assert result.table["lon"].tolist() == [10.0, 20.0] and result.refused == {OVERLAP: 1}
+    assert result.notes == ("1 of your points left out: each overlaps an earlier footprint.",)
+    assert result.allocation.total == 2
+    assert len(sample_points(points((10.0, 50.5), (10.001, 50.5)), Constraints(may_overlap=True), RULE).table) == 2
 
 
 def test_points_that_all_lie_in_the_excluded_are_refused() -> None:
     exclusion = Exclusion.around(np.array([Point(10, 50)]), 100_000)
     with pytest.raises(Fatal, match="none of your points can be used: 1 of your points left out: each too near"):
-        sample_points(points((10.0, 50.5)), Terms(exclusion=exclusion), RULE)
+        sample_points(points((10.0, 50.5)), Constraints(exclusion=exclusion), RULE)
 
 
 def test_the_table_is_written_and_read_as_locations(tmp_path: Path) -> None:
     regions = strips([1, 1], [4, 6])
-    found = sample_of(regions, draw(regions, weigh(regions), 20, 0, Terms(), 1.0), RULE)
-    write_location_table(tmp_path / "l.parquet", found.table)
+    result = sample_of(regions, draw(regions, weigh(regions), 20, 0, Constraints(), 1.0), RULE)
+    write_location_table(tmp_path / "l.parquet", result.table)
     back = read_locations(tmp_path / "l.parquet")
-    assert [one.lonlat for one in back] == list(zip(found.table["lon"], found.table["lat"], strict=True))
+    assert [item.lonlat for item in back] == list(zip(result.table["lon"], result.table["lat"], strict=True))
     assert back[0].id == location_id(*back[0].lonlat) and back[0].stratum == "eco-001"
 
 
@@ -129,10 +129,10 @@ def test_the_table_of_an_allocation_adds_up() -> None:
 @pytest.mark.parametrize("n", [30, 6000])
 def test_the_picture_shows_dots_or_density(tmp_path: Path, n: int) -> None:
     regions = strips([60, 60, 100], [1, 2, 1])
-    found = sample_of(regions, draw(regions, weigh(regions), n, 0, Terms(), 1.0), RULE)
-    assert not any_overlap(found.table[["lon", "lat"]].to_numpy(), 1280)
+    result = sample_of(regions, draw(regions, weigh(regions), n, 0, Constraints(), 1.0), RULE)
+    assert not any_overlap(result.table[["lon", "lat"]].to_numpy(), 1280)
     for name in ("a.png", "b.png"):
-        write_picture(tmp_path / name, found, regions)
+        write_picture(tmp_path / name, result, regions)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     colours = np.unique(np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).reshape(-1, 3), axis=0)
     assert len(colours) > 200

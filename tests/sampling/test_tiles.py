@@ -10,9 +10,9 @@ from pyproj import Geod, Transformer
 from shapely import box
 
 from pipeline.grid import Grid, utm_crs
-from pipeline.nearness import chord_m, pairs_within
+from pipeline.radius_index import chord_m, pairs_within
+from sampling.constraints import Constraints
 from sampling.regions import Regions, prepare_areas
-from sampling.terms import Terms
 from sampling.tiles import Tiles, draw_tiles, tile, zones
 
 SIDE_M = 4480.0
@@ -34,14 +34,14 @@ def areas(*polygons: shapely.Polygon) -> Regions:
 def outlines(tiles: Tiles, lonlat: tuple[float, float]) -> np.ndarray:
     """Tiles as polygons of 32 corners in one azimuthal plane round a place."""
     plane = Transformer.from_crs(4326, f"+proj=aeqd +lon_0={lonlat[0]} +lat_0={lonlat[1]} +ellps=WGS84", always_xy=True)
-    found = []
+    result = []
     for row in range(len(tiles)):
         grid = Grid.around(tuple(tiles.lonlat[row]), f"EPSG:{tiles.epsg[row]}", 448)
         ring = shapely.segmentize(shapely.box(*grid.bounds_xy), SIDE_M / 8)
         there = Transformer.from_crs(int(tiles.epsg[row]), 4326, always_xy=True)
         lon, lat = there.transform(*shapely.get_coordinates(ring).T)
-        found.append(shapely.Polygon(np.column_stack(plane.transform(lon, lat))))
-    return np.array(found)
+        result.append(shapely.Polygon(np.column_stack(plane.transform(lon, lat))))
+    return np.array(result)
 
 
 @pytest.mark.parametrize("name", SEAMS)
@@ -106,7 +106,7 @@ def test_zones_hold_every_place_once() -> None:
 
 def test_fewer_tiles_are_a_part_of_more() -> None:
     table = areas(box(5, 40, 6.5, 41), box(20, 10, 21, 11))
-    some, all_ = (draw_tiles(table, n, 1, Terms(SIDE_M), 1.0) for n in (200, 10_000))
+    some, all_ = (draw_tiles(table, n, 1, Constraints(SIDE_M), 1.0) for n in (200, 10_000))
     assert some.allocation.total == 200 and all_.allocation.total == len(tile(table, SIDE_M))
     for row, quota in enumerate(some.allocation.quotas):
         few = some.lonlat[some.row == row][: quota.count]

@@ -86,16 +86,16 @@ class ArrayCatalog:
 
     def images(self, collection_id: str, query: Query) -> Iterable[StoredImage] | None:
         self.queries.append(query)
-        found = self.collections.get(collection_id)
-        return None if found is None else sorted(found, key=lambda image: image.asset_id)
+        result = self.collections.get(collection_id)
+        return None if result is None else sorted(result, key=lambda image: image.asset_id)
 
     def table(self, asset_id: str) -> list[StoredFeature] | None:
         return self.tables.get(asset_id)
 
     def children(self, asset_id: str) -> list[str] | None:
         held = [*self.single, *self.collections, *self.tables]
-        found = [name for name in held if name.startswith(f"{asset_id}/")]
-        return found or None
+        result = [name for name in held if name.startswith(f"{asset_id}/")]
+        return result or None
 
 
 UTM_10M = Projection("EPSG:32632", (10.0, 0.0, 500000.0, 0.0, -10.0, 5100000.0))

@@ -50,9 +50,9 @@ def make_corpus(
 def chips_of(modality: Modality, manifest: Manifest, rows: range) -> NDArray:
     """Stored values of `rows`; each chip follows from its row, so that layers and shards agree."""
     block = empty_block(modality, len(rows), SIZE_PX)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         values = MAKERS[modality.name](row, manifest.column("level")[row])
-        block[place] = np.where(np.isnan(values), modality.fill, np.nan_to_num(values)).astype(modality.dtype)
+        block[index] = np.where(np.isnan(values), modality.fill, np.nan_to_num(values)).astype(modality.dtype)
     return block
 
 

@@ -43,8 +43,8 @@ def make_state(depths, widths, channels: int, patch_px: int, stem: str) -> dict[
         if stage:
             norm(f"downsample_layers.{stage - 1}.0", widths[stage - 1])
             conv(f"downsample_layers.{stage - 1}.1", 4, widths[stage - 1], width)
-        for place in range(depth):
-            name = f"stages.{stage}.{place}"
+        for index in range(depth):
+            name = f"stages.{stage}.{index}"
             conv(f"{name}.dwconv", 49, width)
             norm(f"{name}.norm", width)
             for part, out, into in (("pwconv1", 4 * width, width), ("pwconv2", width, 4 * width)):
@@ -70,21 +70,21 @@ def make_checkpoint(path: Path, state: dict[str, Tensor]) -> Path:
 
 def run(state: dict[str, Tensor], image: Tensor, visible: Tensor, patch_px: int, depths) -> Sites:
     """Features per visible patch of one image (channels, y, x)."""
-    weights = {name.removeprefix("encoder."): one.to(image.dtype) for name, one in state.items()}
+    weights = {name.removeprefix("encoder."): item.to(image.dtype) for name, item in state.items()}
     sites = {(y, x): image[:, y, x] for y in range(image.shape[1]) for x in range(image.shape[2])
              if visible[y // patch_px, x // patch_px]}  # fmt: skip
     if "stem_orig.0.kernel" in weights:
         sites = layer_norm(weights, "stem_orig.1", strided(weights, "stem_orig.0", sites))
     else:
         sites = layer_norm(weights, "initial_conv.1", centred(weights, "initial_conv.0", sites))
-        sites = {site: torch.nn.functional.gelu(one) for site, one in sites.items()}
+        sites = {site: torch.nn.functional.gelu(item) for site, item in sites.items()}
         sites = layer_norm(weights, "stem.1", strided(weights, "stem.0", sites))
     for stage, depth in enumerate(depths):
         if stage:
             name = f"downsample_layers.{stage - 1}"
             sites = strided(weights, f"{name}.1", layer_norm(weights, f"{name}.0", sites))
-        for place in range(depth):
-            sites = block(weights, f"stages.{stage}.{place}", sites)
+        for index in range(depth):
+            sites = block(weights, f"stages.{stage}.{index}", sites)
     return sites
 
 
@@ -96,14 +96,14 @@ def apply(kernel: Tensor, value: Tensor) -> Tensor:
 def centred(weights: dict[str, Tensor], name: str, sites: Sites) -> Sites:
     kernel, bias = weights[f"{name}.kernel"], weights[f"{name}.bias"][0]
     side = round(len(kernel) ** 0.5)
-    found = {}
+    result = {}
     for y, x in sites:
         total = bias
         for index, place in enumerate(kernel):
             source = (y + index % side - side // 2, x + index // side - side // 2)
             total = total + apply(place, sites[source]) if source in sites else total
-        found[y, x] = total
-    return found
+        result[y, x] = total
+    return result
 
 
 def strided(weights: dict[str, Tensor], name: str, sites: Sites) -> Sites:
@@ -111,27 +111,27 @@ def strided(weights: dict[str, Tensor], name: str, sites: Sites) -> Sites:
     # A single place without a stride is kept as a bare matrix by full convolutions; depthwise ones keep (1, channels).
     kernel = kernel[None] if name == "stem_orig.0" and kernel.ndim == 2 else kernel
     side = round(len(kernel) ** 0.5)
-    found: Sites = {}
+    result: Sites = {}
     for (y, x), value in sites.items():
         coarse = (y // side, x // side)
-        found[coarse] = found.get(coarse, bias) + apply(kernel[y % side + side * (x % side)], value)
-    return found
+        result[coarse] = result.get(coarse, bias) + apply(kernel[y % side + side * (x % side)], value)
+    return result
 
 
 def layer_norm(weights: dict[str, Tensor], name: str, sites: Sites) -> Sites:
     scale, shift = weights[f"{name}.ln.weight"], weights[f"{name}.ln.bias"]
-    return {site: (one - one.mean()) / (one.var(correction=0) + 1e-6).sqrt() * scale + shift
-            for site, one in sites.items()}  # fmt: skip
+    return {site: (item - item.mean()) / (item.var(correction=0) + 1e-6).sqrt() * scale + shift
+            for site, item in sites.items()}  # fmt: skip
 
 
 def block(weights: dict[str, Tensor], name: str, sites: Sites) -> Sites:
     inner = layer_norm(weights, f"{name}.norm", centred(weights, f"{name}.dwconv", sites))
     first, second = (f"{name}.{part}.linear" for part in ("pwconv1", "pwconv2"))
-    hidden = {site: torch.nn.functional.gelu(weights[f"{first}.weight"] @ one + weights[f"{first}.bias"])
-              for site, one in inner.items()}  # fmt: skip
+    hidden = {site: torch.nn.functional.gelu(weights[f"{first}.weight"] @ item + weights[f"{first}.bias"])
+              for site, item in inner.items()}  # fmt: skip
     response = torch.stack(list(hidden.values())).pow(2).sum(0).sqrt()
     response = response / (response.mean() + 1e-6)
     gamma, beta = weights[f"{name}.grn.gamma"][0], weights[f"{name}.grn.beta"][0]
-    answered = {site: gamma * one * response + beta + one for site, one in hidden.items()}
+    answered = {site: gamma * item * response + beta + item for site, item in hidden.items()}
     matrix, bias = weights[f"{second}.weight"], weights[f"{second}.bias"]
-    return {site: sites[site] + matrix @ one + bias for site, one in answered.items()}
+    return {site: sites[site] + matrix @ item + bias for site, item in answered.items()}

@@ -31,7 +31,7 @@ class Trace:
 
 def sparse_trace(encoder: Encoder, images: Tensor, visible: Tensor) -> Trace:
     """Every layer on `images` (batch, channels, y, x) with `visible` (batch, y, x) per patch, and "features" last."""
-    patch, trace = encoder.patch_px, Trace(encoder.architecture.response == "batch")
+    patch, trace = encoder.patch_px, Trace(encoder.architecture.grn_scope == "batch")
     sites = [
         (image, int(y), int(x))
         for image in range(len(images))
@@ -48,8 +48,8 @@ def sparse_trace(encoder: Encoder, images: Tensor, visible: Tensor) -> Trace:
             values = trace.keep(f"{name}.0", sites, _norm(norm, values))
             sites, values = _down(sites, values, conv.weight, conv.bias)
             trace.keep(f"{name}.1", sites, values)
-        for place, block in enumerate(encoder.stages[stage]):
-            values = _block(block, f"stages.{stage}.{place}", trace, sites, values)
+        for index, block in enumerate(encoder.stages[stage]):
+            values = _block(block, f"stages.{stage}.{index}", trace, sites, values)
     trace.keep("features", sites, values)
     return trace
 

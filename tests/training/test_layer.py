@@ -18,12 +18,12 @@ def test_normalised_by_group_as_numpy_does(corpus: Corpus) -> None:
     level, train = corpus.manifest.column("level"), corpus.manifest.column("split") == "train"
     assert [LIGHT.band_names[band] for band in layer.bands] == ["red", "green"]
     for group in ("l1c", "l2a"):
-        for place, band in enumerate(layer.bands):
+        for index, band in enumerate(layer.bands):
             known = np.where(stored[:, band] == 0, np.nan, stored[:, band].astype(float))
             reference = known[(level == group) & train]
             expected = (known[level == group] - np.nanmean(reference)) / np.nanstd(reference)
-            np.testing.assert_allclose(values[level == group, place], np.nan_to_num(expected), atol=1e-4)
-            assert np.array_equal(valid[level == group, place], ~np.isnan(expected))
+            np.testing.assert_allclose(values[level == group, index], np.nan_to_num(expected), atol=1e-4)
+            assert np.array_equal(valid[level == group, index], ~np.isnan(expected))
     assert values.dtype == np.float32
 
 

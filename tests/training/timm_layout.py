@@ -11,7 +11,7 @@ class Norm2d(nn.LayerNorm):
         return super().forward(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class Response(nn.Module):
+class GrnScope(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.zeros(width)), nn.Parameter(torch.zeros(width))
@@ -27,7 +27,7 @@ class Mlp(nn.Module):
         super().__init__()
         self.convolutions = convolutions
         self.fc1 = nn.Conv2d(width, 4 * width, 1) if convolutions else nn.Linear(width, 4 * width)
-        self.grn = Response(4 * width)
+        self.grn = GrnScope(4 * width)
         self.fc2 = nn.Conv2d(4 * width, width, 1) if convolutions else nn.Linear(4 * width, width)
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class ChipDataset(Dataset[Sample]):
 
     def sample(self, row: int) -> Sample:
         """The sample of a row of the manifest."""
-        tensors = {key: one[0] for key, one in self._filled([row], shared=False).items()}
+        tensors = {key: item[0] for key, item in self._filled([row], shared=False).items()}
         return {**tensors, CHIP: self._chips().places.of(row)}
 
     def batch(self, rows: Sequence[int]) -> Sample:
@@ -86,8 +86,8 @@ class ChipDataset(Dataset[Sample]):
             shape = (len(rows), len(layer.bands), *layer.modality.shape(self._size_px)[1:])
             values, valid = make(shape, convert.dtype), make(shape, np.dtype(bool))
             arrays = values.numpy(), valid.numpy()
-            for place, row in enumerate(rows):
-                convert(chips.stored(layer.name, row), arrays[0][place], arrays[1][place])
+            for index, row in enumerate(rows):
+                convert(chips.stored(layer.name, row), arrays[0][index], arrays[1][index])
             tensors |= {layer.name: values, f"{layer.name}_valid": valid}
         return tensors
 
@@ -146,11 +146,11 @@ def _listed(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _layers(modalities: Sequence[Modality], bands: Mapping[str, Sequence[str]]) -> tuple[Layer, ...]:
-    names = [one.name for one in modalities]
+    names = [item.name for item in modalities]
     for name in bands:
         if name not in names:
             raise unknown_name("modality in bands", name, names)
-    return tuple(Layer(one, _chosen(one, bands.get(one.name, one.band_names)), {}) for one in modalities)
+    return tuple(Layer(item, _chosen(item, bands.get(item.name, item.band_names)), {}) for item in modalities)
 
 
 def _chosen(modality: Modality, names: Sequence[str]) -> tuple[int, ...]:

@@ -25,10 +25,12 @@ class Decoder:
     def __init__(self, corpus: Corpus, layers: Sequence[Layer], shards: Collection[int], run: int) -> None:
         size_px = corpus.manifest.size_px
         self._layers = [layer for layer in layers if layer.pixel]
-        self._readers: dict[str, ChipReader] = {one.name: open_reader(corpus, one.name, run) for one in self._layers}
+        self._readers: dict[str, ChipReader] = {item.name: open_reader(corpus, item.name, run) for item in self._layers}
         self._runs = {layer.name: list(_runs(layer.bands)) for layer in self._layers}
-        self._shapes = {one.name: (one.modality.shape(size_px), np.dtype(one.modality.dtype)) for one in self._layers}
-        self._vectors = {one.name: _vectors(corpus, one, shards) for one in layers if not one.pixel}
+        self._shapes = {
+            item.name: (item.modality.shape(size_px), np.dtype(item.modality.dtype)) for item in self._layers
+        }
+        self._vectors = {item.name: _vectors(corpus, item, shards) for item in layers if not item.pixel}
         self._threads = threading.local()
 
     def shapes(self, rows: int, image_px: int) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
@@ -46,10 +48,10 @@ class Decoder:
 
     def _fill(self, name: str, into: NDArray[Any], rows: Sequence[int], corners_yx: list[list[int]]) -> None:
         reader, scratch, runs, size = self._readers[name], self._scratch(name), self._runs[name], into.shape[-1]
-        for place, (row, (y, x)) in enumerate(zip(rows, corners_yx, strict=True)):
+        for index, (row, (y, x)) in enumerate(zip(rows, corners_yx, strict=True)):
             crop = reader.chip(row, scratch)[:, y : y + size, x : x + size]
             for chosen, stored in runs:
-                into[place, chosen] = crop[stored]
+                into[index, chosen] = crop[stored]
 
     def _scratch(self, name: str) -> NDArray[Any]:
         """An array of this thread for one chip."""
@@ -57,8 +59,8 @@ class Decoder:
         if name not in held:
             shape, dtype = self._shapes[name]
             held[name] = np.empty(shape, dtype)
-        found: NDArray[Any] = held[name]
-        return found
+        result: NDArray[Any] = held[name]
+        return result
 
     def vectors(self, rows: NDArray[np.int64] | slice) -> dict[str, NDArray[Any]]:
         """Stored values (rows, chosen bands) of the modalities with one value per chip."""

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.splitmix import GOLDEN, mixed
+
 Rows = Sequence[int] | NDArray[np.int64]
 
 _CROP, _MASK = 0, 1  # Streams apart, so that the crop does not decide the mask.
-# SplitMix64 (Steele, Lea, Flood 2014): increment, then the two multipliers of its mixing function.
-_GOLDEN, _FIRST, _SECOND = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], dtype=np.uint64)
 
 
 def visible_patches(seed: int, epoch: int, rows: Rows, side: int, keep: int) -> NDArray[np.bool_]:
@@ -34,11 +34,5 @@ def crops_yx(seed: int, epoch: int, rows: Rows, size_px: int, image_px: int) -> 
 def _numbers(seed: int, epoch: int, rows: Rows, purpose: int, count: int) -> NDArray[np.uint64]:
     """`count` uniform 64-bit numbers for each row, (rows, count)."""
     key = np.random.SeedSequence([seed, epoch, purpose]).generate_state(1, np.uint64)
-    states = _mixed(_mixed(np.asarray(rows, dtype=np.uint64) * _GOLDEN) ^ key)
-    return _mixed(states[:, None] + np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN)
-
-
-def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    numbers = (numbers ^ (numbers >> np.uint64(30))) * _FIRST
-    numbers = (numbers ^ (numbers >> np.uint64(27))) * _SECOND
-    return numbers ^ (numbers >> np.uint64(31))
+    states = mixed(mixed(np.asarray(rows, dtype=np.uint64) * GOLDEN) ^ key)
+    return mixed(states[:, None] + np.arange(1, count + 1, dtype=np.uint64) * GOLDEN)

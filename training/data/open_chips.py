@@ -28,11 +28,11 @@ class OpenChips:
         corpus = Corpus.open(folder)
         self.process = os.getpid()
         self.places = ChipPlaces(corpus)
-        pixel, image = [one for one in layers if one.pixel], [one for one in layers if not one.pixel]
-        self._readers = {one.name: open_reader(corpus, one.name, read_rows) for one in pixel}
+        pixel, image = [item for item in layers if item.pixel], [item for item in layers if not item.pixel]
+        self._readers = {item.name: open_reader(corpus, item.name, read_rows) for item in pixel}
         size_px = corpus.manifest.size_px
-        self._shapes = {one.name: (one.modality.shape(size_px), np.dtype(one.modality.dtype)) for one in pixel}
-        whole = [Layer(one.modality, tuple(range(len(one.modality.bands))), {}) for one in image]
+        self._shapes = {item.name: (item.modality.shape(size_px), np.dtype(item.modality.dtype)) for item in pixel}
+        whole = [Layer(item.modality, tuple(range(len(item.modality.bands))), {}) for item in image]
         self._vectors = Decoder(corpus, whole, shards, read_rows).vectors(slice(None))
         self._threads = threading.local()
 

@@ -60,5 +60,5 @@ def blocks_of(corpus: Corpus, shards: Collection[int], read_rows: int) -> list[N
         for shard in corpus.shards if shard.index in shards
         for start in range(shard.start, shard.stop, read_rows)
     ]  # fmt: skip
-    found = [train[np.searchsorted(train, start) : np.searchsorted(train, stop)] for start, stop in spans]
-    return [block for block in found if len(block)]
+    result = [train[np.searchsorted(train, start) : np.searchsorted(train, stop)] for start, stop in spans]
+    return [block for block in result if len(block)]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from training.batch import Batch, Raw
-from training.layer import IGNORED, Layer, no_moments
+from training.layer import IGNORED, Layer
 
 # Equal bits are equal numbers, and torch compares no unsigned integers but uint8.
 _SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
@@ -28,7 +28,7 @@ class Preparation:
     def __call__(self, raw: Raw) -> Batch:
         """Values and validity of every layer."""
         parts = {name: part(raw.stored[name], raw.groups.get(name)) for name, part in self._parts.items()}
-        values = {name: one for name, (one, _) in parts.items()}
+        values = {name: item for name, (item, _) in parts.items()}
         return Batch(values, {name: valid for name, (_, valid) in parts.items()}, raw.visible, raw.rows)
 
 
@@ -36,22 +36,16 @@ class _Numbers:
     """Normalises with the moments of each row's group; 0, the mean, where there is no data."""
 
     def __init__(self, layer: Layer, device: torch.device) -> None:
-        moments = [*layer.groups.values(), no_moments(len(layer.bands))]
-        self._mean, self._std, self._has_data = (
-            torch.from_numpy(np.stack([getattr(one, part) for one in moments])).to(device)
-            for part in ("mean", "std", "has_data")
-        )
+        self._standardiser = layer.standardiser.moved(lambda table: torch.from_numpy(table).to(device))
         self._fill = torch.from_numpy(np.array([layer.modality.fill])).to(device)
         self._nodata_is_nan = bool(np.isnan(layer.modality.nodata))
 
     def __call__(self, stored: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor]:
         # Without groups of its own, a layer has one for all rows, or none before anything was finished: the first.
         chosen = groups if groups is not None else torch.zeros(1, dtype=torch.int64, device=stored.device)
-        spread = (len(chosen), stored.shape[1]) + (1,) * (stored.ndim - 2)
-        mean, std, has_data = (table[chosen].view(spread) for table in (self._mean, self._std, self._has_data))
-        valid = self._is_data(stored).logical_and_(has_data)
+        valid = self._is_data(stored).logical_and_(self._standardiser.known(stored, chosen))
         values = stored.to(torch.float32, copy=True)  # In place from here: new memory costs more than the arithmetic.
-        return values.sub_(mean).div_(std).masked_fill_(~valid, 0.0), valid
+        return self._standardiser.standardise(values, chosen).masked_fill_(~valid, 0.0), valid
 
     def _is_data(self, stored: Tensor) -> Tensor:
         if self._nodata_is_nan:
@@ -66,7 +60,7 @@ class _Classes:
     def __init__(self, layer: Layer, device: torch.device) -> None:
         codes = np.array(layer.modality.codes, dtype=np.int64)
         order = np.argsort(codes)
-        self._known, self._order = (torch.from_numpy(one).to(device) for one in (codes[order], order))
+        self._known, self._order = (torch.from_numpy(item).to(device) for item in (codes[order], order))
         self._table: Tensor | None = None
         if np.dtype(layer.modality.dtype).itemsize == 1:
             every = np.arange(256, dtype=np.uint8).view(layer.modality.dtype)

@@ -90,10 +90,10 @@ def _chip(array: zarr.Array[Any]) -> tuple[int, ...]:
 
 def _are(codecs: Iterable[Any], first: type[BytesCodec], second: type) -> bool:
     """Whether there are two codecs: little-endian bytes, then one of type `second`."""
-    found = tuple(codecs)
-    if [type(codec) for codec in found] != [first, second]:
+    result = tuple(codecs)
+    if [type(codec) for codec in result] != [first, second]:
         return False
-    return found[0].endian is None or found[0].endian.value == "little"
+    return result[0].endian is None or result[0].endian.value == "little"
 
 
 class ShardReader:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.batch import Batch, Raw
-from training.data.delivery import Copied, Delivery, Parcel
+from training.data.device_prefetcher import Copied, DevicePrefetcher, PrefetchedBatch
 
 _CHIPS_A_TASK = 8  # Some milliseconds of decoding: handing out a task costs a hundredth of it.
 
@@ -63,15 +63,18 @@ class Stream(Iterator[Batch]):
     at the batch that they belong to.
     """
 
-    def __init__(self, jobs: Iterator[Job], shapes: Shapes, delivery: Delivery, workers: int, ahead: int) -> None:
-        self._jobs, self._delivery = jobs, delivery
+    def __init__(
+        self, jobs: Iterator[Job], shapes: Shapes, prefetcher: DevicePrefetcher, workers: int, ahead: int
+    ) -> None:
+        self._jobs, self._prefetcher = jobs, prefetcher
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="feed")
-        pinned = delivery.device.type == "cuda"
-        buffers = ahead + 1 if delivery.overlaps else ahead  # One is being copied while the others are filled.
+        pinned = prefetcher.device.type == "cuda"
+        buffers = ahead + 1 if prefetcher.overlaps else ahead  # One is being copied while the others are filled.
         self._free = deque(Buffer(shapes, pinned) for _ in range(buffers))
         self._decoding: deque[_Decoding] = deque()
-        self._sent: deque[Parcel] = deque()
-        self._lent: deque[tuple[Copied, Buffer]] = deque()  # Not the parcels: they would keep their batches in memory.
+        self._sent: deque[PrefetchedBatch] = deque()
+        # Not the prefetched batches themselves: they would stay in memory.
+        self._in_flight: deque[tuple[Copied, Buffer]] = deque()
         self.wait_s = 0.0
 
     def __next__(self) -> Batch:
@@ -80,9 +83,9 @@ class Stream(Iterator[Batch]):
         self.wait_s = 0.0
         if not self._sent:
             self._send()
-        batch = self._delivery.receive(self._sent.popleft())
+        batch = self._prefetcher.receive(self._sent.popleft())
         self._submit()
-        if self._delivery.overlaps and self._decoding and all(task.done() for task in self._decoding[0].tasks):
+        if self._prefetcher.overlaps and self._decoding and all(task.done() for task in self._decoding[0].tasks):
             self._send()
         return batch
 
@@ -95,12 +98,12 @@ class Stream(Iterator[Batch]):
         if not self._decoding:
             self.close()
             raise StopIteration
-        began, one = time.perf_counter(), self._decoding.popleft()
-        for task in one.tasks:
+        began, item = time.perf_counter(), self._decoding.popleft()
+        for task in item.tasks:
             task.result()
         self.wait_s += time.perf_counter() - began
-        self._sent.append(self._delivery.send(one.raw))
-        self._lent.append((self._sent[-1].copied, one.buffer))
+        self._sent.append(self._prefetcher.send(item.raw))
+        self._in_flight.append((self._sent[-1].copied, item.buffer))
 
     def _submit(self) -> None:
         """Start on as many batches as there are buffers."""
@@ -115,14 +118,14 @@ class Stream(Iterator[Batch]):
         """One whose values are not needed any more; waits for that only where no other batch is under way."""
         if self._free:
             return self._free.popleft()
-        if not self._lent:
+        if not self._in_flight:
             return None
-        copied, buffer = self._lent[0]
+        copied, buffer = self._in_flight[0]
         if copied is not None and not copied.query():
             if self._decoding or self._sent:
                 return None
             copied.synchronize()
-        self._lent.popleft()
+        self._in_flight.popleft()
         return buffer
 
     def _start(self, job: Job, buffer: Buffer) -> None:

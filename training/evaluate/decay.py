@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from training.model.weight_decay import decaying
+
 _ENCODER = "encoder."
 _STEMS = ("initial_conv", "stem", "stem_orig")
 
@@ -36,15 +38,15 @@ def parameter_groups(
 
     Matrices and kernels decay; biases, norms and response norms do not.
     """
-    decaying = {id(part.weight) for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear)}
+    kernels = decaying(model)
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
-    for name, one in model.named_parameters():
-        depth, decays = depth_of(name, depths), id(one) in decaying
+    for name, item in model.named_parameters():
+        depth, decays = depth_of(name, depths), id(item) in kernels
         fresh = {
             "params": [], "names": [], "lr": rate * layer_decay ** (sum(depths) + 1 - depth),
             "weight_decay": weight_decay if decays else 0.0,
         }  # fmt: skip
         group = groups.setdefault((depth, decays), fresh)
-        group["params"].append(one)
+        group["params"].append(item)
         group["names"].append(name)
     return list(groups.values())

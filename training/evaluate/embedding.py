@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.corpus import Corpus
+from training.data.centre import read_centre
 from training.layer import Layer, groups_of
 from training.model.image import image_of
 
@@ -32,9 +32,9 @@ def features_of(
     parts = []
     for part in np.array_split(rows, range(_READ_ROWS, len(rows), _READ_ROWS)):
         stored = [read_centre(corpus, layer.name, part, image_px) for layer in layers]
-        found = [layer.values(one, group[part]) for layer, one, group in zip(layers, stored, groups, strict=True)]
-        values = {layer.name: torch.from_numpy(one) for layer, (one, _) in zip(layers, found, strict=True)}
-        valid = {layer.name: torch.from_numpy(one) for layer, (_, one) in zip(layers, found, strict=True)}
+        result = [layer.values(item, group[part]) for layer, item, group in zip(layers, stored, groups, strict=True)]
+        values = {layer.name: torch.from_numpy(item) for layer, (item, _) in zip(layers, result, strict=True)}
+        valid = {layer.name: torch.from_numpy(item) for layer, (_, item) in zip(layers, result, strict=True)}
         parts.append(features(image_of(layers, values, valid)))
     return np.concatenate(parts)
 
@@ -45,19 +45,3 @@ def band_statistics(images: Tensor) -> NDArray[np.float32]:
     What one would use without any net. Where a layer has no data its images hold the mean.
     """
     return np.asarray(torch.cat([images.mean(dim=(2, 3)), images.std(dim=(2, 3))], dim=1).numpy(), dtype=np.float32)
-
-
-def read_centre(corpus: Corpus, name: str, rows: NDArray[np.int64], image_px: int) -> NDArray[Any]:
-    """Stored values (rows, bands[, image_px, image_px]) of manifest `rows`, ascending: the middle of every chip."""
-    parts = [corpus.read(name, slice(int(run[0]), int(run[-1]) + 1))[run - run[0]] for run in _runs(corpus, rows)]
-    whole = np.concatenate(parts)
-    if corpus.modality(name).extent != "pixel":
-        return whole
-    first = (corpus.manifest.size_px - image_px) // 2
-    return whole[:, :, first : first + image_px, first : first + image_px]
-
-
-def _runs(corpus: Corpus, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """`rows` in pieces that share a shard."""
-    shards = rows // corpus.shard_rows
-    yield from np.split(rows, np.flatnonzero(np.diff(shards)) + 1)

@@ -26,9 +26,8 @@ from training.layer import IGNORED
 from training.model.classifier import Classifier
 from training.model.encoder import Encoder
 from training.model.unet import UNet
+from training.schedule import BLR_BATCH, rate_at
 from training.weights.pretrained import Pretrained
-
-_BLR_BATCH = 256  # The batch that a base learning rate is meant for (Goyal et al. 2017).
 
 
 def finetune(pretrained: Pretrained, train: Samples, recipe: Recipe, progress: Progress | None = None) -> Finetuned:
@@ -81,9 +80,9 @@ class Tuning:
         progress.start("finetune", recipe.epochs)
         losses = []
         for epoch in range(recipe.epochs):
-            self._thaw(epoch >= round(recipe.frozen * recipe.epochs))
-            found = [self._step(rows, optimiser, schedule) for rows in self._batches(epoch)]
-            losses.append(float(np.mean(found)))
+            self.set_trainable(epoch >= round(recipe.frozen * recipe.epochs))
+            result = [self._step(rows, optimiser, schedule) for rows in self._batches(epoch)]
+            losses.append(float(np.mean(result)))
             if not math.isfinite(losses[-1]):
                 raise Fatal(f"the loss is {losses[-1]} in epoch {epoch}; lower finetune.blr.")
             progress.advance()
@@ -92,14 +91,14 @@ class Tuning:
 
     def _optimiser(self, steps: int) -> tuple[torch.optim.Optimizer, LambdaLR]:
         recipe = self.recipe
-        rate = recipe.blr * min(recipe.batch_size, len(self.train)) / _BLR_BATCH
+        rate = recipe.blr * min(recipe.batch_size, len(self.train)) / BLR_BATCH
         depths = self.model.encoder.architecture.size.depths
         groups = parameter_groups(self.model, depths, rate, recipe.layer_decay, recipe.weight_decay)
         optimiser = torch.optim.AdamW(groups, betas=recipe.betas)
         warm = int(recipe.warmup * steps)
-        return optimiser, LambdaLR(optimiser, lambda step: _share_of_rate(step, steps, warm))
+        return optimiser, LambdaLR(optimiser, lambda step: rate_at(step, steps, warm))
 
-    def _thaw(self, learns: bool) -> None:
+    def set_trainable(self, learns: bool) -> None:
         """A frozen encoder is as it will be used: nothing of it moves and no path is dropped."""
         self.model.train()
         self.model.encoder.train(learns)
@@ -128,13 +127,6 @@ def error_of(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     """Mean cross-entropy over what has a label; 0 where nothing has."""
     total = functional.cross_entropy(logits, labels, ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum")
     return total / (labels != IGNORED).sum().clamp(min=1)
-
-
-def _share_of_rate(step: int, steps: int, warm: int) -> float:
-    """Linear warm-up, then half a cosine to 0."""
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
 def _device(name: str) -> torch.device:

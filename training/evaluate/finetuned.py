@@ -70,8 +70,8 @@ class Finetuned:
     def _logits(self, part: Samples) -> Tensor:
         device = next(self.model.parameters()).device
         with torch.inference_mode():
-            found: Tensor = self.model(self.normalisation.image(part.stored, part.groups).to(device))
-        return found
+            result: Tensor = self.model(self.normalisation.image(part.stored, part.groups).to(device))
+        return result
 
     def score(self, samples: Samples) -> Scores:
         """How the predictions compare with the labels, where there are any.
@@ -90,9 +90,9 @@ class Finetuned:
     def save(self, path: str | Path) -> None:
         """One file as of an encoder, whose head is there too: a classifier's under timm's names."""
         model, architecture = self.model, self.model.encoder.architecture
-        rest = {name: one for name, one in model.state_dict().items() if not name.startswith(_ENCODER)}
+        rest = {name: item for name, item in model.state_dict().items() if not name.startswith(_ENCODER)}
         named = to_timm(rest, architecture) if isinstance(model, Classifier) else _prefixed(_UNET, rest)
-        kind = next(name for name, one in _KINDS.items() if isinstance(model, one))
+        kind = next(name for name, item in _KINDS.items() if isinstance(model, item))
         facts = {"kind": kind, "classes": list(self.classes), "losses": list(self.losses), "origin": self.origin}
         save_encoder(path, Pretrained(model.encoder, self.normalisation, facts), named)
 
@@ -111,8 +111,8 @@ def load_finetuned(path: str | Path) -> Finetuned:
 
 
 def _prefixed(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}{name}": one for name, one in state.items()}
+    return {f"{prefix}{name}": item for name, item in state.items()}
 
 
 def _without(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): one for name, one in state.items()}
+    return {name.removeprefix(prefix): item for name, item in state.items()}

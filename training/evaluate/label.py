@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.modality import Modality
-from training.evaluate.embedding import read_centre
+from training.data.centre import read_centre
 
 _READ_ROWS = 512
 
@@ -39,8 +39,8 @@ def labels_of(corpus: Corpus, name: str, rows: NDArray[np.int64], image_px: int)
     modality = corpus.modality(name)
     read = _commonest if modality.categories else _means
     parts = np.array_split(rows, range(_READ_ROWS, len(rows), _READ_ROWS)) if len(rows) else []
-    found = [read(modality, read_centre(corpus, name, part, image_px)) for part in parts]
-    values = np.concatenate(found) if found else np.zeros((0, 1))
+    result = [read(modality, read_centre(corpus, name, part, image_px)) for part in parts]
+    values = np.concatenate(result) if result else np.zeros((0, 1))
     kept = np.isfinite(values).mean(axis=0) >= 0.5
     there = np.isfinite(values[:, kept]).all(axis=1)
     if not kept.any() or not there.any():

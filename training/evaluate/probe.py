@@ -116,11 +116,11 @@ def difference(one: Sequence[Probe], other: Sequence[Probe], seed: int = 0) -> E
 
 def _resampled(score: Callable[[int, NDArray[np.int64]], float], count: int, samples: int, seed: int) -> Estimate:
     random = np.random.default_rng(seed)
-    found = []
+    result = []
     for _ in range(_RESAMPLES):
         rows = random.integers(0, samples, samples)
-        found.append(np.mean([score(place, rows) for place in random.integers(0, count, count)]))
-    low, high = np.percentile(found, _PERCENTILES)
+        result.append(np.mean([score(place, rows) for place in random.integers(0, count, count)]))
+    low, high = np.percentile(result, _PERCENTILES)
     whole = np.arange(samples)
     return Estimate(float(np.mean([score(place, whole) for place in range(count)])), (float(low), float(high)))
 

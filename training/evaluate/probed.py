@@ -10,10 +10,11 @@ from torch import Tensor
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
-from training.architecture import Spread
+from training.architecture import InitStd
 from training.evaluate.embedding import band_statistics, features_of
 from training.evaluate.label import labels_of
 from training.evaluate.probe import Features, Probe, difference, embed, linear_probe
+from training.evaluate.probe_chips import MOST_CHIPS
 from training.model.encoder import Encoder, initialise
 from training.weights.pretrained import Pretrained
 
@@ -58,7 +59,12 @@ class Probed:
 
 
 def probe_layer(
-    corpus: Corpus, pretrained: Pretrained, label: str, most_train: int = 5000, most_test: int = 5000, seed: int = 0
+    corpus: Corpus,
+    pretrained: Pretrained,
+    label: str,
+    most_train: int = MOST_CHIPS,
+    most_test: int = MOST_CHIPS,
+    seed: int = 0,
 ) -> Probed:
     """Probe `label` on the middles of the first chips of each split: test, or val where no chip is for testing.
 
@@ -72,15 +78,15 @@ def probe_layer(
     for name, rows in zip(("train", split), parts, strict=True):
         if not len(rows):
             raise Fatal(f"the corpus in {corpus.folder} has no {name} chips to probe with; change its split.")
-    found = [labels_of(corpus, label, rows, image_px) for rows in parts]
+    result = [labels_of(corpus, label, rows, image_px) for rows in parts]
     layers = pretrained.normalisation.layers_of(corpus.modalities)
     probes = {}
     for kind, see in _kinds(pretrained, seed).items():
-        train, test = (features_of(corpus, layers, one.rows, image_px, see) for one in found)
-        probes[kind] = linear_probe(train, found[0].values, test, found[1].values, seed)
+        train, test = (features_of(corpus, layers, item.rows, image_px, see) for item in result)
+        probes[kind] = linear_probe(train, result[0].values, test, result[1].values, seed)
     measure = "accuracy" if corpus.modality(label).categories else "R2"
     targets = pretrained.facts.get("config", {}).get("targets", ())
-    return Probed(label, measure, split, len(found[0].rows), label in targets, probes)
+    return Probed(label, measure, split, len(result[0].rows), label in targets, probes)
 
 
 def _kinds(pretrained: Pretrained, seed: int) -> dict[str, Callable[[Tensor], Features]]:
@@ -92,10 +98,10 @@ def _kinds(pretrained: Pretrained, seed: int) -> dict[str, Callable[[Tensor], Fe
     }
 
 
-def untrained(encoder: Encoder, seed: int, spread: Spread = "fixed") -> Encoder:
+def untrained(encoder: Encoder, seed: int, init_std: InitStd = "fixed") -> Encoder:
     """An encoder of the same shape, before its first step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = Encoder.of(encoder.architecture)
-        initialise(fresh, spread)
+        initialise(fresh, init_std)
     return fresh

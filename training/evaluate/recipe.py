@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import fields
+from typing import Annotated, Any, Literal, Self
 
-from pipeline.errors import Fatal
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic.functional_validators import ModelWrapValidatorHandler
+
+from pipeline.validation import STRICT, Betas, Count, CountOrNone, Fraction, one_sentence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Recipe:
     """`blr` is the learning rate for a batch of 256, `layer_decay` what each layer below the head has less of it.
 
@@ -15,36 +20,24 @@ class Recipe:
     steps in which the rate rises; half a cosine follows. `smoothing` is that of the labels.
     """
 
-    epochs: int = 100
-    batch_size: int = 64
-    blr: float = 2e-4
-    weight_decay: float = 0.3
-    betas: tuple[float, float] = (0.9, 0.999)
-    layer_decay: float = 0.9
-    drop_path: float = 0.1
-    smoothing: float = 0.2
-    frozen: float = 0.0
-    warmup: float = 0.0
-    seed: int = 0
-    device: str = "auto"
+    epochs: Count = 100
+    batch_size: Count = 64
+    blr: Annotated[float, Field(gt=0)] = 2e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.3
+    betas: Betas = (0.9, 0.999)
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
+    drop_path: Fraction = 0.1
+    smoothing: Fraction = 0.2
+    frozen: Annotated[float, Field(ge=0, le=1)] = 0.0
+    warmup: Fraction = 0.0
+    seed: CountOrNone = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
-    def __post_init__(self) -> None:
-        problem = next((text for test, text in _refusals(self) if test), None)
-        if problem:
-            raise Fatal(f"finetune.{problem}.")
-
-
-def _refusals(recipe: Recipe) -> list[tuple[bool, str]]:
-    shares = [name for name in ("drop_path", "smoothing", "frozen", "warmup") if not 0 <= getattr(recipe, name) <= 1]
-    return [
-        (recipe.epochs < 1 or recipe.batch_size < 1, "epochs and batch_size must be at least 1"),
-        (recipe.blr <= 0, f"blr must be positive, not {recipe.blr}"),
-        (not 0 < recipe.layer_decay <= 1, f"layer_decay must be above 0 and at most 1, not {recipe.layer_decay}"),
-        (bool(shares), f"{shares[0] if shares else ''} is a share between 0 and 1"),
-        (recipe.drop_path == 1 or recipe.smoothing == 1 or recipe.warmup == 1, "a share of 1 leaves nothing to learn"),
-        (recipe.seed < 0, "seed must not be negative"),
-        (recipe.device not in ("auto", "cpu", "cuda"), f"device is auto, cpu or cuda, not {recipe.device!r}"),
-    ]
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_one_sentence(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        with one_sentence("finetune", [item.name for item in fields(cls)]):
+            return handler(data)
 
 
 # The published protocol of GEO-Bench: fine-tuning, a linear probe of the same length, and segmentation with a UNet

@@ -13,7 +13,7 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.modality import Modality
 from pipeline.statistics import EVERYTHING
-from training.evaluate.embedding import read_centre
+from training.data.centre import read_centre
 from training.evaluate.label import labels_of
 from training.layer import IGNORED, Layer, groups_of
 from training.model.normalisation import Groups, Normalisation
@@ -33,7 +33,7 @@ class Samples:
     groups: Groups = EVERYTHING
 
     def __post_init__(self) -> None:
-        sizes = {len(self.labels), *(len(one) for one in self.stored.values())}
+        sizes = {len(self.labels), *(len(item) for item in self.stored.values())}
         if len(sizes) != 1 or 0 in sizes:
             raise Fatal(f"images and labels must be as many, and some; there are {sorted(sizes)}.")
         if self.labels.min() < IGNORED or self.labels.max() >= len(self.classes):
@@ -44,7 +44,7 @@ class Samples:
 
     def of(self, rows: NDArray[np.int64]) -> Samples:
         """Those at the places `rows`."""
-        stored = {name: one[rows] for name, one in self.stored.items()}
+        stored = {name: item[rows] for name, item in self.stored.items()}
         return Samples(stored, self.labels[rows], self.classes, _chosen(self.groups, rows))
 
 
@@ -88,8 +88,8 @@ def _images(
     corpus: Corpus, normalisation: Normalisation, rows: NDArray[np.int64], image_px: int
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Sequence[str]]]:
     layers = normalisation.layers_of(corpus.modalities)
-    stored = {one.name: read_centre(corpus, one.name, rows, image_px)[:, list(one.bands)] for one in layers}
-    return stored, {one.name: [str(group) for group in groups_of(corpus, one)[rows]] for one in layers}
+    stored = {item.name: read_centre(corpus, item.name, rows, image_px)[:, list(item.bands)] for item in layers}
+    return stored, {item.name: [str(group) for group in groups_of(corpus, item)[rows]] for item in layers}
 
 
 def _categorical(corpus: Corpus, label: str) -> Modality:

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.architecture import SIZES
+from training.batch import Batch
 from training.config import PretrainConfig
-from training.data.data import Batch
 from training.layer import Layer
 from training.model import losses
-from training.model.encoder import Block, ChannelNorm, Encoder, initialise
+from training.model.encoder import Block, ChannelNorm, Encoder, enlarge, initialise
 from training.model.image import image_of
 from training.model.visible import encode_visible, hidden_tiles, tiles_of
-from training.size import SIZES
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class MPMAE(nn.Module):
         self.inputs, self.targets, self.patch_px = tuple(inputs), tuple(targets), config.patch_px
         self._visible_patches = config.visible_patches if config.skip_hidden else 0
         width, channels = config.decoder_width, sum(layer.channels for layer in inputs)
-        self.encoder = Encoder(channels, SIZES[config.encoder], config.patch_px, config.stem, config.response)
+        self.encoder = Encoder(channels, SIZES[config.encoder], config.patch_px, config.stem, config.grn_scope)
         self.proj = nn.Conv2d(self.encoder.width, width, 1)
         self.mask_token = nn.Parameter(torch.zeros(1, width, 1, 1))
         decoders = 1 if config.decoder == "shared" else len(targets)
@@ -68,7 +68,7 @@ class MPMAE(nn.Module):
             for layer in targets
         )
         self.log_variances = nn.Parameter(torch.zeros(len(targets))) if config.weighting == "uncertainty" else None
-        initialise(self, config.spread)
+        initialise(self, config.init_std)
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, batch: Batch) -> list[Tensor]:
@@ -84,13 +84,13 @@ class MPMAE(nn.Module):
 
     def _predictions(self, whole: list[Tensor], patches: list[Tensor]) -> list[Tensor]:
         """Of the heads: those at image level see `whole` images, those of pixels `patches`, all of them or some."""
-        found = []
-        for place, (layer, head) in enumerate(zip(self.targets, self.heads, strict=True)):
-            decoder = place if len(whole) > 1 else 0
-            found.append(head(patches[decoder] if layer.pixel else self.image_norm(whole[decoder]).mean(dim=(2, 3))))
-        return found
+        result = []
+        for index, (layer, head) in enumerate(zip(self.targets, self.heads, strict=True)):
+            decoder = index if len(whole) > 1 else 0
+            result.append(head(patches[decoder] if layer.pixel else self.image_norm(whole[decoder]).mean(dim=(2, 3))))
+        return result
 
-    def _judged(self, batch: Batch) -> tuple[list[Tensor], Batch]:
+    def _masked_targets(self, batch: Batch) -> tuple[list[Tensor], Batch]:
         """Predictions and the batch to hold them to; where hidden patches are told apart, pixels are of those alone."""
         decoded = self._decoded(batch)
         if not self._visible_patches:
@@ -116,8 +116,8 @@ class MPMAE(nn.Module):
         parts then add up to the objective of the whole, gradients included.
         """
         wanted = self.counts(batch) if counts is None else counts
-        predictions, judged = self._judged(batch)
-        parts = [self._loss(*one, judged) for one in zip(self.targets, predictions, wanted, strict=True)]
+        predictions, judged = self._masked_targets(batch)
+        parts = [self._loss(*item, judged) for item in zip(self.targets, predictions, wanted, strict=True)]
         values = torch.stack([loss for loss, _ in parts])
         active = torch.stack([any_left for _, any_left in parts])
         return Objective(losses.weigh(values, active, self.log_variances, share), values, active)
@@ -129,7 +129,7 @@ class MPMAE(nn.Module):
     def _counted(self, layer: Layer, batch: Batch) -> Tensor:
         """Where there is data that the encoder did not see; at image level, where there is data."""
         valid = batch.valid[layer.name]
-        return valid & self._hidden_pixels(batch) if layer.pixel else valid
+        return valid & enlarge(~batch.visible, self.patch_px) if layer.pixel else valid
 
     def _loss(self, layer: Layer, prediction: Tensor, count: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         target, valid, counted = batch.values[layer.name], batch.valid[layer.name], self._counted(layer, batch)
@@ -138,8 +138,3 @@ class MPMAE(nn.Module):
         if layer.classes:
             return losses.class_error(prediction.unflatten(1, (layer.classes, -1)), target, counted, count)
         return losses.squared_error(prediction, target, counted, count)
-
-    def _hidden_pixels(self, batch: Batch) -> Tensor:
-        hidden = ~batch.visible[:, None]
-        return hidden.repeat_interleave(self.patch_px, dim=2).repeat_interleave(self.patch_px, dim=3)
-

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,12 @@ from pipeline import durable
 from pipeline.drawing import Picture, draw_all
 from pipeline.modality import Modality
 from training.batch import Batch
-from training.data.masking import visible_patches
-from training.evaluate.embedding import read_centre
-from training.layer import Layer, groups_of
+from training.layer import Layer
 from training.methods.mpmae import MPMAE
 from training.model.losses import patch_moments
 from training.model.normalisation import Normalisation
-from training.pretrain.plan import Plan
-from training.runtime.board import Board
 from training.runtime.device import Device
 
-PICTURES = "pictures"
-CHIPS = 3
 _LINES = ("as it is", "as the encoder\nsees it", "hidden patches\nas predicted")
 _HIDDEN = (92, 99, 112)  # A slate that neither a grey image nor the signs of nodata have.
 _INK, _SOFT, _WRONG = "#1d2733", "#5d6875", "#b03a2e"
@@ -43,54 +36,25 @@ _MOST_NUMBERS, _MOST_LETTERS = 4, 58
 
 @dataclass(frozen=True)
 class Sample:
-    """The chips that are drawn throughout a run: normalised `batch`, and `stored` (rows, bands[, y, x]) by layer."""
+    """The chips that are drawn throughout a run, called `names`, as the net sees them and as they are stored.
 
+    `batch` is normalised; `stored` (rows, chosen bands[, y, x]) and the rows' `groups` of statistics are by layer.
+    """
+
+    names: tuple[str, ...]
     batch: Batch
     stored: dict[str, NDArray[Any]]
     groups: dict[str, NDArray[np.str_]]
 
-    @classmethod
-    def of(cls, plan: Plan, rows: NDArray[np.int64]) -> Sample:
-        """The middles of the chips in manifest `rows`, masked as they would be in the first epoch."""
-        config, corpus = plan.config, plan.corpus
-        layers = {layer.name: layer for layer in (*plan.inputs, *plan.targets)}
-        stored = {name: read_centre(corpus, name, rows, config.image_px) for name in layers}
-        groups = {name: groups_of(corpus, layer)[rows] for name, layer in layers.items()}
-        found = {name: layer.values(stored[name], groups[name]) for name, layer in layers.items()}
-        visible = visible_patches(config.seed, 0, rows.tolist(), config.side, config.visible_patches)
-        batch = Batch(
-            {name: torch.from_numpy(values) for name, (values, _) in found.items()},
-            {name: torch.from_numpy(valid) for name, (_, valid) in found.items()},
-            torch.from_numpy(visible),
-            tuple(int(row) for row in rows),
-        )
-        return cls(batch, {name: one[:, list(layers[name].bands)] for name, one in stored.items()}, groups)
-
 
 class Pictures:
-    """Draws a run's model on the same few chips again and again, into `run_folder`/pictures."""
+    """Draws a model on the same few chips again and again, into `folder`."""
 
-    def __init__(self, plan: Plan, run_folder: Path) -> None:
-        self._plan, self._corpus, self._folder = plan, plan.corpus, run_folder / PICTURES
-
-    @cached_property
-    def rows(self) -> NDArray[np.int64]:
-        """The first chips of the val rows that are finished, or of the train rows where there are none."""
-        names = [layer.name for layer in (*self._plan.inputs, *self._plan.targets)]
-        unfinished = {shard.index for shard in self._corpus.missing(names)}
-        val = self._corpus.manifest.rows_of("val")
-        known = val[~np.isin(val // self._corpus.shard_rows, list(unfinished))]
-        return (known if len(known) else self._plan.feed.rows)[:CHIPS]
-
-    @cached_property
-    def _sample(self) -> Sample:
-        return Sample.of(self._plan, self.rows)
-
-    def draw_when_due(self, model: MPMAE, device: Device, step: int, board: Board) -> None:
-        """Draw after every `pictures_every` steps and at the end, in the folder and on the board."""
-        every = self._plan.config.pictures_every
-        if every and (step % every == 0 or step == self._plan.steps):
-            board.show(step, PICTURES, self.draw(model, device, step))
+    def __init__(
+        self, sample: Sample, inputs: Sequence[Layer], targets: Sequence[Layer], patch_px: int, folder: Path
+    ) -> None:
+        self._sample, self._inputs, self._targets = sample, tuple(inputs), tuple(targets)
+        self._patch_px, self._folder = patch_px, folder
 
     def draw(self, model: MPMAE, device: Device, step: int) -> Picture:
         """Write `step-00000500.png` and return its pixels (y, x, 3); the model and random numbers stay as they are."""
@@ -106,37 +70,33 @@ class Pictures:
         return np.asarray(canvas.buffer_rgba(), dtype=np.uint8)[..., :3]
 
     def _figure(self, predictions: Sequence[Tensor], step: int) -> Figure:
-        targets = self._plan.targets
-        found = {layer.name: reconstruct(layer, prediction, self._sample, self._plan.config.patch_px)
+        targets = self._targets
+        result = {layer.name: reconstruct(layer, prediction, self._sample, self._patch_px)
                  for layer, prediction in zip(targets, predictions, strict=True) if layer.pixel}  # fmt: skip
         words = [(layer, prediction.numpy()) for layer, prediction in zip(targets, predictions, strict=True)
                  if not layer.pixel]  # fmt: skip
-        chips = [self._columns(place, found) for place in range(len(self.rows))]
+        chips = [self._columns(index, result) for index in range(len(self._sample.names))]
         page = _Page(len(chips), max(map(len, chips)), bool(words))
         page.title(f"step {step}", self._explained())
-        for place, columns in enumerate(chips):
-            page.name(place, self._named(place))
+        for index, columns in enumerate(chips):
+            page.name(index, self._sample.names[index])
             for column, panels in enumerate(columns):
-                page.panels(place, column, panels)
+                page.panels(index, column, panels)
             if words:
-                page.words(place, [_words(layer, prediction, self._sample, place) for layer, prediction in words])
+                page.words(index, [_words(layer, prediction, self._sample, index) for layer, prediction in words])
         return page.figure
 
     def _explained(self) -> str:
-        hidden = 1 - self._plan.config.visible_patches / self._plan.config.side**2
+        hidden = 1 - self._sample.batch.visible.double().mean().item()
         return (
             f"{hidden:.0%} of the patches are hidden from the encoder (dark); the last line of a chip shows these as "
             "predicted and the others as they are. Checkers: no data. Right: truth / prediction, wrong classes red."
         )
 
-    def _named(self, place: int) -> str:
-        manifest, row = self._corpus.manifest, int(self.rows[place])
-        return f"{manifest.column('id')[row]}\n{manifest.column('split')[row]}"
-
     def _columns(self, place: int, found: dict[str, NDArray[Any]]) -> list[_Panels]:
-        visible = np.kron(self._sample.batch.visible[place].numpy(), np.ones((self._plan.config.patch_px,) * 2)) > 0
-        layers = {layer.name: layer for layer in (*self._plan.inputs, *self._plan.targets) if layer.pixel}
-        inputs = {layer.name for layer in self._plan.inputs}
+        visible = np.kron(self._sample.batch.visible[place].numpy(), np.ones((self._patch_px,) * 2)) > 0
+        layers = {layer.name: layer for layer in (*self._inputs, *self._targets) if layer.pixel}
+        inputs = {layer.name for layer in self._inputs}
         columns = []
         for name, layer in layers.items():
             truth = self._sample.stored[name][place]
@@ -151,31 +111,14 @@ def reconstruct(layer: Layer, prediction: Tensor, sample: Sample, patch_px: int)
     Classes: the likeliest. Numbers: normalisation undone, by each patch's own moments first where targets are
     normalised per patch; so such a picture takes a patch's brightness and contrast from the truth.
     """
-    truth, valid = sample.stored[layer.name], sample.batch.valid[layer.name]
+    valid = sample.batch.valid[layer.name]
     if layer.classes:
-        likeliest = prediction.unflatten(1, (layer.classes, -1)).argmax(dim=1).numpy()
-        values = np.asarray(layer.modality.codes)[likeliest]
-    else:
-        if layer.modality.patch_normalised:
-            mean, std = patch_moments(sample.batch.values[layer.name], valid, patch_px)
-            prediction = prediction * std + mean
-        values = _in_stored_units(layer, prediction.numpy(), sample.groups[layer.name])
-    return np.where(valid.numpy(), values.astype(truth.dtype), layer.modality.fill)
-
-
-def _in_stored_units(layer: Layer, normalised: NDArray[Any], groups: NDArray[np.str_]) -> NDArray[Any]:
-    """Undoes `Layer.values`; what a wild prediction would not fit into the dtype is clipped."""
-    means, stds = (
-        np.stack([getattr(layer.groups[group], part) if group in layer.groups else np.zeros(len(layer.bands))
-                  for group in groups]).reshape(normalised.shape[0], -1, *[1] * (normalised.ndim - 2))
-        for part in ("mean", "std")
-    )  # fmt: skip
-    values = normalised * stds + means
-    kind = np.dtype(layer.modality.dtype)
-    if kind.kind == "f":
-        return np.asarray(values)
-    low, high = layer.modality.valid_range or (np.iinfo(kind).min, np.iinfo(kind).max)
-    return np.round(np.clip(values, low, high))
+        prediction = prediction.unflatten(1, (layer.classes, -1)).argmax(dim=1)
+    elif layer.modality.patch_normalised:
+        mean, std = patch_moments(sample.batch.values[layer.name], valid, patch_px)
+        prediction = prediction * std + mean
+    values = layer.stored(prediction.numpy(), sample.groups[layer.name])
+    return np.where(valid.numpy(), values, layer.modality.fill)
 
 
 @dataclass(frozen=True)
@@ -194,12 +137,12 @@ def _panels(
     width = truth.shape[-1]
     # Side by side, so that what is stretched by its own values is stretched alike.
     both = truth if predicted is None else np.concatenate([truth, predicted], axis=-1)
-    found = []
+    result = []
     for band, picture in draw_all(modality, both):
         real, made = picture[:, :width], None if predicted is None else picture[:, width:]
         seen = None if visible is None else np.where(visible[..., None], real, np.array(_HIDDEN, dtype=np.uint8))
-        found.append(_Panels(_title(modality, band), (real, seen, made)))
-    return found
+        result.append(_Panels(_title(modality, band), (real, seen, made)))
+    return result
 
 
 def _calm(modality: Modality) -> Modality:
@@ -227,7 +170,7 @@ def _words(layer: Layer, prediction: NDArray[Any], sample: Sample, place: int) -
     if layer.classes:
         return _class_words(layer.modality, name, int(truth[0]), prediction[place].astype(np.float64))
     group = sample.groups[layer.name][place : place + 1]
-    made = _in_stored_units(layer, prediction[place : place + 1], group).astype(layer.modality.dtype)[0]
+    made = layer.stored(prediction[place : place + 1], group)[0]
     values = zip(layer.bands, layer.modality.physical(truth), layer.modality.physical(made), strict=True)
     bands = layer.modality.bands
     each = [f"{bands[band].name.replace('_', ' ')} {_number(a)} / {_number(b)} {bands[band].units.removesuffix('1')}"
@@ -239,7 +182,7 @@ def _words(layer: Layer, prediction: NDArray[Any], sample: Sample, place: int) -
 def _class_words(modality: Modality, name: str, code: int, logits: NDArray[np.float64]) -> _Words:
     shares = np.exp(logits - logits.max())
     best = int(logits.argmax())
-    real = next((one.name for one in modality.categories if one.code == code), "no data")
+    real = next((item.name for item in modality.categories if item.code == code), "no data")
     guess = modality.categories[best].name
     said = (_short(real), f"/ {_short(guess)} ({shares[best] / shares.sum():.0%})")
     return _Words(name, said, wrong=guess != real)
@@ -301,8 +244,8 @@ class _Page:
         left = _SIDE_INCHES + self._columns * _PANEL_INCHES + 0.15
         height = 3 * _PANEL_INCHES + 0.15
         axes = self._axes(left, self._top(chip), _TEXT_INCHES - 0.2, height)
-        lines = [part for one in words for part in [(one.name, _INK, "bold")] + [
-            (f"   {line}", _WRONG if one.wrong else _SOFT, "normal") for line in one.lines]]  # fmt: skip
-        for place, (text, colour, weight) in enumerate(lines[: int(height / _LINE_INCHES)]):
-            axes.text(0, 1 - place * _LINE_INCHES / height, text, transform=axes.transAxes, fontsize=7.5, va="top",
+        lines = [part for item in words for part in [(item.name, _INK, "bold")] + [
+            (f"   {line}", _WRONG if item.wrong else _SOFT, "normal") for line in item.lines]]  # fmt: skip
+        for index, (text, colour, weight) in enumerate(lines[: int(height / _LINE_INCHES)]):
+            axes.text(0, 1 - index * _LINE_INCHES / height, text, transform=axes.transAxes, fontsize=7.5, va="top",
                       color=colour, weight=weight)  # fmt: skip

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.architecture import STAGES, Architecture, Response, Spread, Stem
-from training.size import Size
+from training.architecture import STAGES, Architecture, GrnScope, InitStd, Size, Stem
 
 _EPSILON = 1e-6
-_FIXED_SPREAD = 0.02
+_FIXED_STD = 0.02
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -37,7 +36,7 @@ class ResponseNorm(nn.Module):
     cancels out, and the same weights serve images without a mask. docs/training.md has what the choice changes.
     """
 
-    def __init__(self, channels: int, over: Response = "image") -> None:
+    def __init__(self, channels: int, over: GrnScope = Architecture.grn_scope) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(1, 1, 1, channels))
         self.beta = nn.Parameter(torch.zeros(1, 1, 1, channels))
@@ -69,12 +68,12 @@ class DropPath(nn.Module):
 class Block(nn.Module):
     """ConvNeXt V2 block on (batch, channels, y, x): 7x7 depthwise, norm, 1x1 to four times the width and back."""
 
-    def __init__(self, width: int, response: Response = "image", drop_path: float = 0.0) -> None:
+    def __init__(self, width: int, grn_scope: GrnScope = Architecture.grn_scope, drop_path: float = 0.0) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(width, width, 7, padding=3, groups=width)
         self.norm = nn.LayerNorm(width, eps=_EPSILON)
         self.pwconv1 = nn.Linear(width, 4 * width)
-        self.grn = ResponseNorm(4 * width, response)
+        self.grn = ResponseNorm(4 * width, grn_scope)
         self.pwconv2 = nn.Linear(4 * width, width)
         self.drop_path = DropPath(drop_path)
 
@@ -96,11 +95,11 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, channels: int, size: Size, patch_px: int, stem: Stem = "modified", response: Response = "image",
-        drop_path: float = 0.0,
+        self, channels: int, size: Size, patch_px: int, stem: Stem = Architecture.stem,
+        grn_scope: GrnScope = Architecture.grn_scope, drop_path: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.architecture = Architecture(channels, size, patch_px, stem, response)
+        self.architecture = Architecture(channels, size, patch_px, stem, grn_scope)
         self.patch_px, self.width, widths = patch_px, size.widths[-1], size.widths
         self._build_stem(channels, widths[0], self.architecture.stem_stride)
         self.downsample_layers = nn.ModuleList(
@@ -108,15 +107,15 @@ class Encoder(nn.Module):
         )
         rates = (drop_path * place / (sum(size.depths) - 1) for place in count())
         self.stages = nn.ModuleList(
-            nn.ModuleList(Block(width, response, next(rates)) for _ in range(depth))
+            nn.ModuleList(Block(width, grn_scope, next(rates)) for _ in range(depth))
             for width, depth in zip(widths, size.depths, strict=True)
         )
 
     @classmethod
     def of(cls, architecture: Architecture, drop_path: float = 0.0) -> Encoder:
         """An encoder of that shape, with torch's own initial weights."""
-        one = architecture
-        return cls(one.channels, one.size, one.patch_px, one.stem, one.response, drop_path)
+        item = architecture
+        return cls(item.channels, item.size, item.patch_px, item.stem, item.grn_scope, drop_path)
 
     def _build_stem(self, channels: int, width: int, stride: int) -> None:
         if self.architecture.stem == "original":
@@ -126,8 +125,8 @@ class Encoder(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(width, width, stride, stride, groups=width), ChannelNorm(width))
 
     def _stem(self, image: Tensor) -> Tensor:
-        found = self.stem_orig(image) if self.architecture.stem == "original" else self.stem(self.initial_conv(image))
-        return cast(Tensor, found)
+        result = self.stem_orig(image) if self.architecture.stem == "original" else self.stem(self.initial_conv(image))
+        return cast(Tensor, result)
 
     def forward(self, image: Tensor, visible: Tensor | None = None) -> Tensor:
         """Features (batch, width, y / patch_px, x / patch_px) of `image` (batch, channels, y, x).
@@ -141,31 +140,29 @@ class Encoder(nn.Module):
         """The maps after each of the four stages, finest first (strides patch_px / 8, / 4, / 2, and patch_px)."""
         if image.shape[-2] % self.patch_px or image.shape[-1] % self.patch_px:
             raise ValueError(f"image {tuple(image.shape[-2:])} is no multiple of the {self.patch_px} px patch")
-        full = _enlarge(visible, self.patch_px)
+        full = None if visible is None else enlarge(visible, self.patch_px)
         # Assigning instead of multiplying: a hidden pixel counts for nothing even where it is not a number.
         maps = image if full is None else image.masked_fill(~full, 0)
         # A hidden pixel is 0 to the first convolution, as if absent. What the biases revive there stays in its own
         # patch up to the first stage, which masks it.
         maps = self._stem(maps)
-        found = []
+        result = []
         for stage in range(STAGES):
             maps = self.downsample_layers[stage - 1](maps) if stage else maps
-            found.append(self._stage(stage, maps, visible))
-            maps = found[-1]
-        return found
+            result.append(self._stage(stage, maps, visible))
+            maps = result[-1]
+        return result
 
     def _stage(self, stage: int, maps: Tensor, visible: Tensor | None) -> Tensor:
-        here = _enlarge(visible, 2 ** (STAGES - 1 - stage))
+        here = None if visible is None else enlarge(visible, 2 ** (STAGES - 1 - stage))
         maps = _keep(maps, here)
         for block in cast(nn.ModuleList, self.stages[stage]):
             maps = block(maps, here)
         return maps
 
 
-def _enlarge(visible: Tensor | None, factor: int) -> Tensor | None:
+def enlarge(visible: Tensor, factor: int) -> Tensor:
     """The mask of patches (batch, y, x) as a mask of sites (batch, 1, y * factor, x * factor)."""
-    if visible is None:
-        return None
     return visible[:, None].repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
 
 
@@ -174,7 +171,7 @@ def _keep(maps: Tensor, visible: Tensor | None) -> Tensor:
     return maps if visible is None else maps * visible
 
 
-def initialise(module: nn.Module, spread: Spread = "fixed") -> None:
+def initialise(module: nn.Module, init_std: InitStd = "fixed") -> None:
     """Kernels drawn from a truncated normal, no biases.
 
     The deviation is 0.02 everywhere ("fixed", as in ConvNeXt: Liu et al. 2022), which suits kernels of some 2,500
@@ -183,6 +180,6 @@ def initialise(module: nn.Module, spread: Spread = "fixed") -> None:
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
             fan_in = part.weight[0].numel()
-            nn.init.trunc_normal_(part.weight, std=_FIXED_SPREAD if spread == "fixed" else fan_in**-0.5)
+            nn.init.trunc_normal_(part.weight, std=_FIXED_STD if init_std == "fixed" else fan_in**-0.5)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)

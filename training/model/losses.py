@@ -24,9 +24,7 @@ def squared_error(
     return _mean(torch.where(counted, _exact(prediction) - target, 0) ** 2, counted, count)
 
 
-def class_error(
-    logits: Tensor, target: Tensor, counted: Tensor, count: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def class_error(logits: Tensor, target: Tensor, counted: Tensor, count: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy of `logits` (batch, classes, ...) over the True places of `counted` (batch, ...).
 
     `target` holds class indices; what it is elsewhere does not matter. Exactly 0 where nothing counts. `count` as in

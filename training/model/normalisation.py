@@ -14,8 +14,9 @@ from torch import Tensor
 from pipeline.errors import Fatal, unknown_name
 from pipeline.modality import Modality
 from pipeline.statistics import EVERYTHING
-from training.layer import Layer, Moments
+from training.layer import Layer
 from training.model.image import image_of
+from training.standardiser import Moments
 
 Groups = str | Sequence[str] | Mapping[str, Sequence[str]]
 
@@ -63,18 +64,18 @@ class Normalisation:
         """
         return tuple(_found(layer, modalities) for layer in self.layers)
 
-    def to_plain(self) -> list[dict[str, Any]]:
-        """JSON values; `from_plain` gives the same normalisation back."""
+    def to_dict(self) -> list[dict[str, Any]]:
+        """JSON values; `from_dict` gives the same normalisation back."""
         return [
             {"modality": layer.modality.specification(),
-             "groups": {name: _plain_moments(one) for name, one in layer.groups.items()}}
+             "groups": {name: moments.to_dict() for name, moments in layer.groups.items()}}
             for layer in self.layers
         ]  # fmt: skip
 
     @classmethod
-    def from_plain(cls, plain: Sequence[Mapping[str, Any]]) -> Normalisation:
-        """The normalisation that `to_plain` described."""
-        return cls(tuple(_layer(one) for one in plain))
+    def from_dict(cls, plain: Sequence[Mapping[str, Any]]) -> Normalisation:
+        """The normalisation that `to_dict` described."""
+        return cls(tuple(_layer(item) for item in plain))
 
 
 def _restricted(layer: Layer) -> Layer:
@@ -124,16 +125,7 @@ def _encoding(modality: Modality) -> tuple[Any, ...]:
     return modality.codes, modality.scale, modality.offset, modality.nodata, modality.extent
 
 
-def _plain_moments(moments: Moments) -> dict[str, list[Any]]:
-    return {"mean": moments.mean.tolist(), "std": moments.std.tolist(), "has_data": moments.has_data.tolist()}
-
-
 def _layer(plain: Mapping[str, Any]) -> Layer:
     modality = Modality.from_specification(plain["modality"])
-    groups = {name: _moments(one) for name, one in plain["groups"].items()}
+    groups = {name: Moments.from_dict(moments) for name, moments in plain["groups"].items()}
     return Layer(modality, tuple(range(len(modality.bands))), groups)
-
-
-def _moments(plain: Mapping[str, Any]) -> Moments:
-    mean, std = (np.array(plain[name], dtype=np.float32) for name in ("mean", "std"))
-    return Moments(mean, std, np.array(plain["has_data"], dtype=np.bool_))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from training.model.encoder import ChannelNorm, Encoder, initialise
 
 
-class Climb(nn.Sequential):
+class UpBlock(nn.Sequential):
     """Enlarge by `factor`, then mix: (batch, channels, y, x) to (batch, width, y * factor, x * factor)."""
 
     def __init__(self, channels: int, width: int, factor: int) -> None:
@@ -33,9 +33,9 @@ class UNet(nn.Module):
         self.encoder = encoder
         above = (widths[3], *(2 * width for width in (widths[2], widths[1])))
         self.climbs = nn.ModuleList(
-            Climb(channels, width, 2) for channels, width in zip(above, reversed(widths[:3]), strict=True)
+            UpBlock(channels, width, 2) for channels, width in zip(above, reversed(widths[:3]), strict=True)
         )
-        self.last = Climb(2 * widths[0], widths[0], encoder.architecture.stem_stride)
+        self.last = UpBlock(2 * widths[0], widths[0], encoder.architecture.stem_stride)
         self.head = nn.Conv2d(widths[0], classes, 1)
         for part in (self.climbs, self.last, self.head):
             initialise(part)

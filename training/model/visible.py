@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from training.architecture import STAGES
 from training.batch import Batch
-from training.model.encoder import Block, Encoder
+from training.model.encoder import Block, Encoder, enlarge
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ def encode_visible(encoder: Encoder, image: Tensor, visible: Tensor, keep: int) 
     `visible` (batch, y, x) is True at exactly `keep` patches of every image; images are square.
     """
     patches = Patches.of(visible, keep)
-    tiles = _stem(encoder, image.masked_fill(~_pixels(visible, encoder.patch_px), 0), patches)
+    tiles = _stem(encoder, image.masked_fill(~enlarge(visible, encoder.patch_px), 0), patches)
     for stage in range(STAGES):
         tiles = encoder.downsample_layers[stage - 1](tiles) if stage else tiles
         tiles = _stage(cast(nn.ModuleList, encoder.stages[stage]), tiles, patches)
-    found = _scattered(tiles.flatten(1), patches.sites(1), patches, edge=1)
-    return found.view(len(image), patches.side, patches.side, -1).permute(0, 3, 1, 2)
+    result = _scattered(tiles.flatten(1), patches.sites(1), patches, edge=1)
+    return result.view(len(image), patches.side, patches.side, -1).permute(0, 3, 1, 2)
 
 
 def hidden_tiles(batch: Batch, names: Collection[str], keep: int) -> tuple[Batch, Patches]:
@@ -72,10 +72,6 @@ def hidden_tiles(batch: Batch, names: Collection[str], keep: int) -> tuple[Batch
     valid = {name: tiles_of(batch.valid[name], hidden, edge[name]) for name in names}
     nothing = batch.visible.new_zeros(hidden.places.numel(), 1, 1)
     return Batch(batch.values | values, batch.valid | valid, nothing, batch.rows), hidden
-
-
-def _pixels(visible: Tensor, patch_px: int) -> Tensor:
-    return visible[:, None].repeat_interleave(patch_px, dim=2).repeat_interleave(patch_px, dim=3)
 
 
 def _stem(encoder: Encoder, image: Tensor, patches: Patches) -> Tensor:

@@ -14,7 +14,7 @@ class LossHistory:
     """Per step, one loss per target, NaN where the batch had nothing to predict; the first and last few steps."""
 
     names: Sequence[str]
-    window: int
+    metrics: int
     first: list[list[float]] = field(default_factory=list)
     last: list[list[float]] = field(default_factory=list)
 
@@ -26,14 +26,14 @@ class LossHistory:
     def add(self, losses: Sequence[float], active: Sequence[bool]) -> None:
         """Record a step."""
         row = [loss if counts else math.nan for loss, counts in zip(losses, active, strict=True)]
-        if len(self.first) < self.window:
+        if len(self.first) < self.metrics:
             self.first.append(row)
-        self.last = [*self.last, row][-self.window :]
+        self.last = [*self.last, row][-self.metrics :]
 
     def means(self, rows: Sequence[Sequence[float]]) -> Mapping[str, float]:
         """Mean per target over the steps that had something to predict; targets that never had are left out."""
-        columns = {name: [row[place] for row in rows if not math.isnan(row[place])]
-                   for place, name in enumerate(self.names)}  # fmt: skip
+        columns = {name: [row[index] for row in rows if not math.isnan(row[index])]
+                   for index, name in enumerate(self.names)}  # fmt: skip
         return {name: sum(column) / len(column) for name, column in columns.items() if column}
 
     def state(self) -> dict[str, list[list[float]]]:

@@ -67,15 +67,15 @@ def _data(corpus: Corpus, run: Mapping[str, Any]) -> list[str]:
 
 def _layer_row(modality: Modality, run: Mapping[str, Any]) -> str:
     roles = [role for role in ("inputs", "targets") if modality.name in run["config"][role]]
-    role = " and ".join(one.removesuffix("s") for one in roles)
+    role = " and ".join(item.removesuffix("s") for item in roles)
     bands = " ".join(run["layers"][modality.name]["bands"])
-    source = ", ".join(filter(None, [*(f"`{one}`" for one in modality.assets), modality.reference]))
+    source = ", ".join(filter(None, [*(f"`{item}`" for item in modality.assets), modality.reference]))
     return f"| {modality.name} | {bands} | {role} | {source or 'computed from place and date'} |"
 
 
 def _span(degrees: Any, negative: str, positive: str) -> str:
     values = np.asarray(degrees, dtype=np.float64)
-    low, high = (f"{abs(one):.1f}° {positive if one >= 0 else negative}" for one in (values.min(), values.max()))
+    low, high = (f"{abs(item):.1f}° {positive if item >= 0 else negative}" for item in (values.min(), values.max()))
     return f"{low} to {high}"
 
 
@@ -86,7 +86,7 @@ def _training(run: Mapping[str, Any], result: PretrainResult) -> list[str]:
         "## Training",
         f"- {result.steps:,} steps of {run['batch_size']:,} chips, {run['steps_per_epoch']:,} an epoch; {settings}.",
         *_pace(run, result),
-        f"- Versions: {', '.join(f'{name} {one}' for name, one in versions.items() if one)}"
+        f"- Versions: {', '.join(f'{name} {item}' for name, item in versions.items() if item)}"
         + (f"; code {run['commit']}." if run.get("commit") else "."),
         "- Losses are on hidden patches of train chips, unweighted, means over the first and last steps: of squared "
         "errors in standard deviations (1: no better than the mean), or cross-entropies in nats. They do not measure "
@@ -101,7 +101,7 @@ def _training(run: Mapping[str, Any], result: PretrainResult) -> list[str]:
 
 def _pace(run: Mapping[str, Any], result: PretrainResult) -> Iterable[str]:
     environment = run.get("environment", {})
-    where = ", ".join(f"{name} {one}" for name, one in environment.items() if one not in (None, False))
+    where = ", ".join(f"{name} {item}" for name, item in environment.items() if item not in (None, False))
     speed = f"{result.samples_per_s:.1f} chips/s in its last launch" if result.samples_per_s else ""
     said = "; ".join(filter(None, [speed, where]))
     return [f"- {said}."] if said else []

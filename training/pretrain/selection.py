@@ -19,7 +19,7 @@ _SELECTORS: dict[str, Callable[[Modality], bool]] = {
 }
 
 
-def resolved(config: PretrainConfig, modalities: Mapping[str, Modality]) -> PretrainConfig:
+def resolve_names(config: PretrainConfig, modalities: Mapping[str, Modality]) -> PretrainConfig:
     """`config` with the names of a corpus's layers and bands in the place of selectors.
 
     `@all`, `@pixel`, `@image` and `@colour` (shown in true colour) select by what the specification says, targets also
@@ -36,11 +36,11 @@ def resolved(config: PretrainConfig, modalities: Mapping[str, Modality]) -> Pret
 def _chosen(
     what: str, wanted: Sequence[str], modalities: Mapping[str, Modality], inputs: Sequence[str]
 ) -> tuple[str, ...]:
-    found = [name for one in wanted if not one.startswith("-") for name in _expanded(one, modalities, inputs)]
-    left_out = {one[1:] for one in wanted if one.startswith("-")}
+    result = [name for item in wanted if not item.startswith("-") for name in _expanded(item, modalities, inputs)]
+    left_out = {item[1:] for item in wanted if item.startswith("-")}
     for name in sorted(left_out - set(modalities)):
         raise unknown_name("modality", name, modalities)
-    names = tuple(name for name in dict.fromkeys(found) if name not in left_out)
+    names = tuple(name for name in dict.fromkeys(result) if name not in left_out)
     if wanted and not names:
         raise Fatal(f"pretrain.{what} = {list(wanted)} selects no modality of this corpus; name some of them.")
     return names
@@ -70,4 +70,4 @@ def _bands(name: str, wanted: tuple[str, ...], modalities: Mapping[str, Modality
     shown = modalities[name].display.bands
     if not shown:
         raise Fatal(f"modality {name!r} does not say which bands it is shown in; name them in pretrain.bands.{name}.")
-    return tuple(band for one in wanted for band in (shown if one == DISPLAYED else (one,)))
+    return tuple(band for item in wanted for band in (shown if item == DISPLAYED else (item,)))

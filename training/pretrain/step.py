@@ -13,8 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 from training.batch import Batch
 from training.config import PretrainConfig
 from training.methods.mpmae import MPMAE
+from training.model.weight_decay import decaying
 from training.runtime.device import Device
-from training.runtime.world import World
+from training.runtime.distributed_context import DistributedContext
+from training.runtime.flops import Utilisation
 
 
 class ObjectiveOf(nn.Module):
@@ -26,8 +28,8 @@ class ObjectiveOf(nn.Module):
 
     def forward(self, batch: Batch, counts: Tensor, share: float) -> tuple[Tensor, Tensor]:
         """The weighted sum to minimise and the losses (targets,), of a part of a batch."""
-        found = self.model.objective(batch, counts, share)
-        return found.total, found.losses.detach()
+        result = self.model.objective(batch, counts, share)
+        return result.total, result.losses.detach()
 
 
 class Step:
@@ -38,8 +40,8 @@ class Step:
     ones are skipped, on the device, so that the weights stay those that met the damage until the host looks.
     """
 
-    def __init__(self, model: MPMAE, config: PretrainConfig, device: Device, world: World) -> None:
-        self.model, self._device, self._world = model, device, world
+    def __init__(self, model: MPMAE, config: PretrainConfig, device: Device, context: DistributedContext) -> None:
+        self.model, self._device, self._context = model, device, context
         groups = _parameter_groups(model, config.weight_decay)
         self.optimiser = torch.optim.AdamW(groups, betas=config.betas, fused=True)
         self._frozen = torch.zeros((), device=device.place)
@@ -49,22 +51,26 @@ class Step:
         # The batch is on the device already; naming devices would make the wrapper look for tensors to move.
         unused = all(layer.pixel for layer in model.targets)  # Nothing passes the norm of image-level heads then.
         self._objective = (
-            DistributedDataParallel(objective, find_unused_parameters=unused) if world.count > 1 else objective
+            DistributedDataParallel(objective, find_unused_parameters=unused) if context.count > 1 else objective
         )
 
     def take(self, parts: Sequence[Batch], chips: int, rate: float) -> Tensor:
-        """Update with this process's `parts` of a batch of `chips`; returns a row of `Window`, on the device."""
+        """Update with this process's `parts` of a batch of `chips`; returns a row of `MetricBuffer`, on the device."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        counts = self._world.summed(torch.stack([self.model.counts(part) for part in parts]).sum(0))
+        counts = self._context.summed(torch.stack([self.model.counts(part) for part in parts]).sum(0))
         self.optimiser.zero_grad(set_to_none=True)
         losses = torch.zeros(len(counts), device=self._device.place)
-        for place, part in enumerate(parts):
-            losses += self._backward(part, counts, len(part.rows) / chips, last=place + 1 == len(parts))
-        norm = nn.utils.get_total_norm([one.grad for one in self.model.parameters() if one.grad is not None])
+        for index, part in enumerate(parts):
+            losses += self._backward(part, counts, len(part.rows) / chips, last=index + 1 == len(parts))
+        norm = nn.utils.get_total_norm([item.grad for item in self.model.parameters() if item.grad is not None])
         row = torch.cat([losses, (counts > 0).float(), self._log_variances(), norm.float()[None]])
         self._update(norm)
         return row
+
+    def utilisation(self, example: Batch, peak_tflops: float = 0.0) -> Utilisation:
+        """How busy steps on chips like those of `example` keep the device, whose peak is measured if not given."""
+        return Utilisation.of(ObjectiveOf(self.model), example, len(self.model.targets), self._device, peak_tflops)
 
     def _backward(self, part: Batch, counts: Tensor, share: float, last: bool) -> Tensor:
         silent = not last and isinstance(self._objective, DistributedDataParallel)
@@ -72,7 +78,7 @@ class Step:
             with self._device.autocast():
                 total, losses = self._objective(part, counts, share)
             # Gradients are averaged over the processes, but the parts' objectives add up.
-            (total * self._world.count).backward()
+            (total * self._context.count).backward()
         return losses.float()
 
     def _log_variances(self) -> Tensor:
@@ -88,9 +94,9 @@ class Step:
 
 def _parameter_groups(model: MPMAE, weight_decay: float) -> list[dict[str, Any]]:
     """Only matrices and kernels decay; not biases, norms, response norms, the mask token or the log variances."""
-    decaying = {id(part.weight) for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear)}
+    kernels = decaying(model)
     parameters = list(model.parameters())
     return [
-        {"params": [one for one in parameters if id(one) in decaying], "weight_decay": weight_decay},
-        {"params": [one for one in parameters if id(one) not in decaying], "weight_decay": 0.0},
+        {"params": [item for item in parameters if id(item) in kernels], "weight_decay": weight_decay},
+        {"params": [item for item in parameters if id(item) not in kernels], "weight_decay": 0.0},
     ]

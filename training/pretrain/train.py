@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -18,31 +17,30 @@ from training.batch import Batch
 from training.config import PretrainConfig
 from training.data.stream import Stream
 from training.methods.mpmae import MPMAE
-from training.methods.pictures import Pictures
-from training.pretrain import culprit
+from training.pretrain import non_finite
 from training.pretrain.history import LossHistory
+from training.pretrain.metric_buffer import MetricBuffer, StepMetrics
 from training.pretrain.model_card import CARD, write_card
-from training.pretrain.plan import Plan, make_plan
+from training.pretrain.picture_log import PictureLog
+from training.pretrain.resolved_run import ResolvedRun, resolve_run
 from training.pretrain.result import PretrainResult
 from training.pretrain.step import Step
-from training.pretrain.window import StepFigures, Window
-from training.runtime import board, launch
-from training.runtime.board import Board
-from training.runtime.clock import Clock
+from training.rank_slice import RankSlice
+from training.runtime import launch, metric_writer
 from training.runtime.device import Device, threads
+from training.runtime.distributed_context import DistributedContext
 from training.runtime.flops import Utilisation
 from training.runtime.memory import lowering
+from training.runtime.metric_writer import MetricWriter
 from training.runtime.provenance import provenance
-from training.runtime.world import World
-from training.share import Share
-from training.weights.checkpoint import Checkpoints, read, step_of
+from training.runtime.throughput import ThroughputMeter
+from training.schedule import BLR_BATCH, rate_at
+from training.weights.checkpoint import CHECKPOINTS, Checkpoints, read, step_of
 from training.weights.from_run import from_checkpoint
 from training.weights.weights import WEIGHTS, save_encoder
 
 RUN = "run.json"
-CHECKPOINTS = "checkpoints"
 BAD_BATCH = "bad-batch-step-{:08d}.pt"
-_BLR_BATCH = 256  # The batch that a base learning rate is meant for (Goyal et al. 2017).
 _LESS_MODEL = "lower pretrain.micro_batch, or take a smaller pretrain.encoder"
 _LESS_DATA = "lower pretrain.read_rows, pretrain.read_ahead or pretrain.batch_size"
 
@@ -58,15 +56,16 @@ def pretrain(
     is one of them. Raises `Fatal` for settings that do not fit the corpus, checkpoints that are all damaged or belong
     to another run, a loss that is no number, or too little memory; `Transient` when a started process was killed.
     """
-    board.refuse_absent(config.wandb)
+    metric_writer.refuse_absent(config.wandb)
     if config.processes > 1 and not launch.started():
-        return launch.together(corpus_folder, config, run_folder, progress or Silent())
-    world = World.from_environment()
-    device = Device.of(config, world.local)
-    with threads(config.threads, world.here), world.joined(device.place), lowering(_LESS_MODEL):
-        plan = make_plan(Corpus.open(corpus_folder), config, _begun_with(run_folder))
-        trainer = Trainer(plan, run_folder, device, world)
-        return trainer.run((progress if world.first else None) or Silent())
+        arguments = (corpus_folder, config, run_folder)
+        return launch.together(pretrain, arguments, config.processes, progress or Silent())
+    context = DistributedContext.from_environment()
+    device = Device.of(config, context.local_rank)
+    with threads(config.threads, context.local_world_size), context.joined(device.place), lowering(_LESS_MODEL):
+        resolved = resolve_run(Corpus.open(corpus_folder), config, _begun_with(run_folder))
+        trainer = Trainer(resolved, run_folder, device, context)
+        return trainer.run((progress if context.first else None) or Silent())
 
 
 def _begun_with(run_folder: Path) -> tuple[int, ...] | None:
@@ -78,27 +77,35 @@ def _begun_with(run_folder: Path) -> tuple[int, ...] | None:
 class Trainer:
     """A model, its optimiser and the number of steps they have seen, bound to a run folder."""
 
-    def __init__(self, plan: Plan, run_folder: Path, device: Device | None = None, world: World | None = None) -> None:
-        config = plan.config
-        self.plan, self.run_folder, self.step = plan, run_folder, 0
-        self.world, self.device = world or World(), device or Device.of(config)
-        if plan.feed.batch_size < self.world.count:
-            raise Fatal(f"a batch of {plan.feed.batch_size} chips is too small for {self.world.count} processes.")
+    def __init__(
+        self,
+        resolved: ResolvedRun,
+        run_folder: Path,
+        device: Device | None = None,
+        context: DistributedContext | None = None,
+    ) -> None:
+        config = resolved.config
+        self.resolved, self.run_folder, self.step = resolved, run_folder, 0
+        self.context, self.device = context or DistributedContext(), device or Device.of(config)
+        if resolved.loader.batch_size < self.context.count:
+            raise Fatal(
+                f"a batch of {resolved.loader.batch_size} chips is too small for {self.context.count} processes."
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            model = MPMAE(plan.inputs, plan.targets, config)
+            model = MPMAE(resolved.inputs, resolved.targets, config)
         self.model = self.device.adopt(model)
-        self.stepper = Step(self.model, config, self.device, self.world)
-        self.names = [layer.name for layer in plan.targets]
-        self.history = LossHistory.of(self.names, plan.steps)
-        self.window = Window(len(self.names), self.world)
+        self.stepper = Step(self.model, config, self.device, self.context)
+        self.names = [layer.name for layer in resolved.targets]
+        self.history = LossHistory.of(self.names, resolved.steps)
+        self.metrics = MetricBuffer(len(self.names), self.context)
         self._utilisation: Utilisation | None = None
-        kept = Checkpoints(run_folder / CHECKPOINTS, plan.identity, config.checkpoints_kept, config.keep_every)
+        kept = Checkpoints(run_folder / CHECKPOINTS, resolved.identity, config.checkpoints_kept, config.keep_every)
         self.checkpoints, self.damaged = kept, self._restore(kept)
 
     def _restore(self, checkpoints: Checkpoints) -> tuple[Path, ...]:
         """Go on from the newest whole checkpoint; returns those that were passed over."""
-        path, damaged = self.world.agreed(checkpoints.latest() if self.world.first else None)
+        path, damaged = self.context.agreed(checkpoints.latest() if self.context.first else None)
         if path is not None:
             state = read(path)
             self.step = step_of(path)
@@ -115,107 +122,109 @@ class Trainer:
             "history": self.history.state(),
             "rng": torch.get_rng_state(),
         }
-        self.checkpoints.save(self.step, state, asdict(self.plan.feed.position(self.step)))
+        self.checkpoints.save(self.step, state, asdict(self.resolved.loader.position(self.step)))
 
     def run(self, progress: Progress) -> PretrainResult:
         """Take the remaining steps."""
-        clock, config, began = Clock(self.plan.feed.batch_size), self.plan.config, self.step
-        pictures = Pictures(self.plan, self.run_folder)
-        progress.start("pretrain", self.plan.steps, self.step)
-        with self._board(progress) as drawn, closing(self._batches()) as batches:
+        meter, config, began = ThroughputMeter(self.resolved.loader.batch_size), self.resolved.config, self.step
+        pictures = PictureLog(self.resolved, self.run_folder)
+        progress.start("pretrain", self.resolved.steps, self.step)
+        with self._writer(progress) as writer, closing(self._batches()) as batches:
             for parts, waited_s in batches:
                 self._take_step(parts)
-                clock.tick(waited_s)
-                at_the_end = self.step == self.plan.steps
+                meter.update(waited_s)
+                at_the_end = self.step == self.resolved.steps
                 save = self.step % config.checkpoint_every == 0 or at_the_end
                 if save or self.step % config.log_every == 0 or self.step == began + 1:
-                    self._look(parts, clock, drawn, progress)
-                if self.world.first:
-                    pictures.draw_when_due(self.model, self.device, self.step, drawn)
-                if save and self.world.first:
-                    drawn.flush()  # First, so that a resumed run's log has no gap.
+                    self._log(parts, meter, writer, progress)
+                if self.context.first:
+                    pictures.draw_when_due(self.model, self.device, self.step, writer)
+                if save and self.context.first:
+                    writer.flush()  # First, so that a resumed run's log has no gap.
                     self._save()
                 progress.advance()
-        return self._result(clock)
+        return self._result(meter)
 
     @contextmanager
-    def _board(self, progress: Progress) -> Iterator[Board]:
+    def _writer(self, progress: Progress) -> Iterator[MetricWriter]:
         """What the first process alone does before the first step, and where it draws."""
-        if not self.world.first:
-            yield Board()
+        if not self.context.first:
+            yield MetricWriter()
             return
-        plan, config = self.plan, self.plan.config
+        resolved, config = self.resolved, self.resolved.config
         durable.sweep(self.run_folder)
-        durable.write_json(self.run_folder / RUN, plan.identity | plan.facts | provenance(self.device, self.world))
+        durable.write_json(
+            self.run_folder / RUN, resolved.identity | resolved.facts | provenance(self.device, self.context)
+        )
         for path in self.damaged:
             progress.say(f"Checkpoint {path} is damaged; going on from step {self.step} instead.")
-        with board.opened(self.run_folder, self.step, config.wandb, config.to_plain()) as drawn:
-            yield drawn
+        with metric_writer.opened(self.run_folder, self.step, config.wandb, config.to_dict()) as writer:
+            yield writer
 
     def _batches(self) -> Generator[tuple[list[Batch], float]]:
         """For every remaining step, this process's share of the batch, and how long it was waited for in seconds."""
-        share = self._share(self.world)
-        with lowering(_LESS_DATA), self._stream(self.step, self.plan.steps, share) as stream:
-            for _ in range(self.step, self.plan.steps):
+        share = self._share(self.context)
+        with lowering(_LESS_DATA), self._stream(self.step, self.resolved.steps, share) as stream:
+            for _ in range(self.step, self.resolved.steps):
                 arrived = [(next(stream), stream.wait_s) for _ in range(share.pieces)]
                 yield [part for part, _ in arrived], sum(waited_s for _, waited_s in arrived)
 
-    def _share(self, world: World) -> Share:
-        return world.share(self.plan.feed.batch_size, self.plan.config.micro_batch)
+    def _share(self, context: DistributedContext) -> RankSlice:
+        return context.share(self.resolved.loader.batch_size, self.resolved.config.micro_batch)
 
-    def _stream(self, first: int, stop: int, share: Share) -> closing[Stream]:
-        return closing(self.plan.feed.batches(first, stop, self.device.place, share))
+    def _stream(self, first: int, stop: int, share: RankSlice) -> closing[Stream]:
+        return closing(self.resolved.loader.batches(first, stop, self.device.place, share))
 
     def _rate(self, step: int) -> float:
-        return learning_rate(step, self.plan.steps, self.plan.config, self.plan.feed.batch_size)
+        return learning_rate(step, self.resolved.steps, self.resolved.config, self.resolved.loader.batch_size)
 
     def _take_step(self, parts: Sequence[Batch]) -> None:
         """One update; what came of it stays on the device."""
-        self.window.add(self.stepper.take(parts, self.plan.feed.batch_size, self._rate(self.step)))
+        self.metrics.add(self.stepper.take(parts, self.resolved.loader.batch_size, self._rate(self.step)))
         self.step += 1
 
-    def _look(self, parts: Sequence[Batch], clock: Clock, drawn: Board, progress: Progress) -> None:
+    def _log(self, parts: Sequence[Batch], meter: ThroughputMeter, writer: MetricWriter, progress: Progress) -> None:
         """Fetch, check and show what the steps since the last look came to."""
-        figures = self.window.fetch(self.step)
-        pace = clock.look()
+        figures = self.metrics.fetch(self.step)
+        throughput = meter.read()
         self._refuse_broken(figures)
-        for one in figures:
-            self.history.add(one.losses, one.active)
-            drawn.add(one.step, one.named(self.names) | {"lr": self._rate(one.step - 1)})
-        if self.world.first:
-            speed = {"samples_per_s": pace.samples_per_s, "data_wait_share": pace.data_wait_share}
-            speed["mfu"] = self.utilisation(parts[0]).of_pace(pace.samples_per_s / self.world.count)
-            drawn.add(self.step, speed)
+        for item in figures:
+            self.history.add(item.losses, item.active)
+            writer.add(item.step, item.named(self.names) | {"lr": self._rate(item.step - 1)})
+        if self.context.first:
+            speed = {"samples_per_s": throughput.samples_per_s, "data_wait_share": throughput.data_wait_share}
+            speed["mfu"] = self.utilisation(parts[0]).at(throughput.samples_per_s / self.context.count)
+            writer.add(self.step, speed)
             progress.note(**_shown(figures[-1].named(self.names) | {"lr": self._rate(self.step - 1)} | speed),
-                          eta=clock.left(self.plan.steps - self.step))  # fmt: skip
+                          eta=meter.left(self.resolved.steps - self.step))  # fmt: skip
 
     def utilisation(self, example: Batch) -> Utilisation:
         """How busy steps keep the device; counted and measured once, on chips like those of `example`."""
         if self._utilisation is None:
-            self._utilisation = Utilisation.of(self.model, example, self.device, self.plan.config.peak_tflops)
+            self._utilisation = self.stepper.utilisation(example, self.resolved.config.peak_tflops)
         return self._utilisation
 
-    def _refuse_broken(self, figures: Sequence[StepFigures]) -> None:
+    def _refuse_broken(self, figures: Sequence[StepMetrics]) -> None:
         """Stop before what is no number reaches a checkpoint: name the modality, keep the chips."""
-        broken = next((one for one in figures if not one.finite), None)
+        broken = next((item for item in figures if not item.finite), None)
         if broken is None:
             return
-        with self._stream(broken.step - 1, broken.step, self._share(World())) as whole:
-            found = culprit.find(self.model, whole, self.device)
+        with self._stream(broken.step - 1, broken.step, self._share(DistributedContext())) as whole:
+            result = non_finite.find(self.model, whole, self.device)
         path = self.run_folder / BAD_BATCH.format(broken.step)
-        if self.world.first:
-            found.save(path)
-        self.world.wait()  # Whoever leaves first ends the others.
-        raise Fatal(f"at step {broken.step}, {found.what}; the chips are kept in {path}.")
+        if self.context.first:
+            result.save(path)
+        self.context.wait()  # Whoever leaves first ends the others.
+        raise Fatal(f"at step {broken.step}, {result.what}; the chips are kept in {path}.")
 
-    def _result(self, clock: Clock) -> PretrainResult:
+    def _result(self, meter: ThroughputMeter) -> PretrainResult:
         history, path, weights = self.history, self.checkpoints.path(self.step), self.run_folder / WEIGHTS
         result = PretrainResult(
-            self.step, history.means(history.first), history.means(history.last), path, weights, clock.samples_per_s
+            self.step, history.means(history.first), history.means(history.last), path, weights, meter.samples_per_s
         )
-        if self.world.first:
+        if self.context.first:
             save_encoder(weights, from_checkpoint(path))
-            write_card(self.run_folder / CARD, self.plan.corpus, durable.read_json(self.run_folder / RUN), result)
+            write_card(self.run_folder / CARD, self.resolved.corpus, durable.read_json(self.run_folder / RUN), result)
         return result
 
 
@@ -227,9 +236,5 @@ def _shown(figures: Mapping[str, float]) -> dict[str, float | str]:
 
 
 def learning_rate(step: int, steps: int, config: PretrainConfig, batch_size: int) -> float:
-    """Linear warm-up, then half a cosine to 0, per step; the peak is `blr` * batch / 256."""
-    peak = config.blr * batch_size / _BLR_BATCH
-    warm = int(config.warmup * steps)
-    if step < warm:
-        return peak * (step + 1) / warm
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+    """Per step, see `schedule`; the peak is `blr` * batch / 256."""
+    return rate_at(step, steps, int(config.warmup * steps), config.blr * batch_size / BLR_BATCH)

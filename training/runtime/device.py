@@ -65,6 +65,15 @@ class Device:
         return f"CPU, {torch.get_num_threads()} threads"
 
 
+def summary() -> dict[str, str | int]:
+    """For a person who asks what training would run on: torch's version, the kind of device, and what it is."""
+    device = Device.of(PretrainConfig())
+    return {
+        "torch": torch.__version__, "device": device.place.type, "description": device.description,
+        "devices": torch.cuda.device_count() if device.place.type == "cuda" else 1,
+    }  # fmt: skip
+
+
 def _named(name: str, local_rank: int) -> torch.device:
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "cpu" or (name == "auto" and not there):

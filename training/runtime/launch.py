@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
-import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.errors import Fatal, GeocorpusError, Transient
+from pipeline.free_port import free_port
 from pipeline.progress import Progress
-from training.config import PretrainConfig
-from training.pretrain.result import PretrainResult
+
+Result = TypeVar("Result")
 
 _SETTLING_S = 3.0  # Those whose partner died fail within moments of it; the partner's own words are worth waiting for.
 
@@ -27,14 +27,17 @@ def started() -> bool:
     return "WORLD_SIZE" in os.environ
 
 
-def together(corpus_folder: Path, config: PretrainConfig, run_folder: Path, progress: Progress) -> PretrainResult:
-    """Train in `config.processes` processes, and pass on what the first reports.
+def together(function: Callable[..., Result], arguments: Sequence[Any], processes: int, progress: Progress) -> Result:
+    """Call `function(*arguments, progress)` in so many `processes`; pass on the first's progress and give its result.
 
-    When one fails, all end. Raises what that one raised, or `Transient` for one that was killed.
+    All of it is pickled: the function is one that can be imported, and its result is not None. When one process fails,
+    all end. Raises what that one raised, or `Transient` for one that was killed.
     """
-    group = _Group.start(config.processes, (corpus_folder, config, run_folder))
+    # As bytes: a process imports what the function needs only once it is told whom to end with.
+    group = _Group.start(processes, pickle.dumps((function, tuple(arguments))))
     try:
-        return group.follow(progress)
+        result: Result = group.follow(progress)
+        return result
     finally:
         group.end()
 
@@ -46,7 +49,7 @@ class _Member:
     rank: int
     process: SpawnProcess
     reports: Connection
-    result: PretrainResult | None = None
+    result: Any = None
     failure: Exception | None = None
     silent: bool = False
 
@@ -61,8 +64,8 @@ class _Group:
     members: list[_Member] = field(default_factory=list)
 
     @classmethod
-    def start(cls, count: int, work: tuple[Path, PretrainConfig, Path]) -> _Group:
-        context, group, port = multiprocessing.get_context("spawn"), cls(), _free_port()
+    def start(cls, count: int, work: bytes) -> _Group:
+        context, group, port = multiprocessing.get_context("spawn"), cls(), str(free_port())
         for rank in range(count):
             ours, theirs = context.Pipe(duplex=False)
             environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": str(rank), "LOCAL_RANK": str(rank),
@@ -73,7 +76,7 @@ class _Group:
             group.members.append(_Member(rank, process, ours))
         return group
 
-    def follow(self, progress: Progress) -> PretrainResult:
+    def follow(self, progress: Progress) -> Any:
         """Until all are done or one has failed."""
         while not all(member.silent for member in self.members):
             self._hear(progress, None)
@@ -153,16 +156,15 @@ class _Reports:
         self.send("say", sentence)
 
 
-def _work(connection: Connection, environment: dict[str, str], work: tuple[Path, PretrainConfig, Path]) -> None:
+def _work(connection: Connection, environment: dict[str, str], work: bytes) -> None:
     """One process of the group; it does not outlive the one that started it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The starter hears it too, says so, and ends.
     threading.Thread(target=_end_with_starter, daemon=True).start()
     os.environ |= environment
-    from training.pretrain.train import pretrain
-
     reports = _Reports(connection)
     try:
-        reports.send("result", pretrain(*work, reports))
+        function, arguments = pickle.loads(work)  # noqa: S301 (the starter's own)
+        reports.send("result", function(*arguments, reports))
     except GeocorpusError as error:
         reports.send("failure", error)
     except Exception as error:
@@ -179,9 +181,3 @@ def _end_with_starter() -> None:
     if starter is not None:
         wait([starter.sentinel])
         os._exit(1)
-
-
-def _free_port() -> str:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return str(one.getsockname()[1])

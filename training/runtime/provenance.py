@@ -12,27 +12,27 @@ from typing import Any
 import torch
 
 from training.runtime.device import Device
-from training.runtime.world import World
+from training.runtime.distributed_context import DistributedContext
 
 _PACKAGES = ("torch", "numpy", "zarr", "geocorpus")
 
 
-def provenance(device: Device, world: World) -> dict[str, Any]:
+def provenance(device: Device, context: DistributedContext) -> dict[str, Any]:
     """JSON values: versions, commit, device, processes."""
     versions = {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
     return {
         "versions": versions | {"cuda": torch.version.cuda},
-        "commit": commit(Path(__file__).parent),
+        "commit": commit(Path(__file__).parents[1]),
         "environment": {
             "platform": platform.platform(), "cores": os.cpu_count(), "device": device.description,
             "precision": str(device.dtype).removeprefix("torch."), "compiled": device.compiled,
-            "processes": world.count, "threads": torch.get_num_threads(),
+            "processes": context.count, "threads": torch.get_num_threads(),
         },
     }  # fmt: skip
 
 
 def commit(folder: Path) -> str | None:
-    """The commit that the code in `folder` is checked out at, with "+" behind it where files were changed since.
+    """The commit that the package in `folder` is checked out at, with "+" behind it where files were changed since.
 
     None outside a git checkout of this project, as in an installed package, or without git.
     """

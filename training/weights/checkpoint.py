@@ -15,6 +15,7 @@ from pipeline import durable
 from pipeline.errors import Fatal
 from training.config import WITHOUT_EFFECT, PretrainConfig
 
+CHECKPOINTS = "checkpoints"  # The folder of a run that holds them.
 _PATTERN = "step-*.pt"
 
 
@@ -48,14 +49,11 @@ class Checkpoints:
         digest = hashlib.sha256(buffer.getvalue()).hexdigest()
         description = {"step": step, "position": dict(position or {}), "sha256": digest, **self.identity}
         durable.write_json(path.with_suffix(".json"), description)
-        for old in self._complete()[: -self.kept]:
+        for old in complete(self.folder)[: -self.kept]:
             if not self.keep_every or step_of(old) % self.keep_every:
                 old.with_suffix(".json").unlink(missing_ok=True)
                 old.unlink(missing_ok=True)
         return path
-
-    def _complete(self) -> list[Path]:
-        return [path for path in sorted(self.folder.glob(_PATTERN)) if path.with_suffix(".json").exists()]
 
     def latest(self) -> tuple[Path | None, tuple[Path, ...]]:
         """The newest checkpoint that is whole, None to begin from the start; and newer ones, which are damaged.
@@ -64,7 +62,7 @@ class Checkpoints:
         for a person to decide.
         """
         damaged: list[Path] = []
-        for path in reversed(self._complete()):
+        for path in reversed(complete(self.folder)):
             if _is_whole(path):
                 self._refuse_other(path, describe(path))
                 return path, tuple(damaged)
@@ -76,7 +74,7 @@ class Checkpoints:
     def _refuse_other(self, path: Path, description: Mapping[str, Any]) -> None:
         mine, theirs = self.identity["config"], description["config"]
         # A setting that is younger than the checkpoint was then what it is by default now.
-        theirs = PretrainConfig().to_plain() | theirs
+        theirs = PretrainConfig().to_dict() | theirs
         changed = [name for name in mine if name not in WITHOUT_EFFECT and mine[name] != theirs[name]]
         if changed:
             raise Fatal(
@@ -85,6 +83,11 @@ class Checkpoints:
             )
         if description["corpus"] != self.identity["corpus"]:
             raise Fatal(f"checkpoint {path} was made from another corpus, or before it grew; use another run folder.")
+
+
+def complete(folder: Path) -> list[Path]:
+    """The checkpoints in `folder` that were written to their end, the oldest first."""
+    return [path for path in sorted(folder.glob(_PATTERN)) if path.with_suffix(".json").exists()]
 
 
 def step_of(path: Path) -> int:

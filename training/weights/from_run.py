@@ -7,22 +7,20 @@ from pathlib import Path
 import torch
 
 from pipeline.errors import Fatal
-from training.architecture import Architecture
+from training.architecture import SIZES, Architecture
 from training.config import PretrainConfig
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
-from training.size import SIZES
-from training.weights.checkpoint import describe, read
+from training.weights.checkpoint import CHECKPOINTS, complete, describe, read
 from training.weights.pretrained import Pretrained
 
-_CHECKPOINTS = "checkpoints/step-*.pt"
 _ENCODER = "encoder."
 
 
 def newest_checkpoint(run_folder: Path) -> Path | None:
     """The last complete checkpoint below a run's folder, None where there is none."""
-    found = [path for path in sorted(run_folder.glob(_CHECKPOINTS)) if path.with_suffix(".json").exists()]
-    return found[-1] if found else None
+    paths = complete(run_folder / CHECKPOINTS)
+    return paths[-1] if paths else None
 
 
 def from_checkpoint(path: Path) -> Pretrained:
@@ -33,12 +31,14 @@ def from_checkpoint(path: Path) -> Pretrained:
     description = describe(path)
     if "inputs" not in description:
         raise Fatal(f"checkpoint {path} does not say what its encoder looks at; let the run go on, then try again.")
-    config = PretrainConfig.from_plain(description["config"])
-    normalisation = Normalisation.from_plain(description["inputs"])
+    config = PretrainConfig.from_dict(description["config"])
+    normalisation = Normalisation.from_dict(description["inputs"])
     architecture = Architecture(
-        normalisation.channels, SIZES[config.encoder], config.patch_px, config.stem, config.response
+        normalisation.channels, SIZES[config.encoder], config.patch_px, config.stem, config.grn_scope
     )
-    state = {name.removeprefix(_ENCODER): one for name, one in read(path)["model"].items() if name.startswith(_ENCODER)}
+    state = {
+        name.removeprefix(_ENCODER): item for name, item in read(path)["model"].items() if name.startswith(_ENCODER)
+    }
     with torch.device("meta"):
         encoder = Encoder.of(architecture)
     encoder.load_state_dict(state, assign=True)

@@ -25,10 +25,9 @@ from torch import Tensor
 
 from pipeline.errors import Fatal
 from pipeline.modality import Modality
-from training.architecture import STAGES, Architecture
+from training.architecture import STAGES, Architecture, Size
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
-from training.size import Size
 
 # Parts of the published model that serve the pretext tasks, or a classifier of the fine-tuned ones.
 _PRETEXT = ("decoder", "mask_token", "proj", "pred", "layer_norm_tmp", "loss_fn", "log_var")
@@ -57,14 +56,14 @@ def encoder_of(state: Mapping[str, Tensor], name: str = "the checkpoint") -> Enc
 
 def to_dense(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The encoder's part of a published state dict, sparse or dense, under our names and in our shapes."""
-    found = {}
+    result = {}
     for name, value in state.items():
         name = name.removeprefix("module.")
         if any(part in name for part in _PRETEXT) or _HEAD.fullmatch(name):
             continue
         name, value = _dense_parameter(name.removeprefix("encoder."), value)
-        found[name] = value.detach().clone().float()
-    return found
+        result[name] = value.detach().clone().float()
+    return result
 
 
 def _dense_parameter(name: str, value: Tensor) -> tuple[str, Tensor]:
@@ -101,11 +100,11 @@ def _architecture(dense: Mapping[str, Tensor], name: str) -> Architecture:
         else ("modified", "initial_conv.0.weight", "stem.0.weight")
     )
     widths = [dense.get(f"stages.{stage}.0.norm.weight") for stage in range(STAGES)]
-    if first not in dense or strided not in dense or any(one is None for one in widths):
+    if first not in dense or strided not in dense or any(item is None for item in widths):
         raise Fatal(f"{name} holds no published MMEarth encoder; give a checkpoint with its `encoder.` weights.")
     depths = tuple(len({key.split(".")[2] for key in dense if key.startswith(f"stages.{stage}.")})
                    for stage in range(STAGES))  # fmt: skip
-    size = Size(depths, tuple(len(one) for one in widths if one is not None))  # type: ignore[arg-type]
+    size = Size(depths, tuple(len(item) for item in widths if item is not None))  # type: ignore[arg-type]
     patch_px = dense[strided].shape[-1] * 2 ** (STAGES - 1)
     return Architecture(dense[first].shape[1], size, patch_px, "original" if stem == "original" else "modified")
 
@@ -114,9 +113,9 @@ def _refuse_other(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], nam
     strange = sorted(found.keys() ^ wanted.keys())
     if strange:
         raise Fatal(f"{name} does not fit an encoder: {strange[0]!r} is {_where(strange[0], found)}; use another file.")
-    for key, one in wanted.items():
-        if found[key].shape != one.shape:
-            shapes = f"{tuple(found[key].shape)} where {tuple(one.shape)} belongs"
+    for key, item in wanted.items():
+        if found[key].shape != item.shape:
+            shapes = f"{tuple(found[key].shape)} where {tuple(item.shape)} belongs"
             raise Fatal(f"{name} does not fit an encoder: {key!r} has shape {shapes}; use another file.")
 
 
@@ -134,15 +133,15 @@ def inputs_of(channels: int) -> Normalisation:
         known = " or ".join(about["inputs"])
         raise Fatal(f"no published checkpoint is known to have {channels} input channels; use one with {known}.")
     names = about["inputs"][str(channels)]
-    places = [about["bands"].index(one) for one in names]
-    bands = {"bands": [{"name": one} for one in names]}
+    places = [about["bands"].index(item) for item in names]
+    bands = {"bands": [{"name": item} for item in names]}
     modality = Modality.from_specification(about["modality"] | bands).specification()
     groups = {
         group: {kind: [values[place] for place in places] for kind, values in of_kind.items()}
         | {"has_data": [True] * len(places)}
         for group, of_kind in about["groups"].items()
     }
-    return Normalisation.from_plain([{"modality": modality, "groups": groups}])
+    return Normalisation.from_dict([{"modality": modality, "groups": groups}])
 
 
 def _state(path: Path) -> Mapping[str, Tensor]:
@@ -156,6 +155,6 @@ def _state(path: Path) -> Mapping[str, Tensor]:
     except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise Fatal(f"{path} is no checkpoint that can be read safely; give one with tensors only.") from error
     state = whole.get("model", whole) if isinstance(whole, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(one, Tensor) for one in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(item, Tensor) for item in state.values()):
         raise Fatal(f"{path} holds no model; give a checkpoint with a `model` of named tensors.")
     return state

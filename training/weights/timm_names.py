@@ -29,16 +29,16 @@ _STEMS: dict[Stem, dict[str, str]] = {
 
 def to_timm(state: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
     """An encoder's state, and a classifier's `norm` and `head` if they are there, as timm's model would hold them."""
-    return {_timm_name(name, architecture.stem): _timm_shape(name, one, architecture) for name, one in state.items()}
+    return {_timm_name(name, architecture.stem): _timm_shape(name, item, architecture) for name, item in state.items()}
 
 
 def from_timm(state: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
     """The inverse of `to_timm`."""
-    found = {}
-    for name, one in state.items():
+    result = {}
+    for name, item in state.items():
         ours = _our_name(name, architecture.stem)
-        found[ours] = _our_shape(ours, one)
-    return found
+        result[ours] = _our_shape(ours, item)
+    return result
 
 
 def _timm_name(name: str, stem: Stem) -> str:
@@ -63,7 +63,7 @@ def _our_name(name: str, stem: Stem) -> str:
     if down := re.fullmatch(r"stages\.(\d+)\.downsample\.(\d+)", module):
         return f"downsample_layers.{int(down[1]) - 1}.{down[2]}.{parameter}"
     _, stage, _, block, part = module.split(".", 4)
-    ours = next(one for one, theirs in _BLOCK.items() if theirs == part)
+    ours = next(item for item, theirs in _BLOCK.items() if theirs == part)
     parameter = {theirs: own for own, theirs in _GRN.items()}[parameter] if ours == "grn" else parameter
     return f"stages.{stage}.{block}.{ours}.{parameter}"
 

@@ -41,12 +41,12 @@ def save_encoder(path: str | Path, pretrained: Pretrained, head: Mapping[str, Te
         "version": version("geocorpus"),
         **pretrained.facts,
         "format": _FORMAT,
-        "architecture": encoder.architecture.to_plain(),
+        "architecture": encoder.architecture.to_dict(),
         "timm": fit(encoder.architecture),
-        "inputs": pretrained.normalisation.to_plain(),
+        "inputs": pretrained.normalisation.to_dict(),
     }
-    plain = {name: one.detach().cpu().contiguous() for name, one in weights.items()}
-    durable.write_bytes(Path(path), save(plain, {"format": "pt", "geocorpus": json.dumps(about)}))
+    data = {name: item.detach().cpu().contiguous() for name, item in weights.items()}
+    durable.write_bytes(Path(path), save(data, {"format": "pt", "geocorpus": json.dumps(about)}))
 
 
 def load_encoder(source: str | Path, sha256: str | None = None) -> Pretrained:
@@ -63,16 +63,16 @@ def load_encoder(source: str | Path, sha256: str | None = None) -> Pretrained:
         encoder, normalisation = read_published(path)
         return Pretrained(encoder, normalisation, {"published": path.name})
     about, state = _read(path)
-    architecture = Architecture.from_plain(about["architecture"])
-    normalisation = Normalisation.from_plain(about["inputs"])
-    encoder = _filled(architecture, {name: one for name, one in state.items() if not name.startswith(_HEADS)}, path)
+    architecture = Architecture.from_dict(about["architecture"])
+    normalisation = Normalisation.from_dict(about["inputs"])
+    encoder = _filled(architecture, {name: item for name, item in state.items() if not name.startswith(_HEADS)}, path)
     facts = {name: value for name, value in about.items() if name not in ("architecture", "inputs")}
     return Pretrained(encoder, normalisation, facts)
 
 
 def head_of(path: Path) -> dict[str, Tensor]:
     """What a task added to the encoder in a file; empty where nothing did."""
-    return {name: one for name, one in _read(path)[1].items() if name.startswith(_HEADS)}
+    return {name: item for name, item in _read(path)[1].items() if name.startswith(_HEADS)}
 
 
 def _local(source: str | Path, sha256: str | None) -> Path:

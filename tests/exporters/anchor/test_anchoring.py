@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporters.anchor import anchoring, scouting
+from exporters.anchor import anchoring, scene_search
 from exporters.anchor.anchor_rules import AnchorRules, Candidate, Draw
 from exporters.anchor.anchoring import anchor
-from exporters.anchor.scouting import BATCHES_AT_ONCE, Rejected
+from exporters.anchor.scene_search import BATCHES_AT_ONCE, Rejected
 from exporters.earth_engine.client import Connection, connect
 from pipeline.chip import Chip
 from pipeline.errors import Fatal, Transient
@@ -31,7 +31,7 @@ OCEAN = Location("ocean", -30.0, 0.0, "7")
 
 
 def places(count: int, stratum: str = "7") -> list[Location]:
-    return [replace(location(place), stratum=stratum) for place in range(count)]
+    return [replace(location(index), stratum=stratum) for index in range(count)]
 
 
 def with_ocean(count: int) -> list[Location]:
@@ -41,20 +41,20 @@ def with_ocean(count: int) -> list[Location]:
 
 
 def test_quotas_are_filled_in_order_and_what_is_passed_over_has_a_reason(engine, tmp_path):
-    found = anchor(engine, with_ocean(20), {"7": 8}, RULES, tmp_path, Silent())
-    assert len(found.chips) == 8 and not found.shortfalls
+    result = anchor(engine, with_ocean(20), {"7": 8}, RULES, tmp_path, Silent())
+    assert len(result.chips) == 8 and not result.shortfalls
     order = [place.id for place in with_ocean(20)]
-    chosen = [order.index(each.location.id) for each in found.chips]
-    passed = [order.index(each.location.id) for each in found.rejected]
+    chosen = [order.index(each.location.id) for each in result.chips]
+    passed = [order.index(each.location.id) for each in result.rejected]
     assert chosen == sorted(chosen)
     assert sorted(chosen + passed) == list(range(max(chosen) + 1)), "nobody was skipped without a reason"
-    assert len(found.rejected) == 4
-    assert all("2018, 2019, 2020" in each.reason and "clouds" in each.reason for each in found.rejected)
+    assert len(result.rejected) == 4
+    assert all("2018, 2019, 2020" in each.reason and "clouds" in each.reason for each in result.rejected)
 
 
 def test_grids_lie_on_the_tiles_lattice_and_inside_the_scene(engine, tmp_path):
-    found = anchor(engine, places(12), {"7": 6}, RULES, tmp_path, Silent())
-    for each in found.chips:
+    result = anchor(engine, places(12), {"7": 6}, RULES, tmp_path, Silent())
+    for each in result.chips:
         assert each.grid == Grid.around(each.location.lonlat, tiny_earth.CRS, 12)
         assert each.acquisition.anchor.asset_id.endswith(tiny_earth.TILE)
 
@@ -63,32 +63,32 @@ def test_tiles_stay_in_their_own_zone_where_a_neighbouring_scene_serves():
     place = Location("border", 11.99, 45.0)
     scene = {"index": "20180101T100000_20180101T100000_T33TTL", "time_ms": 1.515e12, "tile": "33TTL"}
     kept = {"level": "l2a", "anchor": scene, "ascending": None, "descending": None}
-    found = {own: scouting._outcome(place, kept, replace(RULES, own_zone=own)).grid.crs for own in (False, True)}
-    assert found == {False: "EPSG:32633", True: "EPSG:32632"}
+    result = {own: scene_search._outcome(place, kept, replace(RULES, own_zone=own)).grid.crs for own in (False, True)}
+    assert result == {False: "EPSG:32633", True: "EPSG:32632"}
 
 
 def test_the_first_drawn_year_with_a_scene_serves(engine, tmp_path):
-    found = anchor(engine, places(12), {"7": 12}, RULES, tmp_path, Silent())
-    assert len(found.chips) == 12 and not found.rejected
-    for each in found.chips:
+    result = anchor(engine, places(12), {"7": 12}, RULES, tmp_path, Silent())
+    assert len(result.chips) == 12 and not result.rejected
+    for each in result.chips:
         usable = [year for year in Draw.of(each.location, RULES).years if year != 2020]
         assert each.acquisition.date.year == usable[0]
-    assert any(Draw.of(each.location, RULES).years[0] == 2020 for each in found.chips)
+    assert any(Draw.of(each.location, RULES).years[0] == 2020 for each in result.chips)
 
 
 def test_a_year_that_nobody_allowed_is_never_used(engine, tmp_path):
     rules = replace(RULES, years=(2018, 2020))
-    found = anchor(engine, places(8), {"7": 8}, rules, tmp_path, Silent())
-    assert {each.acquisition.date.year for each in found.chips} == {2018}
+    result = anchor(engine, places(8), {"7": 8}, rules, tmp_path, Silent())
+    assert {each.acquisition.date.year for each in result.chips} == {2018}
     none = anchor(engine, places(3), {"7": 3}, replace(RULES, years=(2017, 2020)), tmp_path, Silent())
     assert not none.chips and none.shortfalls == {"7": 3} and len(none.rejected) == 3
 
 
 def test_radar_is_the_nearest_in_time_per_pass(engine, tmp_path):
-    found = anchor(engine, places(30), {"7": 15}, RULES, tmp_path, Silent())
-    years = {each.acquisition.date.year for each in found.chips}
+    result = anchor(engine, places(30), {"7": 15}, RULES, tmp_path, Silent())
+    years = {each.acquisition.date.year for each in result.chips}
     assert years == {2018, 2019}
-    for each in found.chips:
+    for each in result.chips:
         date, pins = each.acquisition.date, each.acquisition
         known = {2018: [day(2018, 3, 3), day(2018, 3, 15)], 2019: [day(2019, 6, 5), day(2019, 6, 9)]}[date.year]
         assert pins.ascending.time == min(known, key=lambda time: abs(time - date))
@@ -96,18 +96,18 @@ def test_radar_is_the_nearest_in_time_per_pass(engine, tmp_path):
 
 
 def test_a_radar_scene_beyond_the_window_does_not_count(engine, tmp_path):
-    found = anchor(engine, places(30), {"7": 15}, replace(RULES, orbit_window_days=2.5), tmp_path, Silent())
-    pins = [each.acquisition for each in found.chips]
+    result = anchor(engine, places(30), {"7": 15}, replace(RULES, orbit_window_days=2.5), tmp_path, Silent())
+    pins = [each.acquisition for each in result.chips]
     gaps = [pin.ascending.time - pin.date for pin in pins if pin.ascending]
     assert gaps and all(abs(gap) <= timedelta(days=2.5) for gap in gaps)
     assert len(gaps) < len(pins), "the window leaves some without"
 
 
 def test_the_other_level_serves_where_the_drawn_one_has_nothing(engine, tmp_path):
-    found = anchor(engine, places(30), {"7": 20}, replace(RULES, years=(2018,)), tmp_path, Silent())
-    drawn = {Draw.of(each.location, RULES).levels[0] for each in found.chips}
+    result = anchor(engine, places(30), {"7": 20}, replace(RULES, years=(2018,)), tmp_path, Silent())
+    drawn = {Draw.of(each.location, RULES).levels[0] for each in result.chips}
     assert drawn == {"l1c", "l2a"}
-    assert {each.acquisition.level for each in found.chips} == {"l1c"}
+    assert {each.acquisition.level for each in result.chips} == {"l1c"}
 
 
 def test_batches_do_not_change_the_choice(engine, tmp_path):
@@ -162,12 +162,12 @@ def test_a_batch_that_is_too_large_is_divided(sandbox, engine, tmp_path):
 
 
 def test_a_stratum_that_runs_dry_says_by_how_many(engine, tmp_path):
-    found = anchor(engine, [OCEAN, *places(2)], {"7": 5, "absent": 3, "none": 0}, RULES, tmp_path, Silent())
-    assert found.shortfalls == {"7": 3, "absent": 3}
-    assert "ocean" in {each.location.id for each in found.rejected}
-    frame = found.rejected_frame()
+    result = anchor(engine, [OCEAN, *places(2)], {"7": 5, "absent": 3, "none": 0}, RULES, tmp_path, Silent())
+    assert result.shortfalls == {"7": 3, "absent": 3}
+    assert "ocean" in {each.location.id for each in result.rejected}
+    frame = result.rejected_frame()
     assert {"id", "lon", "lat", "stratum", "reason"} <= set(frame.columns)
-    assert len(frame) == len(found.rejected)
+    assert len(frame) == len(result.rejected)
 
 
 @pytest.mark.parametrize("wrong", [{"levels": ("l3",)}, {"levels": ()}, {"years": ()}, {"batch": 0}])
@@ -206,11 +206,11 @@ def test_rounds_end_with_the_first_usable_of_every_stratum(world, quotas):
     while batch := anchoring._next_round(strata, quotas, outcomes):
         assert not {place.id for place in batch} & set(outcomes), "nobody is asked about twice"
         outcomes |= {place.id: _outcome(place, usable[place.id]) for place in batch}
-    found = anchoring._result(strata, quotas, outcomes)
+    result = anchoring._result(strata, quotas, outcomes)
     for name, quota in quotas.items():
         good = [place for place in strata.get(name, []) if usable[place.id]]
-        assert [each.location for each in found.chips if each.location.stratum == name] == good[:quota]
-        assert found.shortfalls.get(name, 0) == quota - min(quota, len(good))
+        assert [each.location for each in result.chips if each.location.stratum == name] == good[:quota]
+        assert result.shortfalls.get(name, 0) == quota - min(quota, len(good))
 
 
 def _outcome(place: Location, good: bool) -> Chip | Rejected:

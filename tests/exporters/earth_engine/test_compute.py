@@ -49,11 +49,11 @@ def test_a_profile_of_the_live_service_is_read():
 def test_some_requests_stand_for_all_of_their_kind(uris, every, eecu_s):
     profiler = Profiler(every)
     asked = {PIXELS: 0, VALUES: 0}
-    for place, uri in enumerate(uris):
+    for index, uri in enumerate(uris):
         sent = profiler.headers(uri, {"a": "b"})
         assert sent["a"] == "b"
         asked[uri] += compute.ASK_HEADER in sent
-        profiler.answered(uri, {compute.PROFILE_HEADER: str(place)} if compute.ASK_HEADER in sent else {})
+        profiler.answered(uri, {compute.PROFILE_HEADER: str(index)} if compute.ASK_HEADER in sent else {})
     while taken := profiler.take(least=1):
         profiler.measured(taken[0], len(taken[1]), eecu_s * len(taken[1]))
     assert all(asked[uri] == -(-uris.count(uri) // every) for uri in asked)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from exporters import threads
 from exporters.earth_engine.limiter import Limiter, Refusal
-from exporters.earth_engine.limiter_service import Door, LimiterService
+from exporters.earth_engine.limiter_service import Endpoint, LimiterService
 from exporters.earth_engine.remote_limiter import RemoteLimiter, RunGone
 from tests.exporters.earth_engine.test_limits import HandClock
 
@@ -45,7 +45,7 @@ def within(seconds: float, met: Callable[[], bool]) -> bool:
 
 def in_flight(limiter: Limiter) -> int:
     with limiter._changed:
-        return limiter._governor.in_flight
+        return limiter._controller.in_flight
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Gauge:
 def test_the_cap_holds_over_all_clients_and_is_filled(cap, processes):
     limiter, gauge = Limiter(cap, FAST), Gauge()
     with service(limiter) as (served, _):
-        clients = [RemoteLimiter(served.door()) for _ in range(processes)]
+        clients = [RemoteLimiter(served.endpoint()) for _ in range(processes)]
 
         def work(item: int) -> None:
             with clients[item % processes].slot() as started_s:
@@ -119,8 +119,8 @@ class Twin:
         assert within(5, lambda: in_flight(self.limiter) == len(self.open))
 
     def state(self) -> tuple[float, ...]:
-        limiter, governor = self.limiter, self.limiter._governor
-        return (limiter.concurrency, limiter.restricted, governor.requests_per_s, limiter.clock.now())
+        limiter, controller = self.limiter, self.limiter._controller
+        return (limiter.concurrency, limiter.restricted, controller.requests_per_s, limiter.clock.now())
 
 
 @settings(deadline=None, max_examples=25)
@@ -129,11 +129,11 @@ def test_it_adapts_as_in_process_for_any_interleaving(concurrency: int, rate: fl
     here, there = Limiter(concurrency, rate, HandClock()), Limiter(concurrency, rate, HandClock())
     with service(there, 1e9) as (served, _):
         # One client a place: the outcome belongs to the calling thread's slot, and here one thread holds several.
-        one, other = Twin(here, [here] * 5), Twin(there, [RemoteLimiter(served.door()) for _ in range(5)])
+        item, other = Twin(here, [here] * 5), Twin(there, [RemoteLimiter(served.endpoint()) for _ in range(5)])
         for step in steps:
-            one.step(*step)
+            item.step(*step)
             other.step(*step)
-            assert one.state() == other.state()
+            assert item.state() == other.state()
         for place in list(other.open):
             other.step(place, "failed", 0.0)
 
@@ -141,7 +141,7 @@ def test_it_adapts_as_in_process_for_any_interleaving(concurrency: int, rate: fl
 def test_what_the_service_knows_reaches_the_clients():
     limiter = Limiter(10, FAST)
     with service(limiter) as (served, told):
-        client = RemoteLimiter(served.door())
+        client = RemoteLimiter(served.endpoint())
         with client.slot() as started_s:
             client.served(started_s, restricted=True)
         assert within(5, lambda: limiter.restricted)
@@ -154,9 +154,9 @@ def test_what_the_service_knows_reaches_the_clients():
 def test_a_pause_holds_the_whole_run():
     limiter = Limiter(4, FAST)
     with service(limiter) as (served, _):
-        one, other = RemoteLimiter(served.door()), RemoteLimiter(served.door())
+        item, other = RemoteLimiter(served.endpoint()), RemoteLimiter(served.endpoint())
         began_s = time.monotonic()
-        one.pause(0.2)
+        item.pause(0.2)
         with other.slot():
             assert time.monotonic() - began_s >= 0.2
 
@@ -164,7 +164,7 @@ def test_a_pause_holds_the_whole_run():
 def test_a_lost_connection_keeps_its_slot_until_the_request_must_have_ended():
     limiter = Limiter(1, FAST)
     with service(limiter) as (served, _):
-        lost, other = RemoteLimiter(served.door()), RemoteLimiter(served.door())
+        lost, other = RemoteLimiter(served.endpoint()), RemoteLimiter(served.endpoint())
         line = lost._start()
         lost_s = time.monotonic()
         line.close()
@@ -176,7 +176,7 @@ def test_a_lost_connection_keeps_its_slot_until_the_request_must_have_ended():
 def test_once_answers_are_known_a_lost_slot_comes_back_after_about_as_long():
     limiter = Limiter(1, FAST)
     with service(limiter, deadline_s=3600.0) as (served, _):
-        client = RemoteLimiter(served.door())
+        client = RemoteLimiter(served.endpoint())
         assert served.may_run_s() == 3600.0
         with client.slot() as started_s:
             client.served(started_s)
@@ -188,7 +188,7 @@ def test_who_leaves_the_queue_takes_no_slot():
     """A process lost while it waits began nothing, so nothing is kept for it."""
     limiter = Limiter(1, FAST)
     with service(limiter, deadline_s=3600.0) as (served, _):
-        holder, waiting = RemoteLimiter(served.door()), RemoteLimiter(served.door())
+        holder, waiting = RemoteLimiter(served.endpoint()), RemoteLimiter(served.endpoint())
         with holder.slot():
             line = waiting._take()
             line.send(["start"])
@@ -212,7 +212,7 @@ def test_never_above_the_cap_whatever_breaks(cap: int, seed: int) -> None:
             time.sleep(0.01)
 
     with service(limiter, deadline_s=0.05) as (served, _):
-        clients = [RemoteLimiter(served.door()) for _ in range(3)]
+        clients = [RemoteLimiter(served.endpoint()) for _ in range(3)]
 
         def work(place: int) -> None:
             client = clients[place % 3]
@@ -254,7 +254,7 @@ def test_a_service_that_ends_lets_what_is_under_way_end_and_grants_no_more():
 
     waiting, ending = threading.Thread(target=wait), threading.Thread(target=end_soon)
     with service(limiter, deadline_s=3600.0) as (served, _):
-        client = RemoteLimiter(served.door())
+        client = RemoteLimiter(served.endpoint())
         held = client._start()
         waiting.start()
         ending.start()
@@ -269,7 +269,7 @@ def test_a_service_that_ends_lets_what_is_under_way_end_and_grants_no_more():
 
 def test_a_service_waits_for_no_slot_longer_than_a_request_may_run():
     with service(Limiter(1, FAST)) as (served, _):
-        client = RemoteLimiter(served.door())
+        client = RemoteLimiter(served.endpoint())
         held = client._start()
         left_s = time.monotonic()
     assert time.monotonic() - left_s >= 0.9 * DEADLINE_S
@@ -278,7 +278,7 @@ def test_a_service_waits_for_no_slot_longer_than_a_request_may_run():
 
 def test_a_broken_idle_connection_is_replaced():
     with service(Limiter(2, FAST)) as (served, told):
-        client = RemoteLimiter(served.door())
+        client = RemoteLimiter(served.endpoint())
         client.tell(number=1)
         client._idle[0]._socket.shutdown(socket.SHUT_RDWR)
         client.tell(number=2)
@@ -292,7 +292,7 @@ def test_strangers_do_not_come_in(said):
     limiter = Limiter(1, FAST)
     with service(limiter) as (served, told):
         with pytest.raises(RunGone):
-            RemoteLimiter(Door("127.0.0.1", served.port, "guess")).tell(chips=1)
+            RemoteLimiter(Endpoint("127.0.0.1", served.port, "guess")).tell(chips=1)
         with socket.create_connection(("127.0.0.1", served.port)) as stranger, suppress(ConnectionResetError):
             stranger.sendall(said)
             stranger.settimeout(5)
@@ -301,14 +301,14 @@ def test_strangers_do_not_come_in(said):
 
 
 def test_a_door_does_not_show_its_secret():
-    assert "the secret" not in repr(Door("host", 1, "the secret"))
+    assert "the secret" not in repr(Endpoint("host", 1, "the secret"))
 
 
 HOLDER = """
 import os, sys, threading, time
-from exporters.earth_engine.limiter_service import Door
+from exporters.earth_engine.limiter_service import Endpoint
 from exporters.earth_engine.remote_limiter import RemoteLimiter
-client = RemoteLimiter(Door("127.0.0.1", int(sys.argv[1]), "the secret"))
+client = RemoteLimiter(Endpoint("127.0.0.1", int(sys.argv[1]), "the secret"))
 def hold():
     with client.slot():
         os.write(1, b"held\\n")  # at once: print writes the end of a line by itself, and threads mix
@@ -336,7 +336,7 @@ def test_a_killed_process_gives_back_what_it_held_and_what_it_waited_for():
         holder.kill()
         killed_s = time.monotonic()
         holder.communicate()
-        client = RemoteLimiter(served.door())
+        client = RemoteLimiter(served.endpoint())
         with client.slot(), client.slot(), client.slot():
             assert time.monotonic() - killed_s >= 0.5 * DEADLINE_S
         assert within(5, lambda: in_flight(limiter) == 0)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from exporters import threads
 from exporters.earth_engine import faults
-from exporters.earth_engine.batches import AtOnce
+from exporters.earth_engine.batch_size import AdaptiveBatchSize
 from exporters.earth_engine.faults import TimedOut
-from exporters.earth_engine.limiter import RESTRICTED_CONCURRENCY, Governor, Limiter, Refusal
+from exporters.earth_engine.limiter import RESTRICTED_CONCURRENCY, Limiter, RateController, Refusal
 from exporters.earth_engine.retry import Patience, Retry
 from pipeline.errors import Fatal, Missing, Throttled, TooLarge, Transient
 from tests.exporters.simulation import Service, Simulation
@@ -77,7 +77,7 @@ WARM_S, LONG_S = 60.0, 300.0
 
 
 def paced(concurrency: int, rate: float, service: Service, latency_s: float, seed: int = 0) -> Simulation:
-    return Simulation(Governor(concurrency, rate, 0.0), service, latency_s, concurrency, seed)
+    return Simulation(RateController(concurrency, rate, 0.0), service, latency_s, concurrency, seed)
 
 
 @settings(deadline=None, max_examples=10)
@@ -122,7 +122,7 @@ def test_what_is_configured_is_never_exceeded(concurrency, allowed, rate, noise,
 def per_second(moments: list[float]) -> list[int]:
     """How many moments lie in the second that begins with each."""
     ordered = sorted(moments)
-    return [bisect.bisect_left(ordered, moment + 1.0) - place for place, moment in enumerate(ordered)]
+    return [bisect.bisect_left(ordered, moment + 1.0) - index for index, moment in enumerate(ordered)]
 
 
 def test_a_limit_that_is_raised_again_is_used_again():
@@ -139,18 +139,18 @@ def test_refusals_that_say_nothing_about_the_load_do_not_starve_it():
 
 
 def test_one_decrease_per_round_trip():
-    governor = Governor(40, 100.0, 0.0)
+    controller = RateController(40, 100.0, 0.0)
     for _ in range(40):
-        governor.served(1.0, restricted=False)
-    assert governor.concurrency == 40
+        controller.served(1.0, restricted=False)
+    assert controller.concurrency == 40
     for _ in range(39):
-        governor.start(2.0)
+        controller.start(2.0)
     for _ in range(30):
-        governor.refused(2.0, 2.5, Refusal(0.0))
-    once = governor.concurrency
+        controller.refused(2.0, 2.5, Refusal(0.0))
+    once = controller.concurrency
     assert 20 <= once < 40
-    governor.refused(2.6, 2.9, Refusal(0.0))
-    assert governor.concurrency < once
+    controller.refused(2.6, 2.9, Refusal(0.0))
+    assert controller.concurrency < once
 
 
 def test_what_retry_after_says_holds_everyone():
@@ -167,12 +167,12 @@ def test_a_restricted_project_is_asked_little_until_the_restriction_ends():
     simulation.run(20.0)
     simulation.restricted = True
     simulation.run(21.0)
-    assert simulation.governor.restricted and simulation.governor.concurrency == RESTRICTED_CONCURRENCY
+    assert simulation.controller.restricted and simulation.controller.concurrency == RESTRICTED_CONCURRENCY
     outcome = simulation.run(60.0)
     assert outcome.throughput(25, 60) <= 1.15 * RESTRICTED_CONCURRENCY / 0.25
     simulation.restricted = False
     assert simulation.run(100.0).throughput(80, 100) >= 0.9 * 80
-    assert not simulation.governor.restricted
+    assert not simulation.controller.restricted
 
 
 @pytest.mark.parametrize(("text", "rate"), [
@@ -249,7 +249,7 @@ def test_what_will_not_change_is_not_tried_again(error):
 
 @given(st.integers(1, 60), st.integers(1, 40), st.integers(1, 60))
 def test_divided_batches_cover_everything_once_and_remember(count, capacity, limit):
-    at_once, refused = AtOnce(limit), []
+    at_once, refused = AdaptiveBatchSize(limit), []
 
     def request(part):
         if len(part) > capacity:
@@ -270,7 +270,7 @@ def test_divided_batches_cover_everything_once_and_remember(count, capacity, lim
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32), st.floats(0.0, 0.01))
 def test_refusals_by_chance_divide_one_chip_each_and_not_the_week(seed, share):
-    chance, at_once, requests = random.Random(seed), AtOnce(1024), [0]
+    chance, at_once, requests = random.Random(seed), AdaptiveBatchSize(1024), [0]
 
     def request(part):
         requests[0] += 1
@@ -284,7 +284,7 @@ def test_refusals_by_chance_divide_one_chip_each_and_not_the_week(seed, share):
 
 
 def test_after_many_answers_more_is_tried_again_and_ever_more_rarely_in_vain():
-    at_once, asked, memory = AtOnce(16), [], [100]
+    at_once, asked, memory = AdaptiveBatchSize(16), [], [100]
 
     def request(part):
         asked.append(len(part))
@@ -312,7 +312,7 @@ def test_a_single_item_that_is_too_large_stops():
         raise TooLarge("User memory limit exceeded.")
 
     with pytest.raises(Fatal, match="memory limit"):
-        list(AtOnce(8).ask([1, 2, 3], request))
+        list(AdaptiveBatchSize(8).ask([1, 2, 3], request))
 
 
 def test_after_a_failure_nothing_new_begins_and_finished_work_is_kept():

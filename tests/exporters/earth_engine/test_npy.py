@@ -23,10 +23,10 @@ def body_of(array: np.ndarray, version: tuple[int, int] | None = None) -> bytes:
 
 
 def chip(kinds: list[str], shape: tuple[int, int], seed: int) -> np.ndarray:
-    array = np.zeros(shape, dtype=[(f"layer__band{place}", kind) for place, kind in enumerate(kinds)])
+    array = np.zeros(shape, dtype=[(f"layer__band{index}", kind) for index, kind in enumerate(kinds)])
     raw = np.random.default_rng(seed).integers(0, 100, (*shape, len(kinds)))
-    for place, name in enumerate(array.dtype.names or ()):
-        array[name] = raw[..., place]
+    for index, name in enumerate(array.dtype.names or ()):
+        array[name] = raw[..., index]
     return array
 
 
@@ -37,8 +37,8 @@ def chip(kinds: list[str], shape: tuple[int, int], seed: int) -> np.ndarray:
 def test_it_reads_what_numpy_reads(kinds, height, width, version, fortran, seed):
     array = chip(kinds, (height, width), seed)
     body = body_of(np.asfortranarray(array) if fortran else array, version)
-    found, expected = decoded(body, (height, width)), np.load(io.BytesIO(body), max_header_size=100_000)
-    assert found.dtype == expected.dtype and np.array_equal(found, expected)
+    result, expected = decoded(body, (height, width)), np.load(io.BytesIO(body), max_header_size=100_000)
+    assert result.dtype == expected.dtype and np.array_equal(result, expected)
 
 
 def test_a_thousand_bands_are_read():

@@ -17,7 +17,8 @@ from exporters.anchor.anchor_rules import AnchorRules
 from exporters.anchor.regions import RESOLVE, read_regions
 from exporters.earth_engine.client import Connection, connect
 from exporters.pull.export import Incomplete, export, export_shard
-from exporters.pull.relay import Relay
+from exporters.pull.pull import Puller
+from exporters.pull.turn_gate import TurnGate
 from pipeline.corpus import MANIFEST, Corpus
 from pipeline.dead_letters import DeadLetters
 from pipeline.errors import Fatal, Transient
@@ -39,8 +40,8 @@ FEW = ["sentinel2", "sentinel2_scl", "sentinel1", "era5", "eco_region"]  # one o
 
 def manifest_of(count: int = CHIPS) -> Manifest:
     """Half of the chips l2a with radar, half l1c without."""
-    full = [chip(day(2019, 6, 2), "l2a", day(2019, 6, 5), place=place) for place in range(0, count, 2)]
-    bare = [chip(day(2018, 3, 11), "l1c", place=place) for place in range(1, count, 2)]
+    full = [chip(day(2019, 6, 2), "l2a", day(2019, 6, 5), place=index) for index in range(0, count, 2)]
+    bare = [chip(day(2018, 3, 11), "l1c", place=index) for index in range(1, count, 2)]
     return Manifest.freeze(full + bare, 0)
 
 
@@ -80,12 +81,12 @@ def test_every_row_without_data_has_its_reason(engine, tmp_path):
     export(engine, corpus, layers, tmp_path / "spool", Silent())
     for layer in layers:
         values = corpus.read(layer.name, slice(0, CHIPS))
-        reasons = {row: reason for entry in corpus.ledger.entries(layer.name) for row, reason in entry.missing.items()}
+        reasons = {row: reason for entry in corpus.entries(layer.name) for row, reason in entry.missing.items()}
         empty = {row for row in range(CHIPS) if not layer.valid(values[row]).any()}
         assert set(reasons) == empty
         assert all(reasons.values())
     l1c = {row for row in range(CHIPS) if corpus.manifest[row].acquisition.level == "l1c"}
-    missing = {row for entry in corpus.ledger.entries("sentinel2_scl") for row in entry.missing}
+    missing = {row for entry in corpus.entries("sentinel2_scl") for row in entry.missing}
     assert missing == l1c
 
 
@@ -262,8 +263,8 @@ def test_chips_of_another_manifest_or_specification_are_not_taken(engine, sandbo
 
 
 def test_threads_and_shards_at_once_do_not_change_a_byte(engine, sandbox, tmp_path):
-    one, layers = new_corpus(tmp_path / "one", manifest_of())
-    export(engine, one, layers, tmp_path / "one" / "spool", Silent())
+    item, layers = new_corpus(tmp_path / "one", manifest_of())
+    export(engine, item, layers, tmp_path / "one" / "spool", Silent())
     slow = connect(Connection("demo-project", url=sandbox.url, patience=IMPATIENT, concurrency=1))
     other, _ = new_corpus(tmp_path / "other", manifest_of())
     export(slow, other, layers, tmp_path / "other" / "spool", Silent(), shards_at_once=3)
@@ -272,7 +273,9 @@ def test_threads_and_shards_at_once_do_not_change_a_byte(engine, sandbox, tmp_pa
 
 def test_one_shard_can_be_done_alone(engine, tmp_path):
     corpus, layers = new_corpus(tmp_path, manifest_of())
-    report = export_shard(engine, corpus, corpus.shards[1], layers, Spool(tmp_path / "spool"), Silent(), Relay())
+    report = export_shard(
+        Puller(engine), corpus, corpus.shards[1], layers, Spool(tmp_path / "spool"), Silent(), TurnGate()
+    )
     assert report.pulled == SHARD_ROWS and set(report.names) == {layer.name for layer in layers}
     assert corpus.shards[1] not in corpus.missing()
     assert len(corpus.missing()) == len(corpus.shards) - 1
@@ -308,10 +311,10 @@ def test_a_region_table_without_the_columns_is_refused(tmp_path):
 @pytest.mark.slow
 def test_a_corpus_of_500_costs_at_most_1_05_requests_a_location(sandbox, tmp_path):
     engine = connect(Connection("demo-project", url=sandbox.url))
-    places = [location(place) for place in range(1500)]
+    places = [location(index) for index in range(1500)]
     rules = AnchorRules(years=(2018, 2019, 2020), size_px=12)
-    found = anchoring.anchor(engine, places, {"7": 500}, rules, tmp_path / "parts", Silent())
-    corpus, layers = new_corpus(tmp_path, Manifest.freeze(found.chips, 0), ["esa_worldcover", "era5"], 128)
+    result = anchoring.anchor(engine, places, {"7": 500}, rules, tmp_path / "parts", Silent())
+    corpus, layers = new_corpus(tmp_path, Manifest.freeze(result.chips, 0), ["esa_worldcover", "era5"], 128)
     export(engine, corpus, layers, tmp_path / "spool", Silent())
     assert len(corpus.manifest) == 500
     assert engine.figures().requests <= 525

@@ -15,7 +15,7 @@ from exporters.pull.preflight import Work
 from flows import preflight as in_words
 from pipeline.errors import Fatal, Transient
 from pipeline.progress import Silent
-from pipeline.store import store_at
+from pipeline.store_url import store_at
 from sandbox.service.faults import Fault
 from tests.exporters.conftest import IMPATIENT
 from tests.exporters.pull.test_export import CHIPS, SHARD_ROWS, manifest_of
@@ -30,10 +30,10 @@ def work_of(names: list[str] | None = None, count: int = CHIPS) -> Work:
 
 
 def test_every_asset_and_the_scenes_collections_are_looked_up(engine, sandbox):
-    found = preflight.readable(engine, work_of())
-    assert {"COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S2_HARMONIZED", "COPERNICUS/S1_GRD"} <= set(found)
-    assert "ECMWF/ERA5_LAND/MONTHLY_AGGR" in found
-    assert sandbox.counters()["total"] == len(found)
+    result = preflight.readable(engine, work_of())
+    assert {"COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S2_HARMONIZED", "COPERNICUS/S1_GRD"} <= set(result)
+    assert "ECMWF/ERA5_LAND/MONTHLY_AGGR" in result
+    assert sandbox.counters()["total"] == len(result)
 
 
 def test_assets_that_cannot_be_read_are_all_named(engine):
@@ -72,10 +72,10 @@ def test_a_pilot_goes_on_without_a_chip_that_fails_but_not_without_any(sandbox):
 def test_the_estimate_scales_with_what_is_missing(engine, tmp_path):
     small, large = work_of(), work_of(count=10 * CHIPS)
     tried = preflight.pilot(engine, small, 4)
-    one, ten = (preflight.estimate(engine, work, tried, tmp_path) for work in (small, large))
-    assert one.chips == CHIPS and ten.chips == 10 * CHIPS
-    assert one.requests == CHIPS + len(small.missing)
-    assert ten.stored_gb == pytest.approx(10 * one.stored_gb) and ten.hours == pytest.approx(10 * one.hours, rel=0.1)
+    item, ten = (preflight.estimate(engine, work, tried, tmp_path) for work in (small, large))
+    assert item.chips == CHIPS and ten.chips == 10 * CHIPS
+    assert item.requests == CHIPS + len(small.missing)
+    assert ten.stored_gb == pytest.approx(10 * item.stored_gb) and ten.hours == pytest.approx(10 * item.hours, rel=0.1)
     assert ten.affordable_eecu_s()["Community"] == pytest.approx(150 * 3600 / (10 * CHIPS))
 
 
@@ -117,8 +117,3 @@ def test_a_long_export_checks_itself_and_a_short_one_does_not(engine, sandbox, t
     monkeypatch.setattr(in_words, "LONG_CHIPS", CHIPS)
     in_words.before(engine, work, tmp_path, store_at(str(tmp_path)), progress)
     assert len(progress.said) == 1 and f"about {CHIPS} requests" in progress.said[0]
-
-
-@pytest.mark.parametrize(("hours", "said"), [(0.5, "30.0 minutes"), (13.0, "13.0 hours"), (60.0, "2.5 days")])
-def test_hours_as_a_person_says_them(hours, said):
-    assert in_words.duration(hours) == said

@@ -1,4 +1,4 @@
-"""Pulled values against the formulas that the images are made of."""
+"""ChipResult values against the formulas that the images are made of."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from exporters import catalog
-from exporters.pull.pull import MASKED, Puller, local
+from exporters.pull.pull import MASKED, Puller
 from exporters.sources import Pixels, Region
 from pipeline.chip import Chip
 from pipeline.errors import Fatal
 from sandbox.service.faults import Fault
 from tests.exporters import tiny_earth
-from tests.exporters.chips import SIZE_PX, chip
+from tests.exporters.chips import SIZE_PX, chip, pixel_centres_xy
 from tests.exporters.tiny_earth import day
 
 BOTH_LEVELS = chip(day(2019, 6, 2), "l2a", day(2019, 6, 5), day(2019, 5, 30))
@@ -30,7 +30,7 @@ def layers(*names: str, kind: type = Pixels) -> list:
 
 def native(of: Chip, name: str, resolution_m: float) -> tuple[np.ndarray, np.ndarray]:
     """Fractional native column and row under every pixel centre of the chip."""
-    x, y = of.grid.pixel_centres_xy()
+    x, y = pixel_centres_xy(of.grid)
     return (x[None, :] - tiny_earth.LEFT) / resolution_m, (tiny_earth.TOP - y[:, None]) / resolution_m
 
 
@@ -179,21 +179,23 @@ def test_a_refused_size_is_halved_at_once_and_remembered_when_it_recurs(engine, 
         values = Puller(engine).pixels(BOTH_LEVELS, layers()).values
         return sandbox.counters()["requests"]["image:computePixels"], values
 
-    found = []
+    result = []
     for _ in range(3):
         sandbox.faults(Fault("memory", next=1))
-        found.append(asked())
-    found.append(asked())
-    assert [requests for requests, _ in found] == [3, 3, 3, 2]
+        result.append(asked())
+    result.append(asked())
+    assert [requests for requests, _ in result] == [3, 3, 3, 2]
     assert engine.at_once("bands", whole).limit == whole // 2
-    first = found[0][1]
-    assert all(np.array_equal(first[name], other[name], equal_nan=True) for _, other in found for name in first)
+    first = result[0][1]
+    assert all(np.array_equal(first[name], other[name], equal_nan=True) for _, other in result for name in first)
 
 
-def test_local_layers_follow_from_the_chip():
-    found = local(BOTH_LEVELS, catalog.modalities(["lat", "lon", "month", "biome", "eco_region"])).values
+def test_local_layers_follow_from_the_chip(engine):
+    result = (
+        Puller(engine).local(BOTH_LEVELS, catalog.modalities(["lat", "lon", "month", "biome", "eco_region"])).values
+    )
     angle = np.radians(BOTH_LEVELS.location.lat)
-    assert np.allclose(found["lat"], [np.sin(angle), np.cos(angle)])
-    assert np.allclose(found["month"], [np.sin(np.pi), np.cos(np.pi)], atol=1e-6)
-    assert found["biome"].tolist() == [4]
-    assert found["eco_region"].tolist() == [664]
+    assert np.allclose(result["lat"], [np.sin(angle), np.cos(angle)])
+    assert np.allclose(result["month"], [np.sin(np.pi), np.cos(np.pi)], atol=1e-6)
+    assert result["biome"].tolist() == [4]
+    assert result["eco_region"].tolist() == [664]

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from exporters import catalog
+from exporters.earth_engine.batch_size import AdaptiveBatchSize
 from exporters.earth_engine.client import Connection, connect
 from exporters.pull.export import export
 from exporters.pull.pull import Puller
 from exporters.quality.inspection import inspect, reference_of, varies_everywhere
-from exporters.quality.quality import Quality, quality_of
+from exporters.quality.quality import Quality
+from exporters.report.facts import coverage
 from exporters.sources import Pixels
 from pipeline.corpus import MANIFEST, Corpus
 from pipeline.grid import to_lonlat
@@ -24,7 +26,7 @@ from pipeline.progress import Silent
 from sandbox.raster.stored import StoredImage
 from sandbox.service.server import Sandbox
 from tests.exporters import tiny_earth
-from tests.exporters.chips import chip
+from tests.exporters.chips import chip, pixel_centres_xy
 from tests.exporters.conftest import IMPATIENT
 from tests.exporters.quality.test_registration import texture
 from tests.exporters.tiny_earth import FieldBand, day
@@ -54,42 +56,40 @@ def blocks_of(corpus: Corpus, radar_shift: tuple[int, int] = (0, 0)) -> dict[str
     here = [texture(row)[64:128, 64:128] for row in corpus.shards[0].rows]
     dy, dx = radar_shift
     aside = [texture(row)[64 - dy : 128 - dy, 64 - dx : 128 - dx] for row in corpus.shards[0].rows]
-    scene = np.stack([[100 + 3000 * one, 4000 - 3000 * one, 200 + 900 * one] for one in here])
+    scene = np.stack([[100 + 3000 * item, 4000 - 3000 * item, 200 + 900 * item] for item in here])
     return {
         "scene": scene.astype(np.uint16),
-        "radar": np.stack([[500 + 8000 * (1 - one) ** 2] for one in aside]).astype(np.uint16),
-        "canopy": np.stack([[40 * one] for one in here]).astype(np.uint8),
-        "cover": np.stack([[np.where(one > 0.5, 1, 2)] for one in here]).astype(np.uint8),
+        "radar": np.stack([[500 + 8000 * (1 - item) ** 2] for item in aside]).astype(np.uint16),
+        "canopy": np.stack([[40 * item] for item in here]).astype(np.uint8),
+        "cover": np.stack([[np.where(item > 0.5, 1, 2)] for item in here]).astype(np.uint8),
         "climate": np.arange(20, dtype=np.float32)[:, None],
     }
 
 
 def added_up(corpus: Corpus, blocks: dict[str, np.ndarray], missing: dict | None = None) -> dict[str, Quality]:
     nothing = {name: {} for name in blocks} | (missing or {})
-    found = inspect(corpus, corpus.shards[0], blocks, nothing)
+    result = inspect(corpus, corpus.shards[0], blocks, nothing)
     for name, block in blocks.items():
-        corpus.write(corpus.shards[0], name, block, nothing[name], found[name])
-    return {quality.modality.name: quality for quality in quality_of(corpus)}
+        corpus.write(corpus.shards[0], name, block, nothing[name], result[name])
+    return {quality.modality.name: quality for quality in (layer.quality for layer in coverage(corpus))}
 
 
 def test_a_corpus_in_order_has_no_flag(corpus: Corpus) -> None:
-    found = added_up(corpus, blocks_of(corpus))
-    assert [quality.flags() for quality in found.values()] == [[]] * len(LAYERS)
+    result = added_up(corpus, blocks_of(corpus))
+    assert [quality.flags() for quality in result.values()] == [[]] * len(LAYERS)
     for name in ("radar", "canopy", "cover"):
-        assert found[name].reference == "scene" and found[name].compared == 20
-        in_place = found[name].in_place
-        assert in_place is not None and in_place >= 0.9 and found[name].confident >= 10
-    assert found["climate"].compared == found["scene"].compared == 0
+        assert result[name].reference == "scene" and result[name].compared == 20
+        in_place = result[name].in_place
+        assert in_place is not None and in_place >= 0.9 and result[name].confident >= 10
+    assert result["climate"].compared == result["scene"].compared == 0
 
 
 @pytest.mark.parametrize(("shift", "words"), [((2, -3), "2 px south and 3 px west"), ((-1, 0), "1 px north of scene")])
-def test_a_layer_that_lies_aside_is_told_with_its_direction(
-    corpus: Corpus, shift: tuple[int, int], words: str
-) -> None:
-    found = added_up(corpus, blocks_of(corpus, shift))
-    assert found["radar"].shift == shift
-    assert len(found["radar"].flags()) == 1 and words in found["radar"].flags()[0]
-    assert not found["canopy"].flags() and not found["cover"].flags()
+def test_a_layer_that_lies_aside_is_told_with_its_direction(corpus: Corpus, shift: tuple[int, int], words: str) -> None:
+    result = added_up(corpus, blocks_of(corpus, shift))
+    assert result["radar"].shift == shift
+    assert len(result["radar"].flags()) == 1 and words in result["radar"].flags()[0]
+    assert not result["canopy"].flags() and not result["cover"].flags()
 
 
 def test_a_layer_added_later_is_compared_with_the_stored_reference(corpus: Corpus) -> None:
@@ -99,8 +99,8 @@ def test_a_layer_added_later_is_compared_with_the_stored_reference(corpus: Corpu
 
 
 def test_without_the_reference_nothing_is_compared(corpus: Corpus) -> None:
-    found = added_up(corpus, {"radar": blocks_of(corpus)["radar"]})
-    assert found["radar"].compared == 0 and found["radar"].in_place is None and found["radar"].flags() == []
+    result = added_up(corpus, {"radar": blocks_of(corpus)["radar"]})
+    assert result["radar"].compared == 0 and result["radar"].in_place is None and result["radar"].flags() == []
 
 
 def test_a_few_stray_peaks_are_no_shift() -> None:
@@ -133,22 +133,22 @@ def test_values_that_cannot_be_are_counted(corpus: Corpus) -> None:
     blocks["scene"][8, :, :32] = 0
     blocks["cover"][9] = 255
     missing = {"cover": {corpus.shards[0].rows[9]: "no scene"}}
-    found = added_up(corpus, blocks, missing)
-    assert (found["radar"].constant, found["radar"].constant_rows) == (1, [3])
-    assert "one value all over a chip" in found["radar"].flags()[0] and "row 3" in found["radar"].flags()[0]
-    assert found["scene"].constant == 0, "one band may be"
-    assert found["canopy"].constant == found["cover"].constant == 0, "bare ground and water are"
-    assert found["canopy"].outside == 640 and found["canopy"].flags() == []
-    assert found["scene"].nodata == [19, 0, 0, 0, 0, 1, 0, 0], "half of a chip is at most 0.5"
-    assert found["cover"].chips == 19 and found["cover"].nodata[0] == 19
+    result = added_up(corpus, blocks, missing)
+    assert (result["radar"].constant, result["radar"].constant_rows) == (1, [3])
+    assert "one value all over a chip" in result["radar"].flags()[0] and "row 3" in result["radar"].flags()[0]
+    assert result["scene"].constant == 0, "one band may be"
+    assert result["canopy"].constant == result["cover"].constant == 0, "bare ground and water are"
+    assert result["canopy"].outside == 640 and result["canopy"].flags() == []
+    assert result["scene"].nodata == [19, 0, 0, 0, 0, 1, 0, 0], "half of a chip is at most 0.5"
+    assert result["cover"].chips == 19 and result["cover"].nodata[0] == 19
 
 
 def test_many_values_beyond_the_range_are_flagged(corpus: Corpus) -> None:
     blocks = blocks_of(corpus)
     blocks["canopy"] += 45
-    found = added_up(corpus, blocks)["canopy"]
+    result = added_up(corpus, blocks)["canopy"]
     beyond = float((blocks["canopy"] > 64).mean())
-    assert beyond > 0.01 and f"{beyond:.1%} of its values outside of 0 to 64" in found.flags()[0]
+    assert beyond > 0.01 and f"{beyond:.1%} of its values outside of 0 to 64" in result.flags()[0]
 
 
 def test_findings_depend_on_the_values_alone(corpus: Corpus) -> None:
@@ -164,14 +164,14 @@ def test_the_reference_and_what_varies_follow_from_the_specification() -> None:
     assert reference_of([composite, RADAR, SCENE]) is SCENE
     assert reference_of([composite, RADAR]) is composite
     assert reference_of([RADAR, COVER, CLIMATE]) is None
-    assert [varies_everywhere(one) for one in LAYERS] == [True, True, False, False, False]
-    built_in = {one.name for one in catalog.modalities() if varies_everywhere(one)}
+    assert [varies_everywhere(item) for item in LAYERS] == [True, True, False, False, False]
+    built_in = {item.name for item in catalog.modalities() if varies_everywhere(item)}
     assert built_in == {"sentinel1", "sentinel2"}
     reference = reference_of(catalog.modalities())
     assert reference is not None and reference.name == "sentinel2"
 
 
-ASIDE = '''
+ASIDE = """
 import ee
 from exporters.expressions import static
 from pipeline.modality import Band, Modality
@@ -181,7 +181,7 @@ aligned, aside = (
              source=static(lambda name=name: ee.Image(f"users/lab/{name}")))
     for name in ("aligned", "aside")
 )
-'''
+"""
 
 
 def textured(band: str, dy: int = 0, dx: int = 0, scale: float = 5000.0) -> FieldBand:
@@ -208,8 +208,8 @@ def textured_earth() -> tiny_earth.TinyEarth:
 
 def test_a_modality_file_whose_image_is_served_aside_is_found_out(tmp_path: Path) -> None:
     (tmp_path / "lab.py").write_text(ASIDE)
-    chips = [chip(day(2018, 3, 11), "l1c", place=place) for place in range(12)]
-    sized = [replace(one, grid=replace(one.grid, shape_yx=(SIZE_PX, SIZE_PX))) for one in chips]
+    chips = [chip(day(2018, 3, 11), "l1c", place=index) for index in range(12)]
+    sized = [replace(item, grid=replace(item.grid, shape_yx=(SIZE_PX, SIZE_PX))) for item in chips]
     manifest = Manifest.freeze(sized, 0)
     manifest.write(tmp_path / MANIFEST)
     layers = catalog.bound(catalog.modalities(["sentinel2", "aligned", "aside"], [tmp_path / "lab.py"]), manifest)
@@ -217,10 +217,10 @@ def test_a_modality_file_whose_image_is_served_aside_is_found_out(tmp_path: Path
     with Sandbox(catalog=textured_earth()) as sandbox:
         engine = connect(Connection("demo-project", url=sandbox.url, patience=IMPATIENT))
         export(engine, corpus, layers, tmp_path / "spool", Silent())
-    found = {quality.modality.name: quality for quality in quality_of(corpus)}
-    assert found["aside"].shift == (1, -2)
-    assert found["aside"].flags() == ["aside lies 1 px south and 2 px west of sentinel2, told by 12 of 12 chips"]
-    assert found["aligned"].in_place == 1.0 and found["aligned"].flags() == []
+    result = {quality.modality.name: quality for quality in (layer.quality for layer in coverage(corpus))}
+    assert result["aside"].shift == (1, -2)
+    assert result["aside"].flags() == ["aside lies 1 px south and 2 px west of sentinel2, told by 12 of 12 chips"]
+    assert result["aligned"].in_place == 1.0 and result["aligned"].flags() == []
 
 
 def test_layers_of_one_chip_share_its_grid_in_whatever_requests_they_come(engine, sandbox) -> None:
@@ -231,7 +231,7 @@ def test_layers_of_one_chip_share_its_grid_in_whatever_requests_they_come(engine
                  source=Pixels(lambda _: ee.Image.pixelLonLat()))
         for name in ("one", "other")
     ]  # fmt: skip
-    x, y = place.grid.pixel_centres_xy()
+    x, y = pixel_centres_xy(place.grid)
     expected = to_lonlat(place.grid.crs).transform(*np.meshgrid(x, y))
     puller = Puller(engine)
     for requests in (1, 4):
@@ -240,4 +240,4 @@ def test_layers_of_one_chip_share_its_grid_in_whatever_requests_they_come(engine
         for name in ("one", "other"):
             np.testing.assert_allclose(pulled.values[name], expected, atol=1e-9)
         assert sandbox.counters()["total"] - before == requests
-        puller.bands.shrink(1)
+        puller.bands = AdaptiveBatchSize(1)

@@ -42,9 +42,9 @@ def classes(field: np.ndarray) -> np.ndarray:
 
 
 def outlined(modality: Modality, values: np.ndarray) -> Outline:
-    found = registration.outline(modality, values)
-    assert found is not None
-    return found
+    result = registration.outline(modality, values)
+    assert result is not None
+    return result
 
 
 def found_shift(reference: Outline, other: Outline) -> Peak:

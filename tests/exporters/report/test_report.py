@@ -14,7 +14,7 @@ from exporters.report import quality as report_quality
 from exporters.report.charts import columns, histograms, short
 from exporters.report.chips import cards, choose_rows, place
 from exporters.report.facts import Count, coverage, per_biome, per_month, per_year, rejected
-from exporters.report.map import colour_of, equal_earth
+from exporters.report.map import colour_of, on_page
 from exporters.report.report import breakable, percent, render, size_text, write_report
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
@@ -124,7 +124,7 @@ def test_an_empty_corpus_has_a_report_too(tmp_path: Path) -> None:
     empty = make_corpus(tmp_path / "made", count=3, size_px=16)
     for modality in LAYERS:
         for shard in empty.shards:
-            empty.ledger.forget(modality.name, shard.index)
+            empty.ledger.path(modality.name, shard.index).unlink()
     text = write_report(empty.folder).read_text()
     assert "No shard is finished yet" in text and "0 / 7" in text and not read(text).wrong
 
@@ -149,18 +149,18 @@ def test_damaged_neighbours_are_named(tmp_path: Path) -> None:
 def test_rejected_candidates_from_json_or_none(tmp_path: Path) -> None:
     assert rejected(tmp_path) is None
     (tmp_path / "rejected.json").write_text(json.dumps([{"location": "a", "stratum": "s", "reason": "ocean"}]))
-    found = rejected(tmp_path)
-    assert found is not None and found["reason"].tolist() == ["ocean"]
+    result = rejected(tmp_path)
+    assert result is not None and result["reason"].tolist() == ["ocean"]
 
 
 def test_coverage_counts_rows_values_and_reasons(corpus: Corpus) -> None:
-    found = {one.modality.name: one for one in coverage(corpus)}
+    result = {item.modality.name: item for item in coverage(corpus)}
     lacking = sum(row % 6 == 2 for row in range(len(corpus.manifest)))
-    assert found["echo"].reasons == (Count(REASON, lacking),) and found["photo"].reasons == ()
-    assert found["echo"].share_with_data == pytest.approx(1 - lacking / 20)
+    assert result["echo"].reasons == (Count(REASON, lacking),) and result["photo"].reasons == ()
+    assert result["echo"].share_with_data == pytest.approx(1 - lacking / 20)
     train = corpus.manifest.rows_of("train")
     stored = corpus.read("echo", slice(0, 20))[train]
-    assert found["echo"].valid_share == pytest.approx(float(ECHO.valid(stored).mean()))
+    assert result["echo"].valid_share == pytest.approx(float(ECHO.valid(stored).mean()))
 
 
 def test_tallies_are_those_of_the_manifest(corpus: Corpus) -> None:
@@ -182,12 +182,12 @@ def test_the_gallery_spans_biomes_and_is_bounded(corpus: Corpus) -> None:
 
 def test_the_map_is_equal_earth() -> None:
     """Extent of the unit sphere as published (2.7066 by 1.3173), and places between as PROJ has them."""
-    centre, east, north = equal_earth(np.array([[0.0, 0.0], [180.0, 0.0], [0.0, 90.0]]))
+    centre, east, north = on_page(np.array([[0.0, 0.0], [180.0, 0.0], [0.0, 90.0]]))
     assert (east - centre)[0] / (centre - north)[1] == pytest.approx(2.7066299836 / 1.3173627591, rel=1e-4)
     assert centre.tolist() == [500.0, 243.5] and 0 <= east[0] <= 1000 and 0 <= north[1] <= 487
     lonlat = np.array([[0.0, 0.0], [120.0, 45.0], [-75.0, -30.0]])
     x, y = pyproj.Proj("+proj=eqearth +R=1")(*lonlat.T)
-    ours = (equal_earth(lonlat) - centre) / ((east - centre)[0] / 2.7066299836)
+    ours = (on_page(lonlat) - centre) / ((east - centre)[0] / 2.7066299836)
     assert np.allclose(ours, np.column_stack([x, -y]), atol=1e-6)
 
 
@@ -195,8 +195,8 @@ def test_histograms_are_in_physical_units_and_trimmed() -> None:
     counts = np.zeros(64, dtype=int)
     counts[10:30] = 1000
     counts[63] = 1
-    one = BandStatistics(20001, 0, 3000.0, 9e9, 1, 20000, tuple(counts.tolist()))
-    chart = histograms(PHOTO, {"l1c": [one] * 4, "l2a": [one] * 4})[0]
+    item = BandStatistics(20001, 0, 3000.0, 9e9, 1, 20000, tuple(counts.tolist()))
+    chart = histograms(PHOTO, {"l1c": [item] * 4, "l2a": [item] * 4})[0]
     assert chart.lines[0].startswith("l1c: 0.3 \u00b1") and "series-b" in chart.svg
     assert "from 0.313 to 0.938" in chart.svg
 
@@ -231,7 +231,7 @@ def test_unknown_biomes_have_a_colour() -> None:
 
 
 def test_class_legends_list_only_what_is_shown(corpus: Corpus) -> None:
-    text = render(corpus, 1)
+    text = render(corpus, coverage(corpus), 1)
     legend = text[text.index('class="panel legends"') : text.index("</dl>", text.index('class="panel legends"'))]
     row = choose_rows(corpus, 1)[0]
     shown = set(np.unique(corpus.read("cover", slice(row, row + 1))).tolist())
@@ -259,7 +259,7 @@ def test_long_names_may_break_and_stay_escaped() -> None:
 
 
 def test_quality_has_a_line_per_layer_and_a_square_per_shift(corpus: Corpus, page: str) -> None:
-    covered = {one.modality.name: one.quality for one in coverage(corpus)}
+    covered = {item.modality.name: item.quality for item in coverage(corpus)}
     lines = {line.name: line for line in report_quality.lines(list(covered.values()))}
     assert set(lines) == {layer.name for layer in LAYERS}
     assert lines["photo"].complete == 1 - sum(row % 4 == 1 for row in range(20)) / 20
@@ -285,7 +285,7 @@ def test_a_shift_is_shown_where_it_is_and_said() -> None:
 def test_corpora_from_before_quality_was_looked_at_say_so(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path, count=4, biomes=1)
     for path in corpus.ledger.folder.rglob("*.json"):
-        plain = json.loads(path.read_text())
-        del plain["quality"]
-        path.write_text(json.dumps(plain))
-    assert "No layer of this corpus was looked at" in render(Corpus.open(tmp_path), 1)
+        data = json.loads(path.read_text())
+        del data["quality"]
+        path.write_text(json.dumps(data))
+    assert "No layer of this corpus was looked at" in render(corpus, coverage(corpus), 1)

@@ -80,8 +80,8 @@ def test_pictures_decode_and_nothing_is_fetched(page: Path, tmp_path: Path, widt
     copy = tmp_path / "probed.html"
     copy.write_text(text.replace("</body>", f"{PROBE}</body>"))
     document, _ = opened(copy, tmp_path / "profile", width_px)
-    found = re.search(r"<title>SEEN(.*)END</title>", document)
-    assert found, "the page did not finish loading"
-    seen = json.loads(found.group(1))
+    result = re.search(r"<title>SEEN(.*)END</title>", document)
+    assert result, "the page did not finish loading"
+    seen = json.loads(result.group(1))
     assert seen["images"] > 50 and seen["broken"] == 0
     assert seen["flat"] == 0 and seen["requests"] == [] and seen["wide"] <= 0

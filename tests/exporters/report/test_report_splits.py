@@ -33,9 +33,9 @@ def test_overlaps_are_counted_across_the_antimeridian_too() -> None:
 
 
 def test_shares_of_strata() -> None:
-    found = {one.name: (one.count, one.shares) for one in stratum_shares(manifest(PLACES))}
-    assert found["Forest & steppe of region 1"] == (3, (2 / 3, 1 / 3, 0.0))
-    assert sum(count for count, _ in found.values()) == len(PLACES)
+    result = {item.name: (item.count, item.shares) for item in stratum_shares(manifest(PLACES))}
+    assert result["Forest & steppe of region 1"] == (3, (2 / 3, 1 / 3, 0.0))
+    assert sum(count for count, _ in result.values()) == len(PLACES)
 
 
 def test_distances_as_text() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,27 +16,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import Client
 
 from benchmarks.chaos import manifest_of
 from benchmarks.dask_processes import dask_processes
 from exporters.earth_engine.client import Connection, EarthEngine
 from exporters.earth_engine.faults import AssetGone
 from exporters.earth_engine.limiter import Limiter
-from exporters.earth_engine.limiter_service import Door, LimiterService
+from exporters.earth_engine.limiter_service import Endpoint, LimiterService
 from exporters.earth_engine.transport import Figures
-from flows import stages
+from flows import extras, stages
 from flows.cluster import cluster, worker
 from flows.cluster.cluster import Reported
-from flows.cluster.worker import Errand, Failure, _Post
+from flows.cluster.worker import Failure, JobSpec, _ContextSlot
 from flows.settings import ClusterSettings, load
 from pipeline.corpus import MANIFEST
 from pipeline.errors import Fatal, GeocorpusError, Transient
+from pipeline.interpreter import interpreter
 from pipeline.progress import Silent
 from pipeline.shard import Shard
 from sandbox.planet import Planet
 from sandbox.service.server import Sandbox
 from tests.flows.jobs import counters, differences, geocorpus, reset, sandbox, snapshot, start
 from tests.flows.test_crash import children_of, descendants_gone
+from tests.rivals import rivals
 
 CAP = 4
 CHIPS = 24
@@ -135,20 +140,22 @@ class Dask:
 
 
 def test_an_answer_that_takes_long_to_come_over_is_waited_for(tmp_path: Path) -> None:
-    errand = Errand("run", Connection("demo"), Door("", 0, ""), tmp_path, tmp_path, ("lat",), ())
+    job = JobSpec("run", Connection("demo"), Endpoint("", 0, ""), tmp_path, tmp_path, ("lat",), ())
     with pytest.raises(Fatal, match="it came"):
-        cluster.Crew(Dask(), errand, 1, patience_s=60).pull(Shard(0, 0, 6), ("lat",))
+        cluster.WorkerPool(Dask(), job, 1, patience_s=60).pull(Shard(0, 0, 6), ("lat",))
 
 
 class TestLocal:
     pytestmark = slow
 
     def test_two_workers_hold_the_cap_together_and_make_the_same_bytes(
-        self, plain: Plain, tmp_path: Path
+        self, plain: Plain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         folder = frozen(tmp_path / "corpus")
         with service() as url:
-            progress, engine = export(settings_of(url, folder, "cluster.kind=local", "cluster.workers=2"))
+            with monkeypatch.context() as here:
+                here.chdir(rivals(tmp_path / "rivals"))  # the workers find our packages all the same
+                progress, engine = export(settings_of(url, folder, "cluster.kind=local", "cluster.workers=2"))
             seen = counters(url)
         assert seen["peak_concurrency"] == CAP, "both workers together, and all of it used"
         assert differences(snapshot(folder), plain.files) == []
@@ -196,9 +203,7 @@ def wait_for(met: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 class TestAddress:
     pytestmark = slow
 
-    def test_a_scheduler_that_dies_ends_the_run_and_relaunching_goes_on(
-        self, plain: Plain, tmp_path: Path
-    ) -> None:
+    def test_a_scheduler_that_dies_ends_the_run_and_relaunching_goes_on(self, plain: Plain, tmp_path: Path) -> None:
         folder = frozen(tmp_path / "corpus")
         with service() as url:
             with dask_processes(2) as dask:
@@ -228,6 +233,20 @@ class TestAddress:
             time.sleep(0.05)
         return int(counters(url)["requests"].get("image:computePixels", 0))
 
+    def test_a_worker_that_imports_another_package_is_named(self, tmp_path: Path) -> None:
+        """Such a worker dies of its first task without a word, and the next one after it."""
+        with dask_processes(0) as dask:
+            words = [sys.executable, "-m", "dask", "worker", dask.address, "--no-nanny", "--no-dashboard"]
+            place = rivals(tmp_path / "there", "flows")
+            with subprocess.Popen([*words, "--local-directory", str(tmp_path)], cwd=place) as process:
+                with Client(dask.address, set_as_default=False) as client:
+                    client.wait_for_workers(1)
+                    with pytest.raises(Fatal, match="the worker at tcp://.* cannot import flows.cluster.w.*rival"):
+                        with cluster._client(ClusterSettings(kind="address", address=dask.address)):
+                            pass
+                    assert client.nthreads(), "asking does a worker no harm"
+                process.kill()
+
     def test_no_scheduler_is_one_sentence(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cluster, "_CONNECT_S", 1)
         outcome = ClusterSettings(kind="address", address="tcp://127.0.0.1:9")
@@ -253,9 +272,9 @@ def test_wrong_settings_are_refused(override: str, words: str) -> None:
 
 @pytest.mark.parametrize(("module", "extra"), [("distributed", "cluster"), ("dask_jobqueue", "slurm")])
 def test_what_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch, module: str, extra: str) -> None:
-    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(Fatal, match=rf"needs {module}; install it with: pip install 'geocorpus\[{extra}\]'"):
-        cluster._require(module, extra)
+        extras.require(extra, "this cluster.kind")
 
 
 def test_a_slurm_job_is_what_the_settings_say() -> None:
@@ -270,6 +289,8 @@ def test_a_slurm_job_is_what_the_settings_say() -> None:
         jobs.close()
     for wanted in ("-p long", "-A geo", "--cpus-per-task=4", "--mem=16G", "-t 12:00:00", "--exclusive"):
         assert f"#SBATCH {wanted}" in lines
+    assert shlex.split(lines[-1])[:4] == [*interpreter(), "-m", "distributed.cli.dask_worker"]
+    assert "export PYTHONSAFEPATH=1" in lines
     assert "--nworkers 2" in lines[-1] and "--nthreads 2" in lines[-1] and "tcp://127.0.0.1:" in lines[-1]
 
 
@@ -299,11 +320,11 @@ def test_a_shard_that_is_begun_anew_counts_its_chips_once() -> None:
     engine, progress = Engine(), Noted()
     reported = Reported(engine, progress)  # type: ignore[arg-type]
     for shard, chips in [(0, 3), (1, 2), (0, 5), (0, 1), (0, 5), (0, 6), (1, 2)]:
-        reported.told({"shard": shard, "chips": chips, "figures": {"requests": 2, "throttled": 1}})
+        reported.on_report({"shard": shard, "chips": chips, "figures": {"requests": 2, "throttled": 1}})
     assert progress.done == 6 + 2
     assert engine.counted == Figures(requests=14, throttled=7) and progress.figures == {"requests": 14}
     for _ in range(3):
-        reported.told({"said": "restricted"})
+        reported.on_report({"said": "restricted"})
     assert progress.said == ["restricted"]
 
 
@@ -315,19 +336,19 @@ def test_errors_travel_as_what_they_ask_of_the_caller(error: GeocorpusError, kin
     assert Failure.of(error) == Failure(kind, "a")
 
 
-def errand(folder: Path, url: str, door: Door) -> Errand:
+def job(folder: Path, url: str, endpoint: Endpoint) -> JobSpec:
     connection = Connection("demo", url, concurrency=2)
-    return Errand("run", connection, door, folder, folder / "spool", ("lat",), ())
+    return JobSpec("run", connection, endpoint, folder, folder / "spool", ("lat",), ())
 
 
 def test_a_worker_whose_run_is_gone_writes_nothing(tmp_path: Path) -> None:
     """Not even that it failed: another worker may have the shard by now."""
     with LimiterService(Limiter(2, 100.0), "secret", 1.0, lambda report: None) as gone:
-        door = gone.door()
+        endpoint = gone.endpoint()
     settings = load("demo", [f"corpus.folder={frozen(tmp_path / 'c')}", "corpus.modalities=['lat']"])
-    corpus = stages.lay_out(settings)
+    corpus, _ = stages.lay_out(settings)
     before = snapshot(corpus.folder)
-    outcome = worker.pull(errand(corpus.folder, "http://127.0.0.1:9", door), corpus.shards[0], ("lat",))
+    outcome = worker.pull(job(corpus.folder, "http://127.0.0.1:9", endpoint), corpus.shards[0], ("lat",))
     assert isinstance(outcome, Failure) and outcome.kind is GeocorpusError
     assert "does not answer" in outcome.sentence and "run the same command again" in outcome.sentence
     assert snapshot(corpus.folder) == before
@@ -337,8 +358,8 @@ def test_a_disk_that_fails_a_worker_is_one_sentence(monkeypatch: pytest.MonkeyPa
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "/data/corpus.zarr")
 
-    monkeypatch.setattr(worker, "_Workplace", full)
-    outcome = worker.pull(errand(tmp_path, "http://127.0.0.1:9", Door("", 0, "")), Shard(0, 0, 1), ("lat",))
+    monkeypatch.setattr(worker, "WorkerContext", full)
+    outcome = worker.pull(job(tmp_path, "http://127.0.0.1:9", Endpoint("", 0, "")), Shard(0, 0, 1), ("lat",))
     assert isinstance(outcome, Failure) and outcome.kind is Fatal
     assert "/data/corpus.zarr cannot be used there: No space left on device" in outcome.sentence
 
@@ -352,10 +373,10 @@ def test_a_port_that_is_taken_is_one_sentence() -> None:
 
 def test_two_runs_take_turns_in_one_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Earth Engine's client has one connection: a second run must not come in between."""
-    opened: list[Errand] = []
-    monkeypatch.setattr(worker, "_Workplace", lambda errand: opened.append(errand) or errand)
-    post, log = _Post(), []
-    one, other = (errand(tmp_path / name, "http://127.0.0.1:9", Door("", 0, "")) for name in ("a", "b"))
+    opened: list[JobSpec] = []
+    monkeypatch.setattr(worker, "WorkerContext", lambda job: opened.append(job) or job)
+    post, log = _ContextSlot(), []
+    one, other = (job(tmp_path / name, "http://127.0.0.1:9", Endpoint("", 0, "")) for name in ("a", "b"))
 
     def work() -> None:
         with post.taken(other):
@@ -372,13 +393,13 @@ def test_two_runs_take_turns_in_one_process(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_a_shard_is_pulled_at_the_pace_of_another_process(tmp_path: Path) -> None:
     """The worker's function as it is, here: what it reports, and that its limiter is the run's."""
-    told: list[dict[str, Any]] = []
+    on_report: list[dict[str, Any]] = []
     settings = load("demo", [f"corpus.folder={frozen(tmp_path / 'c')}", "corpus.modalities=['lat','esa_worldcover']",
                              f"corpus.shard_rows={CHIPS}"])  # fmt: skip
-    corpus = stages.lay_out(settings)
+    corpus, _ = stages.lay_out(settings)
     (shard,) = corpus.shards
-    with Sandbox(Planet(0)) as earth, LimiterService(Limiter(2, 1e4), "secret", 30.0, told.append) as served:
-        ours = Errand("run", Connection("demo", earth.url, concurrency=4), served.door(), corpus.folder,
+    with Sandbox(Planet(0)) as earth, LimiterService(Limiter(2, 1e4), "secret", 30.0, on_report.append) as served:
+        ours = JobSpec("run", Connection("demo", earth.url, concurrency=4), served.endpoint(), corpus.folder,
                       corpus.folder / "spool", ("lat", "esa_worldcover"), ())  # fmt: skip
         report = worker.pull(ours, shard, ("lat", "esa_worldcover"))
         assert not isinstance(report, Failure), report
@@ -389,8 +410,8 @@ def test_a_shard_is_pulled_at_the_pace_of_another_process(tmp_path: Path) -> Non
         assert not isinstance(again, Failure) and again.pulled == 0, "as when the report of it was lost"
         assert earth.counters()["total"] == total
     assert not corpus.missing()
-    assert max(one["chips"] for one in told) == len(shard)
-    assert sum(one["figures"]["requests"] for one in told) == total
+    assert max(item["chips"] for item in on_report) == len(shard)
+    assert sum(item["figures"]["requests"] for item in on_report) == total
 
 
 def test_nothing_to_do_starts_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.prefect_runs import prefect_server
 from flows.prefect_runs.artifacts import Artifacts, rows
-from flows.progress.live import Live
-from pipeline.progress import Silent, Standing
+from flows.progress.progress_file import ProgressFile
+from pipeline.progress import Silent, Snapshot
 
 
 class Saying(Silent):
@@ -31,8 +31,8 @@ class Saying(Silent):
 
 
 def test_a_line_per_figure_and_what_follows_from_them() -> None:
-    standing = Standing("export", 1500, 6000, 25.0, 180.0, 1.01, {"requests": 1515, "at_once": 20})
-    assert {row["figure"]: row["value"] for row in rows(standing)} == {
+    snapshot = Snapshot("export", 1500, 6000, 25.0, 180.0, 1.01, {"requests": 1515, "at_once": 20})
+    assert {row["figure"]: row["value"] for row in rows(snapshot)} == {
         "done": "1,500 of 6,000", "requests": "1515", "at once": "20",
         "chips per s": "25.0", "left s": "180.0", "requests per chip": "1.01",
     }  # fmt: skip
@@ -41,7 +41,7 @@ def test_a_line_per_figure_and_what_follows_from_them() -> None:
 def test_a_server_that_is_not_there_costs_the_work_nothing() -> None:
     saying = Saying()
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
-        with Artifacts(lambda: Standing("export", 1, 2), saying, every_s=0.01) as artifacts:
+        with Artifacts(lambda: Snapshot("export", 1, 2), saying, every_s=0.01) as artifacts:
             assert saying.spoke.wait(60)
             artifacts._teller.join(10)
     assert len(saying.said) == 1 and "the work goes on" in saying.said[0]
@@ -55,9 +55,9 @@ def test_a_flow_run_has_a_bar_and_a_table_that_are_updated(tmp_path: Path) -> No
     @flow
     def work() -> None:
         runs.append(flow_run.id)
-        with Live(saying, tmp_path) as progress:
+        with ProgressFile(saying, tmp_path) as progress:
             progress.start("export", 200, 50)
-            with Artifacts(progress.standing, progress, every_s=0.05) as artifacts:
+            with Artifacts(progress.snapshot, progress, every_s=0.05) as artifacts:
                 while "export" not in artifacts._made:
                     artifacts._over.wait(0.05)
                 progress.advance(100)
@@ -68,9 +68,9 @@ def test_a_flow_run_has_a_bar_and_a_table_that_are_updated(tmp_path: Path) -> No
         with get_client(sync_client=True) as client:
             # Other tests of this process tell the same server, which keeps a history.
             kept = [artifact for artifact in client.read_artifacts() if str(artifact.flow_run_id) in runs]
-    found = {artifact.key: artifact for artifact in kept}
+    result = {artifact.key: artifact for artifact in kept}
     assert saying.said == []
-    assert set(found) == {"geocorpus-export", "geocorpus-export-figures"}
-    assert float(str(found["geocorpus-export"].data)) == 75.0
-    table = {row["figure"]: row["value"] for row in json.loads(str(found["geocorpus-export-figures"].data))}
+    assert set(result) == {"geocorpus-export", "geocorpus-export-figures"}
+    assert float(str(result["geocorpus-export"].data)) == 75.0
+    table = {row["figure"]: row["value"] for row in json.loads(str(result["geocorpus-export-figures"].data))}
     assert table["done"] == "150 of 200" and table["requests"] == "101"

@@ -18,6 +18,7 @@ from flows.settings import load
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from tests.flows.jobs import ROOT, differences, geocorpus, run_stages, sandbox, snapshot
+from tests.rivals import command, rivals
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +32,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
 
 
-def prefect(*arguments: str) -> None:
+def prefect(*arguments: str, cwd: Path = ROOT) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "prefect", *arguments], cwd=ROOT, text=True, capture_output=True, timeout=240,
-        env={**os.environ, "PREFECT_LOGGING_LEVEL": "INFO", "COLUMNS": "200"},
+        [str(Path(sys.executable).with_name("prefect")), *arguments], cwd=cwd, text=True, capture_output=True,
+        timeout=240, env={**os.environ, "PREFECT_LOGGING_LEVEL": "INFO", "COLUMNS": "200"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -56,10 +57,13 @@ def test_a_worker_runs_the_deployed_export(server: str, tmp_path: Path) -> None:
         shutil.copytree(here, deployed)
         absent = geocorpus("deploy", "demo", "--pool", "absent", *settings(url, deployed))
         assert absent.returncode == 2 and "no work pool 'absent'" in absent.stderr
-        outcome = geocorpus("deploy", "demo", "--pool", "lab", *settings(url, deployed))
+        # Where this is typed is where the runs start, and nothing there is imported.
+        outcome = command(
+            "deploy", "demo", "--pool", "lab", *settings(url, Path("..") / "deployed"), cwd=rivals(tmp_path / "typed")
+        )
         assert outcome.returncode == 0, outcome.stderr
         prefect("deployment", "run", re.findall(r"prefect deployment run '(.+)' --watch", outcome.stdout)[0])
-        prefect("worker", "start", "--pool", "lab", "--run-once")
+        prefect("worker", "start", "--pool", "lab", "--run-once", cwd=tmp_path / "typed")
         run_stages(settings(url, here), ("export",))
     assert Corpus.open(deployed).missing() == {}
     assert differences(snapshot(deployed), snapshot(here)) == []

@@ -129,15 +129,15 @@ def test_an_index_that_asks_for_a_band_too_many_is_refused(tmp_path):
 
 
 def test_the_first_catalogue_that_holds_an_id_answers():
-    one, other = world.catalog(), world.catalog()
-    one.collections = {world.S2: one.collections[world.S2][:1]}
-    one.single = {}
-    joined = Catalogs(one, other)
+    item, other = world.catalog(), world.catalog()
+    item.collections = {world.S2: item.collections[world.S2][:1]}
+    item.single = {}
+    joined = Catalogs(item, other)
     assert joined.image(world.DEM) is other.single[world.DEM]
     assert joined.describe("nothing") is None
     assert joined.images("nothing", Query()) is None
     assert joined.table("nothing") is None
-    found = list(joined.images(world.S2, Query()))
-    assert [image.asset_id[-20:-12] for image in found] == [i.asset_id[-20:-12] for i in other.collections[world.S2]]
-    assert found[0] is one.collections[world.S2][0]
+    result = list(joined.images(world.S2, Query()))
+    assert [image.asset_id[-20:-12] for image in result] == [i.asset_id[-20:-12] for i in other.collections[world.S2]]
+    assert result[0] is item.collections[world.S2][0]
     assert joined.children("COPERNICUS") == [world.S1, world.S2]

@@ -122,8 +122,8 @@ def lean(tile):
 
     def scout(place):
         box = place.geometry().buffer(640).bounds()
-        found = ee.ImageCollection(world.S2).filter(ee.Filter.contains(".geo", box))
-        return place.set("ids", found.aggregate_array("system:index"), "id", place.get("id"))
+        result = ee.ImageCollection(world.S2).filter(ee.Filter.contains(".geo", box))
+        return place.set("ids", result.aggregate_array("system:index"), "id", place.get("id"))
 
     row = ee.data.computeFeatures({"expression": places.map(scout)})["features"][0]["properties"]
     scene = ee.Image(f"{world.S2}/{row['ids'][0]}")

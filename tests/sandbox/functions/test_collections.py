@@ -56,14 +56,14 @@ def test_filters_reach_the_catalogue():
     catalog = world.catalog()
     with Sandbox(catalog) as sandbox:
         world.connect(sandbox)
-        found = (
+        result = (
             ee.ImageCollection(world.S1)
             .filterBounds(point(*HERE))
             .filterDate("2019-06-01", "2019-07-01")
             .filter(ee.Filter.eq("orbitProperties_pass", "ASCENDING"))
             .filter(ee.Filter.listContains("transmitterReceiverPolarisation", "VH"))
         )
-        assert found.size().getInfo() == 1
+        assert result.size().getInfo() == 1
     query = catalog.queries[-1]
     assert query.property_equals == (("orbitProperties_pass", "ASCENDING"),)
     assert (query.start_ms, query.end_ms) == (1559347200000, 1561939200000)

@@ -196,8 +196,8 @@ def test_geometry_of_an_image_is_its_outline(sandbox):
 
 def test_remap_translates_and_masks_the_rest(sandbox):
     classes = scene().select("SCL").reproject("EPSG:32632", None, 10)
-    plain = world.pixels(classes, width=6, height=1)["SCL"][0].tolist()
-    assert plain == [0, 0, 1, 1, 2, 2]
+    data = world.pixels(classes, width=6, height=1)["SCL"][0].tolist()
+    assert data == [0, 0, 1, 1, 2, 2]
     kept = world.pixels(classes.remap([1, 2], [10, 300]), width=6, height=1)
     assert kept.dtype == np.dtype([("remapped", "<u2")])
     assert kept["remapped"][0].tolist() == [0, 0, 10, 10, 300, 300]

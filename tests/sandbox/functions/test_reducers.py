@@ -43,26 +43,26 @@ PLAIN = {
 def test_a_reducer_is_its_plain_definition(reducer, pixel, dtype):
     values = np.array([[[value]] for value, _ in pixel], dtype)
     valid = np.array([[[known]] for _, known in pixel])
-    ((found, known),) = reducer.reduce(values, valid, np.ones(values.shape))
+    ((result, known),) = reducer.reduce(values, valid, np.ones(values.shape))
     held = [float(value) for value, is_valid in pixel if is_valid]
     assert bool(known[0, 0]) == bool(held)
     if held:
-        assert float(found[0, 0]) == pytest.approx(float(PLAIN[reducer](held)))
-        assert found.dtype == dtype or not reducer.keeps_type
+        assert float(result[0, 0]) == pytest.approx(float(PLAIN[reducer](held)))
+        assert result.dtype == dtype or not reducer.keeps_type
 
 
 @given(pixel=PIXEL)
 def test_count_is_of_valid_values_and_never_masked(pixel):
     values = np.array([[value] for value, _ in pixel])
     valid = np.array([[known] for _, known in pixel])
-    ((found, known),) = reducers.COUNT.reduce(values, valid, np.ones(values.shape))
+    ((result, known),) = reducers.COUNT.reduce(values, valid, np.ones(values.shape))
     assert known.all()
-    assert found[0] == sum(is_valid for _, is_valid in pixel)
+    assert result[0] == sum(is_valid for _, is_valid in pixel)
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.floats(0.01, 1)), min_size=1, max_size=10))
 def test_mean_is_weighted(pairs):
     values = np.array([[float(value)] for value, _ in pairs])
     weights = np.array([[weight] for _, weight in pairs])
-    ((found, _),) = reducers.MEAN.reduce(values, np.ones(values.shape, bool), weights)
-    assert found[0] == pytest.approx(sum(v * w for v, w in pairs) / sum(w for _, w in pairs))
+    ((result, _),) = reducers.MEAN.reduce(values, np.ones(values.shape, bool), weights)
+    assert result[0] == pytest.approx(sum(v * w for v, w in pairs) / sum(w for _, w in pairs))

@@ -49,9 +49,9 @@ def test_positions_of_a_grid_are_those_of_each_pixel(grid: PixelGrid, crs: str) 
     x, y = np.broadcast_arrays(*grids.centres(grid))
     exact = pyproj.Transformer.from_crs(grid.crs, crs, always_xy=True).transform(x, y)
     limit = 2e-10 if crs == "EPSG:4326" else 2e-5
-    for found, wanted in zip(grids.positions(grid, crs), exact, strict=True):
-        assert found.shape == grid.shape
-        assert np.abs(found - wanted).max() <= limit
+    for result, wanted in zip(grids.positions(grid, crs), exact, strict=True):
+        assert result.shape == grid.shape
+        assert np.abs(result - wanted).max() <= limit
 
 
 def test_positions_across_the_antimeridian_are_exact_pixel_by_pixel() -> None:
@@ -71,11 +71,11 @@ def test_the_mode_of_labels_is_that_of_counting_each_pixel(layers: int, labels: 
     values = rng.integers(0, labels, (layers, 7, 5)).astype(np.uint8)
     valid = rng.random(values.shape) < 0.6
     valid[:, 0, 0] = False
-    ((found, known),) = MODE.reduce(values, valid, np.ones((layers, 1, 1)))
+    ((result, known),) = MODE.reduce(values, valid, np.ones((layers, 1, 1)))
     for row, column in np.ndindex(7, 5):
         counts = np.bincount(values[valid[:, row, column], row, column], minlength=1)
         assert known[row, column] == bool(counts.sum())
-        assert found[row, column] == np.argmax(counts)
+        assert result[row, column] == np.argmax(counts)
 
 
 def test_months_are_found_as_by_looking_at_each() -> None:
@@ -86,20 +86,20 @@ def test_months_are_found_as_by_looking_at_each() -> None:
              ms(2026), ms(2030)]  # fmt: skip
     for start in edges:
         for end in edges:
-            found = planet.images(era5.COLLECTION, Query(start_ms=start, end_ms=end)) or []
+            result = planet.images(era5.COLLECTION, Query(start_ms=start, end_ms=end)) or []
             wanted = [i.asset_id for i in every if start <= i.properties["system:time_start"] < end]
-            assert [image.asset_id for image in found] == wanted
+            assert [image.asset_id for image in result] == wanted
 
 
 def test_months_of_one_place_are_the_same_together_and_alone() -> None:
     months, window = shared_planet()._months, Window(1903, 424, 3, 2)
     wide = Window(1900, 420, 40, 30)
     for index in ("201901", "201906", "202012"):
-        found = months.named(index)
-        assert found is not None
+        result = months.named(index)
+        assert result is not None
         weather = months._weather_of(window, int(index[:4]), int(index[4:]), 1)[0]
         assert np.array_equal(months._weather(window, int(index[:4]), int(index[4:])), weather)
-        for band in found.bands:
+        for band in result.bands:
             shared, alone = band.read(window), band.read(wide)
             for mine, theirs in zip(shared, alone, strict=True):
                 assert np.array_equal(mine, theirs[4:6, 3:6]), band.name
@@ -109,13 +109,13 @@ def test_heights_from_a_wider_window_are_those_of_the_window_alone() -> None:
     for lattice in (utm_lattice(32632, 10), Lattice(4326, 1 / 3600, -1 / 3600, -180.0, 90.0, step=2)):
         surface, alone = shared_planet(copy=1).surface, shared_planet().surface
         window = Window(690_003, 150_001, 41, 37) if lattice.epsg == 4326 else Window(60_003, -540_001, 41, 37)
-        shared = [surface.height_m(lattice, one) for one in (widened(window, 2), window)]
-        plain = alone._height_m(lattice, window)
-        assert plain.std() > 0
+        shared = [surface.height_m(lattice, item) for item in (widened(window, 2), window)]
+        data = alone._height_m(lattice, window)
+        assert data.std() > 0
         assert np.array_equal(shared[0][2:-2, 2:-2], shared[1])
-        assert np.array_equal(shared[1], plain)
+        assert np.array_equal(shared[1], data)
         if lattice.epsg != 4326:
-            assert np.array_equal(alone._ground(lattice, window).height_m, plain)
+            assert np.array_equal(alone._ground(lattice, window).height_m, data)
 
 
 def test_fields_within_one_district_are_those_of_a_window_over_several() -> None:
@@ -136,9 +136,9 @@ def test_pixels_near_masked_ones_are_those_of_weighing_every_pixel(mode: str, mi
     rng = np.random.default_rng(8)
     values, valid = rng.integers(0, 9000, (40, 50)).astype(np.int16), rng.random((40, 50)) >= missing
     mapping = Mapping(rng.uniform(3, 46, (30, 20)), rng.uniform(3, 36, (30, 20)))
-    found = resample.interpolated(mode, values, valid, mapping)
-    plain = resample._partly_valid(values, valid, resample._make_stencil(mode, mapping, 50))
-    for mine, theirs in zip(found, plain, strict=True):
+    result = resample.interpolated(mode, values, valid, mapping)
+    data = resample._partly_valid(values, valid, resample._make_stencil(mode, mapping, 50))
+    for mine, theirs in zip(result, data, strict=True):
         assert np.array_equal(mine, theirs)
 
 
@@ -184,8 +184,8 @@ def labelled_place(planet: Planet) -> Point:
         place = Point(planet.world.lon[row, column] + 0.2, planet.world.lat[row, column])
         if not (11.3 < place.x < 11.9 and 0 < place.y < 70):
             continue
-        found = list(planet.images(LABELS, Query(place, ms(2020), ms(2021))) or [])
-        if len(found) > 25 and len({image.properties["MGRS_TILE"] for image in found}) > 1:
+        result = list(planet.images(LABELS, Query(place, ms(2020), ms(2021))) or [])
+        if len(result) > 25 and len({image.properties["MGRS_TILE"] for image in result}) > 1:
             return place
     raise AssertionError("no such place")
 
@@ -209,18 +209,18 @@ def test_scenes_labelled_together_are_the_same_alone() -> None:
 def test_the_mode_of_labels_counted_together_is_that_of_reading_each(crs: str) -> None:
     planet = shared_planet()
     place = labelled_place(planet)
-    found = [images.from_stored(one) for one in planet.images(LABELS, Query(place, ms(2020), ms(2021))) or []]
-    labels = [image.with_bands([image.bands[9]]) for image in found]
+    result = [images.from_stored(item) for item in planet.images(LABELS, Query(place, ms(2020), ms(2021))) or []]
+    labels = [image.with_bands([image.bands[9]]) for image in result]
     read = [image.with_bands(named(list(image.bands), ["mode"])) for image in labels]
     assert len({band.projection for image in labels for band in image.bands}) > 1
     x, y = pyproj.Transformer.from_crs(4326, crs, always_xy=True).transform(place.x, place.y)
     step = 1e-4 if crs == "EPSG:4326" else 10.0
     grid = PixelGrid(crs, (step, 0.0, x - x % step, 0.0, -step, y - y % step), 60, 50)
-    together, plain = (reduced(of_elements(members, True), MODE, False).bands[0] for members in (labels, read))
+    together, data = (reduced(of_elements(members, True), MODE, False).bands[0] for members in (labels, read))
     scope = Scope()
     assert polled_mode([image.bands[0] for image in labels], grid, scope) is not None
     assert polled_mode([image.bands[0] for image in read], grid, scope) is None
-    for mine, theirs in zip(together.pixels(grid, scope), plain.pixels(grid, Scope()), strict=True):
+    for mine, theirs in zip(together.pixels(grid, scope), data.pixels(grid, Scope()), strict=True):
         assert np.array_equal(mine, theirs)
 
 
@@ -229,25 +229,23 @@ def test_shares_of_edge_pixels_are_those_of_cutting_every_pixel() -> None:
     ring = shapely.Point(151.0, 148.0).buffer(110.0).difference(shapely.Point(160.0, 150.0).buffer(40.0))
     columns, rows = np.meshgrid(np.arange(30), np.arange(30))
     boxes = shapely.box(columns * 10.0, 290.0 - rows * 10.0, columns * 10.0 + 10, 300.0 - rows * 10.0)
-    plain = shapely.area(shapely.intersection(boxes, ring)) / 100.0
+    data = shapely.area(shapely.intersection(boxes, ring)) / 100.0
     shares = _shares(ring, grid)
     assert 0 < shares.sum() < 900
-    assert np.allclose(shares, plain, atol=1e-12)
+    assert np.allclose(shares, data, atol=1e-12)
 
 
 def test_spread_is_bilinear() -> None:
     knots = np.random.default_rng(2).normal(size=(3, 6, 7))
     window = Window(-9, 22, 20, 15)
-    found = spread(knots, window, 4)
+    result = spread(knots, window, 4)
     x = np.arange(-9, 11) / 4 - (-9 // 4)
     y = np.arange(22, 37) / 4 - 22 // 4
     i, j = np.floor(x).astype(int), np.floor(y).astype(int)[:, None]
     u, v = x - i, y[:, None] - j
     top = knots[:, j, i] * (1 - u) + knots[:, j, i + 1] * u
     bottom = knots[:, j + 1, i] * (1 - u) + knots[:, j + 1, i + 1] * u
-    assert np.allclose(found, top * (1 - v) + bottom * v)
-
-
+    assert np.allclose(result, top * (1 - v) + bottom * v)
 
 
 def test_scenes_under_a_cloud_limit_are_those_of_all_scenes() -> None:
@@ -268,4 +266,4 @@ def test_what_a_filter_implies_is_never_more_than_it_keeps() -> None:
     assert negated(at_most).query.property_at_most == ()
     assert negated(REGISTRY["Filter.lessThan"]("cloud", 10, None, None)).query == Query()
     kept = [Feature(None, {"cloud": 10}), Feature(None, {}), Feature(None, {"cloud": 11})]
-    assert [at_most.matches(one) for one in kept] == [True, True, False]
+    assert [at_most.matches(item) for item in kept] == [True, True, False]

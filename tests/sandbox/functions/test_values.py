@@ -166,8 +166,8 @@ def test_reduce_region_weights_the_edge(sandbox):
 def test_reduce_region_of_a_coarse_image_over_a_chip(sandbox):
     climate = ee.Image(ee.ImageCollection(world.ERA5).first())
     chip = ee.Geometry.Point([9.02, 46.03]).buffer(640).bounds()
-    found = climate.reduceRegion(ee.Reducer.mean(), chip, 11132).getInfo()
-    assert found["temperature_2m"] == pytest.approx(276)
+    result = climate.reduceRegion(ee.Reducer.mean(), chip, 11132).getInfo()
+    assert result["temperature_2m"] == pytest.approx(276)
     nowhere = climate.reduceRegion(ee.Reducer.mean(), ee.Geometry.Point([-100, 0]), 11132).getInfo()
     assert nowhere == {"temperature_2m": None, "total_precipitation_sum": None}
 
@@ -182,8 +182,8 @@ def test_reduce_region_refuses_too_many_pixels(sandbox):
 
 def test_sample_rectangle_is_two_dimensional(sandbox):
     region = ee.Geometry.Rectangle([500000, 5099980, 500030, 5100000], "EPSG:32632", False)
-    found = ee.Image(world.HOLES).sampleRectangle(region).get("b1").getInfo()
-    assert found == [[0, 1, 2], [100, 101, 102]]
+    result = ee.Image(world.HOLES).sampleRectangle(region).get("b1").getInfo()
+    assert result == [[0, 1, 2], [100, 101, 102]]
     with pytest.raises(ee.EEException, match="Too many pixels in sample; must be <= 262144"):
         big = ee.Geometry.Rectangle([500000, 5090000, 510000, 5100000], "EPSG:32632", False)
         ee.Image(world.HOLES).sampleRectangle(big).getInfo()

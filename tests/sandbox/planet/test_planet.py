@@ -49,19 +49,19 @@ def year_of(point: object, year: int = 2019) -> Query:
 
 
 def test_every_asset_is_described(planet: Planet) -> None:
-    found, stack = set(), [""]
+    result, stack = set(), [""]
     while stack:
         for child in planet.children(stack.pop()) or []:
             described = planet.describe(child)
             assert described is not None, child
-            found.add((child, described["type"]))
+            result.add((child, described["type"]))
             stack.append(child)
     for collection in (L1C, L2A, S1, DW, "ECMWF/ERA5_LAND/MONTHLY_AGGR", "COPERNICUS/DEM/GLO30_2024_1",
                        "ESA/WorldCover/v100", "ESA/WorldCover/v200"):  # fmt: skip
-        assert (collection, "IMAGE_COLLECTION") in found
+        assert (collection, "IMAGE_COLLECTION") in result
     for image in ("users/nlang/ETH_GlobalCanopyHeight_2020_10m_v1", "projects/sat-io/open-datasets/ASTER/GDEM"):
-        assert (image, "IMAGE") in found
-    assert (TABLE, "TABLE") in found
+        assert (image, "IMAGE") in result
+    assert (TABLE, "TABLE") in result
     assert planet.describe("NO/SUCH/ASSET") is None
     assert planet.image("NO/SUCH/ASSET") is None
     assert planet.images("NO/SUCH/ASSET", Query()) is None
@@ -104,8 +104,8 @@ def test_scenes_equal_a_brute_force_listing(planet: Planet) -> None:
             if strip.footprint.intersects(region)
             for scene in planet.scenes.of_strip(strip, query.start_ms or 0, query.end_ms or 0)
         }
-        found = [str(image.properties["system:index"]) for image in planet.images(L1C, query) or []]
-        assert set(found) == expected and found == sorted(found) and len(found) == len(expected)
+        result = [str(image.properties["system:index"]) for image in planet.images(L1C, query) or []]
+        assert set(result) == expected and result == sorted(result) and len(result) == len(expected)
 
 
 def every_tile_near(point: Point) -> list[Tile]:
@@ -135,8 +135,8 @@ def test_radar_images_equal_a_brute_force_listing(planet: Planet) -> None:
                  if abs(outline_of(Slice(1, up, k)).lat - point.y) < 4]  # fmt: skip
         seen = [Slice(orbit, up, k) for orbit in range(1, 176) for up, k in parts]
         expected = {s for s in seen if outline_of(s).footprint.intersects(region)}
-        found = list(planet.images(S1, query) or [])
-        tracks = {(i.properties["relativeOrbitNumber_start"], i.properties["sliceNumber"]) for i in found}
+        result = list(planet.images(S1, query) or [])
+        tracks = {(i.properties["relativeOrbitNumber_start"], i.properties["sliceNumber"]) for i in result}
         assert tracks <= {(s.orbit, s.part + 64) for s in expected}
         listed = {(s.orbit, s.ascending, s.part) for s in planet.radar._pieces(region, [True, False])}
         planned = {s for s in expected if planet.radar._planned(s)}
@@ -186,8 +186,8 @@ def test_gaps_are_plausible(planet: Planet) -> None:
     assert 0.8 <= np.mean(clear) < 1.0
     passes = [{i.properties["orbitProperties_pass"] for i in planet.images(S1, Query(p, ms(2019), ms(2019, 3))) or []}
               for p in points]  # fmt: skip
-    both, one, none = (np.mean([len(p) == n for p in passes]) for n in (2, 1, 0))
-    assert both > 0.4 and one > 0.1 and none < 0.15
+    both, item, none = (np.mean([len(p) == n for p in passes]) for n in (2, 1, 0))
+    assert both > 0.4 and item > 0.1 and none < 0.15
 
 
 def test_early_level_2a_is_sparse_and_some_lack_cloud_probability(planet: Planet) -> None:
@@ -252,7 +252,7 @@ def test_two_planets_and_many_threads_agree(planet: Planet) -> None:
 
     expected = [stack(planet, image.asset_id) for image in images]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda image: stack(other, image.asset_id), images * 2))
-    for k, arrays in enumerate(found):
+        result = list(pool.map(lambda image: stack(other, image.asset_id), images * 2))
+    for k, arrays in enumerate(result):
         assert all(np.array_equal(a, b) for a, b in zip(arrays, expected[k % len(images)], strict=True))
     assert not np.array_equal(shared_planet(1).world.land, planet.world.land)

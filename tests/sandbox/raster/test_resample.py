@@ -44,13 +44,13 @@ def test_bilinear_is_the_plain_formula(positions, seed, masked, dtype):
     values = generator.integers(0, 3000, (9, 9)).astype(dtype)
     valid = generator.random((9, 9)) >= masked
     columns, rows = (np.array([[p[axis] for p in positions]]) for axis in (0, 1))
-    found, known = sampled("bilinear", values, valid, Mapping(columns, rows))
+    result, known = sampled("bilinear", values, valid, Mapping(columns, rows))
     for i, (column, row) in enumerate(positions):
         expected = plain_bilinear(values, valid, column, row)
         assert bool(known[0, i]) == (expected is not None)
         if expected is not None:
             step = 1.0 if dtype is not np.float64 else 1e-6
-            assert abs(float(found[0, i]) - expected) <= step
+            assert abs(float(result[0, i]) - expected) <= step
 
 
 @settings(max_examples=40, deadline=None)
@@ -58,9 +58,9 @@ def test_bilinear_is_the_plain_formula(positions, seed, masked, dtype):
 def test_nearest_is_the_pixel_that_holds_the_position(positions, seed):
     values = np.random.default_rng(seed).integers(0, 200, (9, 9)).astype(np.uint8)
     columns, rows = (np.array([[p[axis] for p in positions]]) for axis in (0, 1))
-    found, known = sampled("nearest", values, np.ones((9, 9), bool), Mapping(columns, rows))
+    result, known = sampled("nearest", values, np.ones((9, 9), bool), Mapping(columns, rows))
     assert known.all()
-    assert found[0].tolist() == [values[int(row), int(column)] for column, row in positions]
+    assert result[0].tolist() == [values[int(row), int(column)] for column, row in positions]
 
 
 @pytest.mark.parametrize(("mode", "gdal"), [("bilinear", Resampling.bilinear), ("bicubic", Resampling.cubic)])
@@ -135,8 +135,8 @@ def test_half_a_pixel_off_is_not_on_the_lattice():
 @given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.floats(-3, 3), st.floats(-3, 3))
 def test_inverting_an_affine_undoes_it(column, row, x_shear, y_shear):
     transform = (10.0, x_shear, 500000.0, y_shear, -10.0, 5100000.0)
-    found = grids.invert(transform, *grids.apply(transform, column, row))
-    assert found == (pytest.approx(column, abs=1e-6), pytest.approx(row, abs=1e-6))
+    result = grids.invert(transform, *grids.apply(transform, column, row))
+    assert result == (pytest.approx(column, abs=1e-6), pytest.approx(row, abs=1e-6))
 
 
 def test_reproject_forces_the_pixels_of_another_grid(sandbox):

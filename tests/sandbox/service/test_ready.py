@@ -40,21 +40,21 @@ def at(place: int, image: ee.Image) -> np.ndarray:
 def test_a_place_gets_the_same_pixels_however_often_and_in_whatever_parts(sandbox):
     first = [at(place, ramp(place)) for place in range(12)]
     again = [at(place, ramp(place)) for place in reversed(range(12))][::-1]
-    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+    assert all(np.array_equal(item, other) for item, other in zip(first, again, strict=True))
     for place in range(12):
         for name in ("b", "a"):
             part = at(place, ramp(place).select([name]))
             assert part.dtype.names == (name,) and np.array_equal(part[name], first[place][name])
-    assert 1 < len({one.tobytes() for one in first}) <= VARIANTS
+    assert 1 < len({item.tobytes() for item in first}) <= VARIANTS
 
 
 def test_ready_answers_are_counted_and_cost_no_evaluation(sandbox):
-    for place in range(20):
-        at(place, ramp(7).rename(["c", "d"]))
+    for index in range(20):
+        at(index, ramp(7).rename(["c", "d"]))
     spent = sandbox.counters()["evaluation_cpu_seconds"]
     sandbox.reset_counters()
-    for place in range(20):
-        at(place, ramp(8).rename(["c", "d"]))
+    for index in range(20):
+        at(index, ramp(8).rename(["c", "d"]))
     counters = sandbox.counters()
     assert counters["requests"] == {"image:computePixels": 20}
     assert counters["expressions"]["image:computePixels"]["distinct"] == 20

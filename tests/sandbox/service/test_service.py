@@ -94,9 +94,9 @@ def test_long_graphs_are_evaluated_and_longer_ones_refused(sandbox):
     assert world.pixels(image, width=1, height=1)["constant"][0, 0] == 300
     assert len(ee.Image.cat([ee.Image(1)] * 200).bandNames().getInfo()) == 200
     values = {"0": {"constantValue": 1}}
-    for place in range(1, 1100):
-        call = {"functionName": "Number.abs", "arguments": {"input": {"valueReference": str(place - 1)}}}
-        values[str(place)] = {"functionInvocationValue": call}
+    for index in range(1, 1100):
+        call = {"functionName": "Number.abs", "arguments": {"input": {"valueReference": str(index - 1)}}}
+        values[str(index)] = {"functionInvocationValue": call}
     reply = post(sandbox, {"expression": {"result": "1099", "values": values}})
     assert reply.status_code == 400
     assert "too deeply nested" in reply.json()["error"]["message"]
@@ -270,11 +270,11 @@ def test_counters_tell_requests_expressions_and_bytes(sandbox):
 
 
 def test_one_client_in_many_threads(sandbox):
-    def one(number):
+    def item(number):
         return ee.Number(number).multiply(2).getInfo()
 
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(one, range(40))) == [2 * number for number in range(40)]
+        assert list(pool.map(item, range(40))) == [2 * number for number in range(40)]
     assert sandbox.counters()["requests"]["value:compute"] == 40
 
 

@@ -99,25 +99,25 @@ def test_chosen_bands_come_in_the_order_asked_for(opened: geocorpus.Corpus) -> N
     for values in ("stored", "physical"):
         whole = opened.torch_dataset(values=values)  # type: ignore[arg-type]
         chosen = opened.torch_dataset(["light", "weather", "echo"], bands=bands, values=values)  # type: ignore[arg-type]
-        for one, all_of_it in zip(chosen, whole, strict=True):
+        for item, all_of_it in zip(chosen, whole, strict=True):
             for name, names in bands.items():
                 places = [opened.modality(name).band_names.index(band) for band in names]
                 for key in (name, f"{name}_valid"):
-                    torch.testing.assert_close(one[key], all_of_it[key][places], equal_nan=True)
+                    torch.testing.assert_close(item[key], all_of_it[key][places], equal_nan=True)
 
 
 def test_a_batch_names_each_chip_its_place_and_its_grid(opened: geocorpus.Corpus) -> None:
     (batch,) = DataLoader(opened.torch_dataset(["light"], split="val"), batch_size=10)
     about = batch["chip"]
     assert about["row"].dtype == torch.int64 and about["lon"].dtype == torch.float64
-    for place, row in enumerate(about["row"].tolist()):
+    for index, row in enumerate(about["row"].tolist()):
         chip = opened.chip(row)
-        assert (about["lon"][place], about["lat"][place]) == chip.location.lonlat
-        assert f"EPSG:{about['epsg'][place]}" == chip.grid.crs
-        assert (about["origin_x_m"][place], about["origin_y_m"][place]) == chip.grid.origin_xy
-        assert about["resolution_m"][place] == chip.grid.resolution_m
+        assert (about["lon"][index], about["lat"][index]) == chip.location.lonlat
+        assert f"EPSG:{about['epsg'][index]}" == chip.grid.crs
+        assert (about["origin_x_m"][index], about["origin_y_m"][index]) == chip.grid.origin_xy
+        assert about["resolution_m"][index] == chip.grid.resolution_m
         stored = torch.from_numpy(chip.stored("light"))
-        assert torch.equal(batch["light_valid"][place], stored != int(opened.modality("light").fill))
+        assert torch.equal(batch["light_valid"][index], stored != int(opened.modality("light").fill))
 
 
 @pytest.mark.parametrize(
@@ -133,11 +133,11 @@ def test_workers_give_what_one_process_gives(opened: geocorpus.Corpus, method: s
         batches = list(loader(dataset, method))
         assert rows_in(iter(batches)) == list(range(20))
         for name in (*NAMES, *(f"{name}_valid" for name in NAMES)):
-            found = torch.cat([batch[name].view(torch.int16) if batch[name].dtype == torch.uint16 else batch[name]
+            result = torch.cat([batch[name].view(torch.int16) if batch[name].dtype == torch.uint16 else batch[name]
                                for batch in batches])  # fmt: skip
-            expected = torch.stack([one[name].view(torch.int16) if one[name].dtype == torch.uint16 else one[name]
-                                    for one in alone])  # fmt: skip
-            torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+            expected = torch.stack([item[name].view(torch.int16) if item[name].dtype == torch.uint16 else item[name]
+                                    for item in alone])  # fmt: skip
+            torch.testing.assert_close(result, expected, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize(("method", "workers"), [("fork", 1), ("fork", 2), ("spawn", 2)])
@@ -164,9 +164,9 @@ def test_batches_are_what_collation_makes_of_their_chips(
     several = {"num_workers": workers, "multiprocessing_context": method, "timeout": TIMEOUT_S} if method else {}
     for epoch in range(1 if method == "spawn" else 2):
         batches.set_epoch(epoch)
-        found = list(DataLoader(batches, batch_size=None, **several))  # type: ignore[arg-type]
-        assert sorted(rows_in(iter(found))) == dataset.rows.tolist()
-        for batch in found:
+        result = list(DataLoader(batches, batch_size=None, **several))  # type: ignore[arg-type]
+        assert sorted(rows_in(iter(result))) == dataset.rows.tolist()
+        for batch in result:
             expected = default_collate([dataset.sample(row) for row in batch["chip"]["row"].tolist()])
             torch.testing.assert_close(batch, expected, rtol=0, atol=0, equal_nan=True)
 
@@ -184,7 +184,7 @@ def test_the_order_is_that_of_seed_and_epoch(opened: geocorpus.Corpus) -> None:
 
     assert order(0, 0) == order(0, 0)
     orders = [order(0, 0), order(0, 1), order(1, 0), opened.manifest.rows_of("train").tolist()]
-    assert len({tuple(one) for one in orders}) == len(orders)
+    assert len({tuple(item) for item in orders}) == len(orders)
 
 
 def test_workers_that_stay_hear_of_the_next_epoch(opened: geocorpus.Corpus) -> None:
@@ -200,8 +200,8 @@ def test_processes_share_an_epoch_evenly(opened: geocorpus.Corpus, ranks: int) -
     dataset = opened.torch_dataset(["ground"])
     parts = [dataset.shuffled(5, 3, 2, rank, ranks) for rank in range(ranks)]
     rows = [[sample["chip"]["row"] for sample in part] for part in parts]
-    assert {len(one) for one in rows} == {len(dataset) // ranks} == {part.chips_per_epoch for part in parts}
-    together = [row for one in rows for row in one]
+    assert {len(item) for item in rows} == {len(dataset) // ranks} == {part.chips_per_epoch for part in parts}
+    together = [row for item in rows for row in item]
     assert len(set(together)) == len(together) and set(together) <= set(dataset.rows.tolist())
 
 
@@ -209,7 +209,7 @@ def test_a_window_of_a_shuffle_lies_together(opened: geocorpus.Corpus) -> None:
     """Every `mix_blocks` blocks are read as one, so that few shards are open at a time."""
     order = opened.torch_dataset(["ground"]).shuffled(seed=1, block_rows=4, mix_blocks=1).order()
     blocks = [(row // 8, row % 8 // 4) for row in order.tolist()]
-    changes = sum(one != other for one, other in zip(blocks, blocks[1:], strict=False))
+    changes = sum(item != other for item, other in zip(blocks, blocks[1:], strict=False))
     assert changes == len(set(blocks)) - 1
 
 
@@ -271,11 +271,11 @@ def test_a_shuffle_that_cannot_be_is_refused(opened: geocorpus.Corpus, arguments
 
 
 def test_a_mask_and_a_modality_of_one_name_are_refused(tmp_path: Path) -> None:
-    one = geocorpus.Modality("snow", "Snow", (geocorpus.Band("a"),), "uint8", 255)
+    item = geocorpus.Modality("snow", "Snow", (geocorpus.Band("a"),), "uint8", 255)
     other = geocorpus.Modality("snow_valid", "Snow", (geocorpus.Band("a"),), "uint8", 255)
     make_manifest(tmp_path, 4, SIZE_PX)
     with pytest.raises(Fatal, match="the mask of 'snow' would be called as 'snow_valid' is; take two datasets"):
-        ChipDataset(Corpus.create(tmp_path, [one, other]), ["snow", "snow_valid"])
+        ChipDataset(Corpus.create(tmp_path, [item, other]), ["snow", "snow_valid"])
 
 
 def test_a_corpus_in_a_bucket_is_read_by_spawned_workers_and_refused_to_forked_ones(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pipeline.modality import Band, Category, Modality
 from training.batch import Raw
 from training.data.prepare import Preparation
-from training.layer import Layer, Moments
+from training.layer import Layer
+from training.standardiser import Moments
 
 CPU = torch.device("cpu")
 NUMBERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")
@@ -32,10 +33,10 @@ def prepared(layer: Layer, stored: NDArray, groups: list[str]) -> tuple[NDArray,
 def assert_as_numpy(layer: Layer, stored: NDArray, groups: list[str]) -> None:
     with np.errstate(all="ignore"):  # Random bits make infinite and huge floats.
         values, valid = layer.values(stored, groups)
-    found, known = prepared(layer, stored[:, list(layer.bands)], groups)
-    assert found.dtype == values.dtype and known.dtype == valid.dtype
+    result, known = prepared(layer, stored[:, list(layer.bands)], groups)
+    assert result.dtype == values.dtype and known.dtype == valid.dtype
     assert np.array_equal(known, valid)
-    assert np.array_equal(found, values, equal_nan=found.dtype.kind == "f")
+    assert np.array_equal(result, values, equal_nan=result.dtype.kind == "f")
 
 
 def moments(random: np.random.Generator, bands: int) -> Moments:

@@ -110,8 +110,8 @@ def test_many_threads_read_the_same(corpus: Corpus) -> None:
     stored, reader = corpus.read("layer", slice(0, ROWS)), open_reader(corpus, "layer", 4)
     rows = np.random.default_rng(0).integers(0, ROWS, (40, 10)).tolist()
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda some: chips(reader, stored, some), rows))
-    assert all(same_bits(one, stored[some]) for one, some in zip(found, rows, strict=True))
+        result = list(pool.map(lambda some: chips(reader, stored, some), rows))
+    assert all(same_bits(one, stored[some]) for one, some in zip(result, rows, strict=True))
 
 
 def test_other_threads_run_while_it_decodes(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def turns_of_others(work: Callable[[], object]) -> int:
 
 
 def test_refuses_a_shard_that_is_not_finished(corpus: Corpus) -> None:
-    corpus.ledger.forget("layer", 0)
+    corpus.ledger.path("layer", 0).unlink()
     with pytest.raises(Fatal, match="shard 0 of 'layer' in .* is not finished; run `geocorpus export`"):
         first_chip(corpus)
 
@@ -195,25 +195,25 @@ def rebuilt(corpus: Corpus, **settings) -> None:
     zarr.create_array(folder, **made)[:] = stored
 
 
-WHOLE = (1, 2, SIZE_PX, SIZE_PX)
+WHOLE_BATCH = (1, 2, SIZE_PX, SIZE_PX)
 SHARD = (SHARD_ROWS, 2, SIZE_PX, SIZE_PX)
 
 
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"chunks": WHOLE}, "is not sharded"),
+        ({"chunks": WHOLE_BATCH}, "is not sharded"),
         ({"chunks": (1, 1, SIZE_PX, SIZE_PX), "shards": SHARD}, "is not cut into shards of whole chips"),
-        ({"chunks": WHOLE, "shards": (4, 2, SIZE_PX, SIZE_PX)}, "is not cut into shards of whole chips"),
-        ({"chunks": WHOLE, "shards": SHARD, "compressors": ZstdCodec()}, "is not compressed by Blosc alone"),
-        ({"chunks": WHOLE, "shards": SHARD, "compressors": None}, "is not compressed by Blosc alone"),
-        ({"chunks": WHOLE, "shards": SHARD, "compressors": BloscCodec(), "serializer": BytesCodec(endian="big")},
+        ({"chunks": WHOLE_BATCH, "shards": (4, 2, SIZE_PX, SIZE_PX)}, "is not cut into shards of whole chips"),
+        ({"chunks": WHOLE_BATCH, "shards": SHARD, "compressors": ZstdCodec()}, "is not compressed by Blosc alone"),
+        ({"chunks": WHOLE_BATCH, "shards": SHARD, "compressors": None}, "is not compressed by Blosc alone"),
+        ({"chunks": WHOLE_BATCH, "shards": SHARD, "compressors": BloscCodec(), "serializer": BytesCodec(endian="big")},
          "is not compressed by Blosc alone"),
         ({"chunks": SHARD, "compressors": None, "serializer": ShardingCodec(
-            chunk_shape=WHOLE, codecs=[BytesCodec(), BloscCodec()], index_codecs=[BytesCodec(), Crc32cCodec()],
+            chunk_shape=WHOLE_BATCH, codecs=[BytesCodec(), BloscCodec()], index_codecs=[BytesCodec(), Crc32cCodec()],
             index_location="start")}, "has its shard index at the start"),
         ({"chunks": SHARD, "compressors": None, "serializer": ShardingCodec(
-            chunk_shape=WHOLE, codecs=[BytesCodec(), BloscCodec()], index_codecs=[BytesCodec()])},
+            chunk_shape=WHOLE_BATCH, codecs=[BytesCodec(), BloscCodec()], index_codecs=[BytesCodec()])},
          "has a shard index of unknown codecs"),
     ],
 )  # fmt: skip
@@ -235,7 +235,7 @@ def test_leaves_to_zarr_python_what_it_does_not_know(
 @pytest.mark.parametrize("shuffle", ["noshuffle", "shuffle", "bitshuffle"])
 def test_reads_whatever_blosc_packs(full: Corpus, codec: str, shuffle: str) -> None:
     stored = full.read("layer", slice(0, ROWS))
-    rebuilt(full, chunks=WHOLE, shards=SHARD, compressors=BloscCodec(cname=codec, shuffle=shuffle))
+    rebuilt(full, chunks=WHOLE_BATCH, shards=SHARD, compressors=BloscCodec(cname=codec, shuffle=shuffle))
     reader = open_reader(full, "layer", 5)
     assert isinstance(reader, ShardReader)
     assert same_bits(chips(reader, stored, list(range(ROWS))), stored)

@@ -14,17 +14,18 @@ from pipeline.errors import Fatal
 from pipeline.modality import Band, Modality
 from pipeline.statistics import EVERYTHING
 from tests.training.timm_layout import TimmConvNeXt
+from training.architecture import Size
 from training.evaluate.decay import depth_of, parameter_groups
 from training.evaluate.finetune import Tuning, error_of, finetune
 from training.evaluate.finetuned import Finetuned, Scores, load_finetuned
 from training.evaluate.recipe import RECIPES, Recipe
 from training.evaluate.samples import Samples, chip_samples, pixel_samples
-from training.layer import Layer, Moments, layer_of
+from training.layer import Layer, layer_of
 from training.model.classifier import Classifier
 from training.model.encoder import DropPath, Encoder, initialise
 from training.model.normalisation import Normalisation
 from training.model.unet import UNet
-from training.size import Size
+from training.standardiser import Moments
 from training.weights.pretrained import Pretrained
 from training.weights.weights import save_encoder
 
@@ -86,7 +87,7 @@ def test_only_kernels_decay() -> None:
     model = UNet(make_pretrained().encoder, 3)
     groups = parameter_groups(model, TINY.depths, 1.0, 0.5, 0.3)
     decaying = {name for group in groups if group["weight_decay"] for name in group["names"]}
-    many = {name for name, one in model.named_parameters() if one.ndim > 1 and "grn" not in name}
+    many = {name for name, item in model.named_parameters() if item.ndim > 1 and "grn" not in name}
     assert decaying == many and {group["weight_decay"] for group in groups} == {0.0, 0.3}
 
 
@@ -98,16 +99,18 @@ def test_the_unet_answers_every_pixel(stem: str, patch_px: int) -> None:
     logits = model(image)
     assert logits.shape == (2, 3, 2 * patch_px, patch_px)
     logits.square().sum().backward()
-    assert all(one.grad is not None and one.grad.any() for name, one in model.named_parameters() if "gamma" not in name)
+    assert all(
+        item.grad is not None and item.grad.any() for name, item in model.named_parameters() if "gamma" not in name
+    )
 
 
 def test_full_fine_tuning_learns_classes_of_images() -> None:
     pretrained = make_pretrained()
-    before = {name: one.clone() for name, one in pretrained.encoder.state_dict().items()}
+    before = {name: item.clone() for name, item in pretrained.encoder.state_dict().items()}
     tuned = finetune(pretrained, stripes(48, 0), replace(QUICK, epochs=20))
     assert tuned.losses[0] == pytest.approx(np.log(3), rel=0.05) and tuned.losses[-1] < 0.2
     assert tuned.score(stripes(30, 1)).accuracy > 0.9
-    assert all(torch.equal(before[name], one) for name, one in pretrained.encoder.state_dict().items())
+    assert all(torch.equal(before[name], item) for name, item in pretrained.encoder.state_dict().items())
     assert not torch.equal(tuned.model.encoder.stages[0][0].dwconv.weight, before["stages.0.0.dwconv.weight"])
 
 
@@ -122,19 +125,19 @@ def test_a_linear_probe_moves_nothing_but_the_head() -> None:
     pretrained = make_pretrained()
     tuned = finetune(pretrained, stripes(24, 0), replace(QUICK, epochs=2, frozen=1.0))
     own = pretrained.encoder.state_dict()
-    assert all(torch.equal(own[name], one) for name, one in tuned.model.encoder.state_dict().items())
+    assert all(torch.equal(own[name], item) for name, item in tuned.model.encoder.state_dict().items())
     assert torch.equal(tuned.model.norm.weight, torch.ones(10)) and tuned.model.head.weight.abs().max() > 1e-3
 
 
 def test_the_encoder_joins_in_after_its_frozen_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    learning, thaw = [], Tuning._thaw
+    learning, thaw = [], Tuning.set_trainable
 
     def watched(self: Tuning, learns: bool) -> None:
         thaw(self, learns)
         parts = self.model.encoder
-        learning.append((parts.training, all(one.requires_grad for one in parts.parameters()), self.model.training))
+        learning.append((parts.training, all(item.requires_grad for item in parts.parameters()), self.model.training))
 
-    monkeypatch.setattr(Tuning, "_thaw", watched)
+    monkeypatch.setattr(Tuning, "set_trainable", watched)
     finetune(make_pretrained(), fields(8, 0), replace(QUICK, epochs=4, frozen=0.5))
     assert learning == [(False, False, True)] * 2 + [(True, True, True)] * 2
 
@@ -144,7 +147,7 @@ def test_the_same_seed_gives_the_same_model_and_another_does_not() -> None:
     runs = [finetune(make_pretrained(), stripes(24, 0), replace(recipe, seed=seed)) for seed in (1, 1, 2)]
     heads = [run.model.head.weight for run in runs]
     assert torch.equal(heads[0], heads[1]) and not torch.equal(heads[0], heads[2])
-    rates = [one.rate for one in runs[0].model.modules() if isinstance(one, DropPath)]
+    rates = [item.rate for item in runs[0].model.modules() if isinstance(item, DropPath)]
     assert rates[0] == 0 and rates[-1] == pytest.approx(0.3)
 
 
@@ -181,8 +184,8 @@ def test_a_classifier_loads_into_timm_whole(tmp_path: Path) -> None:
     timm.load_state_dict(load_file(tmp_path / "tuned.safetensors"))
     samples = stripes(6, 1, 32)
     image = tuned.normalisation.image(samples.stored)
-    found = timm.head(timm.forward_features(image))
-    torch.testing.assert_close(found, tuned.model(image), rtol=1e-4, atol=1e-5)
+    result = timm.head(timm.forward_features(image))
+    torch.testing.assert_close(result, tuned.model(image), rtol=1e-4, atol=1e-5)
 
 
 def test_scores_by_hand() -> None:
@@ -196,7 +199,7 @@ def test_a_layer_of_the_corpus_as_label(corpus: Corpus) -> None:
     normalisation = Normalisation.of([layer_of(corpus, "light", {}), layer_of(corpus, "echo", {})])
     pixels = pixel_samples(corpus, normalisation, "ground", "train", 24)
     assert pixels.labels.shape == (16, 24, 24) and pixels.classes == ("Rock", "Wood", "Water")
-    assert {name: one.shape for name, one in pixels.stored.items()} == {
+    assert {name: item.shape for name, item in pixels.stored.items()} == {
         "light": (16, 2, 24, 24), "echo": (16, 2, 24, 24)}  # fmt: skip
     rows = corpus.manifest.rows_of("train")
     codes = corpus.read("ground", slice(0, 20))[rows, 0, 4:28, 4:28]
@@ -205,7 +208,7 @@ def test_a_layer_of_the_corpus_as_label(corpus: Corpus) -> None:
     assert np.array_equal(pixels.labels == -1, codes == 255)
 
     chips = chip_samples(corpus, normalisation, "ground", "train", 24)
-    commonest = [np.bincount(one[one >= 0], minlength=3).argmax() for one in pixels.labels]
+    commonest = [np.bincount(item[item >= 0], minlength=3).argmax() for item in pixels.labels]
     assert chips.labels.tolist() == commonest
     culture = chip_samples(corpus, normalisation, "culture", "train", 24)
     assert culture.labels.tolist() == [row % 4 for row in rows if row % 4 < 3]

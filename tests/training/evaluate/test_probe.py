@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from tests.training.corpora import SIZE_PX
-from training.evaluate.embedding import band_statistics, features_of, read_centre
+from training.architecture import SIZES
+from training.data.centre import read_centre
+from training.evaluate.embedding import band_statistics, features_of
 from training.evaluate.label import labels_of
 from training.evaluate.probe import Probe, difference, embed, estimate, linear_probe
 from training.layer import layer_of
 from training.model.encoder import Encoder
-from training.size import SIZES
 
 
 def planted(seed: int = 0, samples: int = 300) -> tuple[NDArray, NDArray]:
@@ -41,20 +42,20 @@ def plain_softmax(train_x: NDArray, train_y: NDArray, test_x: NDArray, steps: in
 
 def test_a_planted_class_is_found_as_plain_logistic_regression_finds_it() -> None:
     features, labels = planted()
-    found = linear_probe(features[:200], labels[:200], features[200:], labels[200:])
-    plain = (plain_softmax(features[:200], labels[:200], features[200:]) == labels[200:]).mean()
-    assert found.score > 0.95
-    assert abs(found.score - plain) <= 0.03
-    assert found.chance < 0.5
-    low, high = found.interval()
-    assert low <= found.score <= high and high - low < 0.1
+    result = linear_probe(features[:200], labels[:200], features[200:], labels[200:])
+    data = (plain_softmax(features[:200], labels[:200], features[200:]) == labels[200:]).mean()
+    assert result.score > 0.95
+    assert abs(result.score - data) <= 0.03
+    assert result.chance < 0.5
+    low, high = result.interval()
+    assert low <= result.score <= high and high - low < 0.1
 
 
 def test_shuffled_labels_give_chance() -> None:
     features, labels = planted()
     labels = np.random.default_rng(1).permutation(labels)
-    found = linear_probe(features[:200], labels[:200], features[200:], labels[200:])
-    low, high = found.interval()
+    result = linear_probe(features[:200], labels[:200], features[200:], labels[200:])
+    low, high = result.interval()
     assert low < 1 / 3 + 0.05 and high < 0.55
 
 
@@ -64,32 +65,32 @@ def test_a_planted_number_is_found_and_a_shuffled_one_is_not() -> None:
     label = 280 + features @ random.normal(size=(5, 2)) + 0.1 * random.normal(size=(300, 2))
     assert linear_probe(features[:200], label[:200], features[200:], label[200:]).score > 0.98
     label = random.permutation(label)
-    found = linear_probe(features[:200], label[:200], features[200:], label[200:])
-    assert found.score < 0.05
-    assert found.chance == pytest.approx(0, abs=0.05)
+    result = linear_probe(features[:200], label[:200], features[200:], label[200:])
+    assert result.score < 0.05
+    assert result.chance == pytest.approx(0, abs=0.05)
 
 
 def test_r2_is_one_minus_the_share_of_the_variance_that_is_left() -> None:
     random = np.random.default_rng(3)
     features = random.normal(size=(120, 3)).astype(np.float32)
     label = features[:, 0] + random.normal(size=120)
-    found = linear_probe(features[:80], label[:80], features[80:], label[80:])
-    left = found.losses * label[80:].var()  # Losses are in deviations of the test part.
-    assert found.score == pytest.approx(1 - left.sum() / ((label[80:] - label[80:].mean()) ** 2).sum())
+    result = linear_probe(features[:80], label[:80], features[80:], label[80:])
+    left = result.losses * label[80:].var()  # Losses are in deviations of the test part.
+    assert result.score == pytest.approx(1 - left.sum() / ((label[80:] - label[80:].mean()) ** 2).sum())
 
 
 def test_what_is_tested_does_not_choose_the_penalty() -> None:
     features, labels = planted()
-    one = linear_probe(features[:200], labels[:200], features[200:250], labels[200:250])
+    item = linear_probe(features[:200], labels[:200], features[200:250], labels[200:250])
     other = linear_probe(features[:200], labels[:200], features[200:], labels[200:])
-    np.testing.assert_array_equal(one.losses, other.losses[:50])
+    np.testing.assert_array_equal(item.losses, other.losses[:50])
 
 
 def test_rare_classes_and_single_examples_are_no_obstacle() -> None:
     features, labels = planted()
-    first = [int(np.flatnonzero(labels == one)[0]) for one in range(3)]
-    found = linear_probe(features[first], labels[first], features[100:], labels[100:])
-    assert 0 <= found.score <= 1
+    first = [int(np.flatnonzero(labels == item)[0]) for item in range(3)]
+    result = linear_probe(features[first], labels[first], features[100:], labels[100:])
+    assert 0 <= result.score <= 1
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_paired_differences_are_narrower_than_their_sides() -> None:
     worse = [Probe(np.maximum(hard, random.random(300) < 0.05), ones, ones) for _ in range(3)]
     better = [Probe(hard, ones, ones)] * 3
     gap = difference(better, worse)
-    assert gap.mean == pytest.approx(np.mean([one.losses.mean() for one in worse]) - hard.mean())
+    assert gap.mean == pytest.approx(np.mean([item.losses.mean() for item in worse]) - hard.mean())
     assert 0 < gap.interval[0] < gap.mean < gap.interval[1]
     wide = estimate(worse).interval
     assert gap.interval[1] - gap.interval[0] < (wide[1] - wide[0]) / 2
@@ -131,23 +132,23 @@ def test_embeddings_are_means_over_the_patches_of_one_image_at_a_time() -> None:
     torch.manual_seed(0)
     encoder = Encoder(2, SIZES["zepto"], 8)
     images = torch.randn(5, 2, 16, 24)
-    found = embed(encoder, images, batch_size=2)
-    assert found.shape == (5, 128) and encoder.training
+    result = embed(encoder, images, batch_size=2)
+    assert result.shape == (5, 128) and encoder.training
     with torch.no_grad():
-        np.testing.assert_allclose(found[3], encoder(images[3:4])[0].flatten(1).mean(dim=1), atol=1e-6)
+        np.testing.assert_allclose(result[3], encoder(images[3:4])[0].flatten(1).mean(dim=1), atol=1e-6)
 
 
 def test_features_of_rows_are_those_of_their_normalised_centres(corpus: Corpus) -> None:
     layers = (layer_of(corpus, "light", {}),)
     rows = np.array([0, 3, 9, 17])
-    found = features_of(corpus, layers, rows, 24, band_statistics)
-    assert found.shape == (4, 4)
-    for place, row in enumerate(rows):
+    result = features_of(corpus, layers, rows, 24, band_statistics)
+    assert result.shape == (4, 4)
+    for index, row in enumerate(rows):
         stored = corpus.read("light", slice(int(row), int(row) + 1))[0, :, 4:28, 4:28]
         moments = layers[0].groups[corpus.manifest.column("level")[row]]
         green = stored[2].astype(np.float64)
         values = np.where(green == 0, 0, (green - moments.mean[1]) / moments.std[1])
-        np.testing.assert_allclose(found[place, [1, 3]], [values.mean(), values.std(ddof=1)], rtol=1e-4)
+        np.testing.assert_allclose(result[index, [1, 3]], [values.mean(), values.std(ddof=1)], rtol=1e-4)
 
 
 def test_labels_are_the_commonest_class_and_the_mean(corpus: Corpus) -> None:

@@ -13,6 +13,7 @@ from flows.probing import probe
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from tests.training.corpora import CONFIG, LIGHT, make_corpus
+from training.architecture import SIZES
 from training.evaluate.embedding import band_statistics, features_of
 from training.evaluate.label import labels_of
 from training.evaluate.probe import linear_probe
@@ -21,7 +22,6 @@ from training.layer import layer_of
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
 from training.pretrain.train import pretrain
-from training.size import SIZES
 from training.weights.pretrained import Pretrained
 
 
@@ -39,29 +39,29 @@ def run(corpus_60: Corpus) -> Path:
 
 
 def test_a_table_for_a_run_and_a_layer(run: Path, corpus_60: Corpus) -> None:
-    found = probe(str(run), "echo", None, 5000).splitlines()
-    assert found[0].startswith("echo: R2 on 8 val chips, fitted to 32 train chips")
-    assert [line.strip().split("  ")[0] for line in found[2:]] == [THIS, RANDOM, BANDS]
+    result = probe(str(run), "echo", None, 5000).splitlines()
+    assert result[0].startswith("echo: R2 on 8 val chips, fitted to 32 train chips")
+    assert [line.strip().split("  ")[0] for line in result[2:]] == [THIS, RANDOM, BANDS]
     assert "pretrained to predict" in probe(str(run), "ground", corpus_60.folder, 5000)
 
 
 def test_each_line_is_the_probe_that_one_would_make_by_hand(corpus_60: Corpus) -> None:
     normalisation = Normalisation.of([layer_of(corpus_60, LIGHT.name, {})])
     torch.manual_seed(0)
-    found = probe_layer(corpus_60, Pretrained(Encoder(2, SIZES["zepto"], 8), normalisation), "ground")
-    assert (found.measure, found.split, found.predicted) == ("accuracy", "val", False)
+    result = probe_layer(corpus_60, Pretrained(Encoder(2, SIZES["zepto"], 8), normalisation), "ground")
+    assert (result.measure, result.split, result.predicted) == ("accuracy", "val", False)
     layers = normalisation.layers_of(corpus_60.modalities)
     train, test = (labels_of(corpus_60, "ground", corpus_60.manifest.rows_of(split), 32) for split in ("train", "val"))
-    seen = [features_of(corpus_60, layers, one.rows, 32, band_statistics) for one in (train, test)]
+    seen = [features_of(corpus_60, layers, item.rows, 32, band_statistics) for item in (train, test)]
     by_hand = linear_probe(seen[0], train.values, seen[1], test.values)
-    np.testing.assert_array_equal(found.probes[BANDS].losses, by_hand.losses)
+    np.testing.assert_array_equal(result.probes[BANDS].losses, by_hand.losses)
 
 
 def test_untrained_twins_differ_by_seed_alone() -> None:
     encoder = Encoder(2, SIZES["zepto"], 8)
-    one, same, other = (untrained(encoder, seed).initial_conv[0].weight for seed in (1, 1, 2))
-    assert torch.equal(one, same) and not torch.equal(one, other)
-    assert float(one.detach().std()) == pytest.approx(0.02, rel=0.3)
+    item, same, other = (untrained(encoder, seed).initial_conv[0].weight for seed in (1, 1, 2))
+    assert torch.equal(item, same) and not torch.equal(item, other)
+    assert float(item.detach().std()) == pytest.approx(0.02, rel=0.3)
 
 
 def test_refuses_a_run_of_nowhere_and_a_layer_of_nowhere(run: Path, tmp_path: Path) -> None:

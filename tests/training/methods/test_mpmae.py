@@ -12,8 +12,9 @@ from torch import Tensor
 from pipeline.corpus import Corpus
 from pipeline.modality import Band, Category, Extent, Modality
 from tests.training.corpora import ALL, CONFIG
+from training.batch import Batch
 from training.config import PretrainConfig
-from training.data.data import Batch, Feed
+from training.data.batch_loader import BatchLoader
 from training.layer import Layer, layer_of
 from training.methods.mpmae import MPMAE
 
@@ -25,7 +26,7 @@ def make_model(corpus: Corpus, inputs: tuple[str, ...] = ("light",), **changes) 
     config = replace(CONFIG, **changes)
     torch.manual_seed(0)
     model = MPMAE([layer_of(corpus, name, {}) for name in inputs], layers, config)
-    return model, Feed(corpus, layers, config).batch(0)
+    return model, BatchLoader(corpus, layers, config).batch(0)
 
 
 def hidden_pixels(batch: Batch) -> Tensor:
@@ -55,7 +56,7 @@ def test_hidden_input_pixels_are_a_target_and_nothing_else(corpus: Corpus) -> No
     hidden = hidden_pixels(batch).expand_as(batch.values["light"])
     changed = change(batch, "light", hidden & batch.valid["light"])
     assert all(torch.equal(a, b) for a, b in zip(model(batch), model(changed), strict=True))
-    scaled = [model.objective(one).losses[0].item() for one in (batch, changed)]
+    scaled = [model.objective(item).losses[0].item() for item in (batch, changed)]
     assert scaled[0] == pytest.approx(scaled[1], rel=1e-3), (
         "normalised per patch: a line through values changes nothing"
     )
@@ -89,11 +90,11 @@ def test_a_target_without_data_moves_nothing(corpus: Corpus) -> None:
 def test_every_parameter_learns(corpus: Corpus) -> None:
     model, batch = make_model(corpus, decoder="per-task", batch_size=16)
     with torch.no_grad():
-        for name, one in model.named_parameters():
+        for name, item in model.named_parameters():
             if "grn" in name:
-                one.fill_(0.1)
+                item.fill_(0.1)
     model.objective(batch).total.backward()
-    silent = [name for name, one in model.named_parameters() if one.grad is None or not one.grad.any()]
+    silent = [name for name, item in model.named_parameters() if item.grad is None or not item.grad.any()]
     index = NAMES.index("nothing")
     assert all(name.startswith((f"decoders.{index}.", f"heads.{index}.")) for name in silent), silent
 
@@ -135,7 +136,7 @@ def test_size_of_the_published_model(image_px: int, patch_px: int, millions: flo
     pixels = [optical, layer(8), layer(2), layer(2), layer(1, 9), layer(1, 11)]
     images = [layer(1, 14, "image"), layer(1, 846, "image"), *(layer(bands, 0, "image") for bands in (2, 2, 2, 12))]
     model = MPMAE([optical], [*pixels, *images], PretrainConfig(image_px=image_px, patch_px=patch_px))
-    assert sum(one.numel() for one in model.parameters()) == pytest.approx(millions * 1e6, rel=0.001)
+    assert sum(item.numel() for item in model.parameters()) == pytest.approx(millions * 1e6, rel=0.001)
 
 
 def test_bfloat16_changes_little(corpus: Corpus) -> None:
@@ -161,9 +162,9 @@ def test_a_target_that_is_empty_in_a_batch_costs_and_moves_nothing(corpus: Corpu
     objective = model.objective(batch)
     objective.total.backward()
     assert objective.losses[index].item() == 0.0 and not objective.active[index]
-    assert not any(one.grad is not None and one.grad.any() for one in model.heads[index].parameters())
-    assert not any(one.grad is not None and one.grad.any() for one in model.decoders[index].parameters())
-    assert all(torch.isfinite(one.grad).all() for one in model.parameters() if one.grad is not None)
+    assert not any(item.grad is not None and item.grad.any() for item in model.heads[index].parameters())
+    assert not any(item.grad is not None and item.grad.any() for item in model.decoders[index].parameters())
+    assert all(torch.isfinite(item.grad).all() for item in model.parameters() if item.grad is not None)
 
 
 @pytest.mark.parametrize("weighting", ["uncertainty", "sum"])
@@ -173,13 +174,13 @@ def test_a_batch_without_any_target_costs_and_moves_nothing(corpus: Corpus, weig
     total = model.objective(replace(batch, valid=nothing)).total
     total.backward()
     assert total.item() == 0.0
-    assert not any(one.grad is not None and one.grad.any() for one in model.parameters())
+    assert not any(item.grad is not None and item.grad.any() for item in model.parameters())
 
 
 def test_the_objective_by_hand(corpus: Corpus) -> None:
     """Place by place in Python, from the predictions alone."""
     model, batch = make_model(corpus, weighting="sum")
-    predictions = [one.detach().numpy() for one in model(batch)]
+    predictions = [item.detach().numpy() for item in model(batch)]
     got = dict(zip(NAMES, model.objective(batch).losses.tolist(), strict=True))
     hidden = (~batch.visible).repeat_interleave(8, 1).repeat_interleave(8, 2).numpy()
     for name, prediction in zip(NAMES, predictions, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,113 +10,92 @@ import torch
 from PIL import Image
 
 from pipeline.corpus import Corpus
-from tests.training.corpora import CONFIG, make_corpus
+from tests.training.corpora import CONFIG
 from training.methods import pictures
 from training.methods.mpmae import MPMAE
 from training.methods.pictures import Pictures, Sample, reconstruct
 from training.model.losses import normalise_patches
-from training.pretrain.plan import Plan, make_plan
+from training.pretrain.picture_log import sample_of
+from training.pretrain.resolved_run import ResolvedRun, resolve_run
 from training.runtime.device import Device
 
 
 @pytest.fixture(scope="module")
-def plan(corpus: Corpus) -> Plan:
-    return make_plan(corpus, CONFIG)
+def resolved(corpus: Corpus) -> ResolvedRun:
+    return resolve_run(corpus, CONFIG)
 
 
 @pytest.fixture(scope="module")
-def sample(plan: Plan) -> Sample:
-    return Sample.of(plan, np.array([1, 2, 4]))
+def sample(resolved: ResolvedRun) -> Sample:
+    return sample_of(resolved, np.array([1, 2, 4]))
 
 
-def model_of(plan: Plan) -> MPMAE:
+def model_of(resolved: ResolvedRun) -> MPMAE:
     torch.manual_seed(0)
-    return MPMAE(plan.inputs, plan.targets, plan.config)
+    return MPMAE(resolved.inputs, resolved.targets, resolved.config)
 
 
-def target(plan: Plan, name: str) -> pictures.Layer:
-    return next(layer for layer in plan.targets if layer.name == name)
+def drawn_by(sample: Sample, resolved: ResolvedRun, folder: Path) -> Pictures:
+    return Pictures(sample, resolved.inputs, resolved.targets, CONFIG.patch_px, folder)
 
 
-def test_a_perfect_prediction_gives_the_stored_values_back(plan: Plan, sample: Sample) -> None:
+def target(resolved: ResolvedRun, name: str) -> pictures.Layer:
+    return next(layer for layer in resolved.targets if layer.name == name)
+
+
+def test_a_perfect_prediction_gives_the_stored_values_back(resolved: ResolvedRun, sample: Sample) -> None:
     """Per-patch and per-group normalisation, undone, meet what the store holds, to the last digital number."""
-    light, echo = target(plan, "light"), target(plan, "echo")
+    light, echo = target(resolved, "light"), target(resolved, "echo")
     values, valid = sample.batch.values["light"], sample.batch.valid["light"]
     perfect = normalise_patches(values, valid, CONFIG.patch_px)
     np.testing.assert_array_equal(reconstruct(light, perfect, sample, CONFIG.patch_px), sample.stored["light"])
-    found = reconstruct(echo, sample.batch.values["echo"], sample, CONFIG.patch_px)
-    np.testing.assert_allclose(found, sample.stored["echo"], rtol=1e-5)
+    result = reconstruct(echo, sample.batch.values["echo"], sample, CONFIG.patch_px)
+    np.testing.assert_allclose(result, sample.stored["echo"], rtol=1e-5)
 
 
-def test_the_likeliest_class_is_drawn_and_nodata_stays_nodata(plan: Plan, sample: Sample) -> None:
-    ground = target(plan, "ground")
+def test_the_likeliest_class_is_drawn_and_nodata_stays_nodata(resolved: ResolvedRun, sample: Sample) -> None:
+    ground = target(resolved, "ground")
     indices, valid = sample.batch.values["ground"], sample.batch.valid["ground"]
     logits = torch.nn.functional.one_hot(indices.clamp(min=0), 3).movedim(-1, 2).flatten(1, 2).float()
-    found = reconstruct(ground, logits, sample, CONFIG.patch_px)
-    np.testing.assert_array_equal(found, sample.stored["ground"])
+    result = reconstruct(ground, logits, sample, CONFIG.patch_px)
+    np.testing.assert_array_equal(result, sample.stored["ground"])
     wrong = reconstruct(ground, -logits, sample, CONFIG.patch_px)
     assert (wrong[valid.numpy()] != sample.stored["ground"][valid.numpy()]).all()
     assert (wrong[~valid.numpy()] == 255).all() and not valid.all()
 
 
-def test_a_wild_prediction_is_clipped_into_the_dtype(plan: Plan, sample: Sample) -> None:
+def test_a_wild_prediction_is_clipped_into_the_dtype(resolved: ResolvedRun, sample: Sample) -> None:
     wild = torch.full_like(sample.batch.values["light"], 1e12)
-    found = reconstruct(target(plan, "light"), wild, sample, CONFIG.patch_px)
-    assert found.dtype == np.uint16
-    assert (found == 65535).all()
+    result = reconstruct(target(resolved, "light"), wild, sample, CONFIG.patch_px)
+    assert result.dtype == np.uint16
+    assert (result == 65535).all()
 
 
-def test_a_picture_is_drawn_of_val_chips_and_the_run_goes_on_as_if_it_had_not_been(
-    plan: Plan, corpus: Corpus, tmp_path: Path
+def test_a_picture_is_drawn_and_the_model_is_as_if_it_had_not_been(
+    resolved: ResolvedRun, sample: Sample, tmp_path: Path
 ) -> None:
-    model, drawn = model_of(plan).train(), Pictures(plan, tmp_path)
-    before, random = {name: one.clone() for name, one in model.state_dict().items()}, torch.get_rng_state()
+    model, drawn = model_of(resolved).train(), drawn_by(sample, resolved, tmp_path)
+    before, random = {name: item.clone() for name, item in model.state_dict().items()}, torch.get_rng_state()
     pixels = drawn.draw(model, Device.of(CONFIG), 7)
-    assert (corpus.manifest.column("split")[drawn.rows] == "val").all() and len(drawn.rows) == 3
-    with Image.open(tmp_path / "pictures" / "step-00000007.png") as image:
+    with Image.open(tmp_path / "step-00000007.png") as image:
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), pixels)
     assert model.training and torch.equal(torch.get_rng_state(), random)
-    assert all(torch.equal(one, before[name]) for name, one in model.state_dict().items())
+    assert all(torch.equal(item, before[name]) for name, item in model.state_dict().items())
     assert np.array_equal(drawn.draw(model, Device.of(CONFIG), 7), pixels)
 
 
-def test_without_val_chips_train_chips_are_drawn(tmp_path: Path) -> None:
-    corpus = make_corpus(tmp_path / "corpus", 6)
-    without = make_plan(corpus, CONFIG)
-    found = Pictures(without, tmp_path)
-    val = corpus.manifest.rows_of("val")
-    assert len(val) == 2 and list(found.rows) == list(val)
-    assert list(Pictures(replace(without, corpus=_train_only(corpus)), tmp_path).rows) == list(without.feed.rows[:3])
-
-
-def _train_only(corpus: Corpus) -> Corpus:
-    """The same corpus seen through a manifest whose val rows belong to nobody."""
-
-    class Bare:
-        def __getattr__(self, name: str) -> object:
-            return getattr(corpus.manifest, name)
-
-        def rows_of(self, split: str) -> np.ndarray:
-            return corpus.manifest.rows_of(split)[: 0 if split == "val" else None]
-
-    bare = Corpus.open(corpus.folder)
-    bare.manifest = Bare()  # type: ignore[assignment]
-    return bare
-
-
 def test_hidden_patches_are_dark_to_the_encoder_and_predicted_below(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    resolved: ResolvedRun, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Line by line, the panels of the input are the truth, the truth without hidden patches, and a mixture."""
-    found: list[pictures._Panels] = []
-    monkeypatch.setattr(pictures._Page, "panels", lambda page, chip, column, panels: found.append(panels))
-    drawn = Pictures(plan, tmp_path)
-    drawn.draw(model_of(plan), Device.of(CONFIG), 1)
-    visible = np.kron(drawn._sample.batch.visible[0].numpy(), np.ones((8, 8))) > 0
-    real, seen, made = found[0].pictures
-    assert found[0].title == "light" and real is not None and seen is not None and made is not None
+    result: list[pictures._Panels] = []
+    monkeypatch.setattr(pictures._Page, "panels", lambda page, chip, column, panels: result.append(panels))
+    drawn_by(sample, resolved, tmp_path).draw(model_of(resolved), Device.of(CONFIG), 1)
+    visible = np.kron(sample.batch.visible[0].numpy(), np.ones((8, 8))) > 0
+    real, seen, made = result[0].pictures
+    assert result[0].title == "light" and real is not None and seen is not None and made is not None
     np.testing.assert_array_equal(seen[visible], real[visible])
     np.testing.assert_array_equal(made[visible], real[visible])
     assert (seen[~visible] == pictures._HIDDEN).all()
     assert (made[~visible] != real[~visible]).any()
-    assert next(one for one in found if one.title.startswith("echo")).pictures[1] is None  # no input
+    assert next(one for one in result if one.title.startswith("echo")).pictures[1] is None  # no input

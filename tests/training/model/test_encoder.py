@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tests.training.submanifold import sparse_trace
-from training.architecture import RESPONSES, SPREADS, STEMS, Architecture, Spread
+from training.architecture import SIZES, Architecture, GrnScope, InitStd, Size, Stem
 from training.model.encoder import DropPath, Encoder, ResponseNorm, initialise
-from training.size import SIZES, Size
 
 TINY = Size((1, 1, 2, 1), (3, 4, 5, 6))
 CHANNELS_LAST = ("norm", "pwconv1", "grn", "pwconv2")  # Layers inside a block that see (batch, y, x, channels).
 
 
-def make_encoder(patch_px: int, channels: int = 2, stem: str = "modified", response: str = "image") -> Encoder:
+def make_encoder(patch_px: int, channels: int = 2, stem: str = "modified", grn_scope: str = "image") -> Encoder:
     """Double precision, with every parameter random, so that no term is silent."""
     torch.manual_seed(3)
-    encoder = Encoder(channels, TINY, patch_px, stem, response).double()
+    encoder = Encoder(channels, TINY, patch_px, stem, grn_scope).double()
     with torch.no_grad():
-        for one in encoder.parameters():
-            one.copy_(torch.randn_like(one) * 0.5)
+        for item in encoder.parameters():
+            item.copy_(torch.randn_like(item) * 0.5)
     return encoder
 
 
@@ -37,17 +37,17 @@ def make_input(patch_px: int, side: int = 3) -> tuple[Tensor, Tensor]:
 
 def dense_trace(encoder: Encoder, image: Tensor, visible: Tensor) -> dict[str, Tensor]:
     """What came out of every module, as (batch, y, x, channels), by its name; the last is "features"."""
-    found: dict[str, Tensor] = {}
+    result: dict[str, Tensor] = {}
 
     def hook(name: str):
         last = name.startswith("stages") and name.rsplit(".", 1)[-1] in CHANNELS_LAST
-        return lambda _module, _given, made: found.update({name: made if last else made.permute(0, 2, 3, 1)})
+        return lambda _module, _given, made: result.update({name: made if last else made.permute(0, 2, 3, 1)})
 
     hooks = [module.register_forward_hook(hook(name)) for name, module in encoder.named_modules() if name]
-    found["features"] = encoder(image, visible).permute(0, 2, 3, 1)
+    result["features"] = encoder(image, visible).permute(0, 2, 3, 1)
     for one in hooks:
         one.remove()
-    return found
+    return result
 
 
 def in_layer(name: str) -> Callable[[str], str]:
@@ -70,11 +70,11 @@ def assert_same_as_sparse(encoder: Encoder, image: Tensor, visible: Tensor, tole
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance * float(b.abs().max()), msg=in_layer(name))
 
 
-@pytest.mark.parametrize("response", RESPONSES)
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("grn_scope", get_args(GrnScope))
+@pytest.mark.parametrize("stem", get_args(Stem))
 @pytest.mark.parametrize("patch_px", [8, 16])
-def test_equals_sparse_convolution(patch_px: int, stem: str, response: str) -> None:
-    encoder, (image, visible) = make_encoder(patch_px, stem=stem, response=response), make_input(patch_px)
+def test_equals_sparse_convolution(patch_px: int, stem: str, grn_scope: str) -> None:
+    encoder, (image, visible) = make_encoder(patch_px, stem=stem, grn_scope=grn_scope), make_input(patch_px)
     assert_same_as_sparse(encoder, image, visible, 1e-8)
     features = encoder(image, visible)
     assert sorted(map(tuple, visible.nonzero().tolist())) == sorted(
@@ -86,8 +86,8 @@ def test_the_published_size_equals_sparse_convolution_in_single_precision() -> N
     torch.manual_seed(5)
     encoder = Encoder(12, SIZES["atto"], 8)
     with torch.no_grad():
-        for name, one in encoder.named_parameters():
-            one.copy_(torch.rand_like(one) if "norm" in name else torch.randn_like(one) * 0.05)
+        for name, item in encoder.named_parameters():
+            item.copy_(torch.rand_like(item) if "norm" in name else torch.randn_like(item) * 0.05)
     visible = torch.tensor([[[True, True], [False, True]]])
     assert_same_as_sparse(encoder, torch.randn(1, 12, 16, 16), visible, 1e-5)
 
@@ -116,7 +116,7 @@ def test_everything_visible_is_no_mask() -> None:
     torch.testing.assert_close(encoder(image, torch.ones(2, 3, 3, dtype=torch.bool)), encoder(image))
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", get_args(Stem))
 @pytest.mark.parametrize(
     ("patch_px", "height", "width"),
     [(8, 56, 56), (16, 112, 112), (32, 224, 224), (16, 128, 128), (8, 64, 64), (24, 48, 72), (8, 8, 40), (16, 32, 16)],
@@ -124,7 +124,7 @@ def test_everything_visible_is_no_mask() -> None:
 def test_any_multiple_of_the_patch(patch_px: int, height: int, width: int, stem: str) -> None:
     maps = make_encoder(patch_px, stem=stem).features(torch.randn(1, 2, height, width, dtype=torch.float64))
     strides = [patch_px // 8, patch_px // 4, patch_px // 2, patch_px]
-    assert [tuple(one.shape[1:]) for one in maps] == [
+    assert [tuple(item.shape[1:]) for item in maps] == [
         (channels, height // stride, width // stride) for channels, stride in zip(TINY.widths, strides, strict=True)
     ]
 
@@ -163,35 +163,35 @@ def test_drop_path_leaves_out_whole_images_while_training_and_keeps_the_mean() -
 
 
 def test_drop_path_rises_to_the_last_block() -> None:
-    rates = [one.rate for one in Encoder(2, TINY, 8, drop_path=0.4).modules() if isinstance(one, DropPath)]
+    rates = [item.rate for item in Encoder(2, TINY, 8, drop_path=0.4).modules() if isinstance(item, DropPath)]
     assert rates == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_every_size_is_built_with_both_stems_and_described(name: str) -> None:
     """On no real memory: the largest would take three gigabytes."""
-    for stem in STEMS:
+    for stem in get_args(Stem):
         with torch.device("meta"):
             encoder = Encoder(12, SIZES[name], 16, stem)
             assert encoder(torch.zeros(1, 12, 112, 112)).shape == (1, SIZES[name].widths[-1], 7, 7)
         assert encoder.architecture.size_name == name
-        assert Architecture.from_plain(encoder.architecture.to_plain()) == encoder.architecture
+        assert Architecture.from_dict(encoder.architecture.to_dict()) == encoder.architecture
 
 
 def test_atto_has_the_published_number_of_parameters() -> None:
     """3.39 million with twelve input bands, as counted in the published code's dense build."""
-    count = sum(one.numel() for one in Encoder(12, SIZES["atto"], 16).parameters())
+    count = sum(item.numel() for item in Encoder(12, SIZES["atto"], 16).parameters())
     assert count == pytest.approx(3.39e6, rel=0.01)
 
 
-@pytest.mark.parametrize("spread", SPREADS)
-def test_kernels_are_drawn_as_wide_as_is_said(spread: Spread) -> None:
+@pytest.mark.parametrize("init_std", get_args(InitStd))
+def test_kernels_are_drawn_as_wide_as_is_said(init_std: InitStd) -> None:
     encoder = Encoder(12, SIZES["atto"], 8)
     torch.manual_seed(0)
-    initialise(encoder, spread)
+    initialise(encoder, init_std)
     kernels = [part for part in encoder.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
     for part in kernels:
-        wanted = 0.02 if spread == "fixed" else math.sqrt(1 / part.weight[0].numel())
+        wanted = 0.02 if init_std == "fixed" else math.sqrt(1 / part.weight[0].numel())
         assert part.weight.numel() < 1000 or 0.8 < float(part.weight.detach().std()) / wanted < 1.2
         assert part.bias is None or not part.bias.any()
     assert len(kernels) > 30

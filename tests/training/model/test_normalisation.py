@@ -18,7 +18,7 @@ def make(corpus: Corpus) -> Normalisation:
     """Three inputs: two of three bands in another order, floats, and classes; through JSON, as files keep it."""
     light = layer_of(corpus, "light", {"light": ("green", "red")})
     layers = [light, layer_of(corpus, "echo", {}), layer_of(corpus, "ground", {})]
-    return Normalisation.from_plain(json.loads(json.dumps(Normalisation.of(layers).to_plain())))
+    return Normalisation.from_dict(json.loads(json.dumps(Normalisation.of(layers).to_dict())))
 
 
 def stored(corpus: Corpus) -> dict[str, np.ndarray]:
@@ -28,7 +28,7 @@ def stored(corpus: Corpus) -> dict[str, np.ndarray]:
 
 def test_the_image_is_each_layer_normalised_by_hand(corpus: Corpus) -> None:
     normalisation, raw = make(corpus), stored(corpus)
-    levels = [str(one) for one in corpus.manifest.column("level")[:6]]
+    levels = [str(item) for item in corpus.manifest.column("level")[:6]]
     image = normalisation.image(raw, levels)
     assert image.shape == (6, 2 + 2 + 3, 32, 32) and image.dtype == torch.float32
     assert normalisation.channels == 7
@@ -50,7 +50,7 @@ def test_the_corpus_and_the_file_agree(corpus: Corpus) -> None:
     levels = corpus.manifest.column("level")[:6]
     for layer in normalisation.layers_of(corpus.modalities):
         mine, valid = layer.values(corpus.read(layer.name, slice(0, 6)), groups_of(corpus, layer)[:6])
-        own = next(one for one in normalisation.layers if one.name == layer.name)
+        own = next(item for item in normalisation.layers if item.name == layer.name)
         groups = levels if layer.modality.statistics_by else ["all"] * 6
         theirs, also = own.values(stored(corpus)[layer.name], groups)
         assert np.array_equal(mine, theirs) and np.array_equal(valid, also)

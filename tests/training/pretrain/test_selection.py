@@ -12,16 +12,16 @@ from pipeline.errors import Fatal
 from pipeline.modality import Display, Modality
 from tests.training.corpora import ALL, CONFIG, LIGHT
 from training.config import PRETEXTS, PretrainConfig
-from training.pretrain.plan import make_plan
-from training.pretrain.selection import resolved
+from training.pretrain.resolved_run import resolve_run
+from training.pretrain.selection import resolve_names
 
 PICTURE = replace(LIGHT, display=Display("rgb", ("green", "red"), 0, 3000))
 MODALITIES: dict[str, Modality] = {one.name: one for one in (PICTURE, *ALL[1:])}
 PIXEL, IMAGE = ("light", "echo", "ground", "nothing"), ("weather", "culture")
 
 
-def chosen(**plain: Any) -> PretrainConfig:
-    return resolved(PretrainConfig.from_plain(plain), MODALITIES)
+def chosen(**data: Any) -> PretrainConfig:
+    return resolve_names(PretrainConfig.from_dict(data), MODALITIES)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_refusals(plain: dict[str, Any], message: str) -> None:
 
 
 def test_a_run_keeps_the_names_and_what_prepares_its_input(corpus: Corpus) -> None:
-    plan = make_plan(corpus, replace(CONFIG, inputs=("light",), targets=("@image",)))
-    assert plan.identity["config"]["targets"] == ["culture", "weather"]
-    assert [one["modality"]["name"] for one in plan.identity["inputs"]] == ["light"]
+    resolved = resolve_run(corpus, replace(CONFIG, inputs=("light",), targets=("@image",)))
+    assert resolved.identity["config"]["targets"] == ["culture", "weather"]
+    assert [item["modality"]["name"] for item in resolved.identity["inputs"]] == ["light"]
     with pytest.raises(Fatal, match="selects no modality"):
-        make_plan(corpus, replace(CONFIG, inputs=("@colour",)))
+        resolve_run(corpus, replace(CONFIG, inputs=("@colour",)))

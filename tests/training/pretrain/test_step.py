@@ -14,36 +14,36 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pipeline.corpus import Corpus
 from tests.training.corpora import CONFIG
 from training.batch import Batch
-from training.data.data import Feed
+from training.data.batch_loader import BatchLoader
 from training.methods.mpmae import MPMAE, PixelHead
-from training.pretrain.plan import Plan, make_plan
-from training.pretrain.step import Step
-from training.pretrain.window import Window
+from training.pretrain.metric_buffer import MetricBuffer
+from training.pretrain.resolved_run import ResolvedRun, resolve_run
+from training.pretrain.step import ObjectiveOf, Step
+from training.rank_slice import RankSlice
 from training.runtime.device import Device
+from training.runtime.distributed_context import DistributedContext
 from training.runtime.flops import flops_per_chip
-from training.runtime.world import World
-from training.share import Share
 
 BATCH = 12
 
 
-def make_step(corpus: Corpus, **changes: Any) -> tuple[Plan, Step]:
+def make_step(corpus: Corpus, **changes: Any) -> tuple[ResolvedRun, Step]:
     config = replace(CONFIG, batch_size=BATCH, **changes)
-    plan = make_plan(corpus, config)
+    resolved = resolve_run(corpus, config)
     torch.manual_seed(3)
-    model = MPMAE(plan.inputs, plan.targets, config)
+    model = MPMAE(resolved.inputs, resolved.targets, config)
     for name, weights in model.named_parameters():
         if "grn" in name or "log_var" in name:
             torch.nn.init.normal_(weights, std=0.3)
-    return plan, Step(model, config, Device.of(config), World())
+    return resolved, Step(model, config, Device.of(config), DistributedContext())
 
 
 def gradients(model: MPMAE) -> dict[str, torch.Tensor]:
     return {name: weights.grad.clone() for name, weights in model.named_parameters() if weights.grad is not None}
 
 
-def parts_of(feed: Feed, share: Share) -> list[Batch]:
-    stream = feed.batches(0, 1, share=share)
+def parts_of(loader: BatchLoader, share: RankSlice) -> list[Batch]:
+    stream = loader.batches(0, 1, share=share)
     parts = list(stream)
     stream.close()
     return parts
@@ -53,19 +53,19 @@ def parts_of(feed: Feed, share: Share) -> list[Batch]:
 @pytest.mark.parametrize("pieces", [1, 2, 5, 12])
 def test_parts_add_up_to_the_whole(corpus: Corpus, weighting: str, pieces: int) -> None:
     """Held to one plain pass over the whole batch; layers lack data in some chips, so that counts differ by part."""
-    plan, step = make_step(corpus, weighting=weighting)
-    whole = plan.feed.batch(0)
+    resolved, step = make_step(corpus, weighting=weighting)
+    whole = resolved.loader.batch(0)
     objective = step.model.objective(whole)
     objective.total.backward()
     expected = gradients(step.model)
-    row = step.take(parts_of(plan.feed, Share(pieces=pieces)), BATCH, rate=0.0)
-    found = gradients(step.model)
-    assert found.keys() == expected.keys()
+    row = step.take(parts_of(resolved.loader, RankSlice(pieces=pieces)), BATCH, rate=0.0)
+    result = gradients(step.model)
+    assert result.keys() == expected.keys()
     for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
-    window = Window(len(plan.targets), World())
-    window.add(row)
-    figures = window.fetch(1)[0]
+        torch.testing.assert_close(result[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+    metrics = MetricBuffer(len(resolved.targets), DistributedContext())
+    metrics.add(row)
+    figures = metrics.fetch(1)[0]
     torch.testing.assert_close(torch.tensor(figures.losses), objective.losses.detach(), rtol=1e-5, atol=1e-6)
     assert figures.active == tuple(objective.active.tolist())
     assert figures.total == pytest.approx(float(objective.total.detach()), rel=1e-5)
@@ -75,36 +75,36 @@ def test_parts_add_up_to_the_whole(corpus: Corpus, weighting: str, pieces: int) 
 
 def test_averaging_the_parts_losses_would_be_another_step(corpus: Corpus) -> None:
     """The counts matter: if they did not here, the test above could not tell."""
-    plan, step = make_step(corpus)
-    parts = parts_of(plan.feed, Share(pieces=5))
+    resolved, step = make_step(corpus)
+    parts = parts_of(resolved.loader, RankSlice(pieces=5))
     mean = torch.stack([step.model.objective(part).losses.detach() for part in parts]).mean(0)
-    whole = step.model.objective(plan.feed.batch(0)).losses.detach()
+    whole = step.model.objective(resolved.loader.batch(0)).losses.detach()
     assert not torch.allclose(mean, whole, rtol=1e-3)
 
 
 @pytest.mark.parametrize("worlds", [(1, 1), (2, 1), (3, 2), (5, 1)])
 def test_any_number_of_processes_sees_every_row_once(corpus: Corpus, worlds: tuple[int, int]) -> None:
     count, most = worlds
-    feed = make_plan(corpus, replace(CONFIG, batch_size=7)).feed
-    for step in range(2 * feed.steps_per_epoch):
+    loader = resolve_run(corpus, replace(CONFIG, batch_size=7)).loader
+    for step in range(2 * loader.steps_per_epoch):
         rows: list[int] = []
         for rank in range(count):
-            stream = feed.batches(step, step + 1, share=World(rank, count).share(7, most))
+            stream = loader.batches(step, step + 1, share=DistributedContext(rank, count).share(7, most))
             for part in stream:
                 assert len(part.rows) <= most or count * most < 7
                 rows += part.rows
             stream.close()
-        assert tuple(rows) == feed.batch(step).rows
+        assert tuple(rows) == loader.batch(step).rows
 
 
 def test_pieces_are_no_larger_than_asked() -> None:
     for batch in range(1, 40):
         for count in range(1, min(batch, 6) + 1):
             for most in range(1, 9):
-                shares = [World(rank, count).share(batch, most).slices(batch) for rank in range(count)]
+                shares = [DistributedContext(rank, count).share(batch, most).slices(batch) for rank in range(count)]
                 sizes = [piece.stop - piece.start for share in shares for piece in share]
                 assert sum(sizes) == batch and max(sizes) <= most
-    assert World(0, 2).share(10, 0).pieces == 1
+    assert DistributedContext(0, 2).share(10, 0).pieces == 1
 
 
 class Calls(TorchDispatchMode):
@@ -121,8 +121,8 @@ class Calls(TorchDispatchMode):
 
 def test_a_step_does_not_wait_for_the_device(corpus: Corpus) -> None:
     """No operator of a step hands a value to the host, or has a shape that depends on values."""
-    plan, step = make_step(corpus)
-    parts = parts_of(plan.feed, Share(pieces=2))
+    resolved, step = make_step(corpus)
+    parts = parts_of(resolved.loader, RankSlice(pieces=2))
     with Calls() as calls:
         row = step.take(parts, BATCH, rate=0.1)
         step.take(parts, BATCH, rate=0.1)
@@ -135,8 +135,8 @@ def test_a_step_does_not_wait_for_the_device(corpus: Corpus) -> None:
 
 def test_flops_are_those_of_convolutions_and_products(corpus: Corpus) -> None:
     """Held to a count by hand of every layer's multiply-adds, from the shapes that pass through it."""
-    plan, step = make_step(corpus, decoder="per-task", skip_hidden=False)
-    batch, counted = plan.feed.batch(0), 0
+    resolved, step = make_step(corpus, decoder="per-task", skip_hidden=False)
+    batch, counted = resolved.loader.batch(0), 0
 
     def count(layer: torch.nn.Module, _inputs: Any, output: torch.Tensor) -> None:
         nonlocal counted
@@ -149,19 +149,20 @@ def test_flops_are_those_of_convolutions_and_products(corpus: Corpus) -> None:
         step.model(batch)
     for hook in hooks:
         hook.remove()
-    assert flops_per_chip(step.model, batch) == pytest.approx(3 * counted / BATCH)
-    assert flops_per_chip(make_step(corpus, decoder="per-task")[1].model, batch) < 3 * counted / BATCH
+    assert flops_per_chip(ObjectiveOf(step.model), batch, len(step.model.targets)) == pytest.approx(3 * counted / BATCH)
+    per_task = make_step(corpus, decoder="per-task")[1].model
+    assert flops_per_chip(ObjectiveOf(per_task), batch, len(per_task.targets)) < 3 * counted / BATCH
 
 
 @pytest.mark.slow
 def test_a_compiled_step_is_one_graph(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Captured whole, and once for parts of one size although their rows differ; generating code takes minutes here."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
-    plan, eager = make_step(corpus)
+    resolved, eager = make_step(corpus)
     _, compiled = make_step(corpus, compile="on")
     counters.clear()
     for first in range(3):
-        parts = [plan.feed.batch(first)]
+        parts = [resolved.loader.batch(first)]
         rows = [step.take(parts, BATCH, rate=0.001) for step in (eager, compiled)]
         torch.testing.assert_close(rows[0], rows[1], rtol=1e-3, atol=1e-4)
     assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"], dict(counters)

@@ -26,7 +26,7 @@ from pipeline.progress import Silent
 from tests.pipeline.chips import make_manifest
 from tests.training.corpora import ALL, CONFIG, ECHO, LIGHT, SIZE_PX, chips_of, make_corpus
 from training.config import PretrainConfig
-from training.pretrain.plan import make_plan
+from training.pretrain.resolved_run import resolve_run
 from training.pretrain.train import Trainer, learning_rate, pretrain
 from training.weights import checkpoint
 from training.weights.weights import load_encoder
@@ -93,7 +93,7 @@ def test_a_run_ends_with_its_encoder_in_a_file_of_its_own(corpus: Corpus, tmp_pa
     loaded = load_encoder(tmp_path)
     state = torch.load(result.checkpoint, weights_only=True)["model"]
     assert result.weights == tmp_path / "encoder.safetensors" and result.weights.exists()
-    assert all(torch.equal(one, state[f"encoder.{name}"]) for name, one in loaded.encoder.state_dict().items())
+    assert all(torch.equal(item, state[f"encoder.{name}"]) for name, item in loaded.encoder.state_dict().items())
     assert loaded.facts["step"] == 2 and list(loaded.normalisation.band_names) == ["light"]
 
 
@@ -139,17 +139,17 @@ def test_a_finished_run_has_nothing_left_to_do(corpus: Corpus, whole: tuple[list
 def test_what_a_run_leaves(corpus: Corpus, whole: tuple[list[float], Path, Path]) -> None:
     losses, path, folder = whole
     run = json.loads((folder / "run.json").read_text())
-    assert PretrainConfig.from_plain(run["config"]) == replace(CONFIG, targets=tuple(run["config"]["targets"]))
+    assert PretrainConfig.from_dict(run["config"]) == replace(CONFIG, targets=tuple(run["config"]["targets"]))
     assert run["versions"]["torch"] == version("torch")
     assert (run["steps"], run["steps_per_epoch"], run["train_rows"], run["shards"]) == (6, 4, 16, [0, 1, 2])
     assert run["environment"]["processes"] == 1 and run["environment"]["precision"] == "float32"
     assert len(run["corpus"]) == 64
     position = json.loads(path.with_suffix(".json").read_text())["position"]
-    upcoming = make_plan(corpus, CONFIG).feed.batch(6).rows[0]
+    upcoming = resolve_run(corpus, CONFIG).loader.batch(6).rows[0]
     assert position == {"epoch": 1, "shard": upcoming // 8, "row": upcoming}
     assert run["layers"]["light"]["bands"] == ["red", "green"]
     assert set(run["layers"]["light"]["groups"]) == {"l1c", "l2a"}
-    assert sorted(one.name for one in path.parent.iterdir()) == [
+    assert sorted(item.name for item in path.parent.iterdir()) == [
         "step-00000004.json", "step-00000004.pt", "step-00000006.json", "step-00000006.pt",
     ]  # fmt: skip
 
@@ -166,13 +166,13 @@ def test_the_log_holds_every_step(whole: tuple[list[float], Path, Path]) -> None
 
 def test_one_step_is_adamw_with_the_scheduled_rate(corpus: Corpus, tmp_path: Path) -> None:
     """AdamW's first update moves each weight by the rate, against its gradient's sign; kernels decay, tokens do not."""
-    plan = make_plan(corpus, replace(CONFIG, weight_decay=0.5))
-    trainer = Trainer(plan, tmp_path)
+    resolved = resolve_run(corpus, replace(CONFIG, weight_decay=0.5))
+    trainer = Trainer(resolved, tmp_path)
     token, kernel = trainer.model.mask_token, trainer.model.proj.weight
     for weights in (token, kernel):
         torch.nn.init.normal_(weights)
     before = [weights.detach().clone() for weights in (token, kernel)]
-    trainer._take_step([plan.feed.batch(0)])
+    trainer._take_step([resolved.loader.batch(0)])
     rate = learning_rate(0, 6, CONFIG, 4)
     for weights, old, decay in zip((token, kernel), before, (0, 0.5), strict=True):
         expected = old * (1 - rate * decay) - rate * weights.grad / (weights.grad.abs() + 1e-8)
@@ -220,7 +220,7 @@ def test_refuses_a_corpus_without_finished_shards(tmp_path: Path) -> None:
 
 def test_a_corpus_that_is_being_built_is_refused_unless_asked(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "corpus")
-    corpus.ledger.forget("echo", 1)
+    corpus.ledger.path("echo", 1).unlink()
     with pytest.raises(Fatal, match="1 of 3 shards in .* are not finished; .* set pretrain.unfinished = true"):
         pretrain(corpus.folder, CONFIG, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -230,7 +230,7 @@ def test_a_run_keeps_to_the_shards_that_it_began_with(tmp_path: Path) -> None:
     """The corpus grows while the run is stopped: rows, statistics and so the weights are those of the beginning."""
     corpus, config = make_corpus(tmp_path / "corpus"), replace(CONFIG, unfinished=True)
     later = corpus.ledger.read("echo", 1)
-    corpus.ledger.forget("echo", 1)
+    corpus.ledger.path("echo", 1).unlink()
     whole = pretrain(corpus.folder, config, tmp_path / "whole")
     with pytest.raises(Stopped):
         pretrain(corpus.folder, config, tmp_path / "parts", Recorder(3))
@@ -325,7 +325,7 @@ def test_a_checkpoint_that_cannot_be_written_is_refused(corpus: Corpus, tmp_path
 def test_values_that_are_no_numbers_stop_the_run_by_name(tmp_path: Path) -> None:
     make_manifest(tmp_path, 10, SIZE_PX)
     corpus = Corpus.create(tmp_path, [LIGHT, ECHO], 16)
-    blocks = {one.name: chips_of(one, corpus.manifest, range(10)) for one in (LIGHT, ECHO)}
+    blocks = {item.name: chips_of(item, corpus.manifest, range(10)) for item in (LIGHT, ECHO)}
     blocks["echo"][:, 0] = math.inf
     with np.errstate(all="ignore"):
         for name, block in blocks.items():
@@ -350,7 +350,7 @@ def test_a_loss_that_explodes_stops_the_run_by_name(corpus: Corpus, tmp_path: Pa
 def test_what_explodes_between_two_looks_never_reaches_a_checkpoint(corpus: Corpus, tmp_path: Path) -> None:
     """The rate is sane for four steps and saved at the third; nothing looks at steps 4 to 6 until the end."""
     config = replace(CONFIG, steps=6, checkpoint_every=3, log_every=50)
-    trainer = Trainer(make_plan(corpus, config), tmp_path)
+    trainer = Trainer(resolve_run(corpus, config), tmp_path)
     sane = trainer._rate
     trainer._rate = lambda step: sane(step) if step < 4 else 1e30
     with pytest.raises(Fatal, match=f"at step 6, the loss of .* kept in {tmp_path / 'bad-batch-step-00000006.pt'}"):
@@ -359,7 +359,7 @@ def test_what_explodes_between_two_looks_never_reaches_a_checkpoint(corpus: Corp
     weights = trainer.model.state_dict()
     assert all(bool(torch.isfinite(one).all()) for one in weights.values()), "the update that was no number was taken"
     rows = torch.load(tmp_path / "bad-batch-step-00000006.pt", weights_only=True)["rows"]
-    assert rows == list(trainer.plan.feed.batch(5).rows)
+    assert rows == list(trainer.resolved.loader.batch(5).rows)
 
 
 KILLED = """

@@ -11,10 +11,11 @@ import torch
 
 from pipeline.errors import Fatal
 from tests.training.corpora import CONFIG
+from training.architecture import SIZES
 from training.model.encoder import Encoder
 from training.runtime.device import Device, threads
-from training.runtime.provenance import commit
-from training.size import SIZES
+from training.runtime.distributed_context import DistributedContext
+from training.runtime.provenance import commit, provenance
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 
@@ -68,3 +69,10 @@ def test_the_commit_says_whether_the_code_was_changed(tmp_path: Path) -> None:
     assert commit(package) == git("rev-parse", "HEAD")
     (package / "code.py").write_text("2\n")
     assert commit(package) == git("rev-parse", "HEAD") + "+"
+
+
+def test_a_run_says_which_commit_it_was_made_with() -> None:
+    root = Path(__file__).resolve().parents[3]
+    head = commit(root / "training")
+    assert (head is not None) == (root / ".git").exists()
+    assert provenance(Device.of(CONFIG), DistributedContext())["commit"] == head

@@ -15,12 +15,12 @@ import tomli_w
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, Transient
+from tests.rivals import rivals
 from tests.training.corpora import CONFIG
 from tests.training.pretrain.test_train import Recorder, Stopped, logged_losses
 from training.pretrain.train import pretrain
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[3]
 TWO = replace(CONFIG, processes=2, micro_batch=1)
 TOLERANCE = 2e-4  # Sums of float32 in another order, over six steps.
 
@@ -33,9 +33,12 @@ def alone(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> list[floa
     return recorder.losses
 
 
-def test_two_processes_go_on_where_one_stopped(corpus: Corpus, alone: list[float], tmp_path: Path) -> None:
+def test_two_processes_go_on_where_one_stopped(
+    corpus: Corpus, alone: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(Stopped):
         pretrain(corpus.folder, CONFIG, tmp_path, Recorder(2))
+    monkeypatch.chdir(rivals(tmp_path.parent / "rivals"))  # spawned processes import what this one does
     rest = Recorder()
     result = pretrain(corpus.folder, TWO, tmp_path, rest)
     assert rest.began == (6, 2) and result.steps == 6 and result.samples_per_s > 0
@@ -50,12 +53,12 @@ def test_under_torchrun_the_curve_is_the_same(corpus: Corpus, alone: list[float]
     folder.mkdir()
     for part in corpus.folder.iterdir():
         (folder / part.name).symlink_to(part)
-    plain = {"corpus": {"folder": str(folder)}, "pretrain": TWO.to_plain() | {"run": "mine"}}
-    (tmp_path / "config.toml").write_text(tomli_w.dumps(plain))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    data = {"corpus": {"folder": str(folder)}, "pretrain": TWO.to_dict() | {"run": "mine"}}
+    (tmp_path / "config.toml").write_text(tomli_w.dumps(data))
+    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*torchrun, "-m", "flows.terminal.cli", "pretrain", str(tmp_path / "config.toml")],
-        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        [*torchrun, "-m", "geocorpus", "pretrain", str(tmp_path / "config.toml")],
+        cwd=rivals(tmp_path / "rivals"), env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("6 steps") == 1

@@ -15,7 +15,7 @@ from torch import Tensor
 from exporters.modalities.sentinel2 import sentinel2
 from pipeline.errors import Fatal
 from tests.training.published_sparse import make_checkpoint, make_state, run
-from training.size import SIZES
+from training.architecture import SIZES
 from training.weights.published import encoder_of, inputs_of, read_published, to_dense
 from training.weights.weights import load_encoder
 
@@ -38,7 +38,7 @@ def test_computes_what_the_sparse_net_does(patch_px: int, stem: str) -> None:
 def test_a_file_with_all_that_surrounds_the_encoder(tmp_path: Path) -> None:
     state = make_state(DEPTHS, WIDTHS, 12, 8, "modified")
     encoder, normalisation = read_published(make_checkpoint(tmp_path / "checkpoint-199.pth", state))
-    assert all(one.requires_grad and torch.isfinite(one).all() for one in encoder.parameters())
+    assert all(item.requires_grad and torch.isfinite(item).all() for item in encoder.parameters())
     bands = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8A", "B8", "B9", "B11", "B12")
     assert normalisation.band_names == {"sentinel2": bands}
     raw = np.full((1, 12, 16, 16), 3110, dtype=np.uint16)

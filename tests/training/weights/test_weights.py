@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -19,13 +20,12 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, Transient
 from tests.training.corpora import CONFIG
 from tests.training.timm_layout import Norm2d, TimmConvNeXt
-from training.architecture import RESPONSES, STEMS
+from training.architecture import SIZES, GrnScope, Size, Stem
 from training.layer import layer_of
 from training.methods.mpmae import MPMAE
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
-from training.pretrain.plan import make_plan
-from training.size import SIZES, Size
+from training.pretrain.resolved_run import resolve_run
 from training.weights import download
 from training.weights.checkpoint import Checkpoints
 from training.weights.pretrained import Pretrained
@@ -35,19 +35,19 @@ from training.weights.weights import WEIGHTS, load_encoder, save_encoder
 TINY = Size((1, 1, 2, 1), (3, 4, 5, 6))
 
 
-def make_encoder(stem: str, patch_px: int, size: Size = TINY, response: str = "image") -> Encoder:
+def make_encoder(stem: str, patch_px: int, size: Size = TINY, grn_scope: str = "image") -> Encoder:
     """Two channels, and every weight random, so that none can be lost unseen."""
     torch.manual_seed(1)
-    encoder = Encoder(2, size, patch_px, stem, response)
+    encoder = Encoder(2, size, patch_px, stem, grn_scope)
     with torch.no_grad():
-        for one in encoder.parameters():
-            one.copy_(torch.randn_like(one) * 0.3)
+        for item in encoder.parameters():
+            item.copy_(torch.randn_like(item) * 0.3)
     return encoder
 
 
-def make_pretrained(corpus: Corpus, stem: str = "modified", response: str = "image") -> Pretrained:
+def make_pretrained(corpus: Corpus, stem: str = "modified", grn_scope: str = "image") -> Pretrained:
     normalisation = Normalisation.of([layer_of(corpus, "light", {})])
-    return Pretrained(make_encoder(stem, 8, response=response), normalisation, {"corpus": "abc", "step": 7})
+    return Pretrained(make_encoder(stem, 8, grn_scope=grn_scope), normalisation, {"corpus": "abc", "step": 7})
 
 
 def test_the_original_stem_loads_into_timm_exactly() -> None:
@@ -75,9 +75,7 @@ def replaced_stem(encoder: Encoder) -> nn.Sequential:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("stem", "patch_px"), [("modified", 8), ("modified", 16), ("original", 16), ("original", 64)]
-)
+@pytest.mark.parametrize(("stem", "patch_px"), [("modified", 8), ("modified", 16), ("original", 16), ("original", 64)])
 def test_other_stems_load_where_its_stem_is_replaced(stem: str, patch_px: int) -> None:
     encoder = make_encoder(stem, patch_px)
     timm = TimmConvNeXt(2, TINY.depths, TINY.widths, convolutions=False)
@@ -94,12 +92,12 @@ def test_point_wise_layers_have_the_shapes_that_timm_gives_each_size(name: str, 
     with torch.device("meta"):
         encoder = Encoder(3, SIZES[name], 32, "original")
         timm = TimmConvNeXt(3, SIZES[name].depths, SIZES[name].widths, convolutions=convolutions)
-    ours = {key: one.shape for key, one in to_timm(encoder.state_dict(), encoder.architecture).items()}
-    theirs = {key: one.shape for key, one in timm.state_dict().items() if not key.startswith("head.")}
+    ours = {key: item.shape for key, item in to_timm(encoder.state_dict(), encoder.architecture).items()}
+    theirs = {key: item.shape for key, item in timm.state_dict().items() if not key.startswith("head.")}
     assert ours == theirs
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", get_args(Stem))
 def test_names_and_shapes_come_back(stem: str) -> None:
     encoder = make_encoder(stem, 16, SIZES["zepto"])
     head = {"norm.weight": torch.ones(6), "head.weight": torch.ones(3, 6), "head.bias": torch.ones(3)}
@@ -110,33 +108,33 @@ def test_names_and_shapes_come_back(stem: str) -> None:
     assert back.keys() == state.keys() and all(torch.equal(back[name], state[name]) for name in state)
 
 
-@pytest.mark.parametrize("response", RESPONSES)
-@pytest.mark.parametrize("stem", STEMS)
-def test_a_file_gives_the_same_features_from_raw_values(corpus: Corpus, tmp_path: Path, stem, response) -> None:
-    pretrained = make_pretrained(corpus, stem, response)
+@pytest.mark.parametrize("grn_scope", get_args(GrnScope))
+@pytest.mark.parametrize("stem", get_args(Stem))
+def test_a_file_gives_the_same_features_from_raw_values(corpus: Corpus, tmp_path: Path, stem, grn_scope) -> None:
+    pretrained = make_pretrained(corpus, stem, grn_scope)
     save_encoder(tmp_path / WEIGHTS, pretrained)
     raw = {"light": corpus.read("light", slice(0, 4))[:, [0, 2]]}
-    levels = [str(one) for one in corpus.manifest.column("level")[:4]]
+    levels = [str(item) for item in corpus.manifest.column("level")[:4]]
     for source in (tmp_path, tmp_path / WEIGHTS, str(tmp_path / WEIGHTS)):
         loaded = load_encoder(source)
         assert loaded.encoder.architecture == pretrained.encoder.architecture
         expected = pretrained.encoder(pretrained.normalisation.image(raw, levels))
         assert torch.equal(loaded.encoder(loaded.normalisation.image(raw, levels)), expected)
         assert loaded.facts["corpus"] == "abc" and loaded.facts["step"] == 7 and loaded.facts["version"]
-    assert all(one.requires_grad for one in loaded.encoder.parameters())
+    assert all(item.requires_grad for item in loaded.encoder.parameters())
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", get_args(Stem))
 def test_a_run_gives_its_encoder_with_what_prepares_its_input(corpus: Corpus, tmp_path: Path, stem) -> None:
-    config = replace(CONFIG, inputs=("light", "ground"), stem=stem, response="batch")
-    plan = make_plan(corpus, config)
-    model = MPMAE(plan.inputs, plan.targets, plan.config)
-    checkpoint = Checkpoints(tmp_path / "checkpoints", plan.identity).save(4, {"model": model.state_dict()})
-    batch = plan.feed.batch(0)
+    config = replace(CONFIG, inputs=("light", "ground"), stem=stem, grn_scope="batch")
+    resolved = resolve_run(corpus, config)
+    model = MPMAE(resolved.inputs, resolved.targets, resolved.config)
+    checkpoint = Checkpoints(tmp_path / "checkpoints", resolved.identity).save(4, {"model": model.state_dict()})
+    batch = resolved.loader.batch(0)
     for source in (tmp_path, checkpoint):
         loaded = load_encoder(source)
         assert loaded.encoder.architecture == model.encoder.architecture
-        assert (loaded.facts["step"], loaded.facts["corpus"]) == (4, plan.corpus_digest)
+        assert (loaded.facts["step"], loaded.facts["corpus"]) == (4, resolved.corpus_digest)
         assert torch.equal(loaded.encoder(model.image(batch)), model.encoder(model.image(batch)))
     assert loaded.normalisation.band_names == {"light": ("red", "green"), "ground": ("class",)}
     save_encoder(tmp_path / WEIGHTS, loaded)

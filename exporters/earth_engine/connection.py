@@ -1,0 +1,43 @@
+"""How to reach Earth Engine, and how hard to lean on it: the defaults of the `[source]` settings are here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from exporters.earth_engine.retry import Patience
+
+STANDARD_URL = "https://earthengine.googleapis.com"
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach Earth Engine.
+
+    `url` None is the public service. `credentials` None means the user's stored ones, or none at a local address;
+    they are never shown. A project may have 40 requests in flight and start 100 a second
+    (developers.google.com/earth-engine/guides/usage): the defaults leave room for the user's other work. One of
+    `profile_every` requests tells what it cost (0: none; `exporters.earth_engine.compute`).
+    """
+
+    project: str
+    url: str | None = None
+    credentials: Any = field(default=None, repr=False)
+    concurrency: int = 20
+    requests_per_s: float = 90.0
+    deadline_s: float = 300.0
+    profile_every: int = 0
+    patience: Patience = Patience()
+    seed: int = 0
+
+    @property
+    def base_url(self) -> str:
+        """Where the API is."""
+        return (self.url or STANDARD_URL).rstrip("/")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the address is on this machine: a sandbox, which needs no credentials."""
+        return urlsplit(self.base_url).hostname in LOCAL_HOSTS

@@ -1,0 +1,124 @@
+"""Trying a layer before a corpus depends on it: its graph, a few chips' values in words, and their pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ee
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.earth_engine.client import EarthEngine
+from exporters.pull import encoding
+from exporters.pull.pull import Puller
+from exporters.sources import Local, Pixels, source_of
+from pipeline.chip import Chip
+from pipeline.drawing import Picture, draw_all
+from pipeline.modality import Modality
+from pipeline.spool import ChipResult
+
+_GAP_PX = 4
+_ENLARGED = 2
+_ASSET = re.compile(r'"id": \{"constantValue": "([^"]+)"\}')
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a layer gave: its chips in order, and what a person should read about it."""
+
+    modality: Modality
+    chips: tuple[ChipResult, ...]
+    said: tuple[str, ...]
+
+    def rows(self) -> list[list[Picture]]:
+        """Pictures of each chip that has data; none for image-level layers."""
+        if self.modality.extent != "pixel":
+            return []
+        blocks = [pulled.values.get(self.modality.name) for pulled in self.chips]
+        return [[picture for _, picture in draw_all(self.modality, block)] for block in blocks if block is not None]
+
+
+def preview_layer(engine: EarthEngine, modality: Modality, chips: Sequence[Chip]) -> Preview:
+    """Build the layer's graph for the first chip, pull all chips, and put into words what came.
+
+    Raises what the export would raise: `Fatal` for a graph that Earth Engine does not understand.
+    """
+    about_graph = list(_graph(modality, chips[0]))
+    puller = Puller(engine)
+    source = puller.source(modality)
+    if isinstance(source, Pixels):
+        pulled = [puller.pixels(chip, [modality]) for chip in chips]
+    elif isinstance(source, Local):
+        pulled = [puller.local(chip, [modality]) for chip in chips]
+    else:
+        means = puller.regions(chips, [modality])
+        pulled = [means[chip.row] for chip in chips]
+    return Preview(modality, tuple(pulled), (*about_graph, *_values(modality, pulled), *_reasons(modality, pulled)))
+
+
+def _graph(modality: Modality, chip: Chip) -> Iterator[str]:
+    source = source_of(modality)
+    if isinstance(source, Local):
+        yield f"{modality.name}: computed here, no request"
+        return
+    image = encoding.stored_image(modality, source, chip) if isinstance(source, Pixels) else source.image(chip)
+    text = json.dumps(ee.serializer.encode(image))
+    yield f"{modality.name}: a graph of {text.count('functionName')} calls, {len(text) / 1000:.1f} kB"
+    unnamed = sorted(asset for asset in set(_ASSET.findall(text)) if not asset.startswith(modality.assets))
+    if unnamed:
+        yield f"  the graph reads {', '.join(unnamed)}, which `assets` does not name: add it"
+
+
+def _values(modality: Modality, pulled: Sequence[ChipResult]) -> Iterator[str]:
+    blocks = [item.values[modality.name] for item in pulled if modality.name in item.values]
+    if not blocks:
+        return
+    stored = np.stack(blocks)
+    for index, band in enumerate(modality.bands):
+        yield f"  {band.name}: {_range(modality, stored[:, index], band.units)}"
+
+
+def _range(modality: Modality, stored: NDArray[Any], units: str) -> str:
+    valid = modality.valid(stored)
+    share = f"{1 - valid.mean():.1%} nodata"
+    if not valid.any():
+        return share
+    if modality.categories:
+        names = {category.code: category.name for category in modality.categories}
+        return f"{', '.join(names[code] for code in np.unique(stored[valid]).tolist())}; {share}"
+    physical = modality.physical(stored)[valid]
+    text = f"{physical.min():.4g} to {physical.max():.4g} {units}, mean {physical.mean():.4g}; {share}"
+    return text + ("; it is constant" if physical.min() == physical.max() else "") + _outside(modality, stored[valid])
+
+
+def _outside(modality: Modality, stored: NDArray[Any]) -> str:
+    if modality.valid_range is None:
+        return ""
+    low, high = modality.valid_range
+    count = int(((stored < low) | (stored > high)).sum())
+    return f"; {count} values outside of valid_range" if count else ""
+
+
+def _reasons(modality: Modality, pulled: Sequence[ChipResult]) -> Iterator[str]:
+    reasons = [item.missing[modality.name] for item in pulled if modality.name in item.missing]
+    for reason in sorted(set(reasons)):
+        yield f"  no data in {reasons.count(reason)} of {len(pulled)} chips: {reason}"
+
+
+def contact_sheet(previews: Sequence[Preview]) -> Picture | None:
+    """All pictures on one page: a row per chip and layer, a column per band shown; None without any."""
+    rows = [row for preview in previews for row in preview.rows()]
+    if not rows:
+        return None
+    size = _ENLARGED * max(picture.shape[0] for row in rows for picture in row) + _GAP_PX
+    page = np.full((len(rows) * size + _GAP_PX, max(map(len, rows)) * size + _GAP_PX, 3), 255, np.uint8)
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            large = picture.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
+            top, left = y * size + _GAP_PX, x * size + _GAP_PX
+            page[top : top + large.shape[0], left : left + large.shape[1]] = large
+    return page

@@ -1,0 +1,42 @@
+"""Each stage as a command: under the corpus's lock, with the Earth Engine that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+from flows import finetuning, stages
+from flows.settings import Settings
+from pipeline.lock import locked
+from pipeline.progress import Progress
+
+
+def _sample(settings: Settings, progress: Progress) -> str:
+    connected = stages.earth_engine(settings) if stages.needs_engine_to_sample(settings) else nullcontext(None)
+    with locked(settings.folder), connected as engine:
+        return stages.sample(settings, engine, progress)
+
+
+def _anchor(settings: Settings, progress: Progress) -> str:
+    with locked(settings.folder), stages.earth_engine(settings) as engine:
+        return stages.anchor(settings, engine, progress)
+
+
+def _export(settings: Settings, progress: Progress) -> str:
+    with locked(settings.folder), stages.earth_engine(settings) as engine:
+        return stages.export(settings, engine, progress)
+
+
+def _finalize(settings: Settings, progress: Progress) -> str:
+    with locked(settings.folder):
+        return stages.finalize(settings, progress)
+
+
+STAGES: dict[str, Callable[[Settings, Progress], str]] = {
+    "sample": _sample,
+    "anchor": _anchor,
+    "export": _export,
+    "finalize": _finalize,
+    "pretrain": stages.pretrain,
+    "finetune": finetuning.finetune,
+}

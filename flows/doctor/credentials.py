@@ -1,0 +1,25 @@
+"""Whether there are credentials for Earth Engine, and of which kind; they are neither shown nor tried."""
+
+from __future__ import annotations
+
+from flows.doctor.finding import Finding, shown
+
+_AUTHENTICATE = "run `earthengine authenticate`, or name a key file in GOOGLE_APPLICATION_CREDENTIALS"
+
+
+def check_credentials() -> Finding:
+    """What the client will find in files. That Earth Engine accepts it, `geocorpus export --dry-run` tells."""
+    from exporters.earth_engine.credentials import find_credentials
+
+    stored = find_credentials()
+    if stored is None:
+        return Finding(
+            "note", f"none found; the demo needs none, for the real Earth Engine {_AUTHENTICATE}.", {"kind": None}
+        )
+    where = shown(stored.path)
+    if stored.fault:
+        return Finding("problem", f"{where} cannot be used, {stored.fault}; {_AUTHENTICATE}.", {"kind": stored.kind})
+    if stored.is_open:
+        said = f"{stored.kind}, in {where}, which other users of this machine can read: chmod 600 it."
+        return Finding("note", said, {"kind": stored.kind})
+    return Finding("ok", f"{stored.kind}, in {where} (found, not tried)", {"kind": stored.kind})

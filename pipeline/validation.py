@@ -1,0 +1,69 @@
+"""Settings that are checked by pydantic: strict types, and what does not fit in one sentence that names the setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field, Strict, ValidationError
+from pydantic_core import ErrorDetails
+
+from pipeline.errors import Fatal, unknown_name
+
+# Text is no number and a number no truth value, as in TOML; nothing is guessed.
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]  # 5.0 is a whole number as well.
+Count = Annotated[Whole, Field(ge=1)]
+CountOrNone = Annotated[Whole, Field(ge=0)]  # 0 says none, or that there is no limit.
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Names = Annotated[tuple[Annotated[str, Strict()], ...], Strict(False)]  # A list of TOML will do.
+Betas = Annotated[tuple[Fraction, Fraction], Strict(False)]  # Of Adam.
+
+_KINDS = {
+    "int_type": "a whole number", "float_type": "a number", "finite_number": "a finite number", "string_type": "text",
+    "bool_type": "true or false", "tuple_type": "a list", "dict_type": "a table",
+}  # fmt: skip
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"), "greater_than": ("above", "gt"), "less_than_equal": ("at most", "le"),
+    "less_than": ("below", "lt"), "multiple_of": ("a multiple of", "multiple_of"),
+}  # fmt: skip
+
+
+@contextmanager
+def one_sentence(section: str, known: Iterable[str]) -> Iterator[None]:
+    """Turn pydantic's refusal of a setting inside into a `Fatal` that names `section`.key; `known` are its keys."""
+    try:
+        yield
+    except ValidationError as error:
+        raise _sentence(error.errors()[0], section, known) from error
+
+
+def _sentence(error: ErrorDetails, section: str, known: Iterable[str]) -> Fatal:
+    kind, value = error["type"], error["input"]
+    key = section + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        return unknown_name("setting", key, [f"{section}.{name}" for name in known])
+    if kind == "literal_error":
+        return unknown_name(
+            key, str(value), error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        )
+    if kind in ("missing", "missing_argument"):
+        return Fatal(f"{key} is not set; give it as well.")
+    return Fatal(f"{key} {_wanted(error)}, not {value!r}.")
+
+
+def _wanted(error: ErrorDetails) -> str:
+    kind = error["type"]
+    if kind in _BOUNDS:
+        words, bound = _BOUNDS[kind]
+        return f"must be {words} {error['ctx'][bound]:g}"
+    if kind in _KINDS:
+        return f"must be {_KINDS[kind]}"
+    return f"is not allowed ({error['msg'].lower()})"

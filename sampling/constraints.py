@@ -1,0 +1,44 @@
+"""What a place must keep to: its footprint's room, what is excluded, and the buffer between splits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampling.exclusion import Exclusion
+from sampling.splits import SplitRule
+
+OVERLAP = "overlaps an earlier footprint"
+EXCLUDED = "too near to an excluded footprint"
+BUFFER = "in the buffer between splits"
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """`side_m` is the side of a footprint; `buffer_m` lies between footprints of different splits."""
+
+    side_m: float = 1280.0
+    may_overlap: bool = False
+    exclusion: Exclusion | None = None
+    splits: SplitRule | None = None
+    buffer_m: float = 0.0
+
+    @property
+    def half_gap_m(self) -> float:
+        """How far a place keeps from the border of its split: half the buffer and half a footprint's diagonal.
+
+        Two places of two splits are then at least `buffer_m` and a diagonal apart, their footprints `buffer_m`.
+        """
+        return (self.buffer_m + self.side_m * math.sqrt(2) + 20.0) / 2
+
+    def refusals(self, lonlat: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """Each reason that applies, with which of the points (n, 2) it refuses."""
+        if self.exclusion is not None:
+            yield EXCLUDED, self.exclusion.holds(lonlat)
+        if self.splits is not None and self.buffer_m > 0:
+            yield BUFFER, self.splits.in_buffer(lonlat, self.half_gap_m)

@@ -1,0 +1,112 @@
+"""From shards to batches: the order follows from (seed, epoch), and batch `step` is a pure function of `step`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.corpus import Corpus
+from pipeline.errors import Fatal
+from training.batch import Batch, Raw
+from training.config import PretrainConfig
+from training.data.decode import Decoder
+from training.data.device_prefetcher import DevicePrefetcher
+from training.data.masking import crops_yx, visible_patches
+from training.data.order import Order, Position, blocks_of, finished_shards
+from training.data.stream import Buffer, Job, Stream, default_workers
+from training.layer import Layer, group_indices_of
+from training.rank_slice import WHOLE_BATCH, RankSlice
+
+CPU = torch.device("cpu")
+
+
+class BatchLoader:
+    """Batches of the train rows of the shards in which every one of `layers` is finished when it is made.
+
+    An epoch is every such row once, in the order of `Order`, cut into batches; what does not fill a last batch waits
+    for another epoch. What is in batch `step` does not depend on workers, devices or processes.
+    """
+
+    def __init__(self, corpus: Corpus, layers: Sequence[Layer], config: PretrainConfig) -> None:
+        self._layers, self._config = tuple(layers), config
+        names = [layer.name for layer in layers]
+        shards = finished_shards(corpus, names)
+        blocks = blocks_of(corpus, shards, config.read_rows)
+        if not blocks:
+            raise Fatal(
+                f"no shard with train rows in {corpus.folder} is finished for all of {', '.join(names)}; "
+                "run `geocorpus export` first."
+            )
+        self._size_px, self._shard_rows = corpus.manifest.size_px, corpus.shard_rows
+        self._order = Order(blocks, config.seed, config.mix_blocks)
+        self._decoder = Decoder(corpus, layers, shards, config.read_rows)
+        self._groups = {item.name: group_indices_of(corpus, item) for item in layers if item.modality.statistics_by}
+        self.batch_size = min(config.batch_size, len(self.rows))
+        self.steps_per_epoch = len(self.rows) // self.batch_size
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The manifest rows that are trained on, ascending."""
+        return self._order.rows
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The manifest rows of an epoch in the order in which they are trained on."""
+        return self._order.of(epoch)
+
+    def position(self, step: int) -> Position:
+        """Where the epoch stands before `step`, the same for any number of processes."""
+        epoch, rows = self._rows_of(step)
+        return Position(epoch, int(rows[0]) // self._shard_rows, int(rows[0]))
+
+    def batches(self, first: int, stop: int, device: torch.device = CPU, share: RankSlice = WHOLE_BATCH) -> Stream:
+        """Batches `first` to `stop` (exclusive) on `device`, decoded ahead; with a share, its pieces of each in turn.
+
+        Close what comes back, or exhaust it.
+        """
+        return self.stream(first, stop, DevicePrefetcher(self._layers, device, share.pieces), share)
+
+    def stream(self, first: int, stop: int, prefetcher: DevicePrefetcher, share: RankSlice = WHOLE_BATCH) -> Stream:
+        """As `batches`, for a delivery of the caller's."""
+        pieces = share.slices(self.batch_size)
+        jobs = (self._job(step, piece) for step in range(first, stop) for piece in pieces)
+        shapes = self._decoder.shapes(max(piece.stop - piece.start for piece in pieces), self._config.image_px)
+        workers = self._config.workers or default_workers()
+        # A step takes all its pieces at once, so that as many must be on their way for the next.
+        ahead = self._config.read_ahead * len(pieces)
+        return Stream(jobs, shapes, prefetcher, workers, ahead)
+
+    def batch(self, step: int) -> Batch:
+        """The whole batch of one step, counted from the run's start, on the CPU."""
+        job = self._job(step, slice(0, self.batch_size))
+        buffer = Buffer(self._decoder.shapes(self.batch_size, self._config.image_px), pinned=False)
+        job.fill(buffer.arrays, slice(0, self.batch_size))
+        return DevicePrefetcher(self._layers, CPU).send(buffer.with_pixels(job.raw)).batch
+
+    def _rows_of(self, step: int) -> tuple[int, NDArray[np.int64]]:
+        epoch, place = divmod(step, self.steps_per_epoch)
+        return epoch, self.order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
+
+    def _job(self, step: int, piece: slice) -> Job:
+        config = self._config
+        epoch, whole = self._rows_of(step)
+        rows = whole[piece]
+        visible = visible_patches(config.seed, epoch, rows, config.side, config.visible_patches)
+        corners = crops_yx(config.seed, epoch, rows, self._size_px, config.image_px)
+        raw = Raw(
+            {name: torch.from_numpy(values) for name, values in self._decoder.vectors(rows).items()},
+            {name: torch.from_numpy(groups[rows]) for name, groups in self._groups.items()},
+            torch.from_numpy(visible),
+            tuple(rows.tolist()),
+        )
+        return Job(raw, partial(self._fill, raw.rows, corners))
+
+    def _fill(
+        self, rows: Sequence[int], corners_yx: NDArray[np.int64], into: Mapping[str, NDArray[Any]], span: slice
+    ) -> None:
+        run = {name: array[span] for name, array in into.items()}
+        self._decoder.pixels(run, rows[span], corners_yx[span])

@@ -1,0 +1,70 @@
+"""Which chips and which modality a step broke on: found by taking it again piece by piece, and kept for inspection."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pipeline import durable
+from training.batch import Batch
+from training.methods.mpmae import MPMAE
+from training.runtime.device import Device
+
+
+@dataclass(frozen=True)
+class NonFiniteReport:
+    """`what` completes the sentence "at step N, ..."; `batch` holds the chips with which it happens, on the CPU."""
+
+    what: str
+    batch: Batch
+
+    def save(self, path: Path) -> Path:
+        """For `torch.load`: rows, values and valid by modality, visible patches."""
+        buffer = io.BytesIO()
+        content = {"what": self.what, "rows": list(self.batch.rows), "values": self.batch.values,
+                   "valid": self.batch.valid, "visible": self.batch.visible}  # fmt: skip
+        torch.save(content, buffer)
+        durable.write_bytes(path, buffer.getvalue())
+        return path
+
+
+def find(model: MPMAE, parts: Iterable[Batch], device: Device) -> NonFiniteReport:
+    """The first of `parts` with a value, a loss or a gradient that is no finite number, under the present weights.
+
+    Where none breaks alone, only their sum did, and the last part stands for all. There must be a part.
+    """
+    for part in parts:
+        what = _broken_value(part) or _broken_target(model, part, device)
+        if what:
+            return NonFiniteReport(what, part.to(torch.device("cpu")))
+    return NonFiniteReport(
+        "the gradients are not finite; lower pretrain.blr and start afresh", part.to(torch.device("cpu"))
+    )
+
+
+def _broken_value(batch: Batch) -> str:
+    bad = [name for name, values in batch.values.items() if not bool(torch.isfinite(values).all())]
+    return f"modality {bad[0]!r} holds values that are no numbers; mark them as nodata in the corpus" if bad else ""
+
+
+def _broken_target(model: MPMAE, batch: Batch, device: Device) -> str:
+    with device.autocast():
+        losses = model.objective(batch).losses
+    weights = [item for item in model.parameters() if item.requires_grad]
+    for layer, loss in zip(model.targets, losses, strict=True):
+        value = float(loss.detach())
+        if not bool(torch.isfinite(loss)):
+            return f"the loss of {layer.name!r} is {value}; lower pretrain.blr and start afresh"
+        gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+        if not _finite(gradients):
+            return f"the gradients of {layer.name!r} are not finite; lower pretrain.blr and start afresh"
+    return ""
+
+
+def _finite(gradients: Iterable[Tensor | None]) -> bool:
+    return all(bool(torch.isfinite(item).all()) for item in gradients if item is not None)

@@ -1,0 +1,72 @@
+"""Which chips of a run are drawn, and when: what the method's pictures need of the corpus and of the log."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.batch import Batch
+from training.data.centre import read_centre
+from training.data.masking import visible_patches
+from training.layer import groups_of
+from training.methods.mpmae import MPMAE
+from training.methods.pictures import Pictures, Sample
+from training.pretrain.resolved_run import ResolvedRun
+from training.runtime.device import Device
+from training.runtime.metric_writer import MetricWriter
+
+PICTURES = "pictures"
+CHIPS = 3
+
+
+class PictureLog:
+    """The pictures of a run, in `run_folder`/pictures and in the log; nothing is read before the first is due."""
+
+    def __init__(self, resolved: ResolvedRun, run_folder: Path) -> None:
+        self._resolved, self._folder = resolved, run_folder / PICTURES
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """Of the same few chips throughout the run."""
+        resolved = self._resolved
+        sample = sample_of(resolved, rows_to_draw(resolved))
+        return Pictures(sample, resolved.inputs, resolved.targets, resolved.config.patch_px, self._folder)
+
+    def draw_when_due(self, model: MPMAE, device: Device, step: int, writer: MetricWriter) -> None:
+        """Draw after every `pictures_every` steps and at the end."""
+        every = self._resolved.config.pictures_every
+        if every and (step % every == 0 or step == self._resolved.steps):
+            writer.show(step, PICTURES, self.pictures.draw(model, device, step))
+
+
+def rows_to_draw(resolved: ResolvedRun) -> NDArray[np.int64]:
+    """The first manifest rows of the val chips that are finished, or of the train chips where there are none."""
+    corpus, names = resolved.corpus, [layer.name for layer in (*resolved.inputs, *resolved.targets)]
+    unfinished = {shard.index for shard in corpus.missing(names)}
+    val = corpus.manifest.rows_of("val")
+    known = val[~np.isin(val // corpus.shard_rows, list(unfinished))]
+    return (known if len(known) else resolved.loader.rows)[:CHIPS]
+
+
+def sample_of(resolved: ResolvedRun, rows: NDArray[np.int64]) -> Sample:
+    """The middles of the chips in manifest `rows`, masked as they would be in the first epoch."""
+    config, corpus = resolved.config, resolved.corpus
+    layers = {layer.name: layer for layer in (*resolved.inputs, *resolved.targets)}
+    stored = {name: read_centre(corpus, name, rows, config.image_px) for name in layers}
+    groups = {name: groups_of(corpus, layer)[rows] for name, layer in layers.items()}
+    seen = {name: layer.values(stored[name], groups[name]) for name, layer in layers.items()}
+    visible = visible_patches(config.seed, 0, rows.tolist(), config.side, config.visible_patches)
+    batch = Batch(
+        {name: torch.from_numpy(values) for name, (values, _) in seen.items()},
+        {name: torch.from_numpy(valid) for name, (_, valid) in seen.items()},
+        torch.from_numpy(visible),
+        tuple(int(row) for row in rows),
+    )
+    chosen = {name: values[:, list(layers[name].bands)] for name, values in stored.items()}
+    ids, splits = (corpus.manifest.column(name)[rows] for name in ("id", "split"))
+    names = tuple(f"{chip}\n{split}" for chip, split in zip(ids, splits, strict=True))
+    return Sample(names, batch, chosen, groups)

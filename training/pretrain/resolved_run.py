@@ -1,0 +1,124 @@
+"""What a run will do, settled against a corpus before anything is written: layers, batches, number of steps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.corpus import Corpus
+from pipeline.errors import Fatal
+from pipeline.ledger import Ledger
+from training.config import PretrainConfig
+from training.data.batch_loader import BatchLoader
+from training.layer import Layer, layer_of
+from training.model.normalisation import Normalisation
+from training.pretrain.selection import resolve_names
+
+
+@dataclass(frozen=True)
+class ResolvedRun:
+    """`corpus_digest` changes with the manifest, a specification, a statistic or the set of rows trained on.
+
+    `shards` are those that the rows and statistics come from.
+    """
+
+    config: PretrainConfig
+    inputs: tuple[Layer, ...]
+    targets: tuple[Layer, ...]
+    loader: BatchLoader
+    corpus_digest: str
+    corpus: Corpus
+    shards: tuple[int, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """Optimisation steps of the whole run."""
+        return self.config.steps or self.config.epochs * self.loader.steps_per_epoch
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What follows from the two, for people; `shards` is what a relaunch of the run keeps to."""
+        loader = self.loader
+        return {
+            "steps": self.steps, "steps_per_epoch": loader.steps_per_epoch, "batch_size": loader.batch_size,
+            "train_rows": len(loader.rows), "shards": list(self.shards),
+        }  # fmt: skip
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint of this run belongs to, and what its user needs to prepare the same input."""
+        return {
+            "config": self.config.to_dict(),
+            "corpus": self.corpus_digest,
+            "layers": {layer.name: layer.describe() for layer in (*self.inputs, *self.targets)},
+            "inputs": Normalisation.of(self.inputs).to_dict(),
+        }
+
+
+def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | None = None) -> ResolvedRun:
+    """Resolve `config` against `corpus`; `shards` are those that the run began with, None if it begins now.
+
+    Raises `Fatal` for an unknown modality or band, an input without pixels or without data, a crop larger than the
+    chips, a corpus without finished train rows, or one that is still being built unless the configuration allows it.
+    """
+    config = resolve_names(config, corpus.modalities)
+    names = tuple(dict.fromkeys((*config.inputs, *config.targets)))
+    for name in (*names, *config.bands):
+        corpus.modality(name)
+    unfinished = {shard.index for shard in corpus.missing(names)}
+    used = tuple(
+        shards if shards is not None else (item.index for item in corpus.shards if item.index not in unfinished)
+    )
+    if len(used) < len(corpus.shards):
+        corpus = _as_it_was(corpus, used)
+    layers = {name: layer_of(corpus, name, config.bands) for name in names}
+    inputs = tuple(layers[name] for name in config.inputs)
+    targets = tuple(layers[name] for name in config.targets)
+    _check(corpus, config, inputs)
+    loader = BatchLoader(corpus, tuple(layers.values()), config)
+    _refuse_empty(inputs)
+    if not config.unfinished:
+        _refuse_unfinished(corpus, len(unfinished))
+    return ResolvedRun(config, inputs, targets, loader, _digest(corpus, layers, loader), corpus, used)
+
+
+def _as_it_was(corpus: Corpus, shards: tuple[int, ...]) -> Corpus:
+    """The same corpus when only these shards were finished: rows and statistics come from them alone."""
+    view = Corpus.open(corpus.folder)
+    view.ledger = Ledger(corpus.ledger.folder, only=shards)
+    return view
+
+
+def _check(corpus: Corpus, config: PretrainConfig, inputs: tuple[Layer, ...]) -> None:
+    if not inputs:
+        raise Fatal("pretrain.inputs names no modality; name at least one with pixels.")
+    flat = [layer.name for layer in inputs if not layer.pixel]
+    if flat:
+        raise Fatal(f"modality {flat[0]!r} has one value per chip and cannot be an input; make it a target.")
+    size_px = corpus.manifest.size_px
+    if config.image_px > size_px:
+        raise Fatal(f"pretrain.image_px {config.image_px} is larger than the corpus's {size_px} px chips; lower it.")
+
+
+def _refuse_unfinished(corpus: Corpus, count: int) -> None:
+    if count:
+        raise Fatal(
+            f"{count} of {len(corpus.shards)} shards in {corpus.folder} are not finished; run `geocorpus "
+            "export` first, or set pretrain.unfinished = true to train on the others."
+        )
+
+
+def _refuse_empty(inputs: tuple[Layer, ...]) -> None:
+    """Statistics are there only once shards are finished, so this comes after the feed's own checks."""
+    for layer in inputs:
+        if not any(moments.has_data.any() for moments in layer.groups.values()):
+            raise Fatal(f"input {layer.name!r} holds no data in the train rows; choose another.")
+
+
+def _digest(corpus: Corpus, layers: Mapping[str, Layer], loader: BatchLoader) -> str:
+    parts = [corpus.manifest.digest, hashlib.sha256(loader.rows.tobytes()).hexdigest()]
+    parts += [f"{name} {layer.modality.digest} {json.dumps(layer.describe())}" for name, layer in layers.items()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
