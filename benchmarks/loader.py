@@ -8,8 +8,8 @@ is one JSON object: x_hdf5_per_core (chips per core-second, ours over the publis
 per second, ours over Blosc alone on the same chunks and threads), chips_per_s (ours). Ours ends with the raw batch
 that a GPU fetches; x_hdf5_per_core_prepared has the CPU do the GPU's part too. fraction_of_codec_per_core is by core-
 seconds, which other work on the machine disturbs less than the clock. x_own_loader is chips per core-second of
-`Corpus.torch_dataset` through a DataLoader over those of ours prepared on the CPU: both give whole chips as float32,
-class indices and masks, shuffled by blocks.
+`Corpus.torch_dataset` by threads over those of ours prepared on the CPU (x_own_loader_workers: by a DataLoader's
+processes): all give whole chips as float32, class indices and masks, shuffled by blocks.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from training.config import PretrainConfig
 from training.data.batch_loader import CPU, BatchLoader
 from training.data.device_prefetcher import DevicePrefetcher, PrefetchedBatch
 from training.data.masking import crops_yx
+from training.data.shuffled_chips import ShuffledBatches
 from training.data.stream import Stream, default_workers
 from training.layer import groups_of, layer_of
 
@@ -165,12 +166,20 @@ def ours_whole(task: Task) -> Read:
 
 
 def torch_dataset(task: Task) -> Read:
-    """The dataset for a loop of one's own, by its workers: in physical units, with masks."""
-    batches = geocorpus.open(task.folder).torch_dataset(TWELVE).shuffled().batches(_BATCH)
+    """The dataset for a loop of one's own, by threads: in physical units, with masks."""
+    batches = geocorpus.open(task.folder).torch_dataset(TWELVE).shuffled().batches(_BATCH, task.workers)
+    return _of_epochs(batches, DataLoader(batches, batch_size=None))
 
-    loader = DataLoader(
-        batches, batch_size=None, num_workers=task.workers, multiprocessing_context="fork", persistent_workers=True
-    )
+
+def torch_workers(task: Task) -> Read:
+    """The same by the processes of a DataLoader, which hand batches over in shared memory."""
+    batches = geocorpus.open(task.folder).torch_dataset(TWELVE).shuffled().batches(_BATCH)
+    workers = {"num_workers": task.workers, "multiprocessing_context": "fork", "persistent_workers": True}
+    return _of_epochs(batches, DataLoader(batches, batch_size=None, **workers))  # type: ignore[arg-type]
+
+
+def _of_epochs(batches: ShuffledBatches, loader: DataLoader[dict[str, Any]]) -> Read:
+    """Reads whole epochs, so that nothing is read ahead of the next turn."""
 
     def read(chips: int) -> int:
         epochs = range(max(1, chips // batches.chips.chips_per_epoch))
@@ -240,7 +249,8 @@ CONTENDERS = {
     "zarr-python": Contender(through_zarr, 0.25),
     "ours, prepared on the CPU": Contender(ours_prepared, 2),
     "ours, whole chips prepared on the CPU": Contender(ours_whole, 2),
-    "torch_dataset, by a DataLoader": Contender(torch_dataset, 2),
+    "torch_dataset, by threads": Contender(torch_dataset, 2),
+    "torch_dataset, by a DataLoader's workers": Contender(torch_workers, 2),
     "ours": Contender(ours, 4),
     "decoding alone": Contender(decoding_alone, 4),
 }
@@ -317,8 +327,14 @@ def result(found: dict[str, list[Spent]]) -> dict[str, float]:
         ), 3),
         "fraction_of_codec_per_core": round(per_core_s(found["ours"]) / per_core_s(found["decoding alone"]), 3),
         "x_own_loader": round(
-            per_core_s(found["torch_dataset, by a DataLoader"])
-            / per_core_s(found["ours, whole chips prepared on the CPU"]), 2
+            per_core_s(found["torch_dataset, by threads"])
+            / per_core_s(found["ours, whole chips prepared on the CPU"]),
+            2,
+        ),
+        "x_own_loader_workers": round(
+            per_core_s(found["torch_dataset, by a DataLoader's workers"])
+            / per_core_s(found["ours, whole chips prepared on the CPU"]),
+            2,
         ),
         "chips_per_s": round(per_s(found["ours"]), 1),
     }  # fmt: skip

@@ -63,7 +63,7 @@ def test_xarray_gives_physical_values(tmp_path: Path, finalized: bool) -> None:
 
 def test_xarray_reads_a_bucket(tmp_path: Path) -> None:
     with service():
-        make_corpus(tmp_path, modalities=ALL[:1], store_url=f"s3://{BUCKET}/corpus.zarr")
+        make_corpus(tmp_path, modalities=ALL[:1], store_url=f"s3://{BUCKET}/{tmp_path.name}/corpus.zarr")
         opened = geocorpus.open(tmp_path)
         np.testing.assert_allclose(opened.xarray()["light"][3].to_numpy(), opened.chip(3).physical("light"))
 

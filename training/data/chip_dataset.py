@@ -67,6 +67,10 @@ class ChipDataset(Dataset[Sample]):
         """The sample of the `index`-th of `rows`; raises `IndexError` beyond them, `Fatal` for a damaged shard."""
         return self.sample(int(self.rows[index]))
 
+    def open(self) -> None:
+        """Open the corpus in this process, which otherwise happens with the first sample."""
+        self._chips()
+
     def sample(self, row: int) -> Sample:
         """The sample of a row of the manifest."""
         tensors = {key: item[0] for key, item in self._filled([row], shared=False).items()}

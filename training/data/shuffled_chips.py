@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,10 +16,13 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from pipeline.errors import Fatal
 from training.data.order import Order
+from training.data.stream import default_workers
 
 
 class Chips(Protocol):
-    """What makes samples of rows."""
+    """What makes samples of rows; safe for many threads once it is open."""
+
+    def open(self) -> None: ...
 
     def sample(self, row: int) -> dict[str, Any]: ...
 
@@ -67,19 +74,21 @@ class ShuffledChips(IterableDataset[dict[str, Any]]):
         """Samples as `ChipDataset` gives them; in a worker, its part of them."""
         return map(self._chips.sample, self._part())
 
-    def batches(self, size: int) -> ShuffledBatches:
-        """The same chips, `size` at a time, for a `DataLoader` with `batch_size=None`, whose own collation would copy.
+    def batches(self, size: int, threads: int = 0) -> ShuffledBatches:
+        """The same chips, `size` at a time, decoded ahead by threads (0: one per core) or by a loader's workers.
 
-        The last batch of each worker may be smaller. Raises `Fatal` for a size below 1.
+        For a `DataLoader` with `batch_size=None`, whose own collation would copy. The last batch of a process, or of
+        each worker, may be smaller. Raises `Fatal` for a size below 1 or threads below 0.
         """
-        if size < 1:
-            raise Fatal(f"a batch has at least 1 chip, not {size}.")
-        return ShuffledBatches(self, size)
+        if size < 1 or threads < 0:
+            raise Fatal(f"a batch has at least 1 chip and 0 threads or more, not {size} and {threads}.")
+        return ShuffledBatches(self, size, threads)
 
-    def batches_here(self, size: int) -> Iterator[dict[str, Any]]:
-        """Batches of the part that this process, or this worker of it, has of the coming epoch."""
+    def makers(self, size: int) -> Iterator[Callable[[], dict[str, Any]]]:
+        """What makes each batch of the part that this process, or this worker of it, has of the coming epoch."""
         rows = self._part()
-        return (self._chips.batch(rows[start : start + size]) for start in range(0, len(rows), size))
+        self._chips.open()
+        return (partial(self._chips.batch, rows[start : start + size]) for start in range(0, len(rows), size))
 
     def _part(self) -> list[int]:
         worker, rows = get_worker_info(), self.order()
@@ -90,12 +99,28 @@ class ShuffledChips(IterableDataset[dict[str, Any]]):
 class ShuffledBatches(IterableDataset[dict[str, Any]]):
     """Batches of `chips`, decoded into their place; made by `ShuffledChips.batches`."""
 
-    def __init__(self, chips: ShuffledChips, size: int) -> None:
-        self.chips, self._size = chips, size
+    def __init__(self, chips: ShuffledChips, size: int, threads: int) -> None:
+        self.chips, self._size, self._threads = chips, size, threads
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next iteration; also for workers that live already."""
         self.chips.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self.chips.batches_here(self._size)
+        makers = self.chips.makers(self._size)
+        if get_worker_info() is not None:
+            return (make() for make in makers)  # One thread a worker: the loader has as many as it wants.
+        return _ahead(makers, self._threads or default_workers())
+
+
+def _ahead(makers: Iterator[Callable[[], dict[str, Any]]], threads: int) -> Iterator[dict[str, Any]]:
+    """What `makers` make, in their order, while the caller works with what came before."""
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="chips")
+    try:
+        pending = deque(pool.submit(make) for make in islice(makers, threads + 1))
+        while pending:
+            made = pending.popleft().result()
+            pending.extend(pool.submit(make) for make in islice(makers, 1))
+            yield made
+    finally:
+        pool.shutdown(cancel_futures=True)

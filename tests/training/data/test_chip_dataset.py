@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,8 +173,32 @@ def test_batches_are_what_collation_makes_of_their_chips(
 
 
 def test_a_batch_without_chips_is_refused(opened: geocorpus.Corpus) -> None:
-    with pytest.raises(Fatal, match="a batch has at least 1 chip, not 0"):
-        opened.torch_dataset(["light"]).shuffled().batches(0)
+    for size, threads in ((0, 1), (1, -1)):
+        with pytest.raises(Fatal, match=f"a batch has at least 1 chip and 0 threads or more, not {size} and {threads}"):
+            opened.torch_dataset(["light"]).shuffled().batches(size, threads)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_do_not_depend_on_threads(opened: geocorpus.Corpus, threads: int) -> None:
+    shuffled = opened.torch_dataset(["light", "weather"]).shuffled(block_rows=3)
+    result = list(shuffled.batches(3, threads))
+    expected = [shuffled._chips.batch(rows) for rows in np.split(shuffled.order(), range(3, 16, 3))]
+    torch.testing.assert_close(result, expected, rtol=0, atol=0, equal_nan=True)
+
+
+def test_an_epoch_that_is_left_early_leaves_no_thread(opened: geocorpus.Corpus) -> None:
+    iterator = iter(opened.torch_dataset(["light"]).shuffled(block_rows=3).batches(2, 2))
+    next(iterator)
+    del iterator
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("chips")]
+
+
+def test_an_error_of_a_batch_comes_at_that_batch(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, modalities=ALL[:1])
+    batches = geocorpus.open(tmp_path).torch_dataset(split=None).shuffled(block_rows=8, mix_blocks=1).batches(4, 2)
+    corpus.object_path("light", corpus.shards[1]).write_bytes(b"damaged")
+    with pytest.raises(Fatal, match="shard 1 of 'light' in .* is damaged"):
+        list(batches)
 
 
 def test_the_order_is_that_of_seed_and_epoch(opened: geocorpus.Corpus) -> None:
@@ -282,7 +307,7 @@ def test_a_corpus_in_a_bucket_is_read_by_spawned_workers_and_refused_to_forked_o
     with service():
         folder = tmp_path / "corpus"
         folder.mkdir()
-        make_corpus(folder, modalities=ALL[:1], store_url=f"s3://{BUCKET}/corpus.zarr")
+        make_corpus(folder, modalities=ALL[:1], store_url=f"s3://{BUCKET}/{tmp_path.name}/corpus.zarr")
         opened = geocorpus.open(folder)
         dataset = opened.torch_dataset(values="stored")
         expected = [int(opened.read("light", slice(row, row + 1)).sum()) for row in dataset.rows.tolist()]
