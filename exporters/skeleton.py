@@ -12,8 +12,7 @@ _TEXT = '''"""NDVI of the anchor scene. Say here in one sentence what the layer 
 import ee
 
 # Time rules: at_anchor, per_orbit_pass, around_anchor, mode_over_year, static; docs/modalities.md explains them.
-from exporters.expressions import at_anchor
-from pipeline.modality import Band, Display, Modality
+from geocorpus import Band, Display, Modality, at_anchor
 
 # Every asset that the graph reads, so that a long export can look them up before it begins.
 COLLECTIONS = ("COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S2_HARMONIZED")

@@ -24,6 +24,23 @@ def home_of_prefect() -> str:
     return str(usual) if os.access(known, os.W_OK) else str(Path(tempfile.gettempdir()) / "geocorpus-prefect")
 
 
+def set_up_prefect() -> None:
+    """Set Prefect's settings in the environment: nothing leaves the machine unless a person says so.
+
+    It has to be called before Prefect is imported, which is when those are read.
+    """
+    for name, value in OFFLINE.items():
+        os.environ.setdefault(name, value)
+    os.environ["PREFECT_HOME"] = home_of_prefect()
+    bypass_proxy()
+
+
+def bypass_proxy() -> None:
+    """Have no proxy asked for this machine, by this process or its children: it could not reach their servers."""
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = without_proxy(os.environ.get(name, ""))
+
+
 def without_proxy(hosts: str) -> str:
     """The hosts to reach without a proxy, as a comma-separated list: `hosts`, and this machine."""
     return ",".join(dict.fromkeys([*filter(None, hosts.split(",")), "127.0.0.1", "localhost"]))
@@ -35,9 +52,8 @@ def api_configured() -> bool:
 
 
 def _active_profile() -> dict[str, str]:
-    home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
     try:
-        profiles = tomllib.loads((home / "profiles.toml").read_text(encoding="utf-8"))
+        profiles = tomllib.loads((Path(home_of_prefect()) / "profiles.toml").read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError):
         return {}
     active = os.environ.get("PREFECT_PROFILE", profiles.get("active", ""))

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import zarr
@@ -59,7 +59,7 @@ class Corpus:
         shard_rows: int = SHARD_ROWS,
         store_url: str | None = None,
         manifest: Manifest | None = None,
-    ) -> Corpus:
+    ) -> Self:
         """Create the empty store for the manifest in `folder`, with the metadata of every array.
 
         `store_url` is a path, `s3://bucket/prefix` or `gs://bucket/prefix`; None is the store that the corpus has, or
@@ -80,7 +80,7 @@ class Corpus:
         return corpus
 
     @classmethod
-    def open(cls, folder: Path) -> Corpus:
+    def open(cls, folder: Path) -> Self:
         """Open an existing corpus; raises `Fatal` when there is none or it belongs to another manifest."""
         store = place_of(folder)
         if not store.exists:
@@ -89,6 +89,10 @@ class Corpus:
         corpus.shard_rows = int(corpus._group_attributes().get("shard_rows", 0))
         corpus._refuse_other()
         return corpus
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its folder: another process opens the corpus itself, as neither files nor connections travel."""
+        return type(self).open, (self.folder.absolute(),)
 
     def _lay_out(self, group: zarr.Group) -> None:
         """Create the attributes and the coordinates."""

@@ -14,6 +14,10 @@ class Fatal(GeocorpusError):
     """Stop: the user must correct something first (input, credentials, disk). Exit code 2."""
 
 
+class NotInstalled(Fatal, ImportError):
+    """A package of an extra is not installed; the message names the extra. Any `except ImportError` catches it."""
+
+
 class Transient(GeocorpusError):
     """Try the same again later; `retry_after_s` is the wait that the server asked for, or None."""
 

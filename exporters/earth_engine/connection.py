@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from exporters.earth_engine.retry import Patience
 
 STANDARD_URL = "https://earthengine.googleapis.com"
-_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -41,4 +41,4 @@ class Connection:
     @property
     def is_local(self) -> bool:
         """Whether the address is on this machine: a sandbox, which needs no credentials."""
-        return urlsplit(self.base_url).hostname in _LOCAL_HOSTS
+        return urlsplit(self.base_url).hostname in LOCAL_HOSTS

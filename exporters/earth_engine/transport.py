@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import dataclass, fields, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import httplib2
 import requests
@@ -14,6 +15,7 @@ from requests.adapters import HTTPAdapter
 
 from exporters.earth_engine import faults
 from exporters.earth_engine.compute import Profiler
+from exporters.earth_engine.connection import LOCAL_HOSTS
 from exporters.earth_engine.limiter import RateLimiter, Refusal
 from pipeline.errors import Throttled, Transient
 
@@ -107,6 +109,8 @@ class Transport:
         self.meter = Meter()
         self.profiler = Profiler(profile_every)
         self._session = requests.Session()
+        if urlsplit(base_url).hostname in LOCAL_HOSTS:
+            self._session.trust_env = False  # A proxy that the environment names could not reach this machine.
         # The default pool of ten connections would open and close one per request beyond it.
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
         self._session.mount("https://", adapter)

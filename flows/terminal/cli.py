@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from flows.extras import require
-from flows.offline import api_configured
+from flows.offline import api_configured, bypass_proxy
 from flows.settings import load
 from flows.terminal.modality_commands import modality_app
 from pipeline.errors import Fatal, GeocorpusError
@@ -237,6 +237,7 @@ def serve(
 def main() -> None:
     """Entry point: a user sees one sentence, and a traceback only with GEOCORPUS_TRACEBACK set."""
     signal.signal(signal.SIGINT, _interrupted)
+    bypass_proxy()
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except Fatal as error:

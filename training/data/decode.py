@@ -65,7 +65,7 @@ class Decoder:
         result: NDArray[Any] = arrays[name]
         return result
 
-    def vectors(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    def vectors(self, rows: NDArray[np.int64] | slice) -> dict[str, NDArray[Any]]:
         """Values (rows, chosen bands), in the stored dtype, of the modalities with one value per chip."""
         return {name: values[rows] for name, values in self._vectors.items()}
 

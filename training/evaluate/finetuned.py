@@ -87,7 +87,7 @@ class Finetuned:
         pairs = samples.labels[known] * count + self.predict(samples)[known]
         return Scores(np.bincount(pairs, minlength=count**2).reshape(count, count))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write encoder and head to one file, as `save_encoder` does; the head of a classifier has timm's names."""
         model, architecture = self.model, self.model.encoder.architecture
         rest = {name: item for name, item in model.state_dict().items() if not name.startswith(_ENCODER)}
@@ -97,9 +97,9 @@ class Finetuned:
         save_encoder(path, Pretrained(model.encoder, self.normalisation, facts), named)
 
 
-def load_finetuned(path: Path) -> Finetuned:
+def load_finetuned(path: str | Path) -> Finetuned:
     """The model that `Finetuned.save` wrote; raises `Fatal` for another file."""
-    pretrained, head = load_encoder(path), head_of(path)
+    pretrained, head = load_encoder(path), head_of(Path(path))
     encoder, facts = pretrained.encoder, pretrained.facts
     if facts.get("kind") not in _KINDS:
         raise Fatal(f"{path} holds an encoder and no fine-tuned model; fine-tune it first.")

@@ -30,7 +30,7 @@ _HEADS = ("head.", "unet.")
 _PICKLED = (".pth", ".pt", ".ckpt")
 
 
-def save_encoder(path: Path, pretrained: Pretrained, head: Mapping[str, Tensor] | None = None) -> None:
+def save_encoder(path: str | Path, pretrained: Pretrained, head: Mapping[str, Tensor] | None = None) -> None:
     """Write `path` atomically: the encoder's weights with timm's names, everything else as metadata.
 
     `head` has the weights that a task adds, with names that start with `head.` or `unet.`.
@@ -46,7 +46,7 @@ def save_encoder(path: Path, pretrained: Pretrained, head: Mapping[str, Tensor] 
         "inputs": pretrained.normalisation.to_dict(),
     }
     data = {name: item.detach().cpu().contiguous() for name, item in weights.items()}
-    durable.write_bytes(path, save(data, {"format": "pt", "geocorpus": json.dumps(about)}))
+    durable.write_bytes(Path(path), save(data, {"format": "pt", "geocorpus": json.dumps(about)}))
 
 
 def load_encoder(source: str | Path, sha256: str | None = None) -> Pretrained:
