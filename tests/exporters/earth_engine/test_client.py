@@ -166,6 +166,14 @@ def test_no_credentials_is_one_sentence(monkeypatch, tmp_path):
     assert "\n" not in str(error.value)
 
 
+def test_a_damaged_file_of_credentials_is_one_sentence(monkeypatch, tmp_path):
+    path = tmp_path / "credentials"
+    path.write_text('{"refresh_token": ')
+    monkeypatch.setattr(ee.oauth, "get_credentials_path", lambda: str(path))
+    with pytest.raises(Fatal, match="credentials is damaged; .*earthengine authenticate"):
+        connect(Connection("demo-project"))
+
+
 def test_credentials_are_sent_and_never_shown(sandbox, caplog, capsys):
     caplog.set_level(logging.DEBUG)
     credentials = google.oauth2.credentials.Credentials(token=SECRET)
