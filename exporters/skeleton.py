@@ -1,4 +1,4 @@
-"""A first modality file: complete, so that it can be checked at once, and commented, so that it can be changed."""
+"""The file that `geocorpus modality new` writes: complete, so that it can be checked, and commented, to be changed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _ndvi(image: ee.Image) -> ee.Image:
 
 
 def write_skeleton(name: str, folder: Path) -> Path:
-    """Write `<name>.py` in `folder`; raises `Fatal` for a name that is none in Python, and for a file that exists."""
+    """Write `<name>.py` in `folder`. Raises `Fatal` when the name is not a Python identifier or the file exists."""
     if not name.isidentifier() or name != name.lower():
         raise Fatal(f"a modality cannot be called {name!r}; use small letters, digits and underscores.")
     path = folder / f"{name}.py"

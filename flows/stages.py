@@ -1,4 +1,4 @@
-"""The stages of a corpus, each a plain function that resumes by being called again; flows and commands wrap them."""
+"""The stages of a corpus. Each is a function that resumes when it is called again; flows and commands wrap them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ REPORT = "report.html"
 
 
 def program(name: str = "geocorpus") -> str:
-    """How to type one of our programs from here: by its bare name, or by its path where it is on none."""
+    """How to type one of our programs: its name if it is on PATH, otherwise its path from the working folder."""
     if shutil.which(name):
         return name
     return os.path.relpath(Path(sys.prefix) / "bin" / name)
@@ -62,7 +62,10 @@ def program(name: str = "geocorpus") -> str:
 
 @contextmanager
 def earth_engine(settings: Settings) -> Iterator[EarthEngine]:
-    """A connected client: to the project's Earth Engine, to a URL, or to a sandbox started for as long as needed."""
+    """A client connected to the project's Earth Engine, to a URL, or to a sandbox that is started and ended here.
+
+    Raises `Fatal` when the sandbox does not start or the service refuses the connection.
+    """
     source = settings.source
     if not settings.uses_sandbox:
         yield connect(_connection(settings, source.url))
@@ -90,7 +93,7 @@ def layers(settings: Settings) -> list[Modality]:
 
 
 def check(settings: Settings) -> None:
-    """Refuse what can be refused before any work, so that nothing is written that a correction could not use."""
+    """Raise `Fatal` for settings that some stage would refuse later, before any work is done and any file written."""
     layers(settings)
     store_of(settings)
     run_name(settings)
@@ -103,10 +106,13 @@ def needs_engine_to_sample(settings: Settings) -> bool:
 
 
 def sample(settings: Settings, engine: EarthEngine | None, progress: Progress) -> str:
-    """Draw candidate locations per stratum: `allocation.json`, `regions.parquet`, `locations.parquet` (last)."""
-    said = f"Candidates are in {settings.folder / LOCATIONS}. Next: {program()} anchor {settings.folder}"
+    """Draw candidate locations per stratum: `allocation.json`, `regions.parquet`, `locations.parquet` (last).
+
+    Raises `Fatal` when no regions or points are set, they cannot be read, or they have no room for the locations.
+    """
+    message = f"Candidates are in {settings.folder / LOCATIONS}. Next: {program()} anchor {settings.folder}"
     if (settings.folder / LOCATIONS).exists():
-        return said
+        return message
     progress.start("sample", settings.sampling.locations)
     regions = sampling_plan.regions(settings, engine, settings.folder / REGION_CACHE)
     drawn = sampling_plan.sample(settings, regions)
@@ -118,11 +124,11 @@ def sample(settings: Settings, engine: EarthEngine | None, progress: Progress) -
     _draw(settings, drawn, regions)
     write_location_table(settings.folder / LOCATIONS, drawn.table)
     _say_sampled(drawn, progress)
-    return f"{said}\nA picture of them is {settings.folder / SAMPLE_PICTURE}."
+    return f"{message}\nA picture of them is {settings.folder / SAMPLE_PICTURE}."
 
 
 def _draw(settings: Settings, drawn: Sample, regions: Regions | None) -> None:
-    from sampling.picture import write_picture  # here, as every command would wait for matplotlib
+    from sampling.picture import write_picture  # here, or every command would load matplotlib
 
     write_picture(settings.folder / SAMPLE_PICTURE, drawn, regions)
 
@@ -140,11 +146,14 @@ def _say_sampled(drawn: Sample, progress: Progress) -> None:
 
 
 def anchor(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
-    """Pin every location to its scenes and grid, and freeze the manifest (last)."""
+    """Pin every location to its scenes and grid, and freeze the manifest (last).
+
+    Raises `Fatal` when the tables of `sample` are absent or damaged, and the errors of Earth Engine.
+    """
     folder = settings.folder
-    said = f"The manifest is frozen in {folder / MANIFEST}. Next: {program()} export {folder}"
+    message = f"The manifest is frozen in {folder / MANIFEST}. Next: {program()} export {folder}"
     if (folder / MANIFEST).exists():
-        return said
+        return message
     locations = _candidates(settings)
     counts = read_allocation(folder / ALLOCATION).counts
     corpus, own_zone = settings.corpus, settings.sampling.strategy == sampling_plan.TILES
@@ -154,11 +163,11 @@ def anchor(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
     _write_rejected(folder, anchored)
     Manifest.freeze_rows(anchored.rows, settings.corpus.seed).write(folder / MANIFEST)
     _say_shortfalls(anchored, progress)
-    return said
+    return message
 
 
 def _candidates(settings: Settings) -> Locations:
-    """What was sampled. A table that lacks splits gets them: a split follows from its place alone."""
+    """The sampled candidates. Splits are added if the table has none: a split depends on the location alone."""
     locations = Locations.read(settings.folder / LOCATIONS)
     if locations.have_split:
         return locations
@@ -181,14 +190,15 @@ def _write_rejected(folder: Path, anchored: Anchored) -> None:
 
 
 def store_of(settings: Settings) -> Store:
-    """Where the arrays are, or are to be."""
+    """The store of the arrays, whether it exists yet or not; raises `Fatal` for a URL that cannot be used."""
     return place_of(settings.folder, settings.corpus.store)
 
 
 def lay_out(settings: Settings) -> tuple[Corpus, list[Modality]]:
     """Create the store for the frozen manifest, or open it; adds arrays of modalities that it lacks.
 
-    Returns the corpus, and the layers that the settings ask for, completed from its manifest.
+    Returns the corpus, and the layers that the settings ask for, completed from its manifest. Raises `Fatal` and
+    `Transient` as `Corpus.create` does.
     """
     manifest = Manifest.read(settings.folder / MANIFEST)
     bound = catalog.bound(layers(settings), manifest)
@@ -197,42 +207,49 @@ def lay_out(settings: Settings) -> tuple[Corpus, list[Modality]]:
     return corpus, bound
 
 
-def _work(manifest: Manifest, missing: Mapping[Shard, Sequence[str]], wanted: Mapping[str, Modality]) -> preflight.Work:
-    return preflight.Work(manifest, {shard: [wanted[name] for name in names] for shard, names in missing.items()})
+def _work(manifest: Manifest, pending: Mapping[Shard, Sequence[str]], wanted: Mapping[str, Modality]) -> preflight.Work:
+    return preflight.Work(manifest, {shard: [wanted[name] for name in names] for shard, names in pending.items()})
 
 
 def dry_run(settings: Settings, engine: EarthEngine) -> str:
-    """What `export` would do and take; pulls a few chips and writes nothing."""
+    """A check and an estimate of `export`; pulls a few chips and writes nothing.
+
+    Raises `Fatal` for what would stop the export.
+    """
     store = store_of(settings)
     corpus = Corpus.open(settings.folder) if store.exists else None
     manifest = corpus.manifest if corpus else Manifest.read(settings.folder / MANIFEST)
     wanted = {modality.name: modality for modality in catalog.bound(layers(settings), manifest)}
     if corpus:
-        missing = corpus.missing(wanted)
+        pending = corpus.missing(wanted)
     else:
-        missing = {shard: tuple(wanted) for shard in manifest.shards(settings.corpus.shard_rows)}
-    return preflight.dry_run(engine, _work(manifest, missing, wanted), settings.folder, store)
+        pending = {shard: tuple(wanted) for shard in manifest.shards(settings.corpus.shard_rows)}
+    return preflight.dry_run(engine, _work(manifest, pending, wanted), settings.folder, store)
 
 
-Run = Callable[[str, Callable[[], ShardReport]], ShardReport]  # makes the call that has this name
+Caller = Callable[[str, Callable[[], ShardReport]], ShardReport]  # calls a function under a name, for example as a task
 
 
-def _at_once(_name: str, call: Callable[[], ShardReport]) -> ShardReport:
-    return call()
+def _direct_call(_name: str, function: Callable[[], ShardReport]) -> ShardReport:
+    return function()
 
 
-def export(settings: Settings, engine: EarthEngine, progress: Progress, run: Run = _at_once) -> str:
-    """Pull what the ledger lacks, a few shards at once, here or on a cluster; `run` makes the call for each."""
+def export(settings: Settings, engine: EarthEngine, progress: Progress, caller: Caller = _direct_call) -> str:
+    """Pull the shards and layers without a ledger entry, a few shards at once, here or on a cluster.
+
+    `caller` calls the function that pulls a shard. Raises `Fatal` and `Transient` for errors of the settings, the
+    store, the cluster and Earth Engine; what is finished by then stays finished.
+    """
     corpus, bound = lay_out(settings)
     wanted = {modality.name: modality for modality in bound}
-    missing = corpus.missing(wanted)
-    if missing:
+    pending = corpus.missing(wanted)
+    if pending:
         with engine.counting(_usage(settings)):
-            preflight.before(engine, _work(corpus.manifest, missing, wanted), settings.folder, corpus.store, progress)
+            preflight.before(engine, _work(corpus.manifest, pending, wanted), settings.folder, corpus.store, progress)
             with _pulling(settings, engine, corpus, bound, progress) as (pull, shards_at_once):
-                called = partial(_called, engine, run, pull)
-                for _ in each_shard(corpus, list(wanted), called, progress, shards_at_once):
-                    pass  # the ledger remembers
+                pull_checked = partial(_pull_checked, engine, caller, pull)
+                for _ in each_shard(corpus, list(wanted), pull_checked, progress, shards_at_once):
+                    pass  # the reports are not needed: the ledger records the shards
     if not corpus.missing():
         shutil.rmtree(settings.folder / SPOOL, ignore_errors=True)
     return f"All pixels are in {corpus.store.url}. Next: {program()} finalize {settings.folder}"
@@ -242,16 +259,16 @@ def _usage(settings: Settings) -> Usage:
     return Usage(settings.folder / USAGE, settings.source.eecu_hours)
 
 
-def _called(engine: EarthEngine, run: Run, pull: Pull, shard: Shard, names: Sequence[str]) -> ShardReport:
-    engine.refuse_overspending()  # on a cluster, where whoever pulls does not know
-    return run(f"export shard {shard.index}", partial(pull, shard, names))
+def _pull_checked(engine: EarthEngine, caller: Caller, pull: Pull, shard: Shard, names: Sequence[str]) -> ShardReport:
+    engine.refuse_overspending()  # for a cluster, whose workers do not know the total
+    return caller(f"export shard {shard.index}", partial(pull, shard, names))
 
 
 @contextmanager
 def _pulling(
     settings: Settings, engine: EarthEngine, corpus: Corpus, bound: Sequence[Modality], progress: Progress
 ) -> Iterator[tuple[Pull, int]]:
-    """What pulls a shard, in this process or on a cluster, and how many shards are in work at once."""
+    """The function that pulls a shard, in this process or on a cluster, and the number of shards to pull at once."""
     spool = settings.folder / SPOOL
     if settings.cluster.kind == "none":
         yield puller(engine, corpus, bound, spool, progress), settings.cluster.shards_at_once or SHARDS_AT_ONCE
@@ -262,7 +279,7 @@ def _pulling(
 
 
 def finalize(settings: Settings, progress: Progress) -> str:
-    """Publish statistics, consolidate the metadata, write the report."""
+    """Publish the statistics, consolidate the metadata, write the report. Raises `Fatal` for unfinished shards."""
     corpus = Corpus.open(settings.folder)
     unfinished = corpus.missing()
     if unfinished:
@@ -270,16 +287,19 @@ def finalize(settings: Settings, progress: Progress) -> str:
     progress.start("finalize", 2)
     corpus.finalize()
     progress.advance()
-    covered = coverage(corpus)
-    report = publish(corpus, covered)
-    for flag in (flag for layer in covered for flag in layer.quality.flags()):
+    layer_coverage = coverage(corpus)
+    report = publish(corpus, layer_coverage)
+    for flag in (flag for layer in layer_coverage for flag in layer.quality.flags()):
         progress.say(f"look at this: {flag}.")
     progress.advance()
     return f"The report is {report}. Next: {program()} pretrain {settings.folder}"
 
 
 def run_name(settings: Settings) -> str:
-    """The folder of a training run below `runs/`: `pretrain.run`, or the names of the preset and the pretext."""
+    """The folder of a training run below `runs/`: `pretrain.run`, or the names of the preset and the pretext.
+
+    Raises `Fatal` for a name that is no single folder.
+    """
     data = settings.pretrain
     chosen = [str(data[key]) for key in ("preset", "pretext") if key in data]
     name = str(data.get("run", "-".join(chosen) or "pretrain"))
@@ -289,7 +309,10 @@ def run_name(settings: Settings) -> str:
 
 
 def pretrain(settings: Settings, progress: Progress) -> str:
-    """Train on the corpus; the run is kept in `runs/<run>` of the corpus folder."""
+    """Train on the corpus, in the folder `runs/<run>` of the corpus.
+
+    Raises `Fatal` when PyTorch is not installed, a setting is wrong or the corpus cannot be trained on.
+    """
     require("train", "training")
     from training.pretrain.train import pretrain as train
 
@@ -306,7 +329,7 @@ def pretrain(settings: Settings, progress: Progress) -> str:
 
 
 def summary(settings: Settings, requests: int, trained: str) -> str:
-    """The demo's closing lines: where everything is and what to run next."""
+    """The demo's closing lines: where the results are, and what to run next."""
     folder = settings.folder
     corpus = Corpus.open(folder)
     return "\n".join(

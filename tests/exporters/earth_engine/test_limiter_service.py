@@ -248,7 +248,7 @@ def test_a_service_that_ends_lets_what_is_under_way_end_and_grants_no_more():
             refused.append(error)
 
     def end_soon() -> None:
-        assert within(60, lambda: served._ends), "it is ending, whatever this machine is busy with"
+        assert within(60, lambda: served._closing), "it is ending, whatever this machine is busy with"
         time.sleep(0.1)
         client._finish(held, ["served", False])
 
