@@ -7,7 +7,9 @@ process of its own. Ours and the limit decode with as many threads as the others
 is one JSON object: x_hdf5_per_core (chips per core-second, ours over the published way), fraction_of_codec (chips
 per second, ours over Blosc alone on the same chunks and threads), chips_per_s (ours). Ours ends with the raw batch
 that a GPU fetches; x_hdf5_per_core_prepared has the CPU do the GPU's part too. fraction_of_codec_per_core is by core-
-seconds, which other work on the machine disturbs less than the clock.
+seconds, which other work on the machine disturbs less than the clock. x_own_loader is chips per core-second of
+`Corpus.torch_dataset` by threads over those of ours prepared on the CPU (x_own_loader_workers: by a DataLoader's
+processes): all give whole chips as float32, class indices and masks, shuffled by blocks.
 """
 
 from __future__ import annotations
@@ -30,12 +32,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 import zarr
 from numcodecs import blosc
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+import geocorpus
 from benchmarks.published_loader import moments_of, published_loader, write_hdf5
 from benchmarks.resampled import TWELVE, resampled
 from pipeline.corpus import Corpus
@@ -44,6 +48,7 @@ from training.config import PretrainConfig
 from training.data.batch_loader import CPU, BatchLoader
 from training.data.device_prefetcher import DevicePrefetcher, PrefetchedBatch
 from training.data.masking import crops_yx
+from training.data.shuffled_chips import ShuffledBatches
 from training.data.stream import Stream, default_workers
 from training.layer import groups_of, layer_of
 
@@ -68,10 +73,10 @@ class Task:
     folder: Path
     workers: int
 
-    def loader(self) -> BatchLoader:
+    def loader(self, image_px: int = _CROP_PX) -> BatchLoader:
         """Our loader, of all modalities."""
         corpus = Corpus.open(self.folder)
-        config = PretrainConfig(inputs=TWELVE[:1], batch_size=_BATCH, image_px=_CROP_PX, workers=self.workers)
+        config = PretrainConfig(inputs=TWELVE[:1], batch_size=_BATCH, image_px=image_px, workers=self.workers)
         return BatchLoader(corpus, [layer_of(corpus, name, {}) for name in TWELVE], config)
 
 
@@ -154,6 +159,35 @@ def ours_prepared(task: Task) -> Read:
     return lambda chips: _exhausted(loader.batches(0, chips // _BATCH))
 
 
+def ours_whole(task: Task) -> Read:
+    """Our loader, with whole chips prepared by the CPU: what `torch_dataset` gives, normalised."""
+    loader = task.loader(Corpus.open(task.folder).manifest.size_px)
+    return lambda chips: _exhausted(loader.batches(0, chips // _BATCH))
+
+
+def torch_dataset(task: Task) -> Read:
+    """The dataset for a loop of one's own, by threads: in physical units, with masks."""
+    batches = geocorpus.open(task.folder).torch_dataset(TWELVE).shuffled().batches(_BATCH, task.workers)
+    return _of_epochs(batches, DataLoader(batches, batch_size=None))
+
+
+def torch_workers(task: Task) -> Read:
+    """The same by the processes of a DataLoader, which hand batches over in shared memory."""
+    batches = geocorpus.open(task.folder).torch_dataset(TWELVE).shuffled().batches(_BATCH)
+    workers = {"num_workers": task.workers, "multiprocessing_context": "fork", "persistent_workers": True}
+    return _of_epochs(batches, DataLoader(batches, batch_size=None, **workers))  # type: ignore[arg-type]
+
+
+def _of_epochs(batches: ShuffledBatches, loader: DataLoader[dict[str, Any]]) -> Read:
+    """Reads whole epochs, so that nothing is read ahead of the next turn."""
+
+    def read(chips: int) -> int:
+        epochs = range(max(1, chips // batches.chips.chips_per_epoch))
+        return sum(len(batch["chip"]["row"]) for _ in epochs for batch in loader)
+
+    return read
+
+
 def _exhausted(batches: Stream) -> int:
     with closing(batches):
         return sum(len(batch.rows) for batch in batches)
@@ -214,6 +248,9 @@ CONTENDERS = {
     "published HDF5 loader": Contender(published, 0.25),
     "zarr-python": Contender(through_zarr, 0.25),
     "ours, prepared on the CPU": Contender(ours_prepared, 2),
+    "ours, whole chips prepared on the CPU": Contender(ours_whole, 2),
+    "torch_dataset, by threads": Contender(torch_dataset, 2),
+    "torch_dataset, by a DataLoader's workers": Contender(torch_workers, 2),
     "ours": Contender(ours, 4),
     "decoding alone": Contender(decoding_alone, 4),
 }
@@ -231,9 +268,10 @@ def _serve(pipe: Pipe, contender: Contender, task: Task) -> None:
 
 
 def _cpu_s() -> float:
-    """Of this process and of its children that have ended."""
+    """Of this process, of its children that have ended, and of those that live."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(item.ru_utime + item.ru_stime for item in used)
+    living = [psutil.Process(child.pid).cpu_times() for child in multiprocessing.active_children()]
+    return sum(item.ru_utime + item.ru_stime for item in used) + sum(item.user + item.system for item in living)
 
 
 @contextmanager
@@ -288,6 +326,16 @@ def result(found: dict[str, list[Spent]]) -> dict[str, float]:
             for mine, limit in zip(found["ours"], found["decoding alone"], strict=True)
         ), 3),
         "fraction_of_codec_per_core": round(per_core_s(found["ours"]) / per_core_s(found["decoding alone"]), 3),
+        "x_own_loader": round(
+            per_core_s(found["torch_dataset, by threads"])
+            / per_core_s(found["ours, whole chips prepared on the CPU"]),
+            2,
+        ),
+        "x_own_loader_workers": round(
+            per_core_s(found["torch_dataset, by a DataLoader's workers"])
+            / per_core_s(found["ours, whole chips prepared on the CPU"]),
+            2,
+        ),
         "chips_per_s": round(per_s(found["ours"]), 1),
     }  # fmt: skip
 

@@ -30,7 +30,7 @@ from flows.progress.display import display
 from flows.settings import Settings, parse
 from pipeline.corpus import Corpus
 from sandbox.planet import Planet
-from sandbox.planet.dynamic_world import Roll
+from sandbox.planet.dynamic_world import TileLabels
 from sandbox.planet.raster import PlanetBand
 from sandbox.service.server import Sandbox
 
@@ -76,7 +76,7 @@ def _serve(pipe: Pipe) -> None:
     """The sandbox's process: answers "spent" with its CPU times, and numbers by setting the latency."""
     clock = _PlanetClock()
     catalogue = [(Planet, name) for name in ("images", "image", "table")]
-    for owner, name in ((PlanetBand, "read"), (Roll, "counts"), *catalogue):
+    for owner, name in ((PlanetBand, "read"), (TileLabels, "counts"), *catalogue):
         setattr(owner, name, clock.timed(getattr(owner, name)))
     with Sandbox(Planet(0)) as sandbox:
         pipe.send(sandbox.url)

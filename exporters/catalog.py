@@ -1,4 +1,4 @@
-"""Which layers there are: every file of exporters/modalities, and files of the user's own."""
+"""The available layers: those of the files in exporters/modalities, and those of the user's own files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pipeline.modality import Modality
 
 
 def modalities(names: Sequence[str] | None = None, files: Iterable[Path] = ()) -> list[Modality]:
-    """The layers called `names`, in that order; all of them, by file, for None.
+    """The layers called `names`, in that order; for None all layers, sorted by file.
 
-    A layer is a `Modality` at the top level of a module, with its `source` set. Raises `Fatal` for a name that
-    nobody defines (naming the nearest), one defined twice, or a file that cannot be read.
+    A layer is a `Modality` at the top level of a module, with its `source` set. Raises `Fatal` for an unknown name
+    (and names the nearest), a name defined or listed twice, and a file that cannot be read.
     """
     known = _by_name([*_built_in(), *(_from_file(Path(path)) for path in files)])
     chosen = list(known) if names is None else list(names)
@@ -36,14 +36,14 @@ def modalities(names: Sequence[str] | None = None, files: Iterable[Path] = ()) -
 
 
 def of_file(path: Path) -> list[Modality]:
-    """The layers that one file defines; raises `Fatal` as `modalities` does."""
-    own = _layers(_from_file(path))
+    """The layers that one file defines. Raises `Fatal` as `modalities` does."""
+    layers = _layers(_from_file(path))
     modalities([], [path])
-    return own
+    return layers
 
 
 def bound(chosen: Iterable[Modality], manifest: Manifest) -> list[Modality]:
-    """The layers completed from the manifest: what `Corpus.create` and `export` are to be given."""
+    """The layers completed from the manifest, for `Corpus.create` and `export`. Raises `Fatal` as `source_of`."""
     return [_keeping_source(modality, manifest) for modality in chosen]
 
 
@@ -74,13 +74,13 @@ def _built_in() -> list[ModuleType]:
 
 
 def _from_file(path: Path) -> ModuleType:
-    """The module that a file makes; run once a process for the file that it is."""
-    about = path.stat() if path.is_file() else None
-    return _run(path, *((about.st_ino, about.st_size, about.st_mtime_ns) if about else ()))
+    """The module of a file, executed once per process unless the file changes. Raises `Fatal`."""
+    status = path.stat() if path.is_file() else None
+    return _execute_file(path, *((status.st_ino, status.st_size, status.st_mtime_ns) if status else ()))
 
 
 @lru_cache(maxsize=64)
-def _run(path: Path, *_about: int) -> ModuleType:
+def _execute_file(path: Path, *_version: int) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"user_modalities_{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
         raise Fatal(f"the modality file {path} is not a Python file that exists; correct corpus.modality_files.")

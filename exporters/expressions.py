@@ -1,4 +1,4 @@
-"""Time rules as small functions: which image of an asset a chip sees. Each gives a source, or an image to go on with.
+"""Time rules as small functions: which image of an asset belongs to a chip. Each returns a source or an image.
 
 Dates are end-exclusive, as in Earth Engine.
 """
@@ -20,15 +20,15 @@ _MARGIN_M = 200.0
 
 
 def same(image: ee.Image) -> ee.Image:
-    """No further arithmetic."""
+    """`image` unchanged: the default of `then`."""
     return image
 
 
 def with_fallback(image: ee.Image, bands: Sequence[str]) -> ee.Image:
-    """`image` with exactly `bands`, in that order; those that it lacks are masked everywhere.
+    """`image` with exactly `bands`, in that order; bands that it does not have are masked everywhere.
 
-    Costs no request, and turns an image without the band, or without any (`mode()` of nothing), into nodata
-    where `select` would be an error.
+    Makes no request. An image without the band, or without any band (`mode()` of no images), becomes nodata, where
+    `select` would be an error.
     """
     return nothing(bands).addBands(image, None, True).select(list(bands))
 
@@ -39,7 +39,7 @@ def nothing(bands: Sequence[str]) -> ee.Image:
 
 
 def footprint(chip: Chip) -> ee.Geometry:
-    """The chip's outline."""
+    """The chip's outline as a polygon in lon/lat degrees."""
     corners = list(chip.grid.footprint().exterior.coords)
     return ee.Geometry.Polygon([[list(corner) for corner in corners]])
 
@@ -54,15 +54,15 @@ def at_anchor(bands: Sequence[str], then: Then = same, absent: Callable[[Chip], 
 
 
 def per_orbit_pass(bands: Sequence[str], then: Then = same) -> Pixels:
-    """Bands of the radar images that the chip is pinned to: first the ascending pass's, then the descending one's."""
-    return Pixels(lambda chip: then(_both_passes(chip, bands)), _no_pass)
+    """Bands of the radar images that the chip is pinned to: of the ascending pass, then of the descending pass."""
+    return Pixels(lambda chip: then(_all_passes(chip, bands)), _no_pass)
 
 
-def _both_passes(chip: Chip, bands: Sequence[str]) -> ee.Image:
-    return ee.Image.cat([_one_pass(chip, orbit_pass, bands) for orbit_pass in ORBIT_PASSES])
+def _all_passes(chip: Chip, bands: Sequence[str]) -> ee.Image:
+    return ee.Image.cat([_single_pass(chip, orbit_pass, bands) for orbit_pass in ORBIT_PASSES])
 
 
-def _one_pass(chip: Chip, orbit_pass: str, bands: Sequence[str]) -> ee.Image:
+def _single_pass(chip: Chip, orbit_pass: str, bands: Sequence[str]) -> ee.Image:
     scene = getattr(chip.acquisition, orbit_pass)
     image = with_fallback(ee.Image(scene.asset_id), bands) if scene else nothing(bands)
     return image.rename([f"{band}_{orbit_pass}" for band in bands])
@@ -77,7 +77,7 @@ def _no_pass(chip: Chip) -> str | None:
 def around_anchor(
     collection: str, bands: Sequence[str], days: float, reduce: Callable[[ee.ImageCollection], ee.Image]
 ) -> Pixels:
-    """`reduce` of a collection's images within `days` of the anchor, either way."""
+    """`reduce` of a collection's images up to `days` before and after the anchor."""
 
     def image(chip: Chip) -> ee.Image:
         reach = timedelta(days=days)
@@ -89,7 +89,7 @@ def around_anchor(
 
 
 def mode_over_year(collection: str, band: str, then: Then = same) -> Pixels:
-    """Each pixel's most frequent value over the calendar year of the anchor, 1 January to 31 December inclusive."""
+    """Each pixel's most frequent value in the calendar year (UTC) of the anchor."""
 
     def image(chip: Chip) -> ee.Image:
         year = chip.acquisition.date.year
@@ -100,15 +100,16 @@ def mode_over_year(collection: str, band: str, then: Then = same) -> Pixels:
 
 
 def static(image: Callable[[], ee.Image]) -> Pixels:
-    """The same image for every chip. `image` is called late: no graph can be made before a connection is."""
+    """The same image for every chip. `image` is called later, because a graph needs an initialised client."""
     return Pixels(lambda chip: image(), everywhere=True)
 
 
 def tiles(chip: Chip, collection: str, bands: Sequence[str]) -> ee.Image:
     """Tiles of one lattice around the chip as one image that keeps their projection.
 
-    `mosaic()` alone gives one degree a pixel, on which slopes and interpolation would be taken. The margin gives
-    both their neighbours at the chip's edge. Without any tile the request ends in `Missing`: a recorded reason.
+    `mosaic()` alone has a projection of one degree per pixel, in which slopes and interpolation would be computed. The
+    margin gives both of them neighbours at the chip's edge. Without any tile the request raises `Missing`, which is
+    recorded as the chip's reason.
     """
     around = footprint(chip).buffer(_MARGIN_M, _MARGIN_M / 10)
     result = ee.ImageCollection(collection).filterBounds(around).select(list(bands))
@@ -116,25 +117,26 @@ def tiles(chip: Chip, collection: str, bands: Sequence[str]) -> ee.Image:
 
 
 def seasons(year: int) -> dict[str, tuple[datetime, datetime]]:
-    """Meteorological seasons by their northern names, first moment and the one behind the last; winter begins in the
-    December before. Whole months, so that neither 29 February nor a month's last day is lost.
+    """Meteorological seasons by their northern names: start and end (exclusive), UTC.
+
+    Winter begins in the December before. Whole months, so that 29 February and the last day of a month are included.
     """
     start = datetime(year - 1, 12, 1, tzinfo=UTC)
     return {name: (month_start(start, 3 * n), month_start(start, 3 * n + 3)) for n, name in enumerate(SEASONS)}
 
 
 def between(chip: Chip, collection: str, start: datetime, end: datetime) -> ee.ImageCollection:
-    """Images of a collection that touch the chip, from `start` to before `end`."""
+    """Images of a collection that intersect the chip, from `start` to `end` (exclusive)."""
     return ee.ImageCollection(collection).filterBounds(footprint(chip)).filterDate(*span(start, end))
 
 
 def span(start: datetime, end: datetime) -> tuple[int, int]:
-    """From `start` to before `end` as `filterDate` takes them: milliseconds since 1970."""
+    """`start` and `end` (exclusive) for `filterDate`: milliseconds since 1970."""
     return _milliseconds(start), _milliseconds(end)
 
 
 def month_start(date: datetime, months_later: int = 0) -> datetime:
-    """Midnight (UTC) of the first day of the month that is `months_later` after the one of `date`."""
+    """Midnight (UTC) of the first day of the month of `date`, or of `months_later` months after it."""
     index = date.year * 12 + date.month - 1 + months_later
     return datetime(index // 12, index % 12 + 1, 1, tzinfo=UTC)
 

@@ -1,4 +1,4 @@
-"""The one place that knows the asset ids of the scenes that chips are pinned to."""
+"""The asset ids and properties of the scenes that chips are pinned to; defined only here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A first modality file: complete, so that it can be checked at once, and commented, so that it can be changed."""
+"""The file that `geocorpus modality new` writes: complete, so that it can be checked, and commented, to be changed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ _TEXT = '''"""NDVI of the anchor scene. Say here in one sentence what the layer 
 import ee
 
 # Time rules: at_anchor, per_orbit_pass, around_anchor, mode_over_year, static; docs/modalities.md explains them.
-from exporters.expressions import at_anchor
-from pipeline.modality import Band, Display, Modality
+from geocorpus import Band, Display, Modality, at_anchor
 
 # Every asset that the graph reads, so that a long export can look them up before it begins.
 COLLECTIONS = ("COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S2_HARMONIZED")
@@ -47,7 +46,7 @@ def _ndvi(image: ee.Image) -> ee.Image:
 
 
 def write_skeleton(name: str, folder: Path) -> Path:
-    """Write `<name>.py` in `folder`; raises `Fatal` for a name that is none in Python, and for a file that exists."""
+    """Write `<name>.py` in `folder`. Raises `Fatal` when the name is not a Python identifier or the file exists."""
     if not name.isidentifier() or name != name.lower():
         raise Fatal(f"a modality cannot be called {name!r}; use small letters, digits and underscores.")
     path = folder / f"{name}.py"

@@ -1,4 +1,4 @@
-"""Where a layer's values come from: Earth Engine's pixels, Earth Engine's regional means, or arithmetic on the chip."""
+"""The sources of a layer's values: Earth Engine's pixels, Earth Engine's regional means, or the chip itself."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Bind = Callable[[Modality, Manifest], Modality]
 
 
 def never(chip: Chip) -> str | None:
-    """No chip is known beforehand to lack the layer."""
+    """The default of `absent`: no chip is known to be without the layer."""
     return None
 
 
 def unchanged(modality: Modality, manifest: Manifest) -> Modality:
-    """The layer is the same for every manifest."""
+    """The default of `bind`: the layer is the same for every manifest."""
     return modality
 
 
@@ -31,9 +31,9 @@ class Pixels:
     """A layer computed on the chip's own grid.
 
     `image(chip)` gives physical values in the bands' units (codes for classes), masked where there are none, one
-    band per band of the modality and in that order; names do not matter. `absent(chip)` is a reason why the chip
-    cannot have the layer, known without asking, or None. `bind` completes the modality from the manifest.
-    `everywhere` says that the image is the same for every chip, so that its graph is made once for many.
+    band per band of the modality and in that order; names do not matter. `absent(chip)` is the reason why the chip
+    cannot have the layer, if that is known without a request, else None. `bind` completes the modality from the
+    manifest. `everywhere` says that the image is the same for every chip, so that its graph is built only once.
     """
 
     image: Callable[[Chip], ee.Image]
@@ -44,9 +44,9 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Region:
-    """Image-level values from Earth Engine: the mean of every band over the chip's footprint, many chips a request.
+    """Image-level values from Earth Engine: the mean of every band over the chip's footprint; many chips per request.
 
-    `image(chip)` is as for `Pixels`; `scale_m` is the pixel size at which the mean is taken.
+    `image(chip)` is as for `Pixels`; `scale_m` is the pixel size in metres at which the mean is computed.
     """
 
     image: Callable[[Chip], ee.Image]
@@ -57,7 +57,10 @@ class Region:
 
 @dataclass(frozen=True)
 class Local:
-    """Values that follow from the chip alone; no request. `values(chip)` is shaped as one chip, NaN for none."""
+    """Values computed from the chip without a request.
+
+    `values(chip)` gives physical values, (bands[, y, x]) of any dtype, NaN where there are none.
+    """
 
     values: Callable[[Chip], NDArray]
     absent: Callable[[Chip], str | None] = never
@@ -68,7 +71,7 @@ Source = Pixels | Region | Local
 
 
 def source_of(modality: Modality) -> Source:
-    """The source of a layer; raises `Fatal` when it has none of the kinds above."""
+    """The source of a layer. Raises `Fatal` when it is none of the kinds above."""
     if isinstance(modality.source, Pixels | Region | Local):
         return modality.source
     raise Fatal(f"modality {modality.name!r} has no source; set source=Pixels(...), Region(...) or Local(...).")

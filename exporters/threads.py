@@ -1,4 +1,4 @@
-"""The same work on many items at once, in threads."""
+"""One function applied to many items in parallel threads."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Result = TypeVar("Result")
 
 
 def each(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
-    """Results as they come, in no order. After the first failure nothing new begins, and it is raised once what
-    is under way has ended: so finished work is kept. A result that was yielded is not held any longer.
+    """Results in the order in which they are ready. After the first error no new item is started; it is raised when the
+    items in work have ended, so that their results are not lost. A yielded result is not kept in memory.
     """
     with ThreadPoolExecutor(max_workers=max(1, min(workers, len(items)))) as pool:
         futures = {pool.submit(work, item) for item in items}

@@ -1,4 +1,4 @@
-"""Each stage as a command: under the corpus's lock, with the Earth Engine that it needs."""
+"""Each stage as a command: it holds the corpus's lock and opens the Earth Engine connection that the stage needs."""
 
 from __future__ import annotations
 

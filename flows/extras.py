@@ -1,4 +1,4 @@
-"""The optional parts of the installation: asked for before the work that needs them, and said how to get."""
+"""The optional dependencies: checked before the work that needs them, with a message that says how to install them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from pipeline.errors import Fatal
 
-# What is imported, and what people call it, for each extra of the distribution.
+# The module that is imported and the library's name, for each extra of the distribution.
 _NEEDED = {
     "train": {"torch": "PyTorch", "safetensors": "safetensors"},
     "cluster": {"distributed": "distributed"},
@@ -15,7 +15,7 @@ _NEEDED = {
 
 
 def require(extra: str, work: str) -> None:
-    """Raise `Fatal` unless an extra of the distribution is installed, with the `work` that needs it in the sentence."""
+    """Raise `Fatal`, naming the `work` that needs it, unless an extra of the distribution is installed."""
     for module, name in _NEEDED[extra].items():
         if find_spec(module) is None:
             raise Fatal(f"{work} needs {name}; install it with: pip install 'geocorpus[{extra}]'.")

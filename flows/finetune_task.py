@@ -1,4 +1,4 @@
-"""The `[finetune]` section of the settings: which encoder learns what, and by which recipe."""
+"""The `[finetune]` section of the settings: the encoder, the label layer and the recipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _NEEDED = ("weights", "label")
 class Task:
     """`weights` is anything that `load_encoder` takes, `label` a layer with classes.
 
-    `per` "chip" learns its commonest class, "pixel" a class per pixel. `image_px` 0 is the largest that fits.
+    `per` "chip" learns the most frequent class of a chip, "pixel" a class per pixel. `image_px` is the side of the
+    images in pixels; 0 is the largest that fits.
     """
 
     weights: str
@@ -37,10 +38,11 @@ class Task:
 
     @classmethod
     def of(cls, section: Mapping[str, Any]) -> tuple[Task, Recipe]:
-        """From plain TOML values; what is no field of a task is one of `Recipe`, over `recipe`, a name in `RECIPES`.
+        """The task and the recipe from TOML values.
 
-        Raises `Fatal` for an unknown key or recipe, a value of another type or outside of its range, or without
-        `weights` or `label`.
+        `recipe` names one of `RECIPES`. A key that is no field of a task is a field of `Recipe`, and overrides it.
+        Raises `Fatal` for an unknown key or recipe, a value of another type or outside its range, and when `weights`
+        or `label` is not set.
         """
         for name in _NEEDED:
             if name not in section:
@@ -59,5 +61,5 @@ class Task:
 
 
 def check(section: Mapping[str, Any]) -> None:
-    """Raise `Fatal` for a section that `Task.of` would refuse, whatever it still lacks."""
+    """Raise `Fatal` for a section that `Task.of` would refuse; `weights` and `label` may still be absent."""
     Task.of(dict.fromkeys(_NEEDED, "") | dict(section))

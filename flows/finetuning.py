@@ -1,4 +1,4 @@
-"""The `finetune` stage: an encoder adapted to a layer of the corpus that has classes."""
+"""The `finetune` stage: an encoder is adapted to a layer of the corpus that has classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ FINETUNED = "finetuned"
 
 
 def finetune(settings: Settings, progress: Progress) -> str:
-    """Adapt an encoder to train rows, score it on val rows, keep it in `finetuned/<label>-<per>.safetensors`."""
+    """Adapt an encoder to the train rows, score it on the val rows, and save `finetuned/<label>-<per>.safetensors`.
+
+    Raises `Fatal` when PyTorch is not installed, a setting is wrong, or the corpus or the encoder cannot be opened.
+    """
     require("train", "fine-tuning")
     from training.evaluate.finetune import finetune as tune
     from training.evaluate.samples import chip_samples, pixel_samples
@@ -37,7 +40,10 @@ def finetune(settings: Settings, progress: Progress) -> str:
 
 
 def convert(source: str, target: Path, sha256: str | None) -> str:
-    """Write the encoder in `source` as safetensors that stand alone; says what it is."""
+    """Write the encoder in `source` as a safetensors file that needs no other file; returns a line about it.
+
+    Raises `Fatal` when PyTorch is not installed or `source` holds no encoder.
+    """
     require("train", "converting weights")
     from training.weights.weights import load_encoder, save_encoder
 

@@ -1,4 +1,4 @@
-"""`geocorpus probe`: a run, the corpus that it belongs to, and the table of what its encoder knows."""
+"""`geocorpus probe`: the table of an encoder's probe scores on a layer of a corpus."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pipeline.errors import Fatal
 def probe(weights: str, label: str, corpus_folder: Path | None, most_chips: int) -> str:
     """The table for an encoder (a run folder, or anything that `load_encoder` takes) and a layer of a corpus.
 
-    Without `corpus_folder` it is the corpus in whose `runs/` the run is.
+    Without `corpus_folder` the corpus is the one whose `runs/` holds the run. Raises `Fatal` when PyTorch is not
+    installed, and when the corpus, the layer or the encoder does not exist.
     """
     require("train", "probing")
     from training.evaluate.probed import probe_layer

@@ -1,4 +1,4 @@
-"""What the settings say of sampling, put into the sampler's own terms."""
+"""The settings of sampling, translated into the sampler's own types."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _NEED_BIOMES = (BIOMES, BIOMES_EQUAL)
 
 
 def needs_engine(settings: Settings) -> bool:
-    """Whether the regions have to be asked of Earth Engine."""
+    """Whether the regions are a table of Earth Engine, and not a file."""
     return bool(settings.sampling.regions) and not Path(settings.sampling.regions).suffix
 
 
 def split_rule(settings: Settings) -> SplitRule:
-    """Cells or bands."""
+    """The split rule of the settings: cells or bands. Raises `Fatal` for fractions that do not fit the rule."""
     split = settings.split
     fractions = (split.train, split.val, split.test)
     if split.by == "bands":
@@ -40,14 +40,17 @@ def split_rule(settings: Settings) -> SplitRule:
 
 
 def constraints(settings: Settings) -> Constraints:
-    """What every place has to keep to."""
+    """The constraints on every location. Raises `Fatal` for a file of excluded footprints that cannot be used."""
     sampling, side_m = settings.sampling, settings.corpus.size_px * LATTICE_M
     exclusion = read_exclusion(sampling.exclude, sampling.exclude_buffer_m, side_m)
     return Constraints(side_m, sampling.may_overlap, exclusion, split_rule(settings), settings.split.buffer_m)
 
 
 def regions(settings: Settings, engine: EarthEngine | None, cache: Path) -> Regions | None:
-    """The regions to draw from; None where points are taken as they are and no file tells of regions."""
+    """The regions to draw from; None when points are taken as they are and no regions are set.
+
+    `cache` keeps a table that was read from Earth Engine. Raises `Fatal` for a file or a table that cannot be used.
+    """
     sampling = settings.sampling
     if sampling.points is not None and sampling.radius_km is not None:
         return read_discs(sampling.points, sampling.radius_km)
@@ -60,14 +63,17 @@ def regions(settings: Settings, engine: EarthEngine | None, cache: Path) -> Regi
 
 
 def weights(settings: Settings, regions: Regions) -> Weights:
-    """The strategy's weights; discs round points share equally."""
+    """The weights of the strategy; discs around points have equal weights. Raises `Fatal` as `weigh` does."""
     sampling = settings.sampling
     strategy = ECOREGIONS if sampling.points is not None else sampling.strategy
     return weigh(regions, strategy, sampling.column, sampling.weights)
 
 
 def sample(settings: Settings, regions: Regions | None) -> Sample:
-    """Candidates for every stratum, in their order."""
+    """Candidates for every stratum, in their order.
+
+    Raises `Fatal` when no regions are set, or when they have no room for the locations.
+    """
     sampling, seed = settings.sampling, settings.corpus.seed
     if sampling.points is not None and sampling.radius_km is None:
         return sample_points(read_points(sampling.points, regions), constraints(settings), split_rule(settings))
@@ -82,7 +88,10 @@ def sample(settings: Settings, regions: Regions | None) -> Sample:
 
 
 def allocation(settings: Settings, regions: Regions | None) -> Allocation:
-    """The quotas before any place is drawn: without regard to what is full, excluded or in a buffer."""
+    """The quotas before any location is drawn; they ignore full strata, excluded footprints and buffers.
+
+    Raises `Fatal` as `sample` does.
+    """
     if settings.sampling.points is not None and settings.sampling.radius_km is None:
         return allocate_points(read_points(settings.sampling.points, regions))
     if regions is None or settings.sampling.strategy == TILES:

@@ -1,4 +1,4 @@
-"""The built-in local Earth Engine as a process of its own, ended with whoever started it."""
+"""The built-in local Earth Engine as a process of its own, which ends with the process that started it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ _URL = re.compile(r"http://127\.0\.0\.1:\d+")
 
 @contextmanager
 def running(settings: SourceSettings) -> Iterator[str]:
-    """Start `python -m sandbox` on a free port, yield its URL, end it. It also ends when this process dies."""
+    """Start `python -m sandbox` on a free port, yield its URL, end it. It also ends when this process dies.
+
+    Raises `Fatal` when it does not start.
+    """
     command = module_command(
         "sandbox", "--port", "0", "--with-parent",
         "--seed", str(settings.sandbox_seed), "--latency", str(settings.sandbox_latency_s),
     )  # fmt: skip
-    # A session of its own: Ctrl-C is for us, and ends it when we are gone.
+    # In a session of its own: Ctrl-C reaches only this process, and the sandbox ends when this process is gone.
     process = subprocess.Popen(  # noqa: S603
         command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
         env=safe_environment(),

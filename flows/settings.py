@@ -1,4 +1,4 @@
-"""One TOML file per corpus: typed, strict, overridable as `section.key=value`, saved beside what it made."""
+"""One TOML file per corpus: typed and strict, overridden by `section.key=value`, and saved in the corpus folder."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def _holds_nan(value: Any) -> bool:
 
 
 class CorpusSettings(Section):
-    """Where the corpus is and what it holds. No `modalities` means all that are known.
+    """Where the corpus is and what it holds. Without `modalities` it holds all that are known.
 
-    `store` is where the arrays go, when not into the folder: a path, `s3://bucket/prefix` or `gs://bucket/prefix`.
+    `store` is where the arrays go if not into the folder: a path, `s3://bucket/prefix` or `gs://bucket/prefix`.
     """
 
     folder: Path = Path("corpus")
@@ -60,9 +60,9 @@ class CorpusSettings(Section):
 
 
 class SourceSettings(Section):
-    """Which Earth Engine. `project = "sandbox"` starts the built-in local one; `url` uses one that runs already.
+    """The Earth Engine to use. `project = "sandbox"` starts the built-in local one; `url` uses one that is running.
 
-    `eecu_hours` is what the corpus may cost in a calendar month, as estimated from profiles of some requests.
+    `eecu_hours` is the most that the corpus may cost in a calendar month, as estimated from profiles of some requests.
     """
 
     project: str = SANDBOX_PROJECT
@@ -78,10 +78,11 @@ class SourceSettings(Section):
 
 
 class SamplingSettings(Section):
-    """How many places and where: a region table of the source or a vector file, a table of points, or both.
+    """How many locations and where: in a region table of the source or a vector file, at points of a table, or both.
 
-    `column` and `weights` are of strategy "column". `points` are taken as they are, or, with `radius_km`, drawn round.
-    Footprints keep `exclude_buffer_m` from those in the files of `exclude`.
+    `column` and `weights` belong to strategy "column". `points` are the locations themselves; with `radius_km`,
+    locations are drawn within that distance of them. Footprints stay `exclude_buffer_m` away from those in the files
+    of `exclude`.
     """
 
     locations: int = Field(1000, ge=1)
@@ -108,7 +109,7 @@ class AnchorSettings(Section):
 
 
 class SplitSettings(Section):
-    """Shares of the splits, given to whole cells of about `cell_deg` degrees, or to `bands` at an angle.
+    """Fractions of the splits, assigned to whole cells of about `cell_deg` degrees, or to `bands` at an angle.
 
     Footprints of different splits are at least `buffer_m` apart; bands run over `extent` (west, south, east, north), by
     default the whole Earth.
@@ -132,12 +133,12 @@ class SplitSettings(Section):
 
 
 class ClusterSettings(Section):
-    """Who pulls: this process ("none"), worker processes here ("local"), those of a running Dask scheduler ("address"),
-    or SLURM jobs that are submitted ("slurm").
+    """Which processes pull: this one ("none"), workers on this machine ("local"), those of a running Dask scheduler
+    ("address"), or SLURM jobs that are submitted ("slurm").
 
-    `workers` processes of "local" have `threads` each; a thread works on one shard, and a process pulls one of its
-    shards at a time, while others are written. Remote workers reach this machine as `host` on `port`, by default its
-    own address and a free one. A SLURM job has `cores` and `memory` in all.
+    "local" starts `workers` processes with `threads` threads each. A thread works on one shard. A process pulls one of
+    its shards at a time while it writes the others. Remote workers reach this machine as `host` on `port`, by default
+    its own address and a free port. `cores` and `memory` are those of a whole SLURM job.
     """
 
     kind: Literal["none", "local", "address", "slurm"] = "none"
@@ -163,7 +164,7 @@ class ClusterSettings(Section):
 
 
 class Settings(Section):
-    """The whole file. `pretrain` and `finetune` stay as they were given, checked, for what is read from them later."""
+    """The whole file. `pretrain` and `finetune` are checked but stay dictionaries, which their stages parse later."""
 
     corpus: CorpusSettings = CorpusSettings()
     source: SourceSettings = SourceSettings()
@@ -197,7 +198,7 @@ class Settings(Section):
         return self.source.project == SANDBOX_PROJECT and self.source.url is None
 
     def refuse_changes(self) -> None:
-        """Raise `Fatal` when the folder was begun with other settings that decide which chips it holds."""
+        """Raise `Fatal` when the folder was begun with other values of the settings in `deciding`."""
         saved = self.folder / SAVED_AS
         if not saved.exists():
             return
@@ -219,13 +220,16 @@ class Settings(Section):
         return {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
 
     def save(self) -> None:
-        """Publish the resolved settings in the corpus folder; the file can be given to any command again."""
+        """Write the resolved settings to the corpus folder, as a file that every command accepts.
+
+        Raises `Fatal` when the folder cannot be written to.
+        """
         data = self.model_dump(mode="json", exclude_none=True)
         durable.write_text(self.folder / SAVED_AS, tomli_w.dumps(data))
 
 
 def without_run(pretrain: Mapping[str, Any]) -> dict[str, Any]:
-    """The section without the name of the run's folder, which is nothing to the trainer."""
+    """The section without the name of the run's folder, which the trainer does not use."""
     return {key: value for key, value in pretrain.items() if key != "run"}
 
 
@@ -238,12 +242,13 @@ def shipped() -> dict[str, Path]:
 def load(config: str, overrides: Iterable[str] = ()) -> Settings:
     """Settings from a TOML file, a corpus folder or a shipped configuration's name, with `a.b=c` overrides.
 
-    Raises `Fatal` for a file that is absent or not TOML, and for unknown keys (naming the nearest known one).
+    Raises `Fatal` for a file that is absent or not TOML, for an unknown key (naming the nearest known one), and for a
+    value that is not allowed.
     """
     path = _find(config)
     data = _read(path)
     if Path(config).is_dir():
-        # The folder may have been moved, or be named from elsewhere, since its settings were saved.
+        # The folder may have been moved since its settings were saved, or the command is typed in another folder.
         data.setdefault("corpus", {})["folder"] = config
     for override in overrides:
         _apply(data, override)
@@ -269,12 +274,12 @@ def _read(path: Path) -> dict[str, Any]:
         raise Fatal(f"{path} cannot be read as TOML: {error}.") from error
 
 
-def _apply(plain: dict[str, Any], override: str) -> None:
+def _apply(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or len(parts) < 2:
         raise Fatal(f"{override!r} is no override; write it as section.key=value, such as sampling.locations=100.")
-    table = plain
+    table = data
     for part in parts[:-1]:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
@@ -283,31 +288,32 @@ def _apply(plain: dict[str, Any], override: str) -> None:
 
 
 def _value(text: str) -> Any:
-    """A TOML value; bare words are taken as strings, so that paths and names need no quotes."""
+    """A TOML value; any other text is taken as a string, so that paths and names need no quotes."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
 
 
-def parse(plain: Mapping[str, Any]) -> Settings:
-    """Checked settings from plain values."""
+def parse(data: Mapping[str, Any]) -> Settings:
+    """Settings from TOML or JSON values; raises `Fatal` for an unknown key or a value that is not allowed."""
     try:
-        return Settings.model_validate(dict(plain))
+        return Settings.model_validate(dict(data))
     except ValidationError as error:
         raise _explain(error) from error
 
 
 def _explain(error: ValidationError) -> Fatal:
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"]]
+    path = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
-        return unknown_name("setting", ".".join(place), _known_beside(place))
-    return Fatal(f"setting {'.'.join(place)} = {first['input']!r} is not allowed: {first['msg'].lower()}.")
+        return unknown_name("setting", ".".join(path), _known_keys(path))
+    return Fatal(f"setting {'.'.join(path)} = {first['input']!r} is not allowed: {first['msg'].lower()}.")
 
 
-def _known_beside(place: list[str]) -> list[str]:
-    if len(place) == 1:
+def _known_keys(path: list[str]) -> list[str]:
+    """The known keys of the section that `path` is in."""
+    if len(path) == 1:
         return list(Settings.model_fields)
-    section = type(getattr(Settings(), place[0]))
-    return [f"{place[0]}.{name}" for name in section.model_fields]
+    section = type(getattr(Settings(), path[0]))
+    return [f"{path[0]}.{name}" for name in section.model_fields]

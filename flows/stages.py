@@ -1,4 +1,4 @@
-"""The stages of a corpus, each a plain function that resumes by being called again; flows and commands wrap them."""
+"""The stages of a corpus. Each is a function that resumes when it is called again; flows and commands wrap them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from exporters import catalog
 from exporters.anchor import anchoring
@@ -28,10 +25,10 @@ from flows.cluster import cluster
 from flows.extras import require
 from flows.settings import Settings, without_run
 from pipeline import durable
-from pipeline.chip import Chip
 from pipeline.corpus import MANIFEST, Corpus, place_of
 from pipeline.errors import Fatal
-from pipeline.location import read_locations, write_location_table
+from pipeline.location import write_location_table
+from pipeline.locations import Locations
 from pipeline.lock import RUNS
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
@@ -39,8 +36,7 @@ from pipeline.progress import Progress
 from pipeline.shard import Shard
 from pipeline.store import Store
 from sampling.allocation import read_allocation, write_allocation
-from sampling.picture import write_picture
-from sampling.regions import write_regions
+from sampling.regions import Regions, write_regions
 from sampling.sample import Sample, write_sample
 from training.config import RENAMED, PretrainConfig
 
@@ -58,7 +54,7 @@ REPORT = "report.html"
 
 
 def program(name: str = "geocorpus") -> str:
-    """How to type one of our programs from here: by its bare name, or by its path where it is on none."""
+    """How to type one of our programs: its name if it is on PATH, otherwise its path from the working folder."""
     if shutil.which(name):
         return name
     return os.path.relpath(Path(sys.prefix) / "bin" / name)
@@ -66,7 +62,10 @@ def program(name: str = "geocorpus") -> str:
 
 @contextmanager
 def earth_engine(settings: Settings) -> Iterator[EarthEngine]:
-    """A connected client: to the project's Earth Engine, to a URL, or to a sandbox started for as long as needed."""
+    """A client connected to the project's Earth Engine, to a URL, or to a sandbox that is started and ended here.
+
+    Raises `Fatal` when the sandbox does not start or the service refuses the connection.
+    """
     source = settings.source
     if not settings.uses_sandbox:
         yield connect(_connection(settings, source.url))
@@ -94,7 +93,7 @@ def layers(settings: Settings) -> list[Modality]:
 
 
 def check(settings: Settings) -> None:
-    """Refuse what can be refused before any work, so that nothing is written that a correction could not use."""
+    """Raise `Fatal` for settings that some stage would refuse later, before any work is done and any file written."""
     layers(settings)
     store_of(settings)
     run_name(settings)
@@ -107,10 +106,13 @@ def needs_engine_to_sample(settings: Settings) -> bool:
 
 
 def sample(settings: Settings, engine: EarthEngine | None, progress: Progress) -> str:
-    """Draw candidate locations per stratum: `allocation.json`, `regions.parquet`, `locations.parquet` (last)."""
-    said = f"Candidates are in {settings.folder / LOCATIONS}. Next: {program()} anchor {settings.folder}"
+    """Draw candidate locations per stratum: `allocation.json`, `regions.parquet`, `locations.parquet` (last).
+
+    Raises `Fatal` when no regions or points are set, they cannot be read, or they have no room for the locations.
+    """
+    message = f"Candidates are in {settings.folder / LOCATIONS}. Next: {program()} anchor {settings.folder}"
     if (settings.folder / LOCATIONS).exists():
-        return said
+        return message
     progress.start("sample", settings.sampling.locations)
     regions = sampling_plan.regions(settings, engine, settings.folder / REGION_CACHE)
     drawn = sampling_plan.sample(settings, regions)
@@ -119,10 +121,16 @@ def sample(settings: Settings, engine: EarthEngine | None, progress: Progress) -
         write_regions(settings.folder / REGIONS, regions)
     write_allocation(settings.folder / ALLOCATION, drawn.allocation)
     write_sample(settings.folder / SAMPLE, drawn)
-    write_picture(settings.folder / SAMPLE_PICTURE, drawn, regions)
+    _draw(settings, drawn, regions)
     write_location_table(settings.folder / LOCATIONS, drawn.table)
     _say_sampled(drawn, progress)
-    return f"{said}\nA picture of them is {settings.folder / SAMPLE_PICTURE}."
+    return f"{message}\nA picture of them is {settings.folder / SAMPLE_PICTURE}."
+
+
+def _draw(settings: Settings, drawn: Sample, regions: Regions | None) -> None:
+    from sampling.picture import write_picture  # here, or every command would load matplotlib
+
+    write_picture(settings.folder / SAMPLE_PICTURE, drawn, regions)
 
 
 def _say_sampled(drawn: Sample, progress: Progress) -> None:
@@ -138,29 +146,32 @@ def _say_sampled(drawn: Sample, progress: Progress) -> None:
 
 
 def anchor(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
-    """Pin every location to its scenes and grid, and freeze the manifest (last)."""
+    """Pin every location to its scenes and grid, and freeze the manifest (last).
+
+    Raises `Fatal` when the tables of `sample` are absent or damaged, and the errors of Earth Engine.
+    """
     folder = settings.folder
-    said = f"The manifest is frozen in {folder / MANIFEST}. Next: {program()} export {folder}"
+    message = f"The manifest is frozen in {folder / MANIFEST}. Next: {program()} export {folder}"
     if (folder / MANIFEST).exists():
-        return said
-    locations = read_locations(folder / LOCATIONS)
+        return message
+    locations = _candidates(settings)
     counts = read_allocation(folder / ALLOCATION).counts
     corpus, own_zone = settings.corpus, settings.sampling.strategy == sampling_plan.TILES
     rules = AnchorRules(**settings.anchor.model_dump(), size_px=corpus.size_px, seed=corpus.seed, own_zone=own_zone)
     with engine.counting(_usage(settings)):
         anchored = anchoring.anchor(engine, locations, counts, rules, folder / ANCHORS, progress)
     _write_rejected(folder, anchored)
-    manifest = Manifest.freeze(_with_splits(settings, anchored.chips), settings.corpus.seed)
-    manifest.write(folder / MANIFEST)
+    Manifest.freeze_rows(anchored.rows, settings.corpus.seed).write(folder / MANIFEST)
     _say_shortfalls(anchored, progress)
-    return said
+    return message
 
 
-def _with_splits(settings: Settings, chips: list[Chip]) -> list[Chip]:
-    """The split of a chip follows from its place alone, so that it is the one that sampling kept apart."""
-    lonlat = np.array([chip.location.lonlat for chip in chips]).reshape(-1, 2)
-    names = sampling_plan.split_rule(settings).of(lonlat)
-    return [replace(chip, split=str(name)) for chip, name in zip(chips, names, strict=True)]
+def _candidates(settings: Settings) -> Locations:
+    """The sampled candidates. Splits are added if the table has none: a split depends on the location alone."""
+    locations = Locations.read(settings.folder / LOCATIONS)
+    if locations.have_split:
+        return locations
+    return locations.with_split(sampling_plan.split_rule(settings).of(locations.lonlat))
 
 
 def _say_shortfalls(anchored: Anchored, progress: Progress) -> None:
@@ -179,14 +190,15 @@ def _write_rejected(folder: Path, anchored: Anchored) -> None:
 
 
 def store_of(settings: Settings) -> Store:
-    """Where the arrays are, or are to be."""
+    """The store of the arrays, whether it exists yet or not; raises `Fatal` for a URL that cannot be used."""
     return place_of(settings.folder, settings.corpus.store)
 
 
 def lay_out(settings: Settings) -> tuple[Corpus, list[Modality]]:
     """Create the store for the frozen manifest, or open it; adds arrays of modalities that it lacks.
 
-    Returns the corpus, and the layers that the settings ask for, completed from its manifest.
+    Returns the corpus, and the layers that the settings ask for, completed from its manifest. Raises `Fatal` and
+    `Transient` as `Corpus.create` does.
     """
     manifest = Manifest.read(settings.folder / MANIFEST)
     bound = catalog.bound(layers(settings), manifest)
@@ -195,42 +207,49 @@ def lay_out(settings: Settings) -> tuple[Corpus, list[Modality]]:
     return corpus, bound
 
 
-def _work(manifest: Manifest, missing: Mapping[Shard, Sequence[str]], wanted: Mapping[str, Modality]) -> preflight.Work:
-    return preflight.Work(manifest, {shard: [wanted[name] for name in names] for shard, names in missing.items()})
+def _work(manifest: Manifest, pending: Mapping[Shard, Sequence[str]], wanted: Mapping[str, Modality]) -> preflight.Work:
+    return preflight.Work(manifest, {shard: [wanted[name] for name in names] for shard, names in pending.items()})
 
 
 def dry_run(settings: Settings, engine: EarthEngine) -> str:
-    """What `export` would do and take; pulls a few chips and writes nothing."""
+    """A check and an estimate of `export`; pulls a few chips and writes nothing.
+
+    Raises `Fatal` for what would stop the export.
+    """
     store = store_of(settings)
     corpus = Corpus.open(settings.folder) if store.exists else None
     manifest = corpus.manifest if corpus else Manifest.read(settings.folder / MANIFEST)
     wanted = {modality.name: modality for modality in catalog.bound(layers(settings), manifest)}
     if corpus:
-        missing = corpus.missing(wanted)
+        pending = corpus.missing(wanted)
     else:
-        missing = {shard: tuple(wanted) for shard in manifest.shards(settings.corpus.shard_rows)}
-    return preflight.dry_run(engine, _work(manifest, missing, wanted), settings.folder, store)
+        pending = {shard: tuple(wanted) for shard in manifest.shards(settings.corpus.shard_rows)}
+    return preflight.dry_run(engine, _work(manifest, pending, wanted), settings.folder, store)
 
 
-Run = Callable[[str, Callable[[], ShardReport]], ShardReport]  # makes the call that has this name
+Caller = Callable[[str, Callable[[], ShardReport]], ShardReport]  # calls a function under a name, for example as a task
 
 
-def _at_once(_name: str, call: Callable[[], ShardReport]) -> ShardReport:
-    return call()
+def _direct_call(_name: str, function: Callable[[], ShardReport]) -> ShardReport:
+    return function()
 
 
-def export(settings: Settings, engine: EarthEngine, progress: Progress, run: Run = _at_once) -> str:
-    """Pull what the ledger lacks, a few shards at once, here or on a cluster; `run` makes the call for each."""
+def export(settings: Settings, engine: EarthEngine, progress: Progress, caller: Caller = _direct_call) -> str:
+    """Pull the shards and layers without a ledger entry, a few shards at once, here or on a cluster.
+
+    `caller` calls the function that pulls a shard. Raises `Fatal` and `Transient` for errors of the settings, the
+    store, the cluster and Earth Engine; what is finished by then stays finished.
+    """
     corpus, bound = lay_out(settings)
     wanted = {modality.name: modality for modality in bound}
-    missing = corpus.missing(wanted)
-    if missing:
+    pending = corpus.missing(wanted)
+    if pending:
         with engine.counting(_usage(settings)):
-            preflight.before(engine, _work(corpus.manifest, missing, wanted), settings.folder, corpus.store, progress)
+            preflight.before(engine, _work(corpus.manifest, pending, wanted), settings.folder, corpus.store, progress)
             with _pulling(settings, engine, corpus, bound, progress) as (pull, shards_at_once):
-                called = partial(_called, engine, run, pull)
-                for _ in each_shard(corpus, list(wanted), called, progress, shards_at_once):
-                    pass  # the ledger remembers
+                pull_checked = partial(_pull_checked, engine, caller, pull)
+                for _ in each_shard(corpus, list(wanted), pull_checked, progress, shards_at_once):
+                    pass  # the reports are not needed: the ledger records the shards
     if not corpus.missing():
         shutil.rmtree(settings.folder / SPOOL, ignore_errors=True)
     return f"All pixels are in {corpus.store.url}. Next: {program()} finalize {settings.folder}"
@@ -240,16 +259,16 @@ def _usage(settings: Settings) -> Usage:
     return Usage(settings.folder / USAGE, settings.source.eecu_hours)
 
 
-def _called(engine: EarthEngine, run: Run, pull: Pull, shard: Shard, names: Sequence[str]) -> ShardReport:
-    engine.refuse_overspending()  # on a cluster, where whoever pulls does not know
-    return run(f"export shard {shard.index}", partial(pull, shard, names))
+def _pull_checked(engine: EarthEngine, caller: Caller, pull: Pull, shard: Shard, names: Sequence[str]) -> ShardReport:
+    engine.refuse_overspending()  # for a cluster, whose workers do not know the total
+    return caller(f"export shard {shard.index}", partial(pull, shard, names))
 
 
 @contextmanager
 def _pulling(
     settings: Settings, engine: EarthEngine, corpus: Corpus, bound: Sequence[Modality], progress: Progress
 ) -> Iterator[tuple[Pull, int]]:
-    """What pulls a shard, in this process or on a cluster, and how many shards are in work at once."""
+    """The function that pulls a shard, in this process or on a cluster, and the number of shards to pull at once."""
     spool = settings.folder / SPOOL
     if settings.cluster.kind == "none":
         yield puller(engine, corpus, bound, spool, progress), settings.cluster.shards_at_once or SHARDS_AT_ONCE
@@ -260,7 +279,7 @@ def _pulling(
 
 
 def finalize(settings: Settings, progress: Progress) -> str:
-    """Publish statistics, consolidate the metadata, write the report."""
+    """Publish the statistics, consolidate the metadata, write the report. Raises `Fatal` for unfinished shards."""
     corpus = Corpus.open(settings.folder)
     unfinished = corpus.missing()
     if unfinished:
@@ -268,16 +287,19 @@ def finalize(settings: Settings, progress: Progress) -> str:
     progress.start("finalize", 2)
     corpus.finalize()
     progress.advance()
-    covered = coverage(corpus)
-    report = publish(corpus, covered)
-    for flag in (flag for layer in covered for flag in layer.quality.flags()):
+    layer_coverage = coverage(corpus)
+    report = publish(corpus, layer_coverage)
+    for flag in (flag for layer in layer_coverage for flag in layer.quality.flags()):
         progress.say(f"look at this: {flag}.")
     progress.advance()
     return f"The report is {report}. Next: {program()} pretrain {settings.folder}"
 
 
 def run_name(settings: Settings) -> str:
-    """The folder of a training run below `runs/`: `pretrain.run`, or the names of the preset and the pretext."""
+    """The folder of a training run below `runs/`: `pretrain.run`, or the names of the preset and the pretext.
+
+    Raises `Fatal` for a name that is no single folder.
+    """
     data = settings.pretrain
     chosen = [str(data[key]) for key in ("preset", "pretext") if key in data]
     name = str(data.get("run", "-".join(chosen) or "pretrain"))
@@ -287,7 +309,10 @@ def run_name(settings: Settings) -> str:
 
 
 def pretrain(settings: Settings, progress: Progress) -> str:
-    """Train on the corpus; the run is kept in `runs/<run>` of the corpus folder."""
+    """Train on the corpus, in the folder `runs/<run>` of the corpus.
+
+    Raises `Fatal` when PyTorch is not installed, a setting is wrong or the corpus cannot be trained on.
+    """
     require("train", "training")
     from training.pretrain.train import pretrain as train
 
@@ -304,7 +329,7 @@ def pretrain(settings: Settings, progress: Progress) -> str:
 
 
 def summary(settings: Settings, requests: int, trained: str) -> str:
-    """The demo's closing lines: where everything is and what to run next."""
+    """The demo's closing lines: where the results are, and what to run next."""
     folder = settings.folder
     corpus = Corpus.open(folder)
     return "\n".join(

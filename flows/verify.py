@@ -1,4 +1,4 @@
-"""Compare what is on disk with what the ledger says was written."""
+"""Compare the stored objects with the digests in the ledger."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.errors import Fatal
 
 
 def verify(folder: Path) -> str:
-    """Check every finished object's digest; returns one sentence, raises `Fatal` naming the damaged ones."""
+    """Check the digest of every finished object; returns one sentence. Raises `Fatal` that names the damaged ones."""
     corpus = Corpus.open(folder)
     finished = [
         (name, shard)

@@ -1,6 +1,6 @@
-"""A store in a bucket of S3 (or a service that speaks its protocol) or of Google Cloud Storage, through obstore.
+"""A store in a bucket of S3 (or an S3-compatible service) or of Google Cloud Storage, through obstore.
 
-Credentials are found where the clouds' own tools find them, and are neither kept nor shown.
+Credentials are read where the clouds' own tools read them. They are neither stored nor shown.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ except ImportError as error:
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, GCSCredential
 
-# A larger object goes up in parts. Both ways it is seen whole or not at all; a killed upload in parts leaves
-# invisible parts behind, which the bucket's own life-cycle rule has to remove, and one request leaves nothing.
+# A larger object is uploaded in parts. Either way readers see the whole object or none. A killed upload in parts leaves
+# invisible parts, which the bucket's life-cycle rule has to remove; a killed single request leaves nothing.
 ONE_REQUEST_BYTES = 256 * 2**20
 _PART_BYTES = 32 * 2**20
 _PATIENT = {"retry_timeout": timedelta(minutes=4), "max_retries": 30}
 _HASTY = {"retry_timeout": timedelta(seconds=15), "max_retries": 3}
-# One request's time is bounded by the slowest line that is worth using: 113 MB, a large shard, at 3 Mbit/s.
+# A request may take as long as 113 MB, a large shard, at 3 Mbit/s: the slowest connection that is still usable.
 _TIMEOUTS: ClientConfig = {"timeout": timedelta(minutes=5), "connect_timeout": timedelta(seconds=10)}
 _GOOGLE_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 
 
 class BucketStore(Store):
-    """Objects below `s3://bucket/prefix` or `gs://bucket/prefix`. Short cuts of the network are waited out."""
+    """Objects below `s3://bucket/prefix` or `gs://bucket/prefix`. Requests are retried over short network failures."""
 
     folder = None
 
@@ -51,7 +51,7 @@ class BucketStore(Store):
         self.url = url.rstrip("/")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """By its URL: another process finds its own credentials."""
+        """Pickle only the URL: another process reads the credentials itself."""
         return BucketStore, (self.url,)
 
     @cached_property
@@ -71,9 +71,9 @@ class BucketStore(Store):
         with typed(self.url):
             client = _connect(self.url, _HASTY)
             obstore.put(client, key, content)
-            result = obstore.get(client, key).bytes().to_bytes()
+            received = obstore.get(client, key).bytes().to_bytes()
             obstore.delete(client, key)
-        if result != content:
+        if received != content:
             raise Fatal(f"{self.url} does not give back what is written to it; use another store.")
 
     def get(self, key: str) -> bytes | None:
@@ -85,14 +85,14 @@ class BucketStore(Store):
                 return None
 
     def put(self, key: str, *parts: memoryview | bytes) -> None:
-        """Publish an object and look at it once: its length and its tag must be those that were sent."""
+        """Publish an object, then compare its length and ETag with those that were sent."""
         content = parts[0] if len(parts) == 1 else b"".join(parts)
         with typed(self.url):
             sent = obstore.put(
                 self._client, key, content, chunk_size=_PART_BYTES, use_multipart=len(content) > ONE_REQUEST_BYTES
             )
-            result = obstore.head(self._client, key)
-        if result["size"] != len(content) or _tag(result) != _tag(sent):
+            stored = obstore.head(self._client, key)
+        if stored["size"] != len(content) or _tag(stored) != _tag(sent):
             raise Transient(f"{self.url}/{key} is not what was sent; make sure that nobody else writes there.")
 
     def delete(self, key: str) -> None:
@@ -103,16 +103,16 @@ class BucketStore(Store):
                 _refuse_absent_bucket(error)
 
     def present(self, keys: Iterable[str]) -> frozenset[str]:
-        """By listing what is below their common folder: a thousand a request, where asking for each would be one."""
+        """By listing the objects below the keys' common folder: a thousand per request instead of one per request."""
         wanted = frozenset(keys)
         if not wanted:
             return wanted
         folder = os.path.commonpath([os.path.dirname(key) for key in wanted])
-        return wanted & {result["path"] for result in self._listed(folder)}
+        return wanted & {item["path"] for item in self._listed(folder)}
 
     def _listed(self, folder: str = "") -> list[Any]:
         with typed(self.url):
-            return [result for page in obstore.list(self._client, folder or None) for result in page]
+            return [item for page in obstore.list(self._client, folder or None) for item in page]
 
     def names(self) -> list[str]:
         with typed(self.url):
@@ -130,16 +130,16 @@ class BucketStore(Store):
         return f"sha256:{digest.hexdigest()}"
 
     def size_bytes(self) -> int:
-        return sum(result["size"] for result in self._listed())
+        return sum(item["size"] for item in self._listed())
 
     def adopt(self, objects: Mapping[str, memoryview]) -> None:
-        """The root's metadata go up last, for they are what makes it a store."""
-        for key in sorted(objects, key=lambda one: one == METADATA):
+        """Upload the root's metadata last, because a store exists from then on."""
+        for key in sorted(objects, key=lambda key: key == METADATA):
             self.put(key, objects[key])
 
 
 def _tag(described: Any) -> str:
-    """Services quote tags, but not all of them everywhere."""
+    """The ETag without quotes, which some services add in some answers."""
     return (described["e_tag"] or "").strip('"')
 
 
@@ -151,7 +151,7 @@ def _connect(url: str, retries: dict[str, Any]) -> Any:
 
 
 def _s3(bucket: str, prefix: str, options: dict[str, Any]) -> S3Store:
-    """As the AWS command line finds its keys, region and endpoint: environment, profiles, single sign-on, machine."""
+    """With the keys, region and endpoint of the AWS command line: environment, profiles, single sign-on, machine."""
     try:
         from obstore.auth.boto3 import Boto3CredentialProvider
     except ImportError as error:
@@ -167,12 +167,12 @@ def _s3(bucket: str, prefix: str, options: dict[str, Any]) -> S3Store:
 
 
 def _nobody() -> GCSCredential:
-    """What is sent to an emulator: nothing of value, for it takes any token."""
+    """A dummy token for an emulator, which accepts any."""
     return {"token": "nobody", "expires_at": None}
 
 
 def _google(bucket: str, prefix: str, options: dict[str, Any]) -> GCSStore:
-    """As Google's own clients find them: application default credentials, or none where an emulator is named."""
+    """With application default credentials, as Google's own clients use; or without any for a configured emulator."""
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")
     if emulator:
         local: ClientConfig = {**_TIMEOUTS, "allow_http": True}
@@ -183,29 +183,29 @@ def _google(bucket: str, prefix: str, options: dict[str, Any]) -> GCSStore:
     from obstore.auth.google import GoogleCredentialProvider
 
     try:
-        result, _ = google.auth.default(scopes=[_GOOGLE_SCOPE])
+        credentials, _ = google.auth.default(scopes=[_GOOGLE_SCOPE])
     except google.auth.exceptions.DefaultCredentialsError as error:
         raise Fatal(
             "there are no Google credentials; run `gcloud auth application-default login` "
             "or set GOOGLE_APPLICATION_CREDENTIALS."
         ) from error
-    keys = GoogleCredentialProvider(result)
+    keys = GoogleCredentialProvider(credentials)
     return GCSStore(bucket, prefix=prefix, credential_provider=keys, client_options=_TIMEOUTS, **options)
 
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status code: (\d{3})")
 _CONNECTION = re.compile(r"kind: (\w+)")
-# What google-auth and botocore raise when nobody answers as they renew a token.
+# What google-auth and botocore raise when the sign-in server does not answer while they renew a token.
 _SIGN_IN_CUT = re.compile(r"TransportError|ConnectionError|Connect(ion)?Timeout|ReadTimeout")
-_AGAIN = {408, 425, 429}  # refusals of the moment, whatever their class says
+_RETRYABLE = {408, 425, 429}  # temporary refusals, although in the class of client errors
 
 
 @contextmanager
 def typed(url: str) -> Iterator[None]:
-    """Errors of the bucket by what is to be done about them.
+    """Turn errors of the bucket into `Fatal` or `Transient`, by what the user must do.
 
-    A service's own text is not passed on, save its error code: it may quote keys and signatures.
+    Of a service's own text only the error code is shown: the rest may quote keys and signatures.
     """
     try:
         yield
@@ -227,29 +227,29 @@ def _absent(url: str) -> Fatal:
 
 
 def _code(error: Exception) -> str:
-    result = _CODE.search(str(error))
-    return f" ({result[1]})" if result else ""
+    match = _CODE.search(str(error))
+    return f" ({match[1]})" if match else ""
 
 
 def _refuse_absent_bucket(error: FileNotFoundError) -> None:
-    """An object that is not there is an answer; a bucket that is not there is not."""
+    """Raise `error` when the bucket itself is absent; an absent object is no error."""
     if "NoSuchBucket" in str(error):
         raise error
 
 
 def _by_status(url: str, error: Exception) -> Fatal | Transient:
     text = str(error)
-    status = int(result[1]) if (result := _STATUS.search(text)) else 0
+    status = int(match[1]) if (match := _STATUS.search(text)) else 0
     if "NoSuchBucket" in text:
         return _absent(url)
     if "redirect" in text:
         return Fatal(f"the bucket of {url} is in another region; set AWS_REGION to its own.")
-    if 400 <= status < 500 and status not in _AGAIN:
+    if 400 <= status < 500 and status not in _RETRYABLE:
         return Fatal(f"{url} refuses the request{_code(error)}; check the credentials, the region and the endpoint.")
     why = f"HTTP {status}{_code(error)}" if status else _connection(text)
     return Transient(f"{url} does not answer ({why}); check the network and run the same command again.")
 
 
 def _connection(text: str) -> str:
-    result = _CONNECTION.search(text)
-    return f"{result[1].lower()} failed" if result else "no connection"
+    match = _CONNECTION.search(text)
+    return f"{match[1].lower()} failed" if match else "no connection"

@@ -1,4 +1,4 @@
-"""A chip: a location, the images it is pinned to, and its exact pixels; one row of the manifest."""
+"""A chip: a location, the scenes it is pinned to, and its pixel grid; one row of the manifest."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Acquisition:
 
 @dataclass(frozen=True)
 class Chip:
-    """Everything that decides a chip's pixels. `row` is its place in the manifest, for ever; -1 before freezing."""
+    """Everything that decides a chip's pixels. `row` is its row in the frozen manifest, or -1 before freezing."""
 
     location: Location
     grid: Grid

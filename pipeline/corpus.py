@@ -1,4 +1,4 @@
-"""The store: one Zarr v3 array per modality, written a whole shard at a time, beside its manifest and ledger."""
+"""The corpus: one Zarr v3 array per modality, written a whole shard at a time, with a manifest and a ledger."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from xarray.backends.zarr import FillValueCoder
 from zarr.storage import MemoryStore
 
 from pipeline import durable, sharding, statistics
@@ -31,16 +30,16 @@ STORE = "corpus.zarr"
 MANIFEST = "manifest.parquet"
 LEDGER = "ledger"
 STATISTICS = "statistics.json"
-PLACE = "store.json"  # where the store is, when it is not in the folder
+PLACE = "store.json"  # holds the URL of the store if that is not in the folder
 FORMAT_VERSION = 1
-ABSENT = "absent"  # stands for the digest of a shard that is all nodata: Zarr writes no object for it
+ABSENT = "absent"  # in place of the digest of a shard that is all nodata, for which Zarr writes no object
 _RESERVED = ("chip", "longitude", "latitude", "time", "level", "split")
 
 
 class Corpus:
-    """A folder with `corpus.zarr`, `manifest.parquet` and `ledger/`. Make it with `create`, or `open` it.
+    """A folder with `corpus.zarr`, `manifest.parquet` and `ledger/`, made by `create` and opened by `open`.
 
-    The arrays may be elsewhere: on another disk or in a bucket, as `store.json` in the folder then says.
+    The arrays may be on another disk or in a bucket; `store.json` in the folder then holds their URL.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, shard_rows: int, store: Store) -> None:
@@ -60,14 +59,13 @@ class Corpus:
         shard_rows: int = SHARD_ROWS,
         store_url: str | None = None,
         manifest: Manifest | None = None,
-    ) -> Corpus:
-        """Lay out the empty store for the manifest in `folder`: metadata of every array, before any work.
+    ) -> Self:
+        """Create the empty store for the manifest in `folder`, with the metadata of every array.
 
-        `store_url` is a path, `s3://bucket/prefix` or `gs://bucket/prefix`; None is `corpus.zarr` in the folder, or
-        where the corpus has its store already. `manifest` is that of `folder`, where it has been read already.
-        Calling it again with the same arguments changes nothing; with more
-        modalities it adds their arrays. Raises `Fatal` when the store belongs to another manifest, shard size or
-        specification, or may not be written, and `Transient` when it does not answer.
+        `store_url` is a path, `s3://bucket/prefix` or `gs://bucket/prefix`; None is the store that the corpus has, or
+        `corpus.zarr` in the folder. `manifest` is that of `folder`, if it is read already. Another call with the same
+        arguments changes nothing; with more modalities it adds their arrays. Raises `Fatal` when the store belongs to
+        another manifest, shard size or specification, or may not be written, and `Transient` when it does not answer.
         """
         corpus = cls(folder, manifest or Manifest.read(folder / MANIFEST), shard_rows, place_of(folder, store_url))
         corpus.store.check()
@@ -82,7 +80,7 @@ class Corpus:
         return corpus
 
     @classmethod
-    def open(cls, folder: Path) -> Corpus:
+    def open(cls, folder: Path) -> Self:
         """Open an existing corpus; raises `Fatal` when there is none or it belongs to another manifest."""
         store = place_of(folder)
         if not store.exists:
@@ -92,8 +90,12 @@ class Corpus:
         corpus._refuse_other()
         return corpus
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its folder: another process opens the corpus itself, as neither files nor connections travel."""
+        return type(self).open, (self.folder.absolute(),)
+
     def _lay_out(self, group: zarr.Group) -> None:
-        """Build the attributes and the coordinates."""
+        """Create the attributes and the coordinates."""
         group.update_attributes(self._attributes())
         for name, values, attributes in _coordinates(self.manifest):
             array = group.create_array(
@@ -116,7 +118,7 @@ class Corpus:
         return dict(self._metadata("")["attributes"])
 
     def _metadata(self, name: str) -> dict[str, Any]:
-        """Zarr's metadata of an array, or of the whole store; raises `Fatal` when they are gone or damaged."""
+        """Zarr's metadata of an array, or of the whole store; raises `Fatal` when it is absent or damaged."""
         key = f"{name}/{METADATA}".lstrip("/")
         try:
             return dict(json.loads(self.store.get(key) or b""))
@@ -139,7 +141,7 @@ class Corpus:
     def add(self, modality: Modality) -> None:
         """Add the empty array of `modality`; existing arrays are not touched.
 
-        Raises `Fatal` when there is one of that name with another specification.
+        Raises `Fatal` when the name is reserved, or belongs to a modality with another specification.
         """
         if _is_reserved(modality.name):
             raise Fatal(f"a modality cannot be called {modality.name!r}: the store uses that name; choose another.")
@@ -158,11 +160,11 @@ class Corpus:
         return Modality.from_specification(self._metadata(name)["attributes"]["geocorpus"])
 
     def _publish_array(self, modality: Modality) -> None:
-        """Made in memory, so that nothing of the store but new objects is written; the array's metadata last."""
-        made = _objects(partial(self._create_array, modality=modality))
-        del made[METADATA]
-        for key in sorted(made, key=lambda one: one == f"{modality.name}/{METADATA}"):
-            self.store.put(key, made[key])
+        """Create the array in memory, then write only its new objects to the store, the array's metadata last."""
+        objects = _objects(partial(self._create_array, modality=modality))
+        del objects[METADATA]
+        for key in sorted(objects, key=lambda key: key == f"{modality.name}/{METADATA}"):
+            self.store.put(key, objects[key])
 
     def _create_array(self, group: zarr.Group, modality: Modality) -> None:
         self._create_band_names(group, modality)
@@ -189,7 +191,10 @@ class Corpus:
 
     @cached_property
     def modalities(self) -> dict[str, Modality]:
-        """The layers of the store by name, as their own attributes describe them."""
+        """The layers of the store by name, from the specifications in their attributes.
+
+        Raises `Fatal` when the metadata of an array is absent or damaged.
+        """
         layers = [name for name in self.store.names() if not _is_reserved(name)]
         specifications = {name: self._metadata(name)["attributes"].get("geocorpus") for name in layers}
         return {name: Modality.from_specification(data) for name, data in specifications.items() if data}
@@ -206,44 +211,54 @@ class Corpus:
         return self.manifest.shards(self.shard_rows)
 
     def missing(self, names: Iterable[str] | None = None) -> dict[Shard, tuple[str, ...]]:
-        """What remains to be done: for each unfinished shard, its modalities without a ledger entry."""
+        """The unfinished shards, each with its modalities (all, or those in `names`) that have no valid ledger entry.
+
+        Raises `Fatal` for a damaged entry.
+        """
         wanted = list(self.modalities if names is None else names)
         done = {name: self.finished(name) for name in wanted}
-        work = {shard: tuple(name for name in wanted if shard.index not in done[name]) for shard in self.shards}
-        return {shard: names for shard, names in work.items() if names}
+        pending = {shard: tuple(name for name in wanted if shard.index not in done[name]) for shard in self.shards}
+        return {shard: names for shard, names in pending.items() if names}
 
     def lacking(self, shard: Shard, names: Iterable[str]) -> tuple[str, ...]:
-        """Those of `names` that one shard has no entry for that holds; nothing but its own entries is looked at."""
-        return tuple(name for name in names if not self._holding(self._marks_of(name, shard)))
+        """Those of `names` without a valid entry for this shard; reads the entries of this shard alone.
+
+        Raises `Fatal` for a damaged entry.
+        """
+        return tuple(name for name in names if not self._valid_shards(self._marks_of(name, shard)))
 
     def _marks_of(self, name: str, shard: Shard) -> list[Mark]:
         return self.ledger.marks(name, [shard.index]) if self.ledger.path(name, shard.index).exists() else []
 
     def entries(self, name: str) -> Iterator[Entry]:
-        """Ledger entries of a modality that hold for this store, by shard; one in memory at a time."""
+        """The valid ledger entries of a modality, ordered by shard; one is in memory at a time.
+
+        Raises `Fatal` for a damaged entry.
+        """
         return (self.ledger.read(name, index) for index in sorted(self.finished(name)))
 
     def finished(self, name: str) -> frozenset[int]:
-        """Indices of the shards of a modality whose entries hold. Each entry that held is looked at once.
+        """Indices of the shards of a modality with a valid entry. An entry that was valid is not checked again.
 
-        An entry of another manifest or specification, or whose object is gone, does not count: what an absent
-        object leaves behind would read as nodata.
+        An entry of another manifest or specification is not valid. Neither is one whose object is absent, because the
+        shard would read as nodata. Raises `Fatal` for a damaged entry.
         """
         marked = self.ledger.done(name)
-        held = self._finished.get(name, frozenset()) & marked
-        held |= self._holding(self.ledger.marks(name, sorted(marked - held)))
-        self._finished[name] = held
-        return held
+        valid = self._finished.get(name, frozenset()) & marked
+        valid |= self._valid_shards(self.ledger.marks(name, sorted(marked - valid)))
+        self._finished[name] = valid
+        return valid
 
-    def _holding(self, marks: Iterable[Mark]) -> frozenset[int]:
-        ours = [mark for mark in marks if self._is_ours(mark)]
-        keys = {mark.shard: self.object_key(mark.modality, self.shards[mark.shard]) for mark in ours}
-        there = self.store.present(keys[mark.shard] for mark in ours if mark.digest != ABSENT)
-        return frozenset(mark.shard for mark in ours if mark.digest == ABSENT or keys[mark.shard] in there)
+    def _valid_shards(self, marks: Iterable[Mark]) -> frozenset[int]:
+        matching = [mark for mark in marks if self._matches(mark)]
+        keys = {mark.shard: self.object_key(mark.modality, self.shards[mark.shard]) for mark in matching}
+        present = self.store.present(keys[mark.shard] for mark in matching if mark.digest != ABSENT)
+        return frozenset(mark.shard for mark in matching if mark.digest == ABSENT or keys[mark.shard] in present)
 
-    def _is_ours(self, mark: Mark) -> bool:
-        known = (self.manifest.digest, self.modality(mark.modality).digest)
-        return (mark.manifest_digest, mark.modality_digest) == known and mark.shard < len(self.shards)
+    def _matches(self, mark: Mark) -> bool:
+        """Whether a mark was written for this manifest and the stored specification."""
+        digests = (self.manifest.digest, self.modality(mark.modality).digest)
+        return (mark.manifest_digest, mark.modality_digest) == digests and mark.shard < len(self.shards)
 
     def write(
         self,
@@ -256,10 +271,11 @@ class Corpus:
     ) -> Entry:
         """Write the whole shard of one modality, make it durable, then mark it in the ledger.
 
-        `block` is (rows of the shard, bands[, y, x]) in the stored dtype. `missing` maps manifest rows without
-        any data to reasons; `quality` is kept as it is (JSON); `compressed` holds chips of the block by row where
-        `chip_codec` has compressed them already. Raises `Fatal` for a block of another shape or dtype. One writer per
-        shard.
+        `block` is (rows of the shard, bands[, y, x]) in the stored dtype. `missing` maps manifest rows without any data
+        to reasons. `quality` is JSON and stored unchanged. `compressed` maps manifest rows to chips of the block that
+        `chip_codec` has compressed already. A shard must have a single writer. Raises `Fatal` for an unknown modality,
+        a block of another shape or dtype, and a store that cannot be written to, and `Transient` when it does not
+        answer.
         """
         modality = self.modality(name)
         _check_block(modality, shard, block, self.manifest.size_px)
@@ -280,7 +296,10 @@ class Corpus:
         return statistics.summarise(modality, block, groups)
 
     def chip_codec(self, name: str) -> ChipCodec | None:
-        """What compresses chips of a modality as the store keeps them; None where it does not keep them one by one."""
+        """The codec that compresses single chips of a modality; None if the store does not compress chips singly.
+
+        Raises `Fatal` for an unknown modality, and when the array's metadata is absent.
+        """
         if name not in self._codecs:
             self._codecs[name] = sharding.codec_of(self._array_metadata(name), self.modality(name).fill)
         return self._codecs[name]
@@ -301,7 +320,7 @@ class Corpus:
         return codec.joined(compressed[row] if row in compressed else codec.compressed(chip) for row, chip in chips)
 
     def object_key(self, name: str, shard: Shard) -> str:
-        """The key, below the store, of the object that holds one shard of one modality."""
+        """The key in the store of the object that holds one shard of one modality."""
         rest = ["0"] * len(self.modality(name).shape(1))
         return "/".join([name, "c", str(shard.index), *rest])
 
@@ -315,68 +334,74 @@ class Corpus:
         return self.store.folder / self.object_key(name, shard)
 
     def verify(self, name: str, shard: Shard) -> bool:
-        """Whether the stored object is the one that the ledger describes."""
-        result = self.store.digest(self.object_key(name, shard)) or ABSENT
-        return result == self.ledger.read(name, shard.index).digest
+        """Whether the stored object has the digest in the ledger; raises `Fatal` when there is no such entry."""
+        digest = self.store.digest(self.object_key(name, shard)) or ABSENT
+        return digest == self.ledger.read(name, shard.index).digest
 
     def read(self, name: str, rows: slice) -> NDArray[Any]:
-        """Stored values (rows, bands[, y, x]); raises `Fatal` if a shard of these rows is not finished.
+        """Values (rows, bands[, y, x]) in the stored dtype; raises `Fatal` if a shard of these rows is not finished.
 
-        The check matters: an absent shard would read as nodata without any error.
+        The check is needed because an absent shard would read as nodata, without an error.
         """
         touched = range(rows.start // self.shard_rows, (rows.stop - 1) // self.shard_rows + 1)
-        absent = set(touched) - self.finished(name)
-        if absent:
-            raise Fatal(f"shard {min(absent)} of {name!r} in {self.folder} is not finished; run `geocorpus export`.")
+        pending = set(touched) - self.finished(name)
+        if pending:
+            raise Fatal(f"shard {min(pending)} of {name!r} in {self.folder} is not finished; run `geocorpus export`.")
         with self.store.reading():
             return np.asarray(zarr.open_array(self.store.zarr(read_only=True), path=name, mode="r")[rows])
 
     def statistics(self, name: str) -> dict[str, list[statistics.BandStatistics]]:
-        """Statistics of the train rows of a modality, per group and band, merged from the finished shards."""
+        """Statistics of the train rows of a modality, per group and band, merged from the finished shards.
+
+        Raises `Fatal` for a damaged ledger entry.
+        """
         return statistics.merge(entry.summary for entry in self.entries(name))
 
     def finalize(self) -> None:
-        """Publish `statistics.json` and consolidate the metadata, so that readers open the store in one read."""
+        """Publish `statistics.json` and consolidate the metadata, so that readers open the store with a single read.
+
+        Raises `Fatal` when the folder or the store cannot be written to.
+        """
         data = {name: statistics.to_dict(self.statistics(name)) for name in sorted(self.modalities)}
         durable.write_json(self.folder / STATISTICS, data)
         with warnings.catch_warnings():
-            # Zarr 3's specification has no consolidated metadata yet; xarray and zarr-python read it all the same.
+            # The Zarr v3 specification has no consolidated metadata yet, but xarray and zarr-python read it.
             warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
             zarr.consolidate_metadata(self.store.zarr(read_only=False))
 
 
 def _objects(build: Callable[[zarr.Group], None]) -> dict[str, memoryview]:
     """The objects of a group that `build` fills, by key, as zarr-python would store them."""
-    made: dict[str, Any] = {}
-    build(zarr.open_group(MemoryStore(made), mode="w"))
-    return {key: memoryview(buffer.as_buffer_like()) for key, buffer in made.items()}
+    buffers: dict[str, Any] = {}
+    build(zarr.open_group(MemoryStore(buffers), mode="w"))
+    return {key: memoryview(buffer.as_buffer_like()) for key, buffer in buffers.items()}
 
 
 def place_of(folder: Path, url: str | None = None) -> Store:
     """The store of the corpus in `folder`: `url` for a new one, by default `corpus.zarr` in the folder.
 
-    Raises `Fatal` when the corpus has its store already, and elsewhere than `url`.
+    Raises `Fatal` when the corpus already has a store at another URL than `url`, and for a URL that cannot be used.
     """
     default, recorded = store_at(str(folder / STORE)), folder / PLACE
     known = store_at(durable.read_json(recorded)["store"]) if recorded.exists() else default
-    asked = known if url is None else _absolute(store_at(url))
-    if asked.folder and asked.folder == (folder / STORE).absolute():
-        asked = default
-    if asked.url != known.url and (recorded.exists() or known.exists):
+    requested = known if url is None else _absolute(store_at(url))
+    if requested.folder and requested.folder == (folder / STORE).absolute():
+        requested = default
+    if requested.url != known.url and (recorded.exists() or known.exists):
         raise Fatal(
-            f"the corpus in {folder} has its store at {known.url}, not at {asked.url}; keep corpus.store as it was "
+            f"the corpus in {folder} has its store at {known.url}, not at {requested.url}; keep corpus.store as it was "
             f"(a store that was moved is named in {recorded})."
         )
-    return asked
+    return requested
 
 
 def _absolute(store: Store) -> Store:
-    """A folder's place must not depend on where a command is typed."""
+    """The store with an absolute path, which does not depend on the working folder."""
     return store_at(str(store.folder.absolute())) if store.folder else store
 
 
 def array_attributes(modality: Modality) -> dict[str, Any]:
-    """CF attributes that xarray and GDAL understand, and the full specification under "geocorpus"."""
+    """CF attributes, which xarray and GDAL understand, and the full specification under "geocorpus"."""
     attributes: dict[str, Any] = {"long_name": modality.title, "geocorpus": modality.specification()}
     units = {band.units for band in modality.bands}
     if len(units) == 1:
@@ -394,6 +419,8 @@ def array_attributes(modality: Modality) -> dict[str, Any]:
 
 def _cf_fill(modality: Modality) -> Any:
     """`_FillValue` as xarray stores it; without it xarray would take nodata for data."""
+    from xarray.backends.zarr import FillValueCoder  # here, as every command would wait for xarray
+
     return FillValueCoder.encode(modality.fill.item(), np.dtype(modality.dtype))
 
 
@@ -434,5 +461,5 @@ def _check_block(modality: Modality, shard: Shard, block: NDArray[Any], size_px:
 
 
 def empty_block(modality: Modality, rows: int, size_px: int) -> NDArray[Any]:
-    """A block (rows, bands[, y, x]) in which nothing is data yet."""
+    """A block (rows, bands[, y, x]) in the modality's dtype, filled with nodata."""
     return np.full((rows, *modality.shape(size_px)), modality.fill, dtype=modality.dtype)

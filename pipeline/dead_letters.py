@@ -1,4 +1,4 @@
-"""What could not be had, and why: one small file per shard with a failure, gone when the shard is finished."""
+"""Chips that could not be pulled, and why: one small file per shard with a failure, removed when it is finished."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """The letters below one folder: `<shard>.json`, in the order of rows. Holds no clock."""
+    """The letters below one folder: `<shard>.json`, in the order of rows. They hold no times."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -36,9 +36,13 @@ class DeadLetters:
         return self.folder / f"{index:05d}.json"
 
     def record(self, shard: Shard, letters: Sequence[DeadLetter]) -> None:
-        """Replace what is known of a shard; nothing failed means nothing is left."""
+        """Replace the letters of a shard; without letters its file is removed.
+
+        Raises `Fatal` when the folder cannot be written to.
+        """
         if letters:
-            durable.write_json(self._path(shard.index), [asdict(one) for one in sorted(letters, key=lambda x: x.row)])
+            ordered = sorted(letters, key=lambda letter: letter.row)
+            durable.write_json(self._path(shard.index), [asdict(letter) for letter in ordered])
             return
         self._path(shard.index).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -51,7 +55,7 @@ class DeadLetters:
 
 def _letters(path: Path) -> list[DeadLetter]:
     if not path.exists():
-        return []  # a run at work has finished the shard meanwhile
+        return []  # an active run has finished the shard in between
     try:
         return [
             DeadLetter(**(data | {"lonlat": tuple(data["lonlat"]), "layers": tuple(data["layers"])}))

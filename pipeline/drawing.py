@@ -1,4 +1,4 @@
-"""Pictures of a chip as a person would want to see it, from the modality's own `Display` and classes alone."""
+"""Pictures of a chip, drawn by the modality's own `Display` and classes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pipeline.modality import Modality, Style
 
 Picture = NDArray[np.uint8]
 
-# A tint that neither a grey image nor a class table uses, so that absence is not taken for a value.
+# A tint that neither a grey image nor a class table uses, so that nodata does not look like a value.
 _NODATA_TONES = ((238, 232, 244), (205, 192, 220))
 _NODATA_CELL_PX = 4
 _ILLEGAL_CLASS = (255, 0, 255)
 _PERCENTILES = (2.0, 98.0)
 _SUN_AZIMUTH_DEG, _SUN_ALTITUDE_DEG = 315.0, 45.0
-# Slopes are exaggerated until the steeper ones reach this tangent, within bounds: plains stay calm, yet tell.
+# Slopes are exaggerated, within bounds, until the 95th percentile reaches this tangent; plains stay nearly flat.
 _STEEP, _STEEP_PERCENTILE, _EXAGGERATION = 0.6, 95.0, (1.0, 8.0)
-# Low green to high white: the share of the height range, and its colour.
+# From low (green) to high (white): the fraction of the height range, and its colour.
 _RELIEF_TINT = (
     (0.0, (150, 184, 142)),
     (0.25, (206, 211, 160)),
@@ -34,11 +34,11 @@ _RELIEF_TINT = (
 
 
 def draw(modality: Modality, stored: NDArray[Any], resolution_m: float = LATTICE_M) -> Picture:
-    """RGB (h, w, 3) of one chip's stored values (bands, h, w); nodata is checkered.
+    """RGB (y, x, 3) uint8 of one chip's values (bands, y, x) in the stored dtype; nodata is checkered.
 
     Bands and limits are those of `modality.display`; equal limits stretch between the 2nd and 98th percentile
-    of the chip. Without a style, classes are drawn as such and anything else in grey, stretched. Raises `Fatal` for an
-    image-level layer or another shape.
+    of the chip. Without a style, classes get their colours, and other layers are grey and stretched. Raises `Fatal` for
+    an image-level layer or another shape.
     """
     if modality.extent != "pixel":
         raise Fatal(f"modality {modality.name!r} has one value per chip and no picture; show its values instead.")
@@ -54,9 +54,10 @@ def draw(modality: Modality, stored: NDArray[Any], resolution_m: float = LATTICE
 
 
 def draw_all(modality: Modality, stored: NDArray[Any], resolution_m: float = LATTICE_M) -> list[tuple[str, Picture]]:
-    """Every picture that the display asks for, each with the name of its band, or "" where there is but one.
+    """Every picture of the display (y, x, 3) uint8, each with the name of its band, or "" for a single picture.
 
-    A grey display of several bands (radar passes, say) is one picture per band; anything else is one `draw`.
+    A grey display of several bands (such as radar passes) is one picture per band; any other display is one `draw`.
+    Raises `Fatal` as `draw` does.
     """
     display = modality.display
     if display.style != "grey" or len(display.bands) < 2:
@@ -66,7 +67,7 @@ def draw_all(modality: Modality, stored: NDArray[Any], resolution_m: float = LAT
 
 
 def nodata_pattern(height_px: int, width_px: int) -> Picture:
-    """The checkers (h, w, 3) that stand for "no data here"."""
+    """The checkered pattern (y, x, 3) uint8 that marks nodata."""
     y, x = np.indices((height_px, width_px)) // _NODATA_CELL_PX
     return np.asarray(_NODATA_TONES, dtype=np.uint8)[(y + x) % 2]
 
@@ -79,7 +80,7 @@ def _with_style(modality: Modality) -> Modality:
 
 
 def _band_indices(modality: Modality, wanted: int) -> list[int]:
-    """Positions of the displayed bands, the last repeated where there are too few."""
+    """Indices of the displayed bands; the last one is repeated if there are too few."""
     names = modality.display.bands or modality.band_names
     indices = [modality.band_names.index(name) for name in names[:wanted]]
     return indices + indices[-1:] * (wanted - len(indices))
@@ -114,10 +115,10 @@ def _limits(modality: Modality, physical: NDArray[np.float64]) -> tuple[float, f
 def _hillshade(modality: Modality, stored: NDArray[Any], resolution_m: float) -> Picture:
     """Light from the north-west (Horn 1981) over a tint of the height within its limits."""
     height_m = modality.physical(stored[0])
-    share = _stretched(modality, height_m)
+    fraction = _stretched(modality, height_m)
     stops = np.array([stop for stop, _ in _RELIEF_TINT])
     channels = np.array([colour for _, colour in _RELIEF_TINT]).T / 255
-    tint = np.stack([np.interp(share, stops, channel) for channel in channels], axis=-1)
+    tint = np.stack([np.interp(fraction, stops, channel) for channel in channels], axis=-1)
     return _bytes(tint * (0.35 + 0.75 * _light(height_m, resolution_m))[..., None])
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: temporary name, fsync, rename; and one reader for JSON that says what is wrong."""
+"""Files that are whole or absent (temporary name, fsync, rename), and a reader for JSON that explains errors."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 from pipeline.errors import Fatal
 
 TEMPORARY_SUFFIX = ".tmp"
-# Ours, and zarr-python's; nobody else's, for a folder may hold other things.
+# Only our temporary files and zarr-python's, as a folder may hold files of other programs.
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.tmp|.+\.[0-9a-f]{32}\.partial")
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the renames inside a folder survive a power cut."""
+    """Make the renames inside a folder survive a power cut; raises `OSError`."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -27,7 +27,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Force a file that someone else wrote, and its name, to disk."""
+    """Force a file that is already written, and its name, to disk; raises `OSError`."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
     sync_folder(path.parent)
@@ -53,7 +53,7 @@ def publish(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
-    """Publish bytes, one part behind another."""
+    """Publish a file with the given parts, one after another; raises `Fatal` as `publish` does."""
     publish(path, lambda temporary: _write_all(temporary, parts))
 
 
@@ -63,10 +63,10 @@ def _write_all(path: Path, parts: Iterable[bytes | memoryview]) -> None:
 
 
 def write_checkable(path: Path, parts: Iterable[bytes]) -> None:
-    """Publish bytes that tell by themselves whether they are whole, by a checksum; for many small files.
+    """Publish a file that holds its own checksum, without fsync; for many small files.
 
-    Nothing is synced: a killed process leaves them whole or absent, but a power cut may take those of the last half
-    minute, or leave a part of one, so whoever reads must check. On a busy disk a sync of each took longer than a
+    If the process is killed, the file is whole or absent. After a power cut, files of the last half minute may be
+    absent or incomplete, so a reader must check the checksum. On a busy disk, one fsync per file took longer than a
     request. Raises `Fatal` if the folder cannot be written to.
     """
     try:
@@ -82,12 +82,12 @@ def write_checkable(path: Path, parts: Iterable[bytes]) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Publish UTF-8 text."""
+    """Publish UTF-8 text; raises `Fatal` as `publish` does."""
     write_bytes(path, content.encode())
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Publish JSON with sorted keys, so that equal contents are equal bytes."""
+    """Publish JSON with sorted keys, so that equal contents are equal bytes; raises `Fatal` as `publish` does."""
     write_text(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
@@ -102,8 +102,8 @@ def read_json(path: Path) -> Any:
 
 
 def sweep(folder: Path, spared: str = "") -> None:
-    """Remove temporary files that a killed process left, zarr-python's among them, but for those below `spared`."""
-    for inside in [path for path in folder.glob("*") if path.name != spared]:
-        for leftover in [inside, *inside.rglob("*")] if inside.is_dir() else [inside]:
+    """Remove temporary files that a killed process left, ours and zarr-python's, except those below `spared`."""
+    for child in [path for path in folder.glob("*") if path.name != spared]:
+        for leftover in [child, *child.rglob("*")] if child.is_dir() else [child]:
             if _LEFTOVER.fullmatch(leftover.name) and leftover.is_file():
                 leftover.unlink(missing_ok=True)

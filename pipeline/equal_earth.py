@@ -15,7 +15,7 @@ HALF_WIDTH = 2.7066299836960748  # x of the antimeridian at the equator
 
 
 def equal_earth(lonlat: NDArray[Any]) -> NDArray[np.float64]:
-    """x and y (n, 2), float64, in radians of the unit sphere, of longitudes and latitudes (n, 2) in degrees."""
+    """x and y (n, 2) float64, in radians of the unit sphere, of (lon, lat) (n, 2) float64, degrees."""
     return np.column_stack(_projection().transform(*np.asarray(lonlat, dtype=np.float64).T))
 
 

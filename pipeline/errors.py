@@ -11,11 +11,15 @@ class GeocorpusError(Exception):
 
 
 class Fatal(GeocorpusError):
-    """Stop: the person must mend something first (input, credentials, disk). Exit code 2."""
+    """Stop: the user must correct something first (input, credentials, disk). Exit code 2."""
+
+
+class NotInstalled(Fatal, ImportError):
+    """A package of an extra is not installed; the message names the extra. Any `except ImportError` catches it."""
 
 
 class Transient(GeocorpusError):
-    """Try the same again later; `retry_after_s` is what the server asked for, if it did."""
+    """Try the same again later; `retry_after_s` is the wait that the server asked for, or None."""
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -23,7 +27,7 @@ class Transient(GeocorpusError):
 
 
 class Throttled(Transient):
-    """The server refuses the rate (429): slow everyone down, then try again; not a failed attempt."""
+    """The server refuses the request rate (429): slow all requests down, then try again. It counts as no attempt."""
 
 
 class TooLarge(GeocorpusError):
@@ -31,11 +35,11 @@ class TooLarge(GeocorpusError):
 
 
 class Missing(GeocorpusError):
-    """There is no such data: record the reason and go on."""
+    """The data does not exist: record the reason and go on."""
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> Fatal:
-    """A refusal of `name` that offers the nearest known one, or lists them all."""
+    """An error about the unknown `name` that names the nearest known one, or lists all known ones."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(names)}."

@@ -16,7 +16,7 @@ WGS84: dict[str, Any] = CRS.from_epsg(4326).to_json_dict()
 def geo_header(geometry_type: str, **facts: Any) -> dict[str, str]:
     """Metadata of a schema whose column `geometry` is WKB in longitude and latitude, degrees.
 
-    `facts` are `crs` and, where there are rows, `bbox` (west, south, east, north). They are written in the order given:
+    `facts` are `crs` and, for a table with rows, `bbox` (west, south, east, north). They are written in this order, as
     equal tables must stay equal bytes.
     """
     column = {"encoding": "WKB", "geometry_types": [geometry_type], **facts}

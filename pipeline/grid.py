@@ -1,4 +1,4 @@
-"""Exact pixels on Earth: a CRS, an origin on the Sentinel-2 lattice, a pixel size and a shape."""
+"""The pixel grid of a chip: a CRS, an origin on the Sentinel-2 lattice, a pixel size and a shape."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pipeline.sizes import CHIP_PX
 LATTICE_M = 10.0  # Sentinel-2's finest pixels start at multiples of 10 m in every UTM zone.
 WGS84 = "EPSG:4326"
 Span = tuple[float, float]
-# UTM zones that are not 6 degrees wide, of Norway and of Svalbard, between latitudes: from west to east; None for none.
+# The UTM zones of Norway and Svalbard that are not 6 degrees wide, by span of latitude: zone number to its span of
+# longitude, or None if the zone does not exist there. Spans are in degrees.
 UNEVEN_ZONES: dict[Span, dict[int, Span | None]] = {
     (56, 64): {31: (0, 3), 32: (3, 12)},
     (72, 84): {31: (0, 9), 32: None, 33: (9, 21), 34: None, 35: (21, 33), 36: None, 37: (33, 42)},
@@ -23,7 +24,10 @@ UNEVEN_ZONES: dict[Span, dict[int, Span | None]] = {
 
 @dataclass(frozen=True)
 class Grid:
-    """A north-up pixel grid. `origin_xy` is the outer corner of the upper-left pixel, in metres of `crs`."""
+    """A north-up pixel grid. `origin_xy` is the outer corner of the upper-left pixel, in metres of `crs`.
+
+    Methods raise pyproj's `CRSError` for a `crs` that PROJ does not know.
+    """
 
     crs: str
     origin_xy: tuple[float, float]
@@ -32,7 +36,7 @@ class Grid:
 
     @classmethod
     def around(cls, lonlat: tuple[float, float], crs: str, size_px: int = CHIP_PX) -> Grid:
-        """The square grid of `size_px` 10 m pixels whose centre is nearest to `lonlat`, snapped to the lattice."""
+        """The square grid of `size_px` 10 m pixels on the lattice whose centre is nearest to `lonlat` (degrees)."""
         x, y = to_crs(crs).transform(*lonlat)
         half_m = size_px * LATTICE_M / 2
         return cls(crs, (_snap(x - half_m), _snap(y + half_m)), (size_px, size_px))
@@ -71,13 +75,13 @@ def _snap(metres: float) -> float:
 
 @lru_cache(maxsize=256)
 def to_crs(crs: str) -> Transformer:
-    """From lon/lat to `crs`, x before y whatever the authority says."""
+    """From lon/lat (degrees) to x and y of `crs`, in this order even if the authority defines another."""
     return Transformer.from_crs(WGS84, crs, always_xy=True)
 
 
 @lru_cache(maxsize=256)
 def to_lonlat(crs: str) -> Transformer:
-    """From `crs` to lon/lat."""
+    """From x and y of `crs` to lon/lat (degrees)."""
     return Transformer.from_crs(crs, WGS84, always_xy=True)
 
 
@@ -98,6 +102,9 @@ def _utm_zone(lon: float, lat: float) -> int:
 
 
 def mgrs_crs(tile: str) -> str:
-    """The EPSG code of an MGRS tile such as "32TQM": its zone number, north from band N on."""
+    """The EPSG code of an MGRS tile such as "32TQM": from its zone number, and northern from band N on.
+
+    Raises ValueError for a name that does not begin with a zone number.
+    """
     zone, band = int(tile[:-3]), tile[-3]
     return f"EPSG:{(32600 if band >= 'N' else 32700) + zone}"

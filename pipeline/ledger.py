@@ -1,4 +1,4 @@
-"""Which (shard, modality) is done: one small file each, written after the data, so that existing means complete."""
+"""The record of finished (shard, modality) pairs: one small file each, written after the data is on disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.errors import Fatal
 
 @dataclass(frozen=True)
 class Mark:
-    """That a (shard, modality) was finished, and as what; `digest` is the SHA-256 of the stored object."""
+    """A finished (shard, modality) and the digests it was written with; `digest` is the stored object's SHA-256."""
 
     shard: int
     modality: str
@@ -26,10 +26,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Entry(Mark):
-    """What is known of one finished (shard, modality).
+    """A mark with the figures of its (shard, modality).
 
-    `missing` maps a manifest row to the reason why the whole modality has no data there; `quality` is what was seen
-    of the values when they were written; `summary` holds the statistics of the shard (see `pipeline.statistics`).
+    `missing` maps a manifest row to the reason why the whole modality has no data there. `quality` holds figures of
+    the values, taken when they were written. `summary` holds the statistics of the shard (see `pipeline.statistics`).
     """
 
     missing: Mapping[int, str] = field(default_factory=dict)
@@ -37,15 +37,15 @@ class Entry(Mark):
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
-_MARK = tuple(one.name for one in fields(Mark))
-# Keys are sorted and indented by one: this begins the last and by far the longest part of an entry.
+_MARK = tuple(item.name for item in fields(Mark))
+# Keys are sorted and indented by one space: this text begins the last and by far the longest part of an entry.
 _STATISTICS = b',\n "summary": '
 
 
 class Ledger:
-    """The entries below one folder: `<modality>/<shard>.json`. Holds no clock, so equal work is equal bytes.
+    """The entries below one folder: `<modality>/<shard>.json`. They hold no times, so that equal work is equal bytes.
 
-    With `only`, shards with other indices count as not done: a view of a corpus as it was.
+    With `only`, shards with other indices count as not done: a view of an earlier state of the corpus.
     """
 
     def __init__(self, folder: Path, only: Iterable[int] | None = None) -> None:
@@ -53,11 +53,14 @@ class Ledger:
         self._only = None if only is None else frozenset(only)
 
     def path(self, modality: str, shard: int) -> Path:
-        """Where an entry is kept."""
+        """The file of an entry."""
         return self.folder / modality / f"{shard:05d}.json"
 
     def mark(self, entry: Entry) -> None:
-        """Record finished work; call it after the data are on disk."""
+        """Record a finished (shard, modality); call it after its data is on disk.
+
+        Raises `Fatal` when the folder cannot be written to.
+        """
         data = asdict(entry) | {"missing": {str(row): reason for row, reason in entry.missing.items()}}
         durable.write_json(self.path(entry.modality, entry.shard), data)
 
@@ -78,19 +81,19 @@ class Ledger:
             raise Fatal(f"{path} is damaged ({error}); delete it and export again.") from error
 
     def marks(self, modality: str, shards: Iterable[int]) -> list[Mark]:
-        """What these entries say first: a corpus has tens of thousands, and their statistics take long to parse.
+        """The entries without their statistics, which take long to parse: a corpus has tens of thousands of entries.
 
         Raises `Fatal` as `read` does.
         """
         return [self._without_statistics(modality, shard) or self.read(modality, shard) for shard in shards]
 
     def _without_statistics(self, modality: str, shard: int) -> Mark | None:
-        """A mark from the first part of its file; None for a file that is not as `mark` writes it."""
+        """A mark, read from the first part of its file; None for a file that `mark` did not write."""
         try:
             text = self.path(modality, shard).read_bytes()
-            head, result, _ = text.partition(_STATISTICS)
+            head, separator, _ = text.partition(_STATISTICS)
             data = json.loads(head + b"}")
             mark = Mark(**{name: data[name] for name in _MARK} | {"rows": tuple(data["rows"])})
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return mark if result and text.endswith(b"}\n") else None
+        return mark if separator and text.endswith(b"}\n") else None

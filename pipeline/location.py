@@ -1,13 +1,11 @@
-"""A sampled point on Earth, and the GeoParquet table of them."""
+"""A sampled point on Earth, and the writer of GeoParquet tables of them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -15,7 +13,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import durable
-from pipeline.errors import Fatal
 from pipeline.geoparquet import WGS84, geo_header
 
 NO_CODE = 0  # RESOLVE numbers biomes from 1 and ecoregions from 1, so 0 says "not known".
@@ -50,20 +47,6 @@ def location_id(lon: float, lat: float) -> str:
     return hashlib.sha256(f"{lon:.7f},{lat:.7f}".encode()).hexdigest()[:13]
 
 
-def locations_frame(locations: Sequence[Location]) -> gpd.GeoDataFrame:
-    """The GeoParquet columns of `locations`, geometry in EPSG:4326."""
-    names = [field.name for field in fields(Location)]
-    frame = pd.DataFrame([asdict(item) for item in locations], columns=names)
-    points = gpd.points_from_xy(frame["lon"], frame["lat"])
-    return gpd.GeoDataFrame(frame, geometry=points, crs="EPSG:4326")
-
-
-def write_locations(path: Path, locations: Sequence[Location]) -> None:
-    """Publish `locations` as GeoParquet, in their order."""
-    frame = locations_frame(locations)
-    durable.publish(path, lambda temporary: frame.to_parquet(temporary, index=False))
-
-
 _PIECE_ROWS = 131_072
 _POINT_WKB = np.dtype([("order", "u1"), ("kind", "<u4"), ("lon", "<f8"), ("lat", "<f8")])
 
@@ -72,7 +55,7 @@ def write_location_table(path: Path, table: pd.DataFrame) -> None:
     """Publish a table of locations as GeoParquet, piece by piece, so that millions need little memory.
 
     `table` has the fields of `Location` but the id, which is made here, and may have more columns of text; texts are
-    best categorical. The file is what `write_locations` would write of the same locations, and those columns.
+    best categorical.
     """
     durable.publish(path, lambda temporary: _write_pieces(temporary, table))
 
@@ -117,31 +100,3 @@ def _points_wkb(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> pa.Array:
     points["order"], points["kind"], points["lon"], points["lat"] = 1, 1, lon, lat
     ends = np.arange(len(lon) + 1, dtype=np.int32) * _POINT_WKB.itemsize
     return pa.Array.from_buffers(pa.binary(), len(lon), [None, pa.py_buffer(ends), pa.py_buffer(points.tobytes())])
-
-
-def read_location_table(path: Path) -> gpd.GeoDataFrame:
-    """The table of locations, one row each, in file order; raises `Fatal` when it is absent or lacks a column."""
-    if not path.exists():
-        raise Fatal(f"{path} does not exist; run `geocorpus sample` first.")
-    try:
-        frame = gpd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise Fatal(f"{path} cannot be read as GeoParquet ({error}); delete it and run `geocorpus sample`.") from error
-    absent = [field.name for field in fields(Location) if field.name not in frame.columns]
-    if absent:
-        raise Fatal(f"{path} lacks the columns {', '.join(absent)}; was it written by `geocorpus sample`?")
-    return frame
-
-
-def read_locations(path: Path) -> list[Location]:
-    """Locations in file order; raises `Fatal` when the file is absent or lacks a column."""
-    frame = read_location_table(path)[[field.name for field in fields(Location)]]
-    return [Location(*record) for record in frame.itertuples(index=False, name=None)]
-
-
-def by_stratum(locations: Iterable[Location]) -> dict[str, list[Location]]:
-    """Locations grouped by stratum, order kept."""
-    groups: dict[str, list[Location]] = {}
-    for location in locations:
-        groups.setdefault(location.stratum, []).append(location)
-    return groups

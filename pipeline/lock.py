@@ -1,4 +1,4 @@
-"""One writer per corpus: a lock in the folder that says who holds it, and that a dead process does not keep."""
+"""One writer per corpus: a lock file in the folder that names its holder, and that ends with the holder's process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from pipeline import durable
 from pipeline.errors import Fatal
 
 LOCK = ".lock"
-RUNS = "runs"  # of trainings, which do not hold the corpus: they read what is finished, and write here
+RUNS = "runs"  # of training runs, which take no lock: they read finished shards, and write only here
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A process on a host. `started` tells two processes apart that were given the same number one after the other."""
+    """A process on a host. `started` distinguishes two processes that had the same process id one after the other."""
 
     host: str
     pid: int
@@ -39,14 +39,14 @@ class Holder:
 
     @property
     def may_live(self) -> bool:
-        """Whether the process may still be there; of another host nobody can say no."""
+        """Whether the process may still run; always true for another host, where it cannot be checked."""
         if self.host != socket.gethostname():
             return True
         return _is_running(self.pid) and _start_of(self.pid) == self.started
 
 
 def _start_of(pid: int) -> str:
-    """When a process began, in the kernel's ticks since boot (Linux); empty where that cannot be read."""
+    """The start time of a process, in the kernel's ticks since boot (Linux); empty where it cannot be read."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
@@ -65,29 +65,29 @@ def _is_running(pid: int) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the corpus in `folder` for writing; leaves nothing behind, not even a folder that nobody wrote to.
+    """Hold the corpus in `folder` for writing. On exit the lock file and folders that stayed empty are removed.
 
-    Temporary files that a killed holder left are removed first.
-    The kernel's lock (`flock`) is the truth where there is one: it ends with its process. The file's content decides
-    elsewhere, and for folders shared between hosts. Raises `Fatal` while another process holds it.
+    Temporary files that a killed holder left are removed first. Where the file system has `flock`, the kernel's lock
+    decides: it ends with its process. Elsewhere, and between hosts that share a folder, the file's content decides.
+    Raises `Fatal` while another process holds the corpus, and when the folder cannot be written to.
     """
     path = folder / LOCK
-    made = _make(folder)
-    stream = _take(path)
+    created = _create_folder(folder)
+    stream = _acquire(path)
     try:
         durable.sweep(folder, spared=RUNS)
         yield
     finally:
-        # Removed before it is released: whoever waited would else hold a file that no longer has the name.
+        # Removed before it is released: otherwise the next holder could lock a file that is then removed.
         path.unlink(missing_ok=True)
         stream.close()
-        for empty in made:
+        for empty in created:
             with contextlib.suppress(OSError):
                 empty.rmdir()
 
 
 def holder_of(folder: Path) -> Holder | None:
-    """Who says to be working on the corpus in `folder`; whether it still does is `Holder.may_live`'s to tell."""
+    """The process named in the lock file of `folder`, or None. `Holder.may_live` says whether it may still run."""
     try:
         with (folder / LOCK).open() as stream:
             return _holder(stream)
@@ -95,8 +95,8 @@ def holder_of(folder: Path) -> Holder | None:
         return None
 
 
-def _make(folder: Path) -> list[Path]:
-    """Make the folder; returns what was not there, innermost first."""
+def _create_folder(folder: Path) -> list[Path]:
+    """Create the folder; returns the folders that did not exist, innermost first."""
     absent = [item for item in (folder, *folder.parents) if not item.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,23 +105,23 @@ def _make(folder: Path) -> list[Path]:
     return absent
 
 
-def _take(path: Path) -> IO[str]:
+def _acquire(path: Path) -> IO[str]:
     while True:
         stream = _open(path)
-        kernel_says = _flocked(stream)
+        flocked = _flock(stream)
         holder = _holder(stream)
-        if kernel_says is False or _holds(holder, kernel_says):
+        if flocked is False or _may_hold(holder, flocked):
             stream.close()
             raise _refusal(path, holder)
-        if _is_still(path, stream):
+        if _is_same_file(path, stream):
             _write(stream)
             return stream
         stream.close()
 
 
-def _holds(holder: Holder | None, ours: bool | None) -> bool:
-    """Whether the one who wrote the file may still work. The kernel's lock being `ours` settles it for this host."""
-    if holder is None or (ours and holder.host == socket.gethostname()):
+def _may_hold(holder: Holder | None, flocked: bool | None) -> bool:
+    """Whether the process that wrote the file may still run. On this host it does not if we got the kernel's lock."""
+    if holder is None or (flocked and holder.host == socket.gethostname()):
         return False
     return holder.may_live
 
@@ -133,8 +133,8 @@ def _open(path: Path) -> IO[str]:
         raise Fatal(f"cannot write {path}: {error.strerror}; check the path and the space on disk.") from error
 
 
-def _flocked(stream: IO[str]) -> bool | None:
-    """Take the kernel's lock: whether it is ours; None where the system or the file system has none."""
+def _flock(stream: IO[str]) -> bool | None:
+    """Try to take the kernel's lock, and return whether we got it; None if the system or file system has no locks."""
     if fcntl is None:
         return None
     try:
@@ -146,8 +146,8 @@ def _flocked(stream: IO[str]) -> bool | None:
     return True
 
 
-def _is_still(path: Path, stream: IO[str]) -> bool:
-    """Whether the opened file still has the name: its former holder may have removed it in between."""
+def _is_same_file(path: Path, stream: IO[str]) -> bool:
+    """Whether the opened file is still at `path`: its former holder may have removed it in between."""
     try:
         return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
     except FileNotFoundError:
@@ -155,7 +155,7 @@ def _is_still(path: Path, stream: IO[str]) -> bool:
 
 
 def _holder(stream: IO[str]) -> Holder | None:
-    """Who wrote the file; None when it is new or was cut."""
+    """The process that wrote the file; None when the file is new or incomplete."""
     stream.seek(0)
     try:
         return Holder(**json.loads(stream.read()))

@@ -14,6 +14,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
@@ -24,22 +25,22 @@ from pipeline.errors import Fatal
 from pipeline.geoparquet import WGS84, geo_header
 from pipeline.grid import Grid, to_lonlat
 from pipeline.location import Location
-from pipeline.rows import PIECE_ROWS, FileRows, HeldRows, Rows
+from pipeline.rows import PIECE_ROWS, FileRows, GatheredRows, HeldRows, Rows, Source
 from pipeline.shard import Shard, shards_of
 
 SPLITS = ("train", "val", "test")
 _LOCATION = tuple(field.name for field in fields(Location))
 _SCENES = ("anchor", "ascending", "descending")
 _GRID = ("crs", "origin_x_m", "origin_y_m", "resolution_m", "height_px", "width_px")
-COLUMNS = (
-    *_LOCATION, "split", *_GRID, "level", *(f"{role}_{part}" for role in _SCENES for part in ("id", "time")),
-)  # fmt: skip
 _TIME = pa.timestamp("ms", tz="UTC")
 _TYPES = {
     "lon": pa.float64(), "lat": pa.float64(), "biome": pa.int64(), "ecoregion": pa.int64(),
     "origin_x_m": pa.float64(), "origin_y_m": pa.float64(), "resolution_m": pa.float64(),
     "height_px": pa.int64(), "width_px": pa.int64(), **{f"{role}_time": _TIME for role in _SCENES},
 }  # fmt: skip
+COLUMNS = (
+    *_LOCATION, "split", *_GRID, "level", *(f"{role}_{part}" for role in _SCENES for part in ("id", "time")),
+)  # fmt: skip
 SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
 # Remembers the digest of a manifest file, and the file that it was computed from.
 DIGEST_SUFFIX = ".digest.json"
@@ -58,16 +59,25 @@ class Manifest:
 
     @classmethod
     def freeze(cls, chips: Sequence[Chip], seed: int) -> Manifest:
-        """Order `chips` for ever: splits one after the other (train, val, test), shuffled by `seed` within each.
+        """Order `chips` for ever, as `freeze_rows` does. Raises `Fatal` for what cannot be frozen."""
+        table = pa.concat_tables([SCHEMA.empty_table(), *_tables(chips)]).combine_chunks()
+        return cls.freeze_rows(GatheredRows([Source(table, np.arange(len(table)))], SCHEMA), seed)
 
-        Any prefix of the train rows is thus a random sample. Raises `Fatal` for an empty list, a repeated
-        location or an unknown split.
+    @classmethod
+    def freeze_rows(cls, rows: GatheredRows, seed: int) -> Manifest:
+        """Order rows of `SCHEMA` for ever: splits one after the other (train, val, test), shuffled by `seed` in each.
+
+        Any prefix of the train rows is thus a random sample. Raises `Fatal` for no rows, a repeated location or an
+        unknown split.
         """
-        _check_chips(chips)
-        ordered = sorted(chips, key=lambda chip: chip.location.id)
-        shuffled = [ordered[index] for index in np.random.default_rng(seed).permutation(len(ordered))]
-        grouped = [chip for split in SPLITS for chip in shuffled if chip.split == split]
-        return cls(HeldRows(pa.concat_tables(_tables(grouped))))
+        if not rows.count:
+            raise Fatal(
+                "there are no chips to freeze: no location found a usable scene; widen years or the cloud limit."
+            )
+        by_id = _by_id(rows.column("id"))
+        shuffled = by_id[np.random.default_rng(seed).permutation(rows.count)]
+        split = _split_codes(rows.column("split"))
+        return cls(rows.reordered(shuffled[np.argsort(split[shuffled], kind="stable")]))
 
     @classmethod
     def of_frame(cls, frame: pd.DataFrame) -> Manifest:
@@ -177,14 +187,22 @@ class Manifest:
         return shards_of(len(self), shard_rows)
 
 
-def _check_chips(chips: Sequence[Chip]) -> None:
-    if not chips:
-        raise Fatal("there are no chips to freeze: no location found a usable scene; widen years or the cloud limit.")
-    if len({chip.location.id for chip in chips}) != len(chips):
+def _by_id(ids: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Row numbers (n,) in the order of their ids; raises `Fatal` for one that occurs twice."""
+    order = pc.sort_indices(ids)
+    ordered = ids.take(order).combine_chunks()
+    if pc.any(pc.equal(ordered[1:], ordered[:-1])).as_py():
         raise Fatal("the same location occurs twice; remove the duplicate points.")
-    strange = {chip.split for chip in chips} - set(SPLITS)
-    if strange:
-        raise Fatal(f"unknown split {sorted(strange)[0]!r}; use one of {', '.join(SPLITS)}.")
+    return np.asarray(order).astype(np.int64)
+
+
+def _split_codes(names: pa.ChunkedArray) -> NDArray[np.int8]:
+    """The place (n,) of each row's split in `SPLITS`; raises `Fatal` for one that is not there."""
+    codes = pc.index_in(names, value_set=pa.array(SPLITS))
+    if codes.null_count:
+        strange = pc.unique(names.filter(pc.is_null(codes))).to_pylist()
+        raise Fatal(f"unknown split {min(map(str, strange))!r}; use one of {', '.join(SPLITS)}.")
+    return np.asarray(codes).astype(np.int8)
 
 
 def _tables(chips: Sequence[Chip]) -> Iterator[pa.Table]:

@@ -1,4 +1,4 @@
-"""How long work tells whoever started it where it stands, and what follows from that: pace and time left."""
+"""Progress of long work, as reported to the code that started it, and the rate and time left that follow from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 Figure = float | str
-_WINDOW_S = 120.0  # a shard's write and a server's pause are to change the pace, not to be it
+_WINDOW_S = 120.0  # long enough that one shard's write or one pause of the server does not dominate the rate
 _SHORTEST_S = 1.0
 
 
@@ -18,7 +18,7 @@ class Progress(Protocol):
     """Receives progress; safe to call from many threads."""
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
-        """A stage of `total` units begins, `done` of which an earlier run finished."""
+        """A stage of `total` units begins; an earlier run finished `done` of them."""
 
     def advance(self, count: int = 1) -> None:
         """`count` more units of the current stage are finished."""
@@ -27,11 +27,11 @@ class Progress(Protocol):
         """Figures worth showing beside the bar, such as requests_per_chip=1.01."""
 
     def say(self, sentence: str) -> None:
-        """Something that a person should know and that stays readable, such as what was left out and why."""
+        """Show a sentence that stays readable, such as what was left out and why."""
 
 
 class Silent:
-    """Progress for callers who do not look."""
+    """Progress that is not shown."""
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
         """Ignore it."""
@@ -48,9 +48,9 @@ class Silent:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Where a stage stands: units done of all, units a second of late, seconds that are left, and its figures.
+    """The progress of a stage: units done and in total, recent units per second, seconds left, and its figures.
 
-    `per_s`, `left_s` and `requests_per_unit` are None while nothing has come.
+    `per_s`, `left_s` and `requests_per_unit` are None before the first unit is done.
     """
 
     stage: str = ""
@@ -63,7 +63,7 @@ class Snapshot:
 
 
 class Tracker:
-    """Progress that remembers, so that it can tell a pace and the time left. Safe for many threads."""
+    """Progress that is recorded, to compute the rate and the time left. Safe for many threads."""
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
@@ -74,14 +74,14 @@ class Tracker:
         self._first_requests: tuple[float, int] | None = None
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
-        """Begin anew: another stage has another pace."""
+        """Begin a stage, and forget the rate of the one before."""
         with self._lock:
             self._stage, self._total, self._done = stage, total, done
             self._figures, self._first_requests = {}, None
             self._moments = deque([(self._now_s(), done)])
 
     def advance(self, count: int = 1) -> None:
-        """Count, and forget what was longer ago than the window."""
+        """Count units, and drop moments that are older than the window."""
         with self._lock:
             now_s = self._now_s()
             self._done += count
@@ -90,7 +90,7 @@ class Tracker:
                 self._moments.popleft()
 
     def note(self, **figures: Figure) -> None:
-        """Remember figures; `requests` are counted from the first that is told in a stage."""
+        """Store figures; `requests` are counted from the first figure of the stage."""
         with self._lock:
             self._figures |= figures
             requests = figures.get("requests")
@@ -98,10 +98,10 @@ class Tracker:
                 self._first_requests = (requests, self._done)
 
     def say(self, sentence: str) -> None:
-        """Nothing follows from it."""
+        """Ignore it."""
 
     def snapshot(self) -> Snapshot:
-        """Where the stage stands now."""
+        """The progress of the stage now."""
         with self._lock:
             per_s = self._per_s()
             left_s = (self._total - self._done) / per_s if per_s else None
@@ -110,7 +110,7 @@ class Tracker:
             )
 
     def _per_s(self) -> float | None:
-        """Over the window; it falls while nothing comes."""
+        """Units per second over the window; the rate falls while no unit is finished."""
         if not self._moments:
             return None
         began_s, before = self._moments[0]
@@ -126,7 +126,7 @@ class Tracker:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: "40 s", "12 min", "3 h 20 min", "4 d 6 h"."""
+    """Seconds as short text: "40 s", "12 min", "3 h 20 min", "4 d 6 h"."""
     minutes, rest_s = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

@@ -1,6 +1,6 @@
-"""Which points on Earth lie near which: pairs found by sorting rows of latitude, so that cost grows as n log n.
+"""Pairs of near points on Earth, found by sorting points along rows of latitude; the cost grows as n log n.
 
-SciPy's cKDTree finds the same, but does not grow: points that come in rounds make it build its tree again each time.
+SciPy's cKDTree finds the same pairs, but cannot grow: it would be built again for every round of new points.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from pyproj import Geod
 
 _SEMI_MAJOR_M = 6378137.0
 _E2 = 0.0066943799901413165  # WGS84, first eccentricity squared.
-_SHORTEST_RADIUS_M = _SEMI_MAJOR_M * (1 - _E2)  # Of the meridian, at the equator: no degree of latitude is shorter.
-_ROW_STRIDE = 1024.0  # More than all longitudes, so that a row and a longitude make one sortable number.
+_SHORTEST_RADIUS_M = _SEMI_MAJOR_M * (1 - _E2)  # Of the meridian at the equator: its degree of latitude is shortest.
+_ROW_STRIDE = 1024.0  # Larger than 360, so that row * stride + longitude sorts by row first.
 _GEOD = Geod(ellps="WGS84")
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def reach_deg(lat_deg: NDArray[Any], reach_m: float) -> tuple[float, NDArray[np.float64]]:
-    """Degrees of latitude and of longitude (per point) that surely hold everything within `reach_m`.
+    """Half-widths in degrees of latitude, and of longitude (n,) float64, of boxes that hold all within `reach_m`.
 
-    Where the pole is within reach the longitude is 180: all the way round.
+    `lat_deg` is (n,) float64. Where a pole is within reach, the half-width in longitude is 180.
     """
     angle = reach_m / _SHORTEST_RADIUS_M
     cosine = np.cos(np.radians(np.minimum(np.abs(lat_deg), 90.0)))
     ratio = np.sin(min(angle, np.pi / 2)) / np.maximum(cosine, 1e-12)
-    # Above the reach a circle's widest point lies further to the pole than its centre: hence the arcsine.
+    # The widest point of the circle lies nearer to the pole than its centre; hence the arcsine.
     lon_deg = np.degrees(np.arcsin(np.minimum(ratio, 1.0))) * (1 + 1e-9)
     return float(np.degrees(angle)), np.where(ratio >= 1, 180.0, lon_deg)
 
 
 class RadiusIndex:
-    """A growing set of points, each with a number of the caller's, asked for those within `reach_m` of others."""
+    """A growing set of points, each with a number chosen by the caller, to query for points within `reach_m`."""
 
     def __init__(self, reach_m: float) -> None:
         self.reach_m = reach_m
@@ -45,15 +45,18 @@ class RadiusIndex:
         return len(self._keys)
 
     def add(self, lonlat: NDArray[Any], members: NDArray[np.int64]) -> None:
-        """Take in points (n, 2) in degrees under the numbers `members`."""
+        """Add points (n, 2) float64, degrees, with the numbers `members` (n,) int64."""
         keys = self._rows(lonlat) * _ROW_STRIDE + _wrapped(lonlat[:, 0])
         order = np.argsort(keys, kind="stable")
-        places = np.searchsorted(self._keys, keys[order])
-        self._keys = np.insert(self._keys, places, keys[order])
-        self._members = np.insert(self._members, places, members[order])
+        positions = np.searchsorted(self._keys, keys[order])
+        self._keys = np.insert(self._keys, positions, keys[order])
+        self._members = np.insert(self._members, positions, members[order])
 
     def near(self, lonlat: NDArray[Any]) -> Pairs:
-        """Pairs (row of `lonlat`, member): every member within `reach_m` of a point, and some a little beyond."""
+        """Pairs (row of `lonlat`, member), two arrays (pairs,) int64, for points (n, 2) float64, degrees.
+
+        They hold every member within `reach_m` of a point, and some that are a little farther away.
+        """
         rows = self._rows(lonlat)
         order = np.argsort(rows * _ROW_STRIDE + _wrapped(lonlat[:, 0]))
         lon = _wrapped(lonlat[order, 0])
@@ -65,12 +68,12 @@ class RadiusIndex:
         ]
         return np.concatenate([which for which, _ in result]), np.concatenate([member for _, member in result])
 
-    def _between(self, row_key: NDArray[Any], lon: NDArray[Any], half_deg: NDArray[Any], asking: NDArray[Any]) -> Pairs:
+    def _between(self, row_key: NDArray[Any], lon: NDArray[Any], half_deg: NDArray[Any], rows: NDArray[Any]) -> Pairs:
         low, high = np.maximum(lon - half_deg, -180.0), np.minimum(lon + half_deg, 180.0)
         some = np.flatnonzero(low <= high)
         first = np.searchsorted(self._keys, row_key[some] + low[some], side="left")
         count = np.searchsorted(self._keys, row_key[some] + high[some], side="right") - first
-        which = np.repeat(asking[some], count)
+        which = np.repeat(rows[some], count)
         offsets = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
         return which, self._members[np.repeat(first, count) + offsets]
 
@@ -83,7 +86,10 @@ def _wrapped(lon_deg: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def pairs_within(lonlat: NDArray[Any], reach_m: float) -> Pairs:
-    """Every pair (i, j), i below j, of points (n, 2) within `reach_m`, each once; a few a little beyond among them."""
+    """Every pair i < j of points (n, 2) float64, degrees, within `reach_m`, once, as two arrays (pairs,) int64.
+
+    Some pairs are a little farther apart.
+    """
     index = RadiusIndex(reach_m)
     index.add(lonlat, np.arange(len(lonlat)))
     which, member = index.near(lonlat)
@@ -92,7 +98,7 @@ def pairs_within(lonlat: NDArray[Any], reach_m: float) -> Pairs:
 
 
 def chord_m(lonlat: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
-    """Straight distance through the Earth between points (n, 2) and their counterparts; metres.
+    """Straight distance through the Earth (n,) float64, metres, between points (n, 2) and `others` (n, 2), degrees.
 
     Shorter than the geodesic by 1 part in 10 million at 10 km.
     """
@@ -107,7 +113,10 @@ def _xyz(lonlat: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def east_north_m(lonlat: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
-    """Metres east and north (n, 2) from points to their near counterparts, in the true north of the middle."""
+    """East and north offsets (n, 2) float64, metres, from points (n, 2) to near `others` (n, 2), degrees.
+
+    North is true north at the middle of each pair.
+    """
     middle = np.radians((lonlat[:, 1] + others[:, 1]) / 2)
     turned = np.radians(_wrapped(others[:, 0] - lonlat[:, 0]))
     risen = np.radians(others[:, 1] - lonlat[:, 1])
@@ -117,7 +126,7 @@ def east_north_m(lonlat: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float
 
 
 def smallest_distance_m(lonlat: NDArray[Any], others: NDArray[Any]) -> float:
-    """The shortest geodesic from any point of one set (n, 2) to any of the other; infinity where one is empty."""
+    """The shortest geodesic, metres, between points (n, 2) and (m, 2) float64, degrees; infinite if one is empty."""
     if not len(lonlat) or not len(others):
         return float("inf")
     reach_m = 1000.0
@@ -127,7 +136,7 @@ def smallest_distance_m(lonlat: NDArray[Any], others: NDArray[Any]) -> float:
         which, member = index.near(lonlat)
         if len(which):
             *_, metres = _GEOD.inv(*lonlat[which].T, *others[member].T)
-            # A pair a little beyond the reach may hide a nearer one that was not looked at.
+            # If all pairs found are beyond the reach, a nearer pair may not have been found.
             if metres.min() <= reach_m:
                 return float(metres.min())
         reach_m *= 4

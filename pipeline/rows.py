@@ -5,16 +5,21 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 PIECE_ROWS = 8192  # a few megabytes, and a few milliseconds to decode
 # Decoded row groups that are kept: the shards in work at once lie in one or two.
 _KEPT_GROUPS = 2
+# Texts of which there are few, such as names of regions: four bytes a row.
+TEXT_CODES = pa.dictionary(pa.int32(), pa.string())
 
 
 class Rows(Protocol):
@@ -113,3 +118,74 @@ class FileRows:
         """Read one column of the file."""
         with self._lock:
             return self._file.read(columns=[name], use_threads=False).column(name).cast(self._schema.field(name).type)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Columns of `table`, each in one piece, and the number (n,) of its row that belongs to every row asked for."""
+
+    table: pa.Table
+    rows: NDArray[np.integer[Any]]
+
+
+class GatheredRows:
+    """Rows put together on demand from tables that lie side by side, each in an order of its own.
+
+    Nothing is copied before it is asked for, so that neither joining tables nor reordering rows takes memory.
+    """
+
+    def __init__(self, sources: Sequence[Source], schema: pa.Schema) -> None:
+        self._sources = tuple(sources)
+        self._schema = schema
+        self._of = {name: source for source in sources for name in source.table.column_names}
+        self.count = len(sources[0].rows)
+
+    def reordered(self, order: NDArray[np.int64]) -> Self:
+        """Row i of the result is row `order[i]` of these."""
+        return type(self)([Source(source.table, source.rows[order]) for source in self._sources], self._schema)
+
+    def part(self, start: int, stop: int) -> pa.Table:
+        """Gather some rows."""
+        if not 0 <= start <= stop <= self.count:
+            raise IndexError(f"rows {start} to {stop} of {self.count}")
+        columns = [self._gathered(field.name, slice(start, stop)).cast(field.type) for field in self._schema]
+        return pa.Table.from_arrays(columns, schema=self._schema)
+
+    def _gathered(self, name: str, rows: slice) -> pa.ChunkedArray:
+        source = self._of[name]
+        return source.table.column(name).take(pa.array(source.rows[rows]))
+
+    def pieces(self) -> Iterator[pa.Table]:
+        """All rows in order, gathered some thousands at a time."""
+        starts = range(0, self.count, PIECE_ROWS)
+        return (self.part(start, min(start + PIECE_ROWS, self.count)) for start in starts)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Gather one column."""
+        return self._gathered(name, slice(None)).cast(self._schema.field(name).type)
+
+
+def conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema` in its types; raises `ValueError` where one does not fit."""
+    return pa.Table.from_arrays([_as(table.column(field.name), field.type) for field in schema], schema=schema)
+
+
+def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    if kind != TEXT_CODES or column.type == TEXT_CODES:
+        return column.cast(kind)
+    return column.cast(pa.string()).dictionary_encode()
+
+
+def in_one_piece(tables: list[pa.Table]) -> pa.Table:
+    """Tables of one schema, one behind the other, each column a single chunk. Empties the list.
+
+    Column by column, the largest first, so that at most one of them is there twice, and while least else is.
+    """
+    table = pa.concat_tables(tables)
+    tables.clear()
+    for index in sorted(range(table.num_columns), key=lambda index: -table.column(index).nbytes):
+        column = table.column(index).unify_dictionaries().combine_chunks()
+        table = table.set_column(index, table.schema.field(index), column)
+        del column
+        pa.default_memory_pool().release_unused()  # else the pieces that are gone would count as ours for long
+    return table

@@ -30,7 +30,7 @@ class Shard:
 
 
 def shards_of(row_count: int, shard_rows: int) -> tuple[Shard, ...]:
-    """Cut `row_count` rows into shards of `shard_rows`; the last may be shorter."""
+    """Cut `row_count` rows into shards of `shard_rows`; the last may be shorter. Raises `Fatal` for below 1 row."""
     if shard_rows < 1:
         raise Fatal(f"shard_rows must be at least 1, not {shard_rows}.")
     starts = range(0, row_count, shard_rows)

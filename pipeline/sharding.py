@@ -1,7 +1,7 @@
-"""One shard of an array as the object that Zarr v3 keeps for it: whole chips, and where each of them begins.
+"""The Zarr v3 object of one shard of an array: whole compressed chips, and an index of where each of them begins.
 
-zarr-python makes the same bytes, but passes every chip through its event loop and a thread of its own: for chips of
-128 pixels that takes as long as compressing them. So it only makes the objects of arrays that are cut in another way.
+zarr-python makes the same bytes, but passes every chip through its event loop and a thread of its own. For chips of
+128 pixels that takes as long as the compression. It is used only for arrays with other chunks.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from pipeline.store import METADATA
 # Offset and length of a chip that is all nodata, and so has no bytes (Zarr v3, sharding_indexed).
 EMPTY = 2**64 - 1
 PAIR_BYTES, CRC_BYTES = 16, 4
-blosc.use_threads = False  # several would put a chip's blocks into the order in which they end
+blosc.use_threads = False  # several threads would write a chip's blocks in the order in which they finish
 _SHUFFLES = {"noshuffle": Blosc.NOSHUFFLE, "shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}
 
 
 @dataclass(frozen=True)
 class ChipCodec:
-    """How an array keeps each chip: little-endian and compressed, or not at all where all of it is `fill`."""
+    """The codec of single chips: little-endian and compressed; a chip that is all `fill` has no bytes."""
 
     blosc: Blosc
     fill: np.generic
     shard_rows: int
 
     def compressed(self, chip: NDArray[Any]) -> bytes:
-        """The bytes of one chip (bands, y, x), as zarr-python would store them; none where all is nodata."""
+        """The bytes of a chip (bands, y, x) in the stored dtype, as zarr-python stores them; none if all is nodata."""
         little = np.ascontiguousarray(chip, chip.dtype.newbyteorder("<"))
-        # Compressed as bytes: the type's size is the codec's own matter.
+        # Passed as bytes: the codec has its own setting for the size of a value.
         return b"" if self._is_nodata(little) else bytes(self.blosc.encode(little.reshape(-1).view(np.uint8)))
 
     def _is_nodata(self, chip: NDArray[Any]) -> bool:
-        """One look suffices for most. Minus zero is not zero, as to zarr-python."""
+        """Whether all values are `fill`; for most chips the first value decides. Minus zero is not zero, as in zarr."""
         if math.isnan(self.fill):
             return bool(np.isnan(chip.flat[0]) and np.isnan(chip).all())
         if self.fill == 0 and chip.dtype.kind == "f":
@@ -53,7 +53,7 @@ class ChipCodec:
         return bool(chip.flat[0] == self.fill and (chip == self.fill).all())
 
     def joined(self, chips: Iterable[bytes]) -> list[bytes]:
-        """A shard's object, in parts: its chips one behind another, and their index; nothing where none has bytes."""
+        """A shard's object, in parts: its chips one after another, then their index; no parts if no chip has bytes."""
         parts, start = [], 0
         index = np.full((self.shard_rows, 2), EMPTY, dtype="<u8")
         for row, chip in enumerate(chips):
@@ -66,7 +66,7 @@ class ChipCodec:
 
 
 def codec_of(metadata: bytes, fill: np.generic) -> ChipCodec | None:
-    """What `metadata`, an array's `zarr.json`, says of its chips; None unless it has shards of whole, compressed ones.
+    """The codec in `metadata`, an array's `zarr.json`; None unless its shards hold whole chips, compressed by Blosc.
 
     `fill` is the array's fill value.
     """
@@ -92,7 +92,10 @@ def _blosc_of(sharding: Mapping[str, Any]) -> Blosc | None:
 
 
 def by_zarr(metadata: bytes, shard: Shard, block: NDArray[Any]) -> list[bytes]:
-    """The object of a shard's values (rows, bands[, y, x]), made by zarr-python: any layout of one object a shard."""
+    """A shard's object, in parts, made by zarr-python, for any layout with one object per shard.
+
+    `block` is (rows, bands[, y, x]) in the stored dtype.
+    """
     objects: dict[str, Any] = {METADATA: Buffer.from_bytes(metadata)}
     zarr.open_array(MemoryStore(objects), mode="r+")[shard.slice] = block
     return [content.to_bytes() for key, content in objects.items() if key != METADATA]

@@ -1,4 +1,4 @@
-"""SplitMix64 (Steele, Lea and Flood 2014): numbers that are hashed into numbers that look random, many at once."""
+"""SplitMix64 (Steele, Lea and Flood 2014): a hash of arrays of integers whose results look random."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GOLDEN, _FIRST, _SECOND = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94
 
 
 def mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The generator's mixing function of uint64 numbers of any shape; every bit of a number moves every bit of it."""
+    """The generator's mixing function on uint64 numbers of any shape; every bit depends on every bit of the number."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * _FIRST
     numbers = (numbers ^ (numbers >> np.uint64(27))) * _SECOND
     return numbers ^ (numbers >> np.uint64(31))

@@ -1,4 +1,4 @@
-"""Chips already paid for, kept until their shard is written: a crash never pulls them again."""
+"""Pulled chips, stored on disk until their shard is written, so that they are not pulled again after a crash."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from pipeline import durable
 from pipeline.shard import Shard
 
 SUFFIX = ".chip"
-_HEAD = struct.Struct("<8sII")  # what it is, the checksum of all that follows, the length of the description
+_HEAD = struct.Struct("<8sII")  # magic number, CRC-32C of all that follows, length of the description in bytes
 _MAGIC = b"geochip\x01"
 
 
 @dataclass(frozen=True)
 class ChipResult:
-    """What came back for one chip: stored values per modality, and reasons for modalities without any data.
+    """The pulled data of one chip: `values` (bands[, y, x]) in the stored dtype by modality, and missing reasons.
 
-    `compressed` holds the same values again as the store will keep them, where that was done already.
+    `missing` maps a modality without any data to the reason. `compressed` holds the bytes that the store will keep,
+    for those modalities whose values are compressed already.
     """
 
     values: Mapping[str, NDArray[Any]]
@@ -36,18 +37,18 @@ class ChipResult:
     compressed: Mapping[str, bytes] = field(default_factory=dict)
 
     def covers(self, names: tuple[str, ...]) -> bool:
-        """Whether every one of `names` is either here or has a reason."""
+        """Whether each of `names` has values or a missing reason."""
         return all(name in self.values or name in self.missing for name in names)
 
     def join(self, other: ChipResult) -> ChipResult:
-        """Both, `other` first where they overlap."""
+        """Both together; `other` wins for modalities that both have."""
         values = {name: value for name, value in self.values.items() if name not in other.missing}
         missing = {name: reason for name, reason in self.missing.items() if name not in other.values}
         compressed = {name: content for name, content in self.compressed.items() if not other.covers((name,))}
         return ChipResult({**values, **other.values}, {**missing, **other.missing}, {**compressed, **other.compressed})
 
     def renamed(self, names: Mapping[str, str]) -> ChipResult:
-        """Only what `names` mentions, under its new names."""
+        """Only the modalities in `names` (old name to new name), under their new names."""
         return ChipResult(_renamed(self.values, names), _renamed(self.missing, names), _renamed(self.compressed, names))
 
 
@@ -58,8 +59,8 @@ def _renamed(named: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, An
 class Spool:
     """One file per chip, `folder/<shard>/<row>.chip`; safe for many threads, one owner per shard.
 
-    A file is a description in JSON and every layer's bytes, compressed where that was done, under one checksum.
-    Compressed it is two fifths of the size: at 100 chips of 128 pixels a second, a disk takes 40 MB/s and not 95.
+    A file holds a checksum, a description in JSON and the bytes of every layer, compressed if they are already.
+    Compression cuts the size to two fifths: 100 chips of 128 pixels per second are 40 MB/s to disk instead of 95.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -69,19 +70,22 @@ class Spool:
         return self.folder / f"{shard.index:05d}" / f"{row:09d}{SUFFIX}"
 
     def put(self, shard: Shard, row: int, pulled: ChipResult) -> None:
-        """Keep a chip, whole or not at all, beside what is kept of it already: layers of an earlier run stay."""
-        kept = self.get(shard, row)
-        durable.write_checkable(self._path(shard, row), _packed(kept.join(pulled) if kept else pulled))
+        """Store a chip, whole or not at all. Layers of the chip that an earlier run stored stay.
+
+        Raises `Fatal` when the folder cannot be written to.
+        """
+        stored = self.get(shard, row)
+        durable.write_checkable(self._path(shard, row), _packed(stored.join(pulled) if stored else pulled))
 
     def get(self, shard: Shard, row: int) -> ChipResult | None:
-        """A kept chip, not to be written to; None when there is none or its file is damaged (it is pulled again)."""
+        """A stored chip, with read-only arrays; None when it is absent or its file is damaged (it is pulled again)."""
         try:
             return _unpacked(self._path(shard, row).read_bytes())
         except (OSError, ValueError, struct.error):
             return None
 
     def clear(self, shard: Shard) -> None:
-        """Forget a shard's chips, once all of it is in the ledger."""
+        """Delete the chips of a shard, after the whole shard is in the ledger."""
         shutil.rmtree(self._path(shard, 0).parent, ignore_errors=True)
 
 
@@ -97,7 +101,7 @@ def _packed(pulled: ChipResult) -> list[bytes]:
 
 
 def _unpacked(content: bytes) -> ChipResult:
-    """Raises `ValueError` or `struct.error` for what `_packed` did not make, or not all of it."""
+    """The chip in a file; raises `ValueError` or `struct.error` for a file that is cut or not made by `_packed`."""
     magic, crc, start = _HEAD.unpack_from(content)
     rest = content[_HEAD.size :]
     if magic != _MAGIC or google_crc32c.value(rest) != crc:

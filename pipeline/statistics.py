@@ -1,4 +1,4 @@
-"""Mergeable per-band statistics that know nodata: moments and histogram, or class counts."""
+"""Mergeable per-band statistics without nodata: moments and a histogram, or class counts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pipeline.modality import Modality
 
 HISTOGRAM_BINS = 64
 EVERYTHING = "all"
-_COUNTED_BYTES = 2  # of integers whose values are counted instead of summed: 65,536 counters stay in the cache
+_COUNTED_BYTES = 2  # values of integers up to this size are counted, not summed: 65,536 counters fit in the cache
 _COUNTED_AT_ONCE = 1 << 18
-_SUMMED_AT_ONCE = 1 << 16  # of real numbers: what stays in the cache
+_SUMMED_AT_ONCE = 1 << 16  # so many floats fit in the cache
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class BandStatistics:
     """One band's statistics over its valid values, in stored units.
 
     `m2` is the sum of squared differences from the mean. `histogram` counts values in `HISTOGRAM_BINS` equal bins
-    of the modality's `valid_range` (values outside fall into the end bins), or per class in the order of the
-    categories; empty where there is neither. `nodata` counts the values that were not data.
+    of the modality's `valid_range` (values outside are counted in the first and last bin), or per class in the order
+    of the categories; it is empty for a modality with neither. `nodata` counts the values that were nodata.
     """
 
     count: int = 0
@@ -38,14 +38,14 @@ class BandStatistics:
 
     @property
     def std(self) -> float:
-        """Population standard deviation; 0 for no values."""
+        """Population standard deviation; 0 without values."""
         return float(np.sqrt(self.m2 / self.count)) if self.count else 0.0
 
     def merge(self, other: BandStatistics) -> BandStatistics:
         """Statistics of both sets of values (Chan, Golub and LeVeque 1979)."""
         if not self.count or not other.count:
-            full = self if self.count else other
-            return _with_counts(full, self.nodata + other.nodata)
+            nonempty = self if self.count else other
+            return _with_nodata(nonempty, self.nodata + other.nodata)
         count = self.count + other.count
         delta = other.mean - self.mean
         return BandStatistics(
@@ -66,12 +66,12 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _with_counts(full: BandStatistics, nodata: int) -> BandStatistics:
-    return BandStatistics(**asdict(full) | {"nodata": nodata})
+def _with_nodata(statistics: BandStatistics, nodata: int) -> BandStatistics:
+    return BandStatistics(**asdict(statistics) | {"nodata": nodata})
 
 
 def band_statistics(modality: Modality, stored: NDArray[Any]) -> BandStatistics:
-    """Statistics of one band's stored values (any shape), in float64."""
+    """Statistics, computed in float64, of one band's values (any shape) in the stored dtype."""
     if stored.dtype.kind in "iu" and stored.dtype.itemsize <= _COUNTED_BYTES:
         return _of_counts(modality, *_value_counts(stored))
     flat = stored.reshape(-1)
@@ -93,19 +93,19 @@ def _of_values(modality: Modality, stored: NDArray[Any]) -> BandStatistics:
 
 
 def _value_counts(stored: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Every value that integers of this type can have, ascending, and how often each occurs: one pass, exact."""
+    """All values of an integer type (values,) in ascending order, and how often each occurs: one pass, exact."""
     limits = np.iinfo(stored.dtype)
     unsigned = np.ascontiguousarray(stored).reshape(-1).view(f"u{stored.dtype.itemsize}")
     counts = np.zeros(limits.max - limits.min + 1, dtype=np.int64)
     for start in range(0, unsigned.size, _COUNTED_AT_ONCE):
         counts += np.bincount(unsigned[start : start + _COUNTED_AT_ONCE], minlength=counts.size)
-    # As unsigned numbers, negative ones come behind the others.
+    # Seen as unsigned numbers, negative ones follow the positive ones.
     return np.arange(limits.min, limits.max + 1), np.roll(counts, -limits.min)
 
 
 def _of_counts(modality: Modality, values: NDArray[Any], counts: NDArray[np.int64]) -> BandStatistics:
-    occurring = counts > 0
-    values, counts = values[occurring].astype(modality.dtype), counts[occurring]
+    occurs = counts > 0
+    values, counts = values[occurs].astype(modality.dtype), counts[occurs]
     valid = modality.valid(values)
     nodata = int(counts[~valid].sum())
     values, counts, count = values[valid].astype(np.float64), counts[valid], int(counts[valid].sum())
@@ -119,7 +119,7 @@ def _of_counts(modality: Modality, values: NDArray[Any], counts: NDArray[np.int6
 
 
 def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
-    """By sums of NumPy's own: BLAS adds up in another order, and so to other digits, with every number of threads."""
+    """Mean and sum of squared differences, by NumPy's own sums: those of BLAS depend on the number of threads."""
     mean = float(values.mean())
     return mean, float(np.square(values - mean).sum())
 
@@ -127,21 +127,21 @@ def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
 def _histogram(
     modality: Modality, values: NDArray[np.float64], counts: NDArray[np.int64] | None = None
 ) -> tuple[int, ...]:
-    """Of values that occur once each, or as often as `counts` says."""
+    """The histogram of values that occur once each, or `counts` times."""
     if modality.categories:
-        often = np.ones(values.shape, dtype=np.int64) if counts is None else counts
-        return tuple(int(often[values == code].sum()) for code in modality.codes)
+        weights = np.ones(values.shape, dtype=np.int64) if counts is None else counts
+        return tuple(int(weights[values == code].sum()) for code in modality.codes)
     if modality.valid_range is None:
         return ()
     low, high = modality.valid_range
     scaled = (values - low) * (HISTOGRAM_BINS / (high - low))
-    # Cut as a real number: one far outside of the range is no integer.
+    # Clipped before the conversion: a value far outside the range does not fit into an integer.
     bins = np.clip(scaled, 0, HISTOGRAM_BINS - 1, out=scaled).astype(np.int64)
     return tuple(int(count) for count in np.bincount(bins, counts, minlength=HISTOGRAM_BINS))
 
 
 def summarise(modality: Modality, block: NDArray[Any], groups: Sequence[str | None]) -> Summary:
-    """Statistics of a block (rows, bands, ...) per group; rows whose group is None do not count.
+    """Statistics of a block (rows, bands[, y, x]) in the stored dtype per group; rows with group None do not count.
 
     `groups[i]` is the group of row i: the value of the manifest column `statistics_by`, or `EVERYTHING`.
     """
@@ -154,7 +154,7 @@ def summarise(modality: Modality, block: NDArray[Any], groups: Sequence[str | No
 
 
 def merge(summaries: Iterable[Mapping[str, list[dict[str, Any]]]]) -> dict[str, list[BandStatistics]]:
-    """Per group and band, the statistics of all summaries, merged in the order given; none of them is held."""
+    """Per group and band, the statistics of all summaries, merged in the order given; no summary stays in memory."""
     merged: dict[str, list[BandStatistics]] = {}
     for summary in summaries:
         for group, data in summary.items():
@@ -168,21 +168,21 @@ def _merged_bands(before: Sequence[BandStatistics], bands: Sequence[BandStatisti
     return [item.merge(other) for item, other in zip(before, bands, strict=True)]
 
 
-def _from_dict(plain: Mapping[str, Any]) -> BandStatistics:
-    return BandStatistics(**{**plain, "histogram": tuple(plain["histogram"])})
+def _from_dict(data: Mapping[str, Any]) -> BandStatistics:
+    return BandStatistics(**{**data, "histogram": tuple(data["histogram"])})
 
 
 def to_dict(statistics: Mapping[str, Sequence[BandStatistics]]) -> dict[str, list[dict[str, Any]]]:
-    """JSON of merged statistics, the standard deviation spelled out."""
+    """Merged statistics as JSON values, with the standard deviation added."""
     return {
         group: [asdict(band) | {"std": band.std, "histogram": list(band.histogram)} for band in bands]
         for group, bands in statistics.items()
     }
 
 
-def from_dict(plain: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[BandStatistics]]:
-    """What `to_dict` wrote."""
+def from_dict(data: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[BandStatistics]]:
+    """The inverse of `to_dict`; raises KeyError or TypeError for other data."""
     return {
         group: [_from_dict({key: value for key, value in band.items() if key != "std"}) for band in bands]
-        for group, bands in plain.items()
+        for group, bands in data.items()
     }

@@ -1,4 +1,4 @@
-"""Where a corpus keeps its arrays: a folder, or a bucket of S3 or Google Cloud Storage behind the same few verbs."""
+"""The store of a corpus's arrays: a folder, or a bucket of S3 or Google Cloud Storage, with the same few methods."""
 
 from __future__ import annotations
 
@@ -18,23 +18,27 @@ METADATA = "zarr.json"
 
 
 class Store(ABC):
-    """Objects by key, such as `sentinel2/c/0/0/0/0`. An object is whole or absent, wherever it is kept."""
+    """Objects by key, such as `sentinel2/c/0/0/0/0`. An object is whole or absent in every kind of store.
+
+    A bucket raises `Fatal` when it refuses a request and `Transient` when it does not answer. A folder raises `Fatal`
+    when it cannot be written to, and `OSError` for other faults of the disk.
+    """
 
     url: str
-    folder: Path | None  # of a store on a disk; None where only requests reach it
+    folder: Path | None  # of a store on a disk; None for a bucket
 
     @abstractmethod
     def zarr(self, *, read_only: bool) -> Any:
-        """The same place as a store of zarr-python, which `zarr` and `xarray.open_zarr` take."""
+        """This store as a zarr-python store, for `zarr` and `xarray.open_zarr`."""
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Errors of what is read through `zarr`, typed as our own."""
+        """Turn errors of reads through `zarr` into our own types."""
         yield
 
     @abstractmethod
     def check(self) -> None:
-        """Raise unless objects can be written and removed here: `Fatal`, or `Transient` where nothing answers."""
+        """Raise unless objects can be written and removed here: `Fatal`, or `Transient` when nothing answers."""
 
     @abstractmethod
     def get(self, key: str) -> bytes | None:
@@ -42,7 +46,7 @@ class Store(ABC):
 
     @abstractmethod
     def put(self, key: str, *parts: memoryview | bytes) -> None:
-        """Publish an object, given in one part or several, under its key, in the place of an older one."""
+        """Publish an object, given in one or more parts, under its key; it replaces an older one."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
@@ -54,27 +58,27 @@ class Store(ABC):
 
     @abstractmethod
     def names(self) -> list[str]:
-        """What is directly below the store, sorted: its arrays."""
+        """The names directly below the store, sorted: those of its arrays."""
 
     @abstractmethod
     def digest(self, key: str) -> str | None:
-        """SHA-256 of an object as it is kept, as "sha256:..."; None when there is none."""
+        """SHA-256 of an object's stored bytes, as "sha256:..."; None when there is no object."""
 
     @abstractmethod
     def size_bytes(self) -> int:
-        """Size of all objects."""
+        """Size of all objects in bytes."""
 
     @abstractmethod
     def adopt(self, objects: Mapping[str, memoryview]) -> None:
-        """Publish the objects of a new store; it exists with all of them or not at all."""
+        """Publish the objects of a new store. The store exists with all of them or not at all."""
 
     @property
     def exists(self) -> bool:
-        """Whether a store was laid out here."""
+        """Whether a store was created here."""
         return self.get(METADATA) is not None
 
     def replace(self, key: str, parts: Sequence[bytes]) -> str | None:
-        """Publish an object, or remove it where there are no parts; returns the digest that it then has."""
+        """Publish an object and return its digest; without parts, remove the object and return None."""
         if not parts:
             self.delete(key)
             return None
@@ -86,7 +90,7 @@ class Store(ABC):
 
 
 class FolderStore(Store):
-    """A store in a folder. Every object is written under another name, forced to disk, and given its own."""
+    """A store in a folder. Every object is written under a temporary name, forced to disk, and renamed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder: Path = folder

@@ -12,7 +12,7 @@ from pipeline.store import FolderStore, Store
 def store_at(url: str) -> Store:
     """The store that a path or a URL names: a folder, `file://`, `s3://bucket/key` or `gs://bucket/key`.
 
-    Asks nobody yet. Raises `Fatal` for any other kind of URL, and for one that holds credentials.
+    No request is made yet. Raises `Fatal` for any other kind of URL, and for one that holds credentials.
     """
     parts = urlsplit(url)
     if parts.scheme in ("", "file") or "://" not in url:

@@ -1,4 +1,4 @@
-"""Settings that are checked by pydantic: strict types, and what does not fit in one sentence that names the setting."""
+"""Settings checked by pydantic: strict types, and errors in one sentence that names the setting."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from pipeline.errors import Fatal, unknown_name
 
-# Text is no number and a number no truth value, as in TOML; nothing is guessed.
+# As in TOML, text is not converted to a number, nor a number to a truth value.
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -21,9 +21,9 @@ def _whole(value: Any) -> Any:
 
 Whole = Annotated[int, BeforeValidator(_whole)]  # 5.0 is a whole number as well.
 Count = Annotated[Whole, Field(ge=1)]
-CountOrNone = Annotated[Whole, Field(ge=0)]  # 0 says none, or that there is no limit.
+CountOrNone = Annotated[Whole, Field(ge=0)]  # 0 means none, or no limit.
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Names = Annotated[tuple[Annotated[str, Strict()], ...], Strict(False)]  # A list of TOML will do.
+Names = Annotated[tuple[Annotated[str, Strict()], ...], Strict(False)]  # A TOML list is accepted.
 Betas = Annotated[tuple[Fraction, Fraction], Strict(False)]  # Of Adam.
 
 _KINDS = {
@@ -38,7 +38,7 @@ _BOUNDS = {
 
 @contextmanager
 def one_sentence(section: str, known: Iterable[str]) -> Iterator[None]:
-    """Turn pydantic's refusal of a setting inside into a `Fatal` that names `section`.key; `known` are its keys."""
+    """Turn pydantic's error about a setting into `Fatal` that names `section`.key; `known` are the section's keys."""
     try:
         yield
     except ValidationError as error:

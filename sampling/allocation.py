@@ -1,4 +1,4 @@
-"""How many places each stratum gets: shares by weight, settled by largest remainders, summing to n exactly."""
+"""The number of locations of each stratum: proportional to weights, by largest remainders, with a sum of exactly n."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sampling.weights import Weights, weigh
 
 @dataclass(frozen=True)
 class Quota:
-    """What one stratum must fill: `count` places; its name, biome and area for reports."""
+    """The number of locations that one stratum must fill, and its name, biome and area for reports."""
 
     stratum: str
     count: int
@@ -38,7 +38,7 @@ class Allocation:
 
     @property
     def total(self) -> int:
-        """Places in all."""
+        """The number of locations of all strata."""
         return sum(quota.count for quota in self.quotas)
 
     @cached_property
@@ -48,26 +48,26 @@ class Allocation:
 
     @property
     def empty_strata(self) -> tuple[Quota, ...]:
-        """Strata that get nothing because n is smaller than the number of strata of their biome."""
+        """Strata without locations, because n is smaller than the number of strata of their biome."""
         return tuple(quota for quota in self.quotas if not quota.count)
 
     def per_biome(self) -> dict[int, int]:
-        """Places by BIOME_NUM, in order."""
+        """Locations by BIOME_NUM, in ascending order."""
         biomes = sorted({quota.biome for quota in self.quotas})
         return {biome: sum(quota.count for quota in self.quotas if quota.biome == biome) for biome in biomes}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; `from_json` gives the same allocation back."""
+        """JSON values, from which `from_json` restores the allocation."""
         return {"total": self.total, "quotas": [asdict(quota) for quota in self.quotas]}
 
     @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Allocation:
-        """What `to_json` wrote; raises KeyError or TypeError for anything else."""
-        return cls(tuple(Quota(**quota) for quota in plain["quotas"]))
+    def from_json(cls, data: dict[str, Any]) -> Allocation:
+        """The inverse of `to_json`; raises KeyError or TypeError for other data."""
+        return cls(tuple(Quota(**quota) for quota in data["quotas"]))
 
 
 def write_allocation(path: Path, allocation: Allocation) -> None:
-    """Publish as `allocation.json`."""
+    """Publish as `allocation.json`; raises `Fatal` when it cannot be written."""
     durable.write_json(path, allocation.to_json())
 
 
@@ -83,12 +83,12 @@ def read_allocation(path: Path) -> Allocation:
 def allocate(
     regions: Regions, n: int, weights: Weights | None = None, room: NDArray[np.int64] | None = None
 ) -> Allocation:
-    """Share `n` places over groups by weight and within a group by its members' weights (MMEarth's, if none are given).
+    """Allocate `n` locations to groups by weight, and within a group to regions by weight (by default MMEarth's).
 
-    Fractions are settled by largest remainders (Hamilton), so counts sum to `n` exactly. In a group that gets at
-    least as many places as it has regions, every region gets one. No region gets more than its `room` (regions,): what
-    it cannot hold goes to the others of its group, then to other groups. Raises `Fatal` when n is below 1 or above
-    the room of all.
+    Counts are rounded by largest remainders (Hamilton), so that they sum to `n` exactly. In a group that gets at least
+    as many locations as it has regions, every region gets one. No region gets more than its `room` (regions,) int64:
+    the excess goes to other regions of its group, then to other groups. Raises `Fatal` when n is below 1 or above the
+    total room.
     """
     if n < 1:
         raise Fatal(f"the number of locations must be at least 1, not {n}.")
@@ -106,20 +106,20 @@ def allocate(
 def _counts(shares: Weights, n: int, most: NDArray[np.int64]) -> NDArray[np.int64]:
     counts = np.zeros(len(most), dtype=np.int64)
     per_group = np.bincount(shares.group, most, len(shares.group_weight)).astype(np.int64)
-    for group, places in enumerate(_within(largest_remainder, shares.group_weight, n, per_group)):
+    for group, total in enumerate(_capped(largest_remainder, shares.group_weight, n, per_group)):
         members = np.flatnonzero((shares.group == group) & shares.used)
-        counts[members] = _within(at_least_one_each, shares.member_weight[members], int(places), most[members])
+        counts[members] = _capped(at_least_one_each, shares.member_weight[members], int(total), most[members])
     return counts
 
 
-def _within(
-    share: Callable[[NDArray[Any], int], NDArray[np.int64]], weights: NDArray[Any], n: int, most: NDArray[np.int64]
+def _capped(
+    divide: Callable[[NDArray[Any], int], NDArray[np.int64]], weights: NDArray[Any], n: int, most: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Integers by `share`, none above its `most`; those that would be are filled and the others share what is left."""
+    """Integers by `divide`, none above its `most`: a larger one is set to it, and the rest is divided again."""
     counts = np.zeros(len(weights), dtype=np.int64)
     free = weights > 0
     while free.any() and n > 0:
-        counts[free] = share(weights[free], n)
+        counts[free] = divide(weights[free], n)
         over = free & (counts > most)
         if not over.any():
             break
@@ -140,12 +140,15 @@ def _quotas(regions: Regions, counts: NDArray[np.int64]) -> list[Quota]:
 
 
 def largest_remainder(weights: NDArray[Any], n: int) -> NDArray[np.int64]:
-    """Integers that sum to `n`, each within one of its proportional share; ties go to the heavier, then the earlier."""
+    """Integers (k,) int64 that sum to `n`, proportional to `weights` (k,) float64, each rounded up or down.
+
+    Between equal remainders the larger weight wins, then the lower index.
+    """
     if not n:
         return np.zeros(len(weights), dtype=np.int64)
     shares = weights * (n / weights.sum())
     counts = np.floor(shares + 1e-9).astype(np.int64)
-    # Rounded, so that the last bit of a float does not decide between equal remainders.
+    # Rounded, so that floating-point errors do not decide between equal remainders.
     remainders = np.round(shares - counts, 9)
     order = np.lexsort((np.arange(len(weights)), -weights, -remainders))
     counts[order[: n - int(counts.sum())]] += 1
@@ -153,9 +156,9 @@ def largest_remainder(weights: NDArray[Any], n: int) -> NDArray[np.int64]:
 
 
 def at_least_one_each(weights: NDArray[Any], n: int) -> NDArray[np.int64]:
-    """Largest remainders in which everybody gets at least one, if `n` is enough for that.
+    """Integers (k,) int64 by largest remainders of `weights` (k,) float64, each at least 1 if `n` is at least k.
 
-    Shares below one are lifted to one; the others share what is left, until none of them falls below one.
+    Shares below 1 are raised to 1, and the rest is divided among the others, until no share is below 1.
     """
     if n < len(weights):
         return largest_remainder(weights, n)
@@ -172,12 +175,12 @@ def at_least_one_each(weights: NDArray[Any], n: int) -> NDArray[np.int64]:
 
 
 def allocate_points(locations: Sequence[Location]) -> Allocation:
-    """One place for each of the user's own points, which is its own stratum."""
+    """One location for each of the user's points; each point is a stratum of its own."""
     return Allocation(tuple(Quota(item.stratum, 1, item.id, item.biome, item.biome_name) for item in locations))
 
 
 def table(allocation: Allocation) -> str:
-    """The allocation as text: per group of equal biome a line with its places, then a line per stratum."""
+    """The allocation as text: for each biome a line with its total, then a line per stratum."""
     lines = [f"{'places':>10}  {'km2':>12}  {'km2 a place':>11}  stratum"]
     for biome in sorted({quota.biome for quota in allocation.quotas}):
         members = [quota for quota in allocation.quotas if quota.biome == biome]

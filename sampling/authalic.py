@@ -1,4 +1,4 @@
-"""Equal-area geometry on the WGS84 ellipsoid: a uniform height on the authalic sphere is a uniform place on Earth."""
+"""Equal-area geometry on the WGS84 ellipsoid: points uniform in authalic height and longitude are uniform by area."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 _E2 = 0.0066943799901413165  # WGS84, first eccentricity squared.
 _E = math.sqrt(_E2)
 _SEMI_MAJOR_KM = 6378.137
-# Straight edges in longitude and latitude bend on the equal-area plane; pieces this short make that negligible.
+# Straight edges in longitude and latitude are curved on the equal-area plane; for segments this short, negligibly.
 _STEP_DEG = 0.25
 
 
@@ -33,19 +33,22 @@ _INVERSE = (
 
 
 def height_of(lat_deg: NDArray[Any] | float) -> NDArray[np.float64]:
-    """Sine of the authalic latitude, -1 to 1: the share of the surface between two heights is half their gap."""
+    """Sine of the authalic latitude, -1 to 1, float64, of latitudes in degrees (any shape).
+
+    The fraction of Earth's surface between two heights is half their difference.
+    """
     return _q(lat_deg) / _Q_POLE
 
 
 def latitude_of(height: NDArray[Any] | float) -> NDArray[np.float64]:
-    """Geodetic latitude in degrees of a `height_of`; Snyder's series 3-18, within 0.2 m."""
+    """Geodetic latitude, degrees, float64, of heights from `height_of`; by Snyder's series 3-18, within 0.2 m."""
     beta = np.arcsin(np.clip(height, -1.0, 1.0))
     first, second, third = _INVERSE
     return np.degrees(beta + first * np.sin(2 * beta) + second * np.sin(4 * beta) + third * np.sin(6 * beta))
 
 
 def areas_km2(polygons: NDArray[Any]) -> NDArray[np.float64]:
-    """Area on the ellipsoid of polygons whose edges are straight in longitude and latitude (degrees)."""
+    """Areas (n,) float64, km2, on the ellipsoid, of polygons (n,) with edges straight in longitude and latitude."""
     fine = shapely.segmentize(polygons, _STEP_DEG)
     plane = shapely.transform(fine, lambda lonlat: np.column_stack([lonlat[:, 0] / 360, height_of(lonlat[:, 1]) / 2]))
     return np.asarray(shapely.area(plane) * SURFACE_KM2)

@@ -1,4 +1,4 @@
-"""The candidates of each stratum: uniform on the ellipsoid, in an order that asking for more never changes."""
+"""The candidates of each stratum: uniform on the ellipsoid, in an order that does not depend on how many are drawn."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 from pipeline.errors import Fatal
 from sampling import authalic
 
-SPARE = 8  # Small strata need more than a factor: one or two bad places must not exhaust them.
-_DECIMALS = 7  # What `location_id` sees.
+SPARE = 8  # Added because a factor alone gives small strata too few: one or two bad candidates would exhaust them.
+_DECIMALS = 7  # As many as `location_id` uses.
 _MOST_TRIES = 20_000_000
 
 
 def candidate_count(quota: int, overdraw: float) -> int:
-    """How many candidates to draw for a quota; none for an empty one."""
+    """How many candidates to draw for a quota; 0 for a quota of 0."""
     return max(math.ceil(quota * overdraw), quota + SPARE) if quota else 0
 
 
 class Stream:
-    """The endless candidates of a stratum, taken piece by piece.
+    """The infinite sequence of candidates of a stratum, taken in parts.
 
-    The k-th depends on (seed, stratum, k) and the polygon alone, however the pieces are cut.
+    Candidate k depends on (seed, stratum, k) and the polygon alone, however many are taken at a time.
     """
 
     def __init__(self, polygon: shapely.Geometry, seed: int, stratum: str) -> None:
@@ -42,20 +42,20 @@ class Stream:
         return _Boxes.of(self.polygon)
 
     def take(self, count: int) -> NDArray[np.float64]:
-        """The next `count` places (count, 2), lon and lat in degrees, uniform by area on the ellipsoid.
+        """The next `count` candidates (count, 2) float64, lon and lat in degrees, uniform by area on the ellipsoid.
 
-        Raises `Fatal` for a polygon too thin to hit.
+        Raises `Fatal` for a polygon so thin that no random point falls into it.
         """
-        accepted, result, tried = [self._left], len(self._left), 0
-        while result < count:
-            batch = min(262_144, max(64, math.ceil(1.2 * (count - result) / self._boxes.hit_rate)))
+        accepted, accepted_count, tried = [self._left], len(self._left), 0
+        while accepted_count < count:
+            batch = min(262_144, max(64, math.ceil(1.2 * (count - accepted_count) / self._boxes.hit_rate)))
             accepted.append(self._boxes.accept(self._generator.random((batch, 3))))
-            result, tried = result + len(accepted[-1]), tried + batch
-            if tried > _MOST_TRIES and not result:
+            accepted_count, tried = accepted_count + len(accepted[-1]), tried + batch
+            if tried > _MOST_TRIES and not accepted_count:
                 raise Fatal(f"stratum {self.stratum!r} is too thin to draw places in; mend or remove its polygon.")
-        places = np.concatenate(accepted)
-        self._left = places[count:]
-        return places[:count]
+        lonlat = np.concatenate(accepted)
+        self._left = lonlat[count:]
+        return lonlat[:count]
 
 
 def _entropy(seed: int, stratum: str) -> int:
@@ -64,7 +64,7 @@ def _entropy(seed: int, stratum: str) -> int:
 
 @dataclass(frozen=True)
 class _Boxes:
-    """The parts of a polygon with their bounding boxes: a box is chosen by area, then a place in it, then tested.
+    """The parts of a polygon with their bounding boxes: a box is chosen by area, then a point in it, which is tested.
 
     `lower` and `upper` are (parts, 2): longitude in degrees and authalic height. `cumulative` ends at 1.
     """
@@ -89,9 +89,9 @@ class _Boxes:
         return cls(parts, lower, upper, np.cumsum(shares) / shares.sum(), max(hit_rate, 1e-4))
 
     def accept(self, uniform: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Those of the tries (n, 3) in [0, 1) that fall into their part, as wrapped lon and lat (m, 2)."""
+        """The points (m, 2) float64, lon and lat in degrees, of random numbers (n, 3) that fall into their part."""
         part = np.minimum(np.searchsorted(self.cumulative, uniform[:, 0], side="right"), len(self.parts) - 1)
-        place = self.lower[part] + uniform[:, 1:] * (self.upper - self.lower)[part]
-        lonlat = np.round(np.column_stack([place[:, 0], authalic.latitude_of(place[:, 1])]), _DECIMALS)
+        point = self.lower[part] + uniform[:, 1:] * (self.upper - self.lower)[part]
+        lonlat = np.round(np.column_stack([point[:, 0], authalic.latitude_of(point[:, 1])]), _DECIMALS)
         inside = lonlat[shapely.contains_xy(self.parts[part], lonlat[:, 0], lonlat[:, 1])]
         return np.column_stack([np.round((inside[:, 0] + 180) % 360 - 180, _DECIMALS), inside[:, 1]])

@@ -1,4 +1,4 @@
-"""What a place must keep to: its footprint's room, what is excluded, and the buffer between splits."""
+"""The constraints on a location: no overlap of footprints, excluded footprints, and the buffer between splits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUFFER = "in the buffer between splits"
 
 @dataclass(frozen=True)
 class Constraints:
-    """`side_m` is the side of a footprint; `buffer_m` lies between footprints of different splits."""
+    """`side_m` is the side of a footprint; footprints of different splits are at least `buffer_m` apart."""
 
     side_m: float = 1280.0
     may_overlap: bool = False
@@ -30,14 +30,18 @@ class Constraints:
 
     @property
     def half_gap_m(self) -> float:
-        """How far a place keeps from the border of its split: half the buffer and half a footprint's diagonal.
+        """The least distance of a location from the border of its split: half the buffer and half a diagonal, metres.
 
-        Two places of two splits are then at least `buffer_m` and a diagonal apart, their footprints `buffer_m`.
+        Two locations of different splits are then at least `buffer_m` and a footprint's diagonal apart, and their
+        footprints `buffer_m`.
         """
         return (self.buffer_m + self.side_m * math.sqrt(2) + 20.0) / 2
 
     def refusals(self, lonlat: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-        """Each reason that applies, with which of the points (n, 2) it refuses."""
+        """Each reason that applies, with the mask (n,) bool of the points (n, 2), degrees, that it refuses.
+
+        Raises `Fatal` when split cells are too small for the buffer.
+        """
         if self.exclusion is not None:
             yield EXCLUDED, self.exclusion.holds(lonlat)
         if self.splits is not None and self.buffer_m > 0:

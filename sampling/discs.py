@@ -1,4 +1,4 @@
-"""Discs round places such as cities or field plots, as regions to draw from."""
+"""Discs around points such as cities or field plots, as regions to draw from."""
 
 from __future__ import annotations
 
@@ -20,14 +20,20 @@ _GEOD = Geod(ellps="WGS84")
 
 
 def read_discs(path: Path, radius_km: float) -> Regions:
-    """A region of `radius_km` round each point of a table (see `read_lonlat`); raises `Fatal` for a bad table."""
+    """A disc of `radius_km` around each point of a table (see `read_lonlat`), as regions.
+
+    Raises `Fatal` for a table that cannot be used, or a radius outside 0 to 5000 km.
+    """
     if not 0 < radius_km <= 5000:
         raise Fatal(f"sampling.radius_km must lie between 0 and 5000, not {radius_km}.")
     return discs(read_lonlat(path), radius_km, str(path), read_names(path))
 
 
 def discs(lonlat: NDArray[Any], radius_km: float, source: str, names: list[str] | None = None) -> Regions:
-    """Geodesic discs round points (n, 2) in degrees, straight between 90 points of the circle."""
+    """Geodesic discs around points (n, 2) float64, degrees, as polygons with 90 corners; raises `Fatal` for no points.
+
+    `source` names the table in messages.
+    """
     outlines = [_disc(lon, lat, radius_km) for lon, lat in lonlat.tolist()]
     columns = {"name": names} if names else {}
     return prepare_areas(gpd.GeoDataFrame(columns, geometry=outlines, crs="EPSG:4326"), source)
@@ -45,7 +51,7 @@ def _disc(lon_deg: float, lat_deg: float, radius_km: float) -> shapely.Polygon:
 
 
 def _cap(lon: NDArray[Any], lat: NDArray[Any], pole_deg: float) -> shapely.Polygon:
-    """A disc that holds a pole: everything beyond its rim, from 180 W to 180 E."""
+    """A disc that contains a pole: everything poleward of its rim, from 180 W to 180 E."""
     order = np.argsort(lon)
     around = np.concatenate([lon[order[-1:]] - 360, lon[order], lon[order[:1]] + 360])
     rim = np.concatenate([lat[order[-1:]], lat[order], lat[order[:1]]])

@@ -1,4 +1,4 @@
-"""Places that must stay clear: footprints of evaluation sets, with a buffer in metres round them."""
+"""Excluded areas: footprints of evaluation sets, with a buffer in metres around them."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from numpy.typing import NDArray
 from pipeline.errors import Fatal
 from sampling.regions import read_vector, repaired
 
-# A sphere no larger than the ellipsoid curves anywhere: plane distances are never longer than those on the ground.
+# The ellipsoid's smallest radius of curvature: with it, distances in the plane are never longer than on the ground.
 _RADIUS_M = 6335439.0
 _LONGEST_EDGE_DEG = 0.1
 _QUARTER_SEGMENTS = 16
-# A circle drawn with that many straight edges cuts inside by this much.
+# A circle drawn with so many straight edges is too small inside; the radius is multiplied by this.
 _ROUNDER = 1 / np.cos(np.pi / (4 * _QUARTER_SEGMENTS))
 
 
 class Exclusion:
-    """Outlines that no footprint may come within a distance of."""
+    """Outlines in which no location may lie."""
 
     def __init__(self, outlines: NDArray[Any]) -> None:
         self._tree = shapely.STRtree(outlines)
 
     @classmethod
     def around(cls, geometries: NDArray[Any], distance_m: float) -> Exclusion:
-        """Everything within `distance_m` of geometries in EPSG:4326; at most 1 % (of size and distance) too much."""
+        """Everything within `distance_m` of geometries (n,) in EPSG:4326; at most 1 % (of size and distance) more."""
         return cls(_grown(shapely.segmentize(geometries, _LONGEST_EDGE_DEG), distance_m))
 
     def holds(self, lonlat: NDArray[Any]) -> NDArray[np.bool_]:
-        """Whether each point (n, 2), in degrees, lies in an outline."""
+        """Whether each point (n, 2), degrees, lies in an outline: (n,) bool."""
         held = np.zeros(len(lonlat), dtype=bool)
         for turn_deg in (-360.0, 0.0, 360.0):
             which, _ = self._tree.query(shapely.points(lonlat[:, 0] + turn_deg, lonlat[:, 1]), predicate="intersects")
@@ -43,14 +43,14 @@ class Exclusion:
 
 
 def read_exclusion(paths: Iterable[Path], buffer_m: float, side_m: float) -> Exclusion | None:
-    """What squares of `side_m`, at any angle, must not come within `buffer_m` of; None without files.
+    """The exclusion that keeps squares of `side_m`, at any angle, `buffer_m` away from footprints; None without files.
 
-    Raises `Fatal` naming the file that is absent, unreadable, without a CRS or empty.
+    Raises `Fatal` that names the file which is absent, unreadable, without a CRS or empty.
     """
-    result = [_geometries(path) for path in paths]
-    if not result:
+    geometries = [_geometries(path) for path in paths]
+    if not geometries:
         return None
-    return Exclusion.around(np.concatenate(result), buffer_m + side_m / np.sqrt(2) + 10.0)
+    return Exclusion.around(np.concatenate(geometries), buffer_m + side_m / np.sqrt(2) + 10.0)
 
 
 def _geometries(path: Path) -> NDArray[Any]:
@@ -58,10 +58,10 @@ def _geometries(path: Path) -> NDArray[Any]:
     if frame.crs is None:
         raise Fatal(f"{path} has no CRS, so its coordinates mean nothing; set it, for example to EPSG:4326.")
     geometry = _degrees(frame)
-    kept = geometry[~(shapely.is_missing(geometry) | shapely.is_empty(geometry))]
-    if not len(kept):
+    footprints = geometry[~(shapely.is_missing(geometry) | shapely.is_empty(geometry))]
+    if not len(footprints):
         raise Fatal(f"{path} has no footprints to exclude; give a file with at least one.")
-    return kept
+    return footprints
 
 
 def _degrees(frame: gpd.GeoDataFrame) -> NDArray[Any]:
@@ -69,12 +69,12 @@ def _degrees(frame: gpd.GeoDataFrame) -> NDArray[Any]:
 
 
 def _grown(geometries: NDArray[Any], distance_m: float) -> NDArray[Any]:
-    """Buffered in an azimuthal equidistant plane of each geometry's own (Snyder 1987, equations 25-1 to 25-5)."""
+    """Geometries with a buffer, each in its own azimuthal equidistant plane (Snyder 1987, equations 25-1 to 25-5)."""
     bounds = shapely.bounds(geometries)
     centres = np.column_stack([bounds[:, [0, 2]].mean(axis=1), bounds[:, [1, 3]].mean(axis=1)])
     coordinates, owner = shapely.get_coordinates(geometries, return_index=True)
     plane = shapely.set_coordinates(geometries.copy(), _to_plane(coordinates, centres[owner]))
-    # Away from its centre the plane stretches across by c / sin c.
+    # At angle c from the centre, the plane is stretched across the radius by c / sin c.
     corners = shapely.bounds(plane)
     far = np.minimum(np.hypot(*np.abs(corners).reshape(-1, 2, 2).max(axis=1).T) / _RADIUS_M, 3.0)
     metres = distance_m * _ROUNDER * np.maximum(far, 1e-9) / np.sin(np.maximum(far, 1e-9))
@@ -94,7 +94,7 @@ def _to_plane(lonlat: NDArray[Any], centre: NDArray[Any]) -> NDArray[np.float64]
 
 
 def _on_earth(plane: NDArray[Any], centres: NDArray[Any]) -> NDArray[Any]:
-    """Back to degrees, longitudes continuous about the centre; what holds a pole becomes the whole cap about it."""
+    """Outlines in degrees, with longitudes continuous around the centre; one with a pole in it becomes a whole cap."""
     xy, owner = shapely.get_coordinates(plane, return_index=True)
     outlines = shapely.set_coordinates(plane.copy(), _to_lonlat(xy, centres[owner]))
     for lat_deg in (90.0, -90.0):

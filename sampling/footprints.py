@@ -1,4 +1,4 @@
-"""No two footprints overlap: of two candidates whose squares could touch, the one earlier in the order stays."""
+"""No two footprints overlap: of two candidates whose squares could overlap, the earlier one stays."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from numpy.typing import NDArray
 
 from pipeline.radius_index import RadiusIndex, chord_m, east_north_m, pairs_within
 
-# A square pinned to the 10 m lattice moves by up to half a pixel each way; two of them, seen along a diagonal.
+# Snapping to the 10 m lattice moves a square by up to half a pixel each way; this is for two squares, diagonally.
 _SNAP_M = 10 * math.sqrt(2)
-_SCALE = 1.0011  # UTM is 0.9996 on its meridian, so a square of n metres there is this much longer at most.
-# How far grid north turns from true north, per sine of latitude: half a zone, and what scenes reach beyond it.
+_SCALE = 1.0011  # The scale of UTM is 0.9996 on its meridian: a square of n metres is at most this much longer.
+# The largest angle from grid north to true north, per sine of latitude: half a zone, plus the overlap of scenes.
 _TURN_DEG, _WIDE_TURN_DEG = 4.5, 8.0
 _POLAR_NORTH_DEG, _POLAR_SOUTH_DEG = 83.0, -79.0
 
 
 def clear_side_m(lonlat: NDArray[Any], side_m: float) -> NDArray[np.float64]:
-    """How far apart, east or north, two squares of `side_m` have to be so that they cannot overlap; metres (n,).
+    """The distance (n,) float64, metres, east or north, beyond which two squares of `side_m` cannot overlap.
 
-    It holds whichever UTM zone, the place's own or a neighbouring one, a square is laid in: a square turned by an
-    angle fits into one of true north that is longer by its cosine plus its sine. Wide zones (Norway, Svalbard)
-    turn further, and near the poles, where UPS takes over, any angle is allowed for.
+    `lonlat` is (n, 2) float64, degrees. The distance holds for a square in the UTM zone of its location or in a
+    neighbouring zone: a square turned by an angle fits into a square towards true north whose side is larger by the
+    factor cosine plus sine. The wide zones of Norway and Svalbard turn further. Near the poles, where UPS is used, the
+    square may have any angle.
     """
     lon, lat = lonlat.T
     wide = (lat > 55) & (lon > -12) & (lon < 48)
@@ -37,49 +38,53 @@ def _polar(lat: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def overlapping(lonlat: NDArray[Any], others: NDArray[Any], side_m: float) -> NDArray[np.bool_]:
-    """Whether the squares round points (n, 2) and round their counterparts could overlap."""
+    """Whether squares around points (n, 2) and around `others` (n, 2), degrees, could overlap pairwise: (n,) bool."""
     clear_m = np.maximum(clear_side_m(lonlat, side_m), clear_side_m(others, side_m))
     square: NDArray[np.bool_] = np.all(np.abs(east_north_m(lonlat, others)) < clear_m[:, None], axis=1)
-    # East and north mean little at a pole: there, circles round the squares decide.
+    # East and north are not useful near a pole; there, circles around the squares decide.
     polar = np.flatnonzero(_polar(lonlat[:, 1]) | _polar(others[:, 1]))
     square[polar] = chord_m(lonlat[polar], others[polar]) < clear_m[polar]
     return square
 
 
 class OccupancyIndex:
-    """What is taken already: places accepted so far, and whether new ones find room among them."""
+    """The locations accepted so far, and a test whether new ones have room among them."""
 
     def __init__(self, side_m: float) -> None:
         self.side_m = side_m
-        # The corner of the largest square that must stay clear.
+        # The distance to the corner of the largest square that must stay free.
         self._index = RadiusIndex((side_m * math.sqrt(2) * _SCALE + _SNAP_M) * math.sqrt(2))
         self._lonlat: NDArray[np.float64] = np.empty((0, 2))
 
     def claim(self, lonlat: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which of the points (n, 2), first come first served in their order, find room; those are then taken."""
-        free = ~self._hit(lonlat)
+        """Which points (n, 2), degrees, have room, in their order (first come, first served): (n,) bool.
+
+        These are added to the index.
+        """
+        free = ~self._overlaps(lonlat)
         rows = np.flatnonzero(free)
         earlier, later = pairs_within(lonlat[rows], self._index.reach_m)
         near = overlapping(lonlat[rows[earlier]], lonlat[rows[later]], self.side_m)
         free[rows] = first_come(len(rows), earlier[near], later[near])
-        self._take(lonlat[free])
+        self._add(lonlat[free])
         return free
 
-    def _hit(self, lonlat: NDArray[Any]) -> NDArray[np.bool_]:
+    def _overlaps(self, lonlat: NDArray[Any]) -> NDArray[np.bool_]:
         which, member = self._index.near(lonlat)
-        hit = np.zeros(len(lonlat), dtype=bool)
-        hit[which[overlapping(lonlat[which], self._lonlat[member], self.side_m)]] = True
-        return hit
+        overlaps = np.zeros(len(lonlat), dtype=bool)
+        overlaps[which[overlapping(lonlat[which], self._lonlat[member], self.side_m)]] = True
+        return overlaps
 
-    def _take(self, lonlat: NDArray[Any]) -> None:
+    def _add(self, lonlat: NDArray[Any]) -> None:
         self._index.add(lonlat, np.arange(len(self._lonlat), len(self._lonlat) + len(lonlat)))
         self._lonlat = np.concatenate([self._lonlat, lonlat])
 
 
 def first_come(count: int, earlier: NDArray[np.int64], later: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Who stays of 0 to count-1, taken in order, when of each pair (earlier, later) not both can.
+    """Which items 0 to count-1 stay (count,) bool, in this order, if only one of each pair (earlier, later) can.
 
-    Equal to going through them one by one; decided in waves, of which random orders need few.
+    `earlier` and `later` are (pairs,) int64. The result is that of a loop over the items. It is found in rounds, of
+    which a random order needs few.
     """
     stays = np.zeros(count, dtype=bool)
     open_ = np.ones(count, dtype=bool)
@@ -95,6 +100,6 @@ def first_come(count: int, earlier: NDArray[np.int64], later: NDArray[np.int64])
 
 
 def any_overlap(lonlat: NDArray[Any], side_m: float) -> int:
-    """How many pairs of points (n, 2) have footprints that could overlap."""
+    """How many pairs of points (n, 2), degrees, have footprints of `side_m` that could overlap."""
     first, second = pairs_within(lonlat, (side_m * math.sqrt(2) * _SCALE + _SNAP_M) * math.sqrt(2))
     return int(overlapping(lonlat[first], lonlat[second], side_m).sum())

@@ -1,4 +1,4 @@
-"""A picture of a sample: the map with its density, bars per biome and split, and what was passed over and why."""
+"""A picture of a sample: a map, bars per biome and split, and the reasons why candidates were refused."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from sampling.sample import Sample
 _INK, _SOFT, _LINE, _SEA = "#1d2733", "#5d6875", "#b9c0c8", "#f4f6f8"
 _SPLIT_COLOURS = {"train": "#4477aa", "val": "#ddaa33", "test": "#bb5566"}
 _DENSITY = "viridis_r"
-_FEW = 4000  # So many points are drawn as such; more as density.
+_FEW = 4000  # Up to so many points are drawn as dots, more as density.
 _MOST_BARS = 16
 _MOST_DETAILS = 12
 _OUTLINE_DEG = 0.2
-# Areas that cover less of the globe than this are drawn larger, in plain degrees.
+# Samples that span fewer degrees than this are drawn larger.
 _SMALL_DEG = 60.0
 _DOTS_PER_INCH = 110
 _EARTH_KM2_PER_UNIT = 6371.0072**2
 
 
 def write_picture(path: Path, sample: Sample, regions: Regions | None) -> None:
-    """Publish the picture as PNG; equal samples give equal pictures."""
+    """Publish the picture as PNG; equal samples give equal pictures. Raises `Fatal` when it cannot be written."""
     figure = draw_picture(sample, regions)
     durable.publish(path, lambda temporary: FigureCanvasAgg(figure).print_png(str(temporary)))
 
 
 def draw_picture(sample: Sample, regions: Regions | None) -> Figure:
-    """The figure: map above, bars and words below."""
+    """The figure: the map above, bars and text below."""
     figure = Figure(figsize=(13, 10.6), dpi=_DOTS_PER_INCH, facecolor="white")
     chosen = sample.chosen()
     figure.suptitle(
@@ -55,9 +55,9 @@ def draw_picture(sample: Sample, regions: Regions | None) -> Figure:
         _details(figure, chosen)
     else:
         _map(figure, figure.add_axes((0.02, 0.385, 0.93, 0.56)), chosen, regions)
-    # Left of the bars their names need room.
+    # The space left of the bars is for their names.
     _bars(figure.add_axes((0.285, 0.05, 0.215, 0.3)), chosen)
-    _words(figure.add_axes((0.53, 0.05, 0.46, 0.315)), sample, chosen)
+    _text(figure.add_axes((0.53, 0.05, 0.46, 0.315)), sample, chosen)
     return figure
 
 
@@ -80,7 +80,7 @@ def _map(figure: Figure, axes: Axes, chosen: pd.DataFrame, regions: Regions | No
 
 
 def _are_small(chosen: pd.DataFrame) -> bool:
-    """Whether the strata are a few small areas, far from each other: then each is drawn for itself."""
+    """Whether the strata are a few small areas, far from each other; then each has a map of its own."""
     if not 2 <= chosen["stratum"].nunique() <= _MOST_DETAILS:
         return False
     spans = chosen.groupby("stratum", observed=True)["lat"].agg(np.ptp)
@@ -89,7 +89,7 @@ def _are_small(chosen: pd.DataFrame) -> bool:
 
 
 def _details(figure: Figure, chosen: pd.DataFrame) -> None:
-    """A small map of each stratum, its places in the colours of their splits."""
+    """A small map of each stratum, with its locations in the colours of their splits."""
     parts = list(chosen.groupby("stratum", observed=True))
     columns = min(4, len(parts))
     rows = -(-len(parts) // columns)
@@ -99,7 +99,7 @@ def _details(figure: Figure, chosen: pd.DataFrame) -> None:
 
 
 def _detail(axes: Axes, part: pd.DataFrame) -> None:
-    # Longitudes beyond the antimeridian follow on those before it.
+    # Longitudes are continuous across the antimeridian.
     lon = np.unwrap(np.asarray(part["lon"]), period=360)
     lat = np.asarray(part["lat"])
     axes.set_aspect(1 / np.cos(np.radians(np.clip(lat.mean(), -85, 85))))
@@ -114,7 +114,7 @@ def _detail(axes: Axes, part: pd.DataFrame) -> None:
 
 
 def _frame(lonlat: NDArray[Any]) -> tuple[float, float, float, float] | None:
-    """The part of the map that small samples cover, with a margin; None for the whole Earth."""
+    """West, south, east and north on the map of a small sample, with a margin; None for the whole Earth."""
     low, high = lonlat.min(axis=0), lonlat.max(axis=0)
     if (high - low).max() > _SMALL_DEG:
         return None
@@ -139,17 +139,17 @@ def _globe(axes: Axes) -> None:
 def _outlines(axes: Axes, regions: Regions) -> None:
     parts = shapely.get_parts(shapely.simplify(np.asarray(regions.frame.geometry.array), _OUTLINE_DEG))
     rings = shapely.get_rings(parts[shapely.area(parts) > 0.02])
-    paths = [equal_earth(line) for ring in rings for line in _in_sheet(shapely.get_coordinates(ring))]
+    paths = [equal_earth(line) for ring in rings for line in _cut_at_antimeridian(shapely.get_coordinates(ring))]
     axes.add_collection(LineCollection(paths, colors=_LINE, linewidths=0.25, zorder=1))
 
 
-def _in_sheet(lonlat: NDArray[Any]) -> list[NDArray[Any]]:
-    """A ring cut where it leaves the map at 180 degrees."""
+def _cut_at_antimeridian(lonlat: NDArray[Any]) -> list[NDArray[Any]]:
+    """The parts of a ring between its crossings of the antimeridian."""
     lon = (lonlat[:, 0] + 180) % 360 - 180
     # A vertex on the antimeridian stays on the side that its ring is on.
     lon = np.where(np.abs(lonlat[:, 0]) <= 180, lonlat[:, 0], lon)
     cuts = np.flatnonzero(np.abs(np.diff(lon)) > 180) + 1
-    return [piece for piece in np.split(np.column_stack([lon, lonlat[:, 1]]), cuts) if len(piece) > 1]
+    return [part for part in np.split(np.column_stack([lon, lonlat[:, 1]]), cuts) if len(part) > 1]
 
 
 def _dots(axes: Axes, xy: NDArray[Any], split: NDArray[Any]) -> None:
@@ -161,7 +161,7 @@ def _dots(axes: Axes, xy: NDArray[Any], split: NDArray[Any]) -> None:
 
 
 def _density(figure: Figure, axes: Axes, xy: NDArray[Any]) -> None:
-    """Counts per hexagon; the projection is equal-area, so a hexagon is as large on the ground everywhere."""
+    """Counts per hexagon; the projection is equal-area, so all hexagons have the same area on the ground."""
     across = float(np.ptp(xy[:, 0]))
     size = int(np.clip(np.sqrt(len(xy)) / 2.2, 60, 240) * max(across / 5.4, 0.3))
     hexagons = axes.hexbin(*xy.T, gridsize=size, mincnt=1, cmap=_DENSITY, linewidths=0, zorder=2)
@@ -180,7 +180,7 @@ def _density(figure: Figure, axes: Axes, xy: NDArray[Any]) -> None:
 
 
 def _bars(axes: Axes, chosen: pd.DataFrame) -> None:
-    """Locations per biome, or per stratum where there is but one biome, in the colours of their splits."""
+    """Locations per biome, or per stratum if there is only one biome, in the colours of their splits."""
     column = "biome_name" if chosen["biome_name"].nunique() > 1 else "ecoregion_name"
     title = "Locations per biome" if column == "biome_name" else "Locations per region"
     counts = pd.crosstab(chosen[column].astype(str).replace("", "no biome"), chosen["split"].astype(str))
@@ -202,11 +202,11 @@ def _bars(axes: Axes, chosen: pd.DataFrame) -> None:
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, -0.13), ncols=3, frameon=False, fontsize=9.5, labelcolor=_INK)
 
 
-def _words(axes: Axes, sample: Sample, chosen: pd.DataFrame) -> None:
-    """Splits, reasons and notes, one under the other."""
+def _text(axes: Axes, sample: Sample, chosen: pd.DataFrame) -> None:
+    """Splits, reasons and notes, one below the other."""
     axes.axis("off")
-    shares = chosen["split"].astype(str).value_counts(normalize=True)
-    lines = [("Splits", [f"{name}: {shares.get(name, 0):.1%}" for name in SPLITS])]
+    fractions = chosen["split"].astype(str).value_counts(normalize=True)
+    lines = [("Splits", [f"{name}: {fractions.get(name, 0):.1%}" for name in SPLITS])]
     if sample.refused:
         reasons = [f"{count:,}: {reason}" for reason, count in sample.refused.items()]
         lines.append(("Passed over, and replaced where there was room", reasons))

@@ -1,4 +1,4 @@
-"""A table of the user's own points, each of which becomes a location in a stratum of its own."""
+"""A table of the user's own points; each point becomes a location in a stratum of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_points(path: Path, regions: Regions | None = None) -> list[Location]:
     """Locations in the order of the table; biome and ecoregion are looked up if `regions` are given.
 
     Takes CSV, TSV, Parquet or any vector file: point geometry in a known CRS, or columns of degrees such as
-    lon/lat, longitude/latitude, lng/lat, x/y. Raises `Fatal` naming the file, and the row where there is one.
+    lon/lat, longitude/latitude, lng/lat, x/y. Raises `Fatal` that names the file, and the row if a row is wrong.
     """
     lonlat = read_lonlat(path)
     rows = lookup(regions, lonlat) if regions else np.full(len(lonlat), -1)
@@ -30,14 +30,20 @@ def read_points(path: Path, regions: Regions | None = None) -> list[Location]:
 
 
 def read_lonlat(path: Path) -> NDArray[np.float64]:
-    """The points of a table (n, 2), degrees rounded to a centimetre; the same files and refusals as `read_points`."""
+    """The points of a table (n, 2) float64, lon and lat in degrees with 7 decimals (1 cm).
+
+    Takes the same files and raises `Fatal` for the same reasons as `read_points`.
+    """
     lonlat = np.round(_lonlat(path), 7)
     _check(lonlat, path)
     return lonlat
 
 
 def read_names(path: Path) -> list[str]:
-    """What the table's column `name` calls its points; their numbers where there is none."""
+    """The names of the points from the column `name`, or "point 1", "point 2", ... without such a column.
+
+    Raises `Fatal` for a file that is absent or cannot be read.
+    """
     frame = _table(path) if path.suffix.lower() in _TABLES else read_vector(path)
     column = next((item for item in frame.columns if str(item).strip().lower() == "name"), None)
     return [f"point {row + 1}" for row in range(len(frame))] if column is None else frame[column].astype(str).tolist()
@@ -92,9 +98,9 @@ def _coordinate_columns(frame: pd.DataFrame) -> tuple[str, str] | None:
 def _from_geometry(frame: gpd.GeoDataFrame, path: Path) -> NDArray[np.float64]:
     if frame.crs is None:
         raise Fatal(f"{path} has no CRS, so its coordinates mean nothing; set it, for example to EPSG:4326.")
-    strange = np.flatnonzero(np.asarray(frame.geom_type != "Point"))
-    if len(strange):
-        raise Fatal(f"row {strange[0] + 1} of {path} is no point ({frame.geom_type.iloc[strange[0]]}); give points.")
+    others = np.flatnonzero(np.asarray(frame.geom_type != "Point"))
+    if len(others):
+        raise Fatal(f"row {others[0] + 1} of {path} is no point ({frame.geom_type.iloc[others[0]]}); give points.")
     points = frame.geometry.to_crs("EPSG:4326")
     return np.column_stack([points.x, points.y])
 

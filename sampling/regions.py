@@ -1,4 +1,4 @@
-"""The region table that strata come from: read it, check it, repair it, and say what was left out."""
+"""The region table that defines the strata: read it, check it, repair it, and note what was left out."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Regions:
     """Ecoregions, one row each, in order of ECO_ID.
 
     `frame` has RESOLVE's five columns (codes as integers), `stratum`, `area_km2` on the ellipsoid, and valid
-    polygons in EPSG:4326 (a longitude may exceed 180 where a region crosses the antimeridian). `notes` says what
-    was repaired or left out, one sentence each.
+    polygons in EPSG:4326 (a longitude may exceed 180 where a region crosses the antimeridian). `notes` are sentences
+    about what was repaired or left out.
     """
 
     frame: gpd.GeoDataFrame
@@ -40,14 +40,14 @@ class Regions:
 
 
 def stratum_of(ecoregion: int) -> str:
-    """The name of the stratum of a RESOLVE ECO_ID."""
+    """The stratum's name for a RESOLVE ECO_ID."""
     return f"eco-{ecoregion:03d}"
 
 
 def read_region_file(path: Path, column: str = "") -> Regions:
-    """Regions from any vector file that GeoPandas reads; raises `Fatal` naming the file and what it lacks.
+    """Regions from any vector file that GeoPandas reads; raises `Fatal` that names the file and what it lacks.
 
-    `column` is one more column to keep, for strata of the user's own.
+    `column` is an additional column to keep, for strata of the user's own.
     """
     return prepare_regions(read_vector(path), str(path), column)
 
@@ -74,23 +74,25 @@ def prepare_regions(frame: gpd.GeoDataFrame, source: str, column: str = "") -> R
     more = (column,) if column and column not in COLUMNS else ()
     _check_table(frame, source, (*COLUMNS, *more))
     notes: list[str] = []
-    kept = _with_codes(frame.to_crs("EPSG:4326"), notes, (*COLUMNS, *more))
-    merged = _one_row_each(_mended(kept, notes), more)
-    return _solid(merged, notes, f"{source} has no region with an area and a biome from 1 to 14; "
-                  "check BIOME_NUM and the geometry.")  # fmt: skip
+    usable = _with_codes(frame.to_crs("EPSG:4326"), notes, (*COLUMNS, *more))
+    merged = _one_row_each(_with_repaired_geometry(usable, notes), more)
+    return _with_area(merged, notes, f"{source} has no region with an area and a biome from 1 to 14; "
+                      "check BIOME_NUM and the geometry.")  # fmt: skip
 
 
 def prepare_areas(frame: gpd.GeoDataFrame, source: str, column: str = "") -> Regions:
-    """Regions from any table of areas: RESOLVE's columns are filled in where absent, and each row is a region.
+    """Regions from any table of areas, for strategies that need no biomes: each row is a region.
 
-    For strategies that need no biomes. Raises `Fatal` for a missing CRS or `column`, an empty table or no area.
+    RESOLVE's columns are filled in if they are absent. Raises `Fatal` when the CRS or `column` is missing, the table is
+    empty, or no polygon has an area.
     """
     if all(name in frame.columns for name in COLUMNS):
         return prepare_regions(frame, source, column)
     _check_table(frame, source, (column,) if column else ())
     notes: list[str] = []
     named = _named_areas(frame.to_crs("EPSG:4326"), column)
-    return _solid(_mended(named, notes), notes, f"{source} has no polygon with an area; check the geometry.")
+    repaired_areas = _with_repaired_geometry(named, notes)
+    return _with_area(repaired_areas, notes, f"{source} has no polygon with an area; check the geometry.")
 
 
 def _named_areas(frame: gpd.GeoDataFrame, column: str) -> gpd.GeoDataFrame:
@@ -106,20 +108,20 @@ def _named_areas(frame: gpd.GeoDataFrame, column: str) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(columns, geometry=np.asarray(frame.geometry.array), crs=frame.crs)
 
 
-def _mended(frame: gpd.GeoDataFrame, notes: list[str]) -> gpd.GeoDataFrame:
+def _with_repaired_geometry(frame: gpd.GeoDataFrame, notes: list[str]) -> gpd.GeoDataFrame:
     frame["geometry"] = _repair(np.asarray(frame.geometry.array), notes)
     return frame
 
 
-def _solid(merged: gpd.GeoDataFrame, notes: list[str], refusal: str) -> Regions:
-    """Those with an area, which is measured here."""
+def _with_area(merged: gpd.GeoDataFrame, notes: list[str], refusal: str) -> Regions:
+    """The regions with an area above 0, which is computed here; raises `Fatal(refusal)` for none."""
     merged["area_km2"] = authalic.areas_km2(np.asarray(merged.geometry.array))
-    solid = merged[merged["area_km2"] > 0].reset_index(drop=True)
-    if len(solid) < len(merged):
-        notes.append(f"{_counted(len(merged) - len(solid))} without an area left out.")
-    if solid.empty:
+    positive = merged[merged["area_km2"] > 0].reset_index(drop=True)
+    if len(positive) < len(merged):
+        notes.append(f"{_counted(len(merged) - len(positive))} without an area left out.")
+    if positive.empty:
         raise Fatal(refusal)
-    return Regions(solid, tuple(notes))
+    return Regions(positive, tuple(notes))
 
 
 def _check_table(frame: gpd.GeoDataFrame, source: str, needed: tuple[str, ...]) -> None:
@@ -140,12 +142,12 @@ def _with_codes(frame: gpd.GeoDataFrame, notes: list[str], columns: tuple[str, .
     if not usable.all():
         names = sorted({str(name) for name in frame["ECO_NAME"][~usable]})
         notes.append(f"{_counted(int((~usable).sum()))} without a biome left out: {_shortened(names)}.")
-    kept = gpd.GeoDataFrame(frame.loc[usable, list(columns)], geometry=frame.geometry[usable])
+    result = gpd.GeoDataFrame(frame.loc[usable, list(columns)], geometry=frame.geometry[usable])
     for name, values in codes.items():
-        kept[name] = values[usable].astype(np.int64)
+        result[name] = values[usable].astype(np.int64)
     for name in ("ECO_NAME", "BIOME_NAME", "REALM"):
-        kept[name] = kept[name].fillna("").astype(str)
-    return kept
+        result[name] = result[name].fillna("").astype(str)
+    return result
 
 
 def _upper(column: pd.Series) -> pd.Series:
@@ -162,15 +164,18 @@ def _shortened(names: list[str], most: int = 5) -> str:
 
 
 def repaired(geometry: NDArray[Any]) -> NDArray[Any]:
-    """Geometries in degrees unwrapped at the antimeridian and made valid; polygons keep areas only."""
+    """Geometries (n,) in degrees, with polygons unwrapped at the antimeridian and made valid.
+
+    Lines and points that the repair of a polygon gives are dropped; other geometries stay as they are.
+    """
     areal = np.isin(shapely.get_type_id(geometry), (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
-    mended = geometry.copy()
-    mended[areal] = _repair(geometry[areal], [])
-    return mended
+    result = geometry.copy()
+    result[areal] = _repair(geometry[areal], [])
+    return result
 
 
 def _repair(geometry: NDArray[Any], notes: list[str]) -> NDArray[Any]:
-    """Rings unwrapped at the antimeridian and made valid; only areas are kept."""
+    """Polygons with rings unwrapped at the antimeridian and made valid, without lines or points."""
     crossing = _crosses(geometry)
     if crossing.any():
         geometry = geometry.copy()
@@ -186,7 +191,7 @@ def _repair(geometry: NDArray[Any], notes: list[str]) -> NDArray[Any]:
 
 
 def _crosses(geometry: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which geometries have an edge longer than 180 degrees of longitude: it means the short way round."""
+    """Which geometries have an edge longer than 180 degrees of longitude, and so cross the antimeridian."""
     coordinates, owner = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(geometry)), return_index=True)
     jumps = (np.abs(np.diff(coordinates[:, 0])) > 180) & (np.diff(owner) == 0)
     parts, of_part = shapely.get_parts(geometry, return_index=True)
@@ -202,12 +207,12 @@ def _unwrapped(geometry: shapely.Geometry) -> shapely.Geometry:
 
 def _unwrapped_polygon(polygon: shapely.Polygon) -> shapely.Polygon:
     shell = _unwrapped_ring(polygon.exterior)
-    holes = [_moved_into(shell, _unwrapped_ring(hole)) for hole in polygon.interiors]
+    holes = [_shifted_into(shell, _unwrapped_ring(hole)) for hole in polygon.interiors]
     return shapely.make_valid(shapely.Polygon(shell, holes), method="structure", keep_collapsed=False)
 
 
 def _unwrapped_ring(ring: shapely.LinearRing) -> NDArray[np.float64]:
-    """Longitudes made continuous; a ring round a pole cannot be, and stays; so does a box round the whole Earth."""
+    """A ring with continuous longitudes; a ring around a pole or a box around the whole Earth stays as it is."""
     lonlat = shapely.get_coordinates(ring)
     lon = np.unwrap(lonlat[:, 0], period=360)
     if abs(lon[-1] - lon[0]) > 180 or np.ptp(lon) == 0:
@@ -215,13 +220,13 @@ def _unwrapped_ring(ring: shapely.LinearRing) -> NDArray[np.float64]:
     return np.column_stack([lon, lonlat[:, 1]])
 
 
-def _moved_into(shell: NDArray[Any], hole: NDArray[Any]) -> NDArray[Any]:
+def _shifted_into(shell: NDArray[Any], hole: NDArray[Any]) -> NDArray[Any]:
     turns = np.round((shell[:, 0].mean() - hole[:, 0].mean()) / 360)
     return hole + np.array([360 * turns, 0])
 
 
 def _one_row_each(frame: gpd.GeoDataFrame, more: tuple[str, ...]) -> gpd.GeoDataFrame:
-    """One row per ECO_ID, in their order; services deliver large regions in pieces."""
+    """One row per ECO_ID, in ascending order; services deliver a large region in several rows."""
     if frame["ECO_ID"].duplicated().any():
         frame = frame.dissolve(by="ECO_ID", aggfunc="first").reset_index()
     ordered = frame.sort_values("ECO_ID").reset_index(drop=True)
@@ -230,21 +235,24 @@ def _one_row_each(frame: gpd.GeoDataFrame, more: tuple[str, ...]) -> gpd.GeoData
 
 
 def lookup(regions: Regions, lonlat: NDArray[Any]) -> NDArray[np.int64]:
-    """Row of the region that holds each point (n, 2) in degrees; -1 where none does."""
+    """Row (n,) int64 of the region that contains each point (n, 2), degrees; -1 if none does."""
     parts, owner = shapely.get_parts(np.asarray(regions.frame.geometry.array), return_index=True)
     tree = shapely.STRtree(parts)
     result = np.full(len(lonlat), -1, dtype=np.int64)
     for turn_deg in (0.0, 360.0):
         points = shapely.points(lonlat[:, 0] + turn_deg, lonlat[:, 1])
         which, part = tree.query(points, predicate="intersects")
-        # The first match in row order wins, so that shared borders are decided the same way every time.
+        # The first match in row order wins, so that a point on a shared border always gets the same region.
         order = np.argsort(owner[part], kind="stable")[::-1]
         result[which[order]] = owner[part[order]]
     return result
 
 
 def write_regions(path: Path, regions: Regions) -> None:
-    """Publish the outlines as GeoParquet, simplified for drawing (about 0.1 degrees)."""
+    """Publish the outlines as GeoParquet, simplified for drawing (about 0.1 degrees).
+
+    Raises `Fatal` when the file cannot be written.
+    """
     frame = regions.frame.copy()
     frame["geometry"] = frame.geometry.simplify(_OUTLINE_DEG)
     durable.publish(path, lambda temporary: frame.to_parquet(temporary, index=False))

@@ -1,4 +1,4 @@
-"""Train, validation and test by place: whole cells or bands go to one split, with a buffer between them."""
+"""Train, validation and test by location: whole cells or bands belong to one split, with a buffer between them."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from sampling import authalic
 _TOLERANCE = 1e-6
 _METRES_PER_DEG = 111_320.0
 _LONGEST_PATTERN = 100
-# Corners and middles of the sides of a box round a point: cells are larger than the box, so it touches no others.
+# The corners, sides and centre of a box around a point. Cells are larger than the box, so it touches no other cells.
 _BOX = tuple((east, north) for north in (-1, 0, 1) for east in (-1, 0, 1))
 Fractions = tuple[float, float, float]
 
 
 class SplitRule(Protocol):
-    """A split for every place on Earth, and where two of them come too close."""
+    """A split for every point on Earth, and a test for points too near to another split."""
 
     def of(self, lonlat: NDArray[Any]) -> NDArray[np.str_]:
-        """The split (n,) of points (n, 2) in degrees; it depends on nothing but the place."""
+        """The split (n,) str of points (n, 2), degrees; it depends on the point alone."""
 
     def in_buffer(self, lonlat: NDArray[Any], distance_m: float) -> NDArray[np.bool_]:
-        """Whether a place of another split may lie within `distance_m` of each point (n, 2)."""
+        """Whether a point of another split may lie within `distance_m` of each point (n, 2), degrees: (n,) bool."""
 
 
 @dataclass(frozen=True)
 class CellSplits:
-    """Equal-area cells of about `cell_deg` squared, hashed with `seed` into shares of `fractions` (train, val, test).
+    """Equal-area cells of about `cell_deg` squared, assigned by a hash with `seed` in `fractions` (train, val, test).
 
     Raises `Fatal` for fractions that do not sum to 1 or a cell size outside 0 to 90 degrees.
     """
@@ -51,7 +51,7 @@ class CellSplits:
             raise Fatal(f"the cell size must lie between 0 and 90 degrees, not {self.cell_deg}.")
 
     def of(self, lonlat: NDArray[Any]) -> NDArray[np.str_]:
-        """The split (n,) of points (n, 2) in degrees."""
+        """The split (n,) str of points (n, 2), degrees."""
         return np.asarray(SPLITS)[self._codes(cells(lonlat, self.cell_deg))]
 
     def _codes(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -59,9 +59,10 @@ class CellSplits:
         return np.searchsorted(edges, hashed(numbers, self.seed), side="right")
 
     def in_buffer(self, lonlat: NDArray[Any], distance_m: float) -> NDArray[np.bool_]:
-        """Whether the box of `distance_m` each way round a point touches a cell of another split.
+        """Whether the box of `distance_m` each way around a point (n, 2), degrees, touches a cell of another split.
 
-        Near a pole, where a box may span more than its neighbouring cells, it always counts as touching one.
+        Near a pole, where a box may be wider than its neighbouring cells, it always counts as touching: (n,) bool.
+        Raises `Fatal` when cells are too small for the buffer.
         """
         check_buffer(distance_m, self.cell_deg)
         lat_deg, lon_deg = _box_deg(lonlat, distance_m)
@@ -78,11 +79,11 @@ class CellSplits:
 
 @dataclass(frozen=True)
 class BandSplits:
-    """Parallel bands at an angle, in turns, as in the second system: 60 bands, 3 train, 1 test, 1 val (geetiles).
+    """Parallel bands at an angle, in a repeated pattern, as in geetiles: 60 bands, in turn 3 train, 1 test and 1 val.
 
-    Bands run over `extent` (west, south, east, north; west above east crosses the antimeridian), longitude and
-    latitude scaled to 0..1, along the direction `angle_rad` (0 is eastward). Raises `Fatal` for fractions that are no
-    whole number of bands of a pattern of at most 100.
+    Bands lie over `extent` (west, south, east, north in degrees; west above east crosses the antimeridian), with
+    longitude and latitude scaled to 0..1, and follow each other in the direction `angle_rad` (0 is eastward). Raises
+    `Fatal` for fractions that are no whole numbers of bands in a pattern of at most 100, and an extent without an area.
     """
 
     fractions: Fractions
@@ -108,7 +109,7 @@ class BandSplits:
 
     @cached_property
     def pattern(self) -> NDArray[np.int64]:
-        """Which split each band of a turn has, as a place in SPLITS; train, then test, then val, as published."""
+        """The split of each band of the pattern, as an index of SPLITS; train, then test, then val, as published."""
         for length in range(1, _LONGEST_PATTERN + 1):
             bands = np.array(self.fractions) * length
             if np.abs(bands - np.round(bands)).max() < _TOLERANCE * length:
@@ -116,13 +117,13 @@ class BandSplits:
         return np.empty(0, dtype=np.int64)
 
     def of(self, lonlat: NDArray[Any]) -> NDArray[np.str_]:
-        """The split (n,) of points (n, 2) in degrees; outside the extent the first or the last band goes on."""
+        """The split (n,) str of points (n, 2), degrees; outside the extent the first or the last band continues."""
         return np.asarray(SPLITS)[self._codes(self._along(lonlat))]
 
     def _along(self, lonlat: NDArray[Any]) -> NDArray[np.float64]:
         """Position across the bands, in bands."""
         west, south, *_ = self.extent
-        # Places west of the extent are left of it, not beyond its eastern end.
+        # Points west of the extent get a negative x, and not one beyond its eastern edge.
         slack = (360 - self._width) / 2
         x = ((lonlat[:, 0] - west + slack) % 360 - slack) / self._width
         y = (lonlat[:, 1] - south) / self._height
@@ -138,7 +139,7 @@ class BandSplits:
         return self.pattern[band % len(self.pattern)]
 
     def in_buffer(self, lonlat: NDArray[Any], distance_m: float) -> NDArray[np.bool_]:
-        """Whether the box of `distance_m` each way round a point touches a band of another split."""
+        """Whether the box of `distance_m` each way around a point (n, 2), degrees, touches a band of another split."""
         lat_deg, lon_deg = _box_deg(lonlat, distance_m)
         cosine, sine = abs(math.cos(self.angle_rad)), abs(math.sin(self.angle_rad))
         half = (cosine * lon_deg / self._width + sine * lat_deg / self._height) / (cosine + sine) * self.bands
@@ -154,7 +155,7 @@ class BandSplits:
 
 
 def check_buffer(distance_m: float, cell_deg: float) -> None:
-    """Raise `Fatal` when cells are so small that their buffers meet."""
+    """Raise `Fatal` when cells are so small that the buffers from both sides meet."""
     if 2 * distance_m > cell_deg * _METRES_PER_DEG / 2:
         raise Fatal(
             f"cells of {cell_deg:g} degrees leave no room for a buffer of {distance_m / 500:.3g} km with the "
@@ -174,10 +175,10 @@ def _check_fractions(fractions: Fractions) -> None:
 
 
 def cells(lonlat: NDArray[Any], cell_deg: float) -> NDArray[np.int64]:
-    """Number of the equal-area cell of each point (n, 2) in degrees.
+    """The number (n,) int64 of the equal-area cell of each point (n, 2), degrees.
 
-    Rows of about `cell_deg` of latitude hold as many cells as make them square on the ground; the row borders
-    are then moved so that all cells have exactly one area (as in Leopardi 2006, A partition of the unit sphere).
+    Rows of about `cell_deg` of latitude have as many cells as make them square on the ground; the row borders
+    are then moved so that all cells have the same area (as in Leopardi 2006, A partition of the unit sphere).
     """
     columns = _columns_per_row(cell_deg)
     first = np.concatenate([[0], np.cumsum(columns)])
@@ -187,11 +188,11 @@ def cells(lonlat: NDArray[Any], cell_deg: float) -> NDArray[np.int64]:
 
 
 def rows_of(lat_deg: NDArray[Any], cell_deg: float) -> NDArray[np.int64]:
-    """Row of cells that holds each latitude, from the south."""
+    """The row (n,) int64 of cells that contains each latitude (n,), degrees, counted from the south."""
     columns = _columns_per_row(cell_deg)
     first = np.concatenate([[0], np.cumsum(columns)])
-    share = (authalic.height_of(lat_deg) + 1) / 2 * first[-1]
-    return np.clip(np.searchsorted(first, share, side="right") - 1, 0, len(columns) - 1)
+    cells_below = (authalic.height_of(lat_deg) + 1) / 2 * first[-1]
+    return np.clip(np.searchsorted(first, cells_below, side="right") - 1, 0, len(columns) - 1)
 
 
 def _columns_per_row(cell_deg: float) -> NDArray[np.int64]:
@@ -202,6 +203,9 @@ def _columns_per_row(cell_deg: float) -> NDArray[np.int64]:
 
 
 def hashed(keys: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
-    """Uniform in [0, 1) from a key and the seed: the finaliser of SplitMix64 (Steele, Lea and Flood 2014), twice."""
+    """Numbers (n,) float64 uniform in [0, 1) from keys (n,) int64 and the seed: the finaliser of SplitMix64, twice.
+
+    (Steele, Lea and Flood 2014.)
+    """
     salt = mixed(np.array([seed % 2**64], dtype=np.uint64) + GOLDEN)
     return (mixed((keys.astype(np.uint64) ^ salt) + GOLDEN) >> np.uint64(11)).astype(np.float64) / 2**53

@@ -1,4 +1,4 @@
-"""A regular grid of tiles over areas of interest, each in its own UTM zone: none overlaps, none is off-size."""
+"""A regular grid of tiles over areas of interest, each in its own UTM zone: none overlap, and all have one size."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from sampling.weights import LAND, weigh
 
 _DECIMALS = 7
 _EDGE_DEG = 0.25
-# Outlines of two zones are compared in the plane of one of them; straight lines of the other bend by less.
+# Tiles of two zones are compared in the plane of one zone, where straight lines of the other bend by less than this.
 _BEND_M = 2.0
 _NORTH = ((0, 56), (56, 64), (64, 72), (72, 84))
 
 
 @dataclass(frozen=True)
 class Zone:
-    """A rectangle of longitude and latitude (degrees) whose places belong to one UTM or UPS grid."""
+    """A rectangle of longitude and latitude (degrees) in which one UTM or UPS grid is used."""
 
     epsg: int
     west: float
@@ -39,7 +39,7 @@ class Zone:
     north: float
 
     def holds(self, lonlat: NDArray[Any]) -> NDArray[np.bool_]:
-        """Whether each point (n, 2) belongs here; western and southern borders do, a pole does."""
+        """Whether each point (n, 2), degrees, is in the zone, as its western and southern borders are: (n,) bool."""
         lon, lat = lonlat.T
         inside = (lon >= self.west) & (lon < self.east) & (lat >= self.south)
         return np.asarray(inside & ((lat < self.north) | (self.north == 90)))
@@ -60,7 +60,7 @@ def zones() -> Iterator[Zone]:
 
 @dataclass(frozen=True)
 class Tiles:
-    """Tiles of one size: `row` (n,) of the area, `epsg` (n,), `centre_xy` (n, 2) in metres, `lonlat` (n, 2)."""
+    """Tiles of one size: `row` (n,) of the area, `epsg` (n,), `centre_xy` (n, 2), metres, `lonlat` (n, 2), degrees."""
 
     row: NDArray[np.int64]
     epsg: NDArray[np.int64]
@@ -71,20 +71,19 @@ class Tiles:
         return len(self.row)
 
     def take(self, which: NDArray[Any]) -> Tiles:
-        """Some of them."""
+        """The tiles of a mask or of indices."""
         return Tiles(self.row[which], self.epsg[which], self.centre_xy[which], self.lonlat[which])
 
 
 def tile(areas: Regions, side_m: float) -> Tiles:
-    """Every tile of `side_m` whose centre lies in an area and in the zone that the tile is laid in.
+    """Every tile of `side_m` whose centre lies in an area and in the zone of the tile's grid.
 
-    Corners are multiples of `side_m` in the zone's metres. Where zones meet, tiles of two grids would overlap; the
-    one of the lower EPSG code stays. An area too small to hold a centre gets the tile that its inner point lies in.
+    Corners are multiples of `side_m` in the zone's metres. Where zones meet, tiles of two grids could overlap; the tile
+    of the lower EPSG code stays. An area too small to contain a centre gets the tile that contains its inner point.
     """
     outlines = np.asarray(areas.frame.geometry.array)
-    result = [_in_zone(zone, outlines, side_m) for zone in zones()]
-    together = _joined(result)
-    return _without_overlaps(_small_areas(together, outlines, side_m), side_m)
+    tiles = _joined([_in_zone(zone, outlines, side_m) for zone in zones()])
+    return _without_overlaps(_with_small_areas(tiles, outlines, side_m), side_m)
 
 
 def _joined(parts: list[Tiles]) -> Tiles:
@@ -100,7 +99,7 @@ def _in_zone(zone: Zone, outlines: NDArray[Any], side_m: float) -> Tiles:
             here = shapely.transform(outline, lambda xy, turn=turn_deg: xy + [turn, 0]) if turn_deg else outline
             if shapely.intersects(box, here):
                 parts.append(_tiles_of(zone, row, shapely.intersection(box, here), side_m))
-    return _once(_joined(parts))
+    return _unique(_joined(parts))
 
 
 def _none() -> Tiles:
@@ -109,12 +108,12 @@ def _none() -> Tiles:
 
 
 def _tiles_of(zone: Zone, row: int, outline: shapely.Geometry, side_m: float) -> Tiles:
-    """Tiles whose centre lies in an outline that lies in the zone."""
+    """Tiles whose centre lies in an outline within the zone."""
     crs = f"EPSG:{zone.epsg}"
     edge = shapely.get_coordinates(shapely.segmentize(outline, _EDGE_DEG))
     xy = np.column_stack(to_crs(crs).transform(*edge.T))
     if zone.north == 90 or zone.south == -90:
-        # What holds the pole reaches it, though no vertex does.
+        # An outline around the pole contains it, although no vertex is there.
         xy = np.concatenate([xy, [[2e6, 2e6]]]) if shapely.bounds(outline)[2] - shapely.bounds(outline)[0] > 180 else xy
     low, high = np.floor(xy.min(axis=0) / side_m) - 1, np.ceil(xy.max(axis=0) / side_m) + 1
     steps = np.meshgrid(*(np.arange(a, b) + 0.5 for a, b in zip(low, high, strict=True)))
@@ -132,46 +131,47 @@ def _lonlat(epsg: int, xy: NDArray[Any]) -> NDArray[np.float64]:
     return lonlat
 
 
-def _once(tiles: Tiles) -> Tiles:
-    """A tile that several areas hold belongs to the first of them."""
+def _unique(tiles: Tiles) -> Tiles:
+    """Each tile once: a tile in several areas belongs to the first of them."""
     keys = np.column_stack([tiles.epsg, np.round(tiles.centre_xy)])
     _, first = np.unique(keys, axis=0, return_index=True)
     return tiles.take(np.sort(first))
 
 
-def _small_areas(tiles: Tiles, outlines: NDArray[Any], side_m: float) -> Tiles:
-    bare = sorted(set(range(len(outlines))) - set(tiles.row.tolist()))
+def _with_small_areas(tiles: Tiles, outlines: NDArray[Any], side_m: float) -> Tiles:
+    """The tiles, and one more for each area without any."""
+    without_tiles = sorted(set(range(len(outlines))) - set(tiles.row.tolist()))
     added = []
-    for row in bare:
+    for row in without_tiles:
         point = shapely.get_coordinates(shapely.point_on_surface(outlines[row]))
         point[:, 0] = (point[:, 0] + 180) % 360 - 180
         zone = next(zone for zone in zones() if zone.holds(point)[0])
         xy = np.column_stack(to_crs(f"EPSG:{zone.epsg}").transform(*point.T))
         centre_xy = (np.floor(xy / side_m) + 0.5) * side_m
         added.append(Tiles(np.array([row]), np.array([zone.epsg]), centre_xy, _lonlat(zone.epsg, centre_xy)))
-    return _once(_joined([tiles, *added]))
+    return _unique(_joined([tiles, *added]))
 
 
 def _without_overlaps(tiles: Tiles, side_m: float) -> Tiles:
     tiles = tiles.take(np.lexsort((tiles.centre_xy[:, 0], tiles.centre_xy[:, 1], tiles.epsg)))
     first, second = pairs_within(tiles.lonlat, side_m * 1.5)
-    strangers = tiles.epsg[first] != tiles.epsg[second]
-    first, second = first[strangers], second[strangers]
-    touching = _touch(tiles, first, second, side_m)
-    return tiles.take(first_come(len(tiles), first[touching], second[touching]))
+    other_zone = tiles.epsg[first] != tiles.epsg[second]
+    first, second = first[other_zone], second[other_zone]
+    overlap = _overlap(tiles, first, second, side_m)
+    return tiles.take(first_come(len(tiles), first[overlap], second[overlap]))
 
 
-def _touch(tiles: Tiles, first: NDArray[Any], second: NDArray[Any], side_m: float) -> NDArray[np.bool_]:
-    """Which pairs of tiles of two zones overlap, seen in the plane of the first of each."""
-    touching = np.zeros(len(first), dtype=bool)
+def _overlap(tiles: Tiles, first: NDArray[Any], second: NDArray[Any], side_m: float) -> NDArray[np.bool_]:
+    """Which pairs of tiles of two zones overlap, computed in the plane of the first tile's zone."""
+    overlap = np.zeros(len(first), dtype=bool)
     for here, there in {(int(a), int(b)) for a, b in zip(tiles.epsg[first], tiles.epsg[second], strict=True)}:
         which = np.flatnonzero((tiles.epsg[first] == here) & (tiles.epsg[second] == there))
-        theirs = _corners(tiles.centre_xy[second[which]], side_m)
-        lonlat = to_lonlat(f"EPSG:{there}").transform(*theirs.reshape(-1, 2).T)
-        seen = np.column_stack(to_crs(f"EPSG:{here}").transform(*lonlat)).reshape(-1, 4, 2)
-        ours = shapely.polygons(_corners(tiles.centre_xy[first[which]], side_m))
-        touching[which] = shapely.dwithin(ours, shapely.polygons(seen), _BEND_M)
-    return touching
+        second_corners = _corners(tiles.centre_xy[second[which]], side_m)
+        lonlat = to_lonlat(f"EPSG:{there}").transform(*second_corners.reshape(-1, 2).T)
+        projected = np.column_stack(to_crs(f"EPSG:{here}").transform(*lonlat)).reshape(-1, 4, 2)
+        squares = shapely.polygons(_corners(tiles.centre_xy[first[which]], side_m))
+        overlap[which] = shapely.dwithin(squares, shapely.polygons(projected), _BEND_M)
+    return overlap
 
 
 def _corners(centre_xy: NDArray[Any], side_m: float) -> NDArray[np.float64]:
@@ -179,27 +179,28 @@ def _corners(centre_xy: NDArray[Any], side_m: float) -> NDArray[np.float64]:
 
 
 def draw_tiles(areas: Regions, n: int, seed: int, constraints: Constraints, overdraw: float) -> Drawn:
-    """At most `n` tiles, shared over the areas by their number of tiles, in an order shuffled by `seed` for ever.
+    """At most `n` tiles, allocated to the areas by weight and room, in an order that `seed` shuffles.
 
-    A tile keeps its place in the order whatever other areas there are.
+    The order of two tiles does not depend on other areas. Raises `Fatal` when no tile is left.
     """
-    result = tile(areas, constraints.side_m)
+    tiles = tile(areas, constraints.side_m)
     refused = {OVERLAP: np.zeros(len(areas), dtype=np.int64)}
-    for reason, wrong in constraints.refusals(result.lonlat):
-        refused[reason] = np.bincount(result.row[wrong], minlength=len(areas))
+    for reason, wrong in constraints.refusals(tiles.lonlat):
+        refused[reason] = np.bincount(tiles.row[wrong], minlength=len(areas))
     wrong = np.any(
-        [wrong for _, wrong in constraints.refusals(result.lonlat)] or [np.zeros(len(result), dtype=bool)], axis=0
+        [wrong for _, wrong in constraints.refusals(tiles.lonlat)] or [np.zeros(len(tiles), dtype=bool)], axis=0
     )
-    result = result.take(~wrong)
-    room = np.bincount(result.row, minlength=len(areas))
-    allocation = allocate(areas, max(1, min(n, len(result))), weigh(areas, LAND), room)
+    tiles = tiles.take(~wrong)
+    room = np.bincount(tiles.row, minlength=len(areas))
+    allocation = allocate(areas, max(1, min(n, len(tiles))), weigh(areas, LAND), room)
     wanted = np.array([candidate_count(quota.count, overdraw) for quota in allocation.quotas])
-    order = np.lexsort((_shuffled(result, seed), result.row))
-    rank = np.arange(len(order)) - np.searchsorted(result.row[order], result.row[order])
-    chosen = order[rank < wanted[result.row[order]]]
-    return Drawn(result.row[chosen], result.lonlat[chosen], allocation, refused, np.zeros(len(areas), dtype=bool))
+    order = np.lexsort((_sort_keys(tiles, seed), tiles.row))
+    rank = np.arange(len(order)) - np.searchsorted(tiles.row[order], tiles.row[order])
+    chosen = order[rank < wanted[tiles.row[order]]]
+    return Drawn(tiles.row[chosen], tiles.lonlat[chosen], allocation, refused, np.zeros(len(areas), dtype=bool))
 
 
-def _shuffled(tiles: Tiles, seed: int) -> NDArray[np.float64]:
+def _sort_keys(tiles: Tiles, seed: int) -> NDArray[np.float64]:
+    """A pseudo-random number (n,) for each tile, from its grid and position."""
     x, y = np.floor(tiles.centre_xy.T).astype(np.int64)
     return hashed((tiles.epsg * 2**24 + x // 10) * 2**24 + y // 10, seed)

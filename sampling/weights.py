@@ -1,4 +1,4 @@
-"""The strategies that share places over regions: what a group weighs, and what a region weighs in its group."""
+"""The strategies that allocate locations to regions: the weight of each group, and of each region in its group."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ STRATEGIES = (BIOMES, BIOMES_EQUAL, ECOREGIONS, LAND, COLUMN)
 
 @dataclass(frozen=True)
 class Weights:
-    """`group` (regions,) numbers each region's group, `group_weight` (groups,) and `member_weight` (regions,) share."""
+    """`group` (regions,) is the index of each region's group in `group_weight` (groups,).
+
+    `member_weight` (regions,) is the weight of each region in its group.
+    """
 
     group: NDArray[np.int64]
     group_weight: NDArray[np.float64]
@@ -27,7 +30,7 @@ class Weights:
 
     @property
     def used(self) -> NDArray[np.bool_]:
-        """Which regions (regions,) can get places at all."""
+        """Which regions can get locations: (regions,) bool."""
         return np.asarray((self.member_weight > 0) & (self.group_weight[self.group] > 0))
 
 
@@ -37,18 +40,18 @@ def weigh(
     """The weights of a strategy. The first three are those that MMEarth describes (Nedungadi et al. 2024).
 
     biomes: uniform over biomes, ecoregions by area. biomes-equal: uniform over biomes, ecoregions equal.
-    ecoregions: uniform over ecoregions. land: by area alone. column: groups are the values of `column`, shared by
-    `weights` (equally where none are given), regions in them by area. Raises `Fatal` for an unknown strategy, a
+    ecoregions: uniform over ecoregions. land: by area alone. column: groups are the values of `column`, weighted by
+    `weights` (equally without any), and regions in a group by area. Raises `Fatal` for an unknown strategy, a
     column that is absent, and weights that do not fit its values.
     """
     area_km2 = np.asarray(regions.frame["area_km2"], dtype=np.float64)
-    alike = np.ones(len(regions))
+    equal = np.ones(len(regions))
     if strategy in (ECOREGIONS, LAND):
-        member = alike if strategy == ECOREGIONS else area_km2
+        member = equal if strategy == ECOREGIONS else area_km2
         return Weights(np.zeros(len(regions), dtype=np.int64), np.ones(1), member)
     if strategy in (BIOMES, BIOMES_EQUAL):
         present, group = np.unique(np.asarray(regions.frame["BIOME_NUM"]), return_inverse=True)
-        return Weights(group, np.ones(len(present)), area_km2 if strategy == BIOMES else alike)
+        return Weights(group, np.ones(len(present)), area_km2 if strategy == BIOMES else equal)
     if strategy == COLUMN:
         return _by_column(regions, area_km2, column, weights or {})
     raise unknown_name("sampling strategy", strategy, STRATEGIES)
@@ -65,9 +68,9 @@ def _by_column(regions: Regions, area_km2: NDArray[Any], column: str, weights: M
 def _weights_of(values: list[str], column: str, weights: Mapping[str, float]) -> NDArray[np.float64]:
     if not weights:
         return np.ones(len(values))
-    strange = sorted(set(weights) - set(values))
-    if strange:
-        raise unknown_name(f"value of column {column}", strange[0], values)
+    unknown = sorted(set(weights) - set(values))
+    if unknown:
+        raise unknown_name(f"value of column {column}", unknown[0], values)
     absent = [value for value in values if value not in weights]
     if absent:
         raise Fatal(f"sampling.weights lacks {column} = {absent[0]!r}; give it a weight, or 0 to leave it out.")
@@ -78,7 +81,7 @@ def _weights_of(values: list[str], column: str, weights: Mapping[str, float]) ->
 
 
 def _text(value: Any) -> str:
-    """How a value is written as a key of the weights: whole numbers without a point, nothing for what is absent."""
+    """A value as a key of the weights: whole numbers without a decimal point, and an empty text for an absent value."""
     if value is None or (np.isscalar(value) and pd.isna(value)):
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

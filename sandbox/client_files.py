@@ -1,6 +1,6 @@
-"""The two documents a client starts from, read from the data files of the installed earthengine-api package.
+"""The two documents that a client loads first, read from the data files of the installed earthengine-api package.
 
-The package is never imported: its test data hold the discovery document and the list of algorithms.
+The package is not imported: its test data hold the discovery document and the list of algorithms.
 """
 
 from __future__ import annotations
@@ -25,14 +25,17 @@ def _data_file(name: str) -> Path:
 
 @cache
 def algorithms() -> dict[str, Any]:
-    """The reply of `projects.algorithms.list`: every algorithm with its arguments and types."""
+    """The reply of `projects.algorithms.list`: every algorithm with its arguments and types.
+
+    Raises RuntimeError when earthengine-api or its data file is not installed.
+    """
     document: dict[str, Any] = json.loads(_data_file("algorithms.json").read_text(encoding="utf-8"))
     return document
 
 
 @cache
 def signatures() -> dict[str, dict[str, Any]]:
-    """Each algorithm's description by its name, without the "algorithms/" prefix."""
+    """Each algorithm's description by its name, without the "algorithms/" prefix. Raises as `algorithms` does."""
     return {entry["name"].removeprefix("algorithms/"): entry for entry in algorithms()["algorithms"]}
 
 
@@ -46,7 +49,7 @@ def _discovery_v1() -> dict[str, Any]:
 
 
 def _allow_workload_tags(document: dict[str, Any]) -> None:
-    # Nor does it know the tag that the client sends along when it asks for a thumbnail, table or map to be made.
+    # The bundled document also lacks the workload tag that the client sends to create a thumbnail, table or map.
     for resource in document["resources"]["projects"]["resources"].values():
         if "create" in resource.get("methods", {}):
             parameters = resource["methods"]["create"]["parameters"]
@@ -63,7 +66,10 @@ def _allow_list_filters(document: dict[str, Any]) -> None:
 
 
 def discovery(root_url: str) -> dict[str, Any]:
-    """The discovery document with every host replaced by this server's `root_url` (ending in a slash)."""
+    """The discovery document with every host replaced by this server's `root_url` (ending in a slash).
+
+    Raises RuntimeError when earthengine-api or its data file is not installed.
+    """
     document = copy.copy(_discovery_v1())
     document.update(rootUrl=root_url, baseUrl=root_url, servicePath="")
     document.pop("mtlsRootUrl", None)

@@ -1,4 +1,4 @@
-"""What the service answers when a computation cannot be done: an HTTP status and Earth Engine's own words."""
+"""The service's error replies: an HTTP status and Earth Engine's own text."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class EarthEngineError(Exception):
 
 
 def too_many_elements() -> EarthEngineError:
-    """More than 5,000 elements would have to be held for one answer."""
+    """The error for a reply that would hold more than 5,000 elements."""
     return EarthEngineError("Collection query aborted after accumulating over 5000 elements.")
 
 
 def too_deep() -> EarthEngineError:
-    """The expression nests further than can be evaluated."""
+    """The error for an expression that is nested too deeply."""
     return EarthEngineError("Expression is too deeply nested.")
 
 
 def not_found(kind: str, asset_id: str) -> EarthEngineError:
-    """`kind` is worded as the algorithm that loads it, such as "Image.load: Image asset"."""
+    """The error for an unknown asset; `kind` is the loading algorithm's wording, as "Image.load: Image asset"."""
     return EarthEngineError(f"{kind} '{asset_id}' not found (does not exist or caller does not have access).")

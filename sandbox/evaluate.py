@@ -1,8 +1,8 @@
-"""Evaluates expression graphs as the client sends them: values by reference, functions, invocations.
+"""Evaluates the expression graphs that the client sends: values by reference, functions, invocations.
 
-Each node is made into a program once, with constant arguments already converted; functions that are mapped run
-their programs for each element. Every value that does not depend on a function's argument is computed once per
-request, so shared nodes cost nothing. Arguments are checked and converted to the types of the published signatures.
+Each node is compiled into a program once, with constant arguments already converted; a mapped function runs its
+program for each element. A value that does not depend on a function's argument is computed once per request, so
+shared nodes cost nothing. Arguments are checked and converted to the types of the published signatures.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from sandbox.functions.coercion import coerced
 from sandbox.raster.stored import Catalog
 from sandbox.registry import NEEDS_CATALOG, REGISTRY
 
-_MAX_DEPTH = 500  # invocations within invocations; Earth Engine itself takes about a hundred
-_PYTHON_FRAMES = 30_000  # of such a graph and of the pixels that it describes
+_MAX_DEPTH = 500  # nested invocations; Earth Engine itself allows about a hundred
+_PYTHON_FRAMES = 30_000  # enough to compile such a graph and to compute its pixels
 _NONE: frozenset[str] = frozenset()
 
 
 class Frame:
-    """Arguments of the function being run, and what was computed with them."""
+    """The arguments of a function call, and the values computed with them."""
 
     __slots__ = ("arguments", "parent", "values")
 
@@ -42,8 +42,8 @@ class Frame:
             frame = frame.parent
         raise EarthEngineError(f"Unbound argument reference: '{name}'.")
 
-    def home(self, free: frozenset[str]) -> Frame:
-        """The outermost frame that a value with these free names depends on."""
+    def owner(self, free: frozenset[str]) -> Frame:
+        """The outermost frame that a value with these free argument names depends on."""
         frame = self
         while frame.parent is not None and free.isdisjoint(frame.arguments):
             frame = frame.parent
@@ -55,7 +55,7 @@ Program = Callable[[Frame], Any]
 
 @dataclass(frozen=True)
 class Node:
-    """A node's program and the names of arguments that its value depends on."""
+    """A node's program and the names of the arguments that its value depends on."""
 
     run: Program
     free: frozenset[str] = _NONE
@@ -74,7 +74,7 @@ class Function:
 
 
 def _refusal(message: str) -> Program:
-    """A program that fails when it is run, as a branch that is not taken never is."""
+    """A program that fails only when it is run: a branch that is not taken must not fail."""
 
     def fail(frame: Frame) -> Any:
         raise EarthEngineError(message)
@@ -102,7 +102,10 @@ class Evaluator:
         self.used: set[str] = set()
 
     def run(self) -> Any:
-        """The value of the expression's result."""
+        """The value of the expression's result.
+
+        Raises EarthEngineError, QueryTooLarge or RecursionError when it cannot be computed.
+        """
         sys.setrecursionlimit(max(sys.getrecursionlimit(), _PYTHON_FRAMES))
         if not isinstance(self._result, str):
             raise EarthEngineError("Invalid JSON payload received: the expression has no result.")
@@ -113,10 +116,10 @@ class Evaluator:
         if key not in self._named:
             if key not in self._values:
                 return Node(_refusal(f"Value reference '{key}' not found in the expression."))
-            # A graph is acyclic: one that is not ends here, and is too deep when it runs.
+            # Graphs should be acyclic. This entry ends the compilation of a cyclic one, which is then too deep to run.
             self._named[key] = Node(lambda frame: self._named[key].run(frame))
-            made = self._node(self._values[key])
-            self._named[key] = Node(self._once(key, made), made.free)
+            node = self._node(self._values[key])
+            self._named[key] = Node(self._once(key, node), node.free)
         return self._named[key]
 
     def _once(self, key: str, node: Node) -> Program:
@@ -127,13 +130,13 @@ class Evaluator:
                 root.values[key] = make(root)
             return root.values[key]
 
-        def at_home(frame: Frame) -> Any:
-            home = frame.home(free)
-            if key not in home.values:
-                home.values[key] = make(home)
-            return home.values[key]
+        def at_owner(frame: Frame) -> Any:
+            owner = frame.owner(free)
+            if key not in owner.values:
+                owner.values[key] = make(owner)
+            return owner.values[key]
 
-        return at_home if free else at_root
+        return at_owner if free else at_root
 
     def _node(self, node: Mapping[str, Any]) -> Node:
         for kind, value in node.items():
@@ -180,7 +183,7 @@ class Evaluator:
         return Node(lambda frame: function.run(frame)(*[run(frame) for run in programs]), _joined([function, *given]))
 
     def _call(self, name: str, given: Mapping[str, Node], nodes: Mapping[str, Any]) -> Program:
-        """One algorithm with its argument nodes."""
+        """A program that calls one algorithm with its argument nodes."""
         if name not in REGISTRY:
             return _refusal(_unknown(name))
         if name == "If":
@@ -195,14 +198,14 @@ class Evaluator:
     def _calling(self, name: str, arguments: list[Fixed | Program]) -> Program:
         implementation, used = REGISTRY[name], self.used
         fixed = [item.value if isinstance(item, Fixed) else None for item in arguments]
-        moving = [(place, item) for place, item in enumerate(arguments) if not isinstance(item, Fixed)]
+        varying = [(index, item) for index, item in enumerate(arguments) if not isinstance(item, Fixed)]
         first = [self._catalog] if name in NEEDS_CATALOG else []
 
         def call(frame: Frame) -> Any:
             used.add(name)
             values = fixed.copy()
-            for place, run in moving:
-                values[place] = run(frame)
+            for index, run in varying:
+                values[index] = run(frame)
             return implementation(*first, *values)
 
         return call
@@ -233,7 +236,7 @@ _KINDS: dict[str, Callable[[Evaluator, Any], Node]] = {
 
 @dataclass(frozen=True)
 class Fixed:
-    """An argument that is the same at each call, already converted."""
+    """An argument that is the same for each call, already converted."""
 
     value: Any
 
@@ -249,7 +252,7 @@ class Parameter:
 
 
 def _argument(name: str, parameter: Parameter, node: Node | None, written: Any) -> Fixed | Program:
-    """An argument of algorithm `name`; only what nothing can change is converted beforehand."""
+    """An argument of algorithm `name`; only constants of immutable types are converted in advance."""
     constant = written.get("constantValue") if isinstance(written, dict) else None
     if node is None or isinstance(constant, (str, bool, int, float)):
         try:
@@ -261,7 +264,7 @@ def _argument(name: str, parameter: Parameter, node: Node | None, written: Any) 
 
 
 def _checked(name: str, parameter: Parameter, value: Any) -> Any:
-    """The value as its declared type, or the default."""
+    """The value converted to its declared type, or the default."""
     if value is None:
         if not parameter.optional:
             raise EarthEngineError(f"{name}: Parameter '{parameter.name}' is required and may not be null.")

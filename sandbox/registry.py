@@ -1,7 +1,7 @@
-"""The algorithms that the sandbox evaluates, by Earth Engine's names: each is one decorated function.
+"""The algorithms that the sandbox evaluates, by Earth Engine's names; each is one decorated function.
 
-A function takes its arguments by position, in the order of the published signature, already checked and converted
-to their declared types.
+A function receives its arguments by position, in the order of the published signature. They are already checked and
+converted to their declared types.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NEEDS_CATALOG: set[str] = set()
 
 
 def algorithm(*names: str) -> Callable[[Implementation], Implementation]:
-    """Register one function under one or several names."""
+    """Register one function under one or several names. Raises ValueError when a name is registered twice."""
 
     def register(function: Implementation) -> Implementation:
         for name in names:
@@ -29,6 +29,6 @@ def algorithm(*names: str) -> Callable[[Implementation], Implementation]:
 
 
 def catalog_algorithm(*names: str) -> Callable[[Implementation], Implementation]:
-    """As `algorithm`, for functions whose first argument is the stored.Catalog."""
+    """Like `algorithm`, for functions whose first argument is the stored.Catalog."""
     NEEDS_CATALOG.update(names)
     return algorithm(*names)

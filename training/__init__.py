@@ -1,1 +1,1 @@
-"""Tensors and gradients: MP-MAE on the shards; the only package that imports torch."""
+"""Training and evaluation of encoders on the shards of a corpus; the only package that imports torch."""

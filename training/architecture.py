@@ -1,4 +1,4 @@
-"""What decides the shape of an encoder, enough to build it again around stored weights, and the published sizes."""
+"""The architecture of an encoder, complete enough to rebuild it around stored weights, and the published sizes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GrnScope = Literal["image", "batch"]
 InitStd = Literal["fixed", "fan-in"]
 
 STAGES = 4
-_STORED_AS = {"grn_scope": "response"}  # What files of weights have always called it.
+_STORED_AS = {"grn_scope": "response"}  # The name in files of weights.
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Size:
     widths: tuple[int, int, int, int]
 
 
-# Woo et al. 2023, "ConvNeXt V2", table 9, and one small enough for a demonstration on a laptop.
+# Woo et al. 2023, "ConvNeXt V2", table 9. "zepto" is ours, small enough for a demonstration on a laptop.
 SIZES: dict[str, Size] = {
     "zepto": Size((1, 1, 2, 1), (16, 32, 64, 128)),
     "atto": Size((2, 2, 6, 2), (40, 80, 160, 320)),
@@ -38,10 +38,11 @@ SIZES: dict[str, Size] = {
 
 @dataclass(frozen=True)
 class Architecture:
-    """`channels` of the input, the depths and widths, and the edge of a patch: one output site per patch.
+    """`channels` of the input, depths and widths of the stages, and the edge of a patch in pixels.
 
-    `stem` "modified" is MP-MAE's, which keeps full resolution in a first convolution; "original" is ConvNeXt V2's one
-    convolution. `grn_scope` says over what a response is normalised, see `encoder.ResponseNorm`.
+    There is one output site per patch. `stem` "modified" is MP-MAE's, which keeps full resolution in a first
+    convolution; "original" is the single convolution of ConvNeXt V2. `grn_scope` says over which sites global response
+    normalisation takes its norm, see `encoder.ResponseNorm`.
     """
 
     channels: int
@@ -52,12 +53,12 @@ class Architecture:
 
     @property
     def stem_stride(self) -> int:
-        """Pixels per site of the first stage; three halvings between the stages do the rest of a patch."""
+        """Pixels per site of the first stage; the three stages after it halve the resolution once each."""
         return self.patch_px // 2 ** (STAGES - 1)
 
     @property
     def size_name(self) -> str | None:
-        """The name of its size in `SIZES`, if it has one."""
+        """The name of this size in `SIZES`; None where it has none."""
         return next((name for name, size in SIZES.items() if size == self.size), None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,8 +66,8 @@ class Architecture:
         return {_STORED_AS.get(name, name): value for name, value in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Architecture:
+    def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
         """The architecture that `to_dict` described."""
-        size = Size(tuple(plain["size"]["depths"]), tuple(plain["size"]["widths"]))
+        size = Size(tuple(data["size"]["depths"]), tuple(data["size"]["widths"]))
         names = {stored: name for name, stored in _STORED_AS.items()}
-        return cls(**{names.get(stored, stored): value for stored, value in plain.items()} | {"size": size})
+        return cls(**{names.get(stored, stored): value for stored, value in data.items()} | {"size": size})

@@ -1,4 +1,4 @@
-"""What a pretraining run is: inputs, targets, sizes, optimisation; read from plain TOML values and checked at once."""
+"""The configuration of a pretraining run: inputs, targets, sizes, optimisation; checked when it is read from TOML."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.architecture import SIZES, Architecture, GrnScope, InitStd, Stem
 Weighting = Literal["uncertainty", "sum"]
 Decoder = Literal["shared", "per-task"]
 
-# Settings and stored configurations may say the name before the arrow; stored ones always do, as they always did.
+# Old names of settings, which stay accepted, and their new names. Stored configurations use the old names.
 RENAMED = {"response": "grn_scope", "spread": "init_std"}
 _STORED_AS = {name: stored for stored, name in RENAMED.items()}
 
@@ -28,7 +28,7 @@ def _known_size(name: str) -> str:
     return name
 
 
-# Settings that change how a run is carried out, but, rounding apart, not what it computes: it may resume with others.
+# Settings that change how a run is computed but, apart from rounding, not its result: a resumed run may change them.
 WITHOUT_EFFECT = (
     "checkpoint_every", "checkpoints_kept", "keep_every", "read_ahead", "workers", "threads", "device", "micro_batch",
     "compile", "processes", "log_every", "peak_tflops", "wandb", "skip_hidden", "pictures_every",
@@ -40,21 +40,22 @@ class PretrainConfig:
     """One run. The defaults are MP-MAE's: 112 px, patch 16, atto, an effective batch of 4096.
 
     `inputs`, `targets` and `bands` may select by what a layer is, see `selection`; `targets` empty means every modality
-    of the corpus. `bands` names the bands to use of a modality; without an entry they are those that have data in every
-    group of its statistics. `init_std` says how widely kernels are drawn at first (`encoder.initialise`): "fan-in"
-    suits narrow encoders and short runs. `steps` 0 means `epochs` passes over the train rows. `warmup` is a fraction of
-    the steps. Runs of `read_rows` neighbouring rows are shuffled together, `mix_blocks` of them at a time. `workers`
-    threads (0: one per core) decode `read_ahead` batches ahead. `threads` 0 leaves torch's own number; results are
-    bit-identical for one number of threads.
+    of the corpus. `bands` names the bands to use of a modality; without an entry, the bands with data in every group of
+    its statistics are used. `init_std` is the standard deviation of the initial kernels (`encoder.initialise`);
+    "fan-in" suits narrow encoders and short runs. `steps` 0 means `epochs` passes over the train rows. `warmup` is a
+    fraction of the steps. Blocks of `read_rows` neighbouring rows are shuffled together, `mix_blocks` at a time.
+    `workers` threads (0: one per core) decode `read_ahead` batches ahead. `threads` 0 leaves torch's default; with the
+    same number of threads, results are bit-identical.
 
-    `batch_size` is the effective batch, over all processes and passes; a process computes `micro_batch` chips at a
-    time (0: its whole share). `precision` and `compile` "auto" are bf16 and on for a GPU, float32 and off for a CPU.
-    `skip_hidden` leaves out what the encoder would compute of hidden patches; the losses are the same without.
-    `unfinished` allows training on the shards that are done; the run keeps to those it began with. Losses leave the
-    device every `log_every` steps. The newest `checkpoints_kept` checkpoints stay, and those of every `keep_every`-th
-    step (0: none). Every `pictures_every` steps, and at the end, a picture of reconstructions is drawn (0: none).
-    `processes` is how many to start on this machine. `peak_tflops` is what the device can do, for the
-    log's utilisation (0: measured at the start). `wandb` names a Weights & Biases project to log to ("": none).
+    `batch_size` is the effective batch, over all processes and micro-batches; a process computes `micro_batch` chips at
+    a time (0: its whole part of the batch). `precision` and `compile` "auto" mean bf16 and on for a GPU, float32 and
+    off for a CPU. `skip_hidden` does not compute the encoder on hidden patches; the losses are the same.
+    `unfinished` allows training on the finished shards only; the run keeps the shards with which it started. Losses are
+    copied from the device every `log_every` steps. The newest `checkpoints_kept` checkpoints are kept, and those of
+    every `keep_every`-th step (0: none). Every `pictures_every` steps, and at the end, a picture of reconstructions is
+    drawn (0: none). `processes` is the number of processes to start on this machine. `peak_tflops` is the peak of the
+    device, for the utilisation in the log (0: measured at the start). `wandb` names a Weights & Biases project to log
+    to ("": none). Raises `Fatal` for a value of a wrong type or outside its range.
     """
 
     inputs: Names = ("@colour",)
@@ -114,14 +115,14 @@ class PretrainConfig:
         return self
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> PretrainConfig:
-        """From plain TOML values: `preset` and `pretext` name starting points, every other key a field.
+    def from_dict(cls, data: Mapping[str, Any]) -> PretrainConfig:
+        """From TOML values: `preset` and `pretext` name starting points, every other key is a field.
 
-        `PRESETS` say how large and how long, `PRETEXTS` from which layers to which. A key may be the old name of a
-        field, see `RENAMED`. Raises `Fatal` for an unknown key, preset, pretext or choice, or a value of another type
-        or outside of its range.
+        `PRESETS` set size and length, `PRETEXTS` set inputs and targets. A key may be the old name of a field, see
+        `RENAMED`. Raises `Fatal` for an unknown key, preset, pretext or choice, and for a value of a wrong type or
+        outside its range.
         """
-        settings = _by_new_names(plain)
+        settings = _by_new_names(data)
         preset, pretext = str(settings.pop("preset", "atto")), str(settings.pop("pretext", "all"))
         if preset not in PRESETS:
             raise unknown_name("pretrain.preset", preset, PRESETS)
@@ -134,11 +135,11 @@ class PretrainConfig:
         return replace(PRESETS[preset], **{**PRETEXTS[pretext], **settings})
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON and TOML values, under the names that they are stored by; `from_dict` gives the same back."""
-        plain = asdict(self)
-        lists = {name: list(value) for name, value in plain.items() if isinstance(value, tuple)}
-        plain |= lists | {"bands": {name: list(bands) for name, bands in self.bands.items()}}
-        return {_STORED_AS.get(name, name): value for name, value in plain.items()}
+        """JSON and TOML values under their stored names; `from_dict` gives the same configuration back."""
+        data = asdict(self)
+        lists = {name: list(value) for name, value in data.items() if isinstance(value, tuple)}
+        data |= lists | {"bands": {name: list(bands) for name, bands in self.bands.items()}}
+        return {_STORED_AS.get(name, name): value for name, value in data.items()}
 
     @property
     def side(self) -> int:
@@ -151,16 +152,16 @@ class PretrainConfig:
         return int(self.side**2 * (1 - self.mask_ratio))
 
 
-def _by_new_names(plain: Mapping[str, Any]) -> dict[str, Any]:
+def _by_new_names(data: Mapping[str, Any]) -> dict[str, Any]:
     for old, new in RENAMED.items():
-        if old in plain and new in plain:
+        if old in data and new in data:
             raise Fatal(f"pretrain.{old} is the old name of pretrain.{new}; set only one of them.")
-    return {RENAMED.get(name, name): value for name, value in plain.items()}
+    return {RENAMED.get(name, name): value for name, value in data.items()}
 
 
 # The published recipe for 128-pixel chips ("atto") and for their 64-pixel centres ("atto_56"), and one that a
-# laptop finishes in about a minute ("demo"). Its learning rate is far higher, as its batch and its net are small. It
-# takes one thread, for a steady pace: two made 8 steps/s instead of 5 on free cores, and 1 on busy ones.
+# laptop finishes in about a minute ("demo"). The demo's learning rate is far higher because its batch and its net are
+# small. It uses one thread for a steady speed: two threads gave 8 steps/s instead of 5 on idle cores, 1 on busy ones.
 PRESETS: dict[str, PretrainConfig] = {
     "atto": PretrainConfig(),
     "atto_56": PretrainConfig(image_px=56, patch_px=8),
@@ -170,8 +171,8 @@ PRESETS: dict[str, PretrainConfig] = {
     ),
 }  # fmt: skip
 
-# From which layers to which, in words of `selection`; the published checkpoints are called all_mod, pix_mod, img_mod,
-# S2 and rgb (the three bands in the order in which they are shown; there blue, green, red).
+# Inputs and targets, as selectors of `selection`. The published checkpoints are called all_mod, pix_mod, img_mod, S2
+# and rgb. Our rgb has the three bands in display order; the published one has blue, green, red.
 PRETEXTS: dict[str, dict[str, Any]] = {
     "all": {},
     "pixel": {"targets": ("@pixel",)},

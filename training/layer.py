@@ -1,4 +1,4 @@
-"""What the trainer needs to know of a modality, all of it read from the store: bands, moments, channels."""
+"""A modality as training uses it, read from the store: bands, moments per group, channels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IGNORED = -1  # The class index of a pixel without a class.
 
 @dataclass(frozen=True)
 class Layer:
-    """A modality as input or target: its chosen `bands` (indices of the stored ones) and moments per group."""
+    """A modality as input or target: its chosen `bands` (indices into the stored bands) and moments per group."""
 
     modality: Modality
     bands: tuple[int, ...]
@@ -34,7 +34,7 @@ class Layer:
 
     @property
     def pixel(self) -> bool:
-        """Whether it has a value per pixel, not one per chip."""
+        """True for values per pixel, False for one value per chip."""
         return self.modality.extent == "pixel"
 
     @property
@@ -48,10 +48,10 @@ class Layer:
         return len(self.bands) * max(1, self.classes)
 
     def values(self, stored: NDArray[Any], groups: Iterable[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """What the net sees of stored values (rows, all bands[, y, x]), and where it is data, both (rows, bands, ...).
+        """Values for the net and their bool mask, both (rows, bands[, y, x]), of stored (rows, all bands[, y, x]).
 
         Continuous: float32, normalised with the moments of each row's group, 0 (the mean) where there is no data.
-        Categorical: int64 class indices, `IGNORED` where the code is nodata or unknown.
+        Categorical: int64 class indices, `IGNORED` where the code is nodata or unknown. `groups` has one per row.
         """
         chosen = stored[:, list(self.bands)]
         if self.classes:
@@ -62,21 +62,21 @@ class Layer:
     def _class_indices(self, codes: NDArray[Any]) -> NDArray[np.int64]:
         order = np.argsort(self.modality.codes)
         known = np.asarray(self.modality.codes, dtype=np.int64)[order]
-        place = np.searchsorted(known[:-1], codes)
-        return np.where(known[place] == codes, order[place], IGNORED)
+        index = np.searchsorted(known[:-1], codes)
+        return np.where(known[index] == codes, order[index], IGNORED)
 
     def _standardised(self, stored: NDArray[Any], groups: Iterable[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         indices = self.group_indices(groups)
         valid = self.modality.valid(stored) & self.standardiser.known(stored, indices)
-        with np.errstate(invalid="ignore"):  # Values that are no numbers stop the run later, by name.
+        with np.errstate(invalid="ignore"):  # Non-finite values stop the run later, with a report.
             values = self.standardiser.standardise(stored.astype(np.float32), indices)
         return np.where(valid, values, np.float32(0)), valid
 
     def stored(self, values: NDArray[Any], groups: Iterable[str]) -> NDArray[Any]:
-        """The inverse of `values` where there is data: stored values, in the stored dtype, of (rows, bands[, y, x]).
+        """The inverse of `values` where there is data: (rows, bands[, y, x]) in the stored dtype.
 
-        Class indices must be of classes. Numbers are rounded, and clipped to what the layer can hold, where the stored
-        dtype is of whole numbers.
+        Class indices must not be `IGNORED`. For an integer dtype, numbers are rounded and clipped to the valid range
+        of the layer.
         """
         kind = np.dtype(self.modality.dtype)
         if self.classes:
@@ -89,16 +89,16 @@ class Layer:
 
     @cached_property
     def standardiser(self) -> Standardiser[NDArray[Any]]:
-        """The moments of its groups, as tables."""
+        """The moments of all groups, as tables."""
         return Standardiser.of(self.groups, len(self.bands))
 
     def group_indices(self, groups: Iterable[str]) -> NDArray[np.int64]:
-        """The index of each group among the layer's, (rows,); one past the last for one without statistics."""
+        """The index of each group in `self.groups`, (rows,) int64; len(self.groups) for a group without statistics."""
         indices = {group: index for index, group in enumerate(self.groups)}
         return np.array([indices.get(str(group), len(indices)) for group in groups], dtype=np.int64)
 
     def describe(self) -> dict[str, Any]:
-        """Bands and moments as JSON, so that whoever uses the weights can prepare the same input."""
+        """Bands and moments as JSON values, so that users of the weights can prepare the same input."""
         groups = {
             group: {"mean": moments.mean.tolist(), "std": moments.std.tolist()}
             for group, moments in self.groups.items()
@@ -108,9 +108,9 @@ class Layer:
 
 
 def layer_of(corpus: Corpus, name: str, bands: Mapping[str, Sequence[str]]) -> Layer:
-    """The layer called `name`, with the bands that `bands` names or else those with data in every group.
+    """The layer called `name`, with its entry in `bands`, or else the bands with data in every group.
 
-    Where no band has data everywhere, all of them stay; a target without any data is no error, just no loss.
+    Where no band has data in every group, all bands are used: a target without data is no error, it has no loss.
     Raises `Fatal` for an unknown modality or band.
     """
     modality = corpus.modality(name)
@@ -142,13 +142,13 @@ def _moments(bands: Sequence[BandStatistics]) -> Moments:
 
 
 def group_indices_of(corpus: Corpus, layer: Layer) -> NDArray[np.int64]:
-    """The index, among the layer's groups, of each manifest row's own, (rows,); one past the last for none of them."""
+    """The index of each manifest row's group, (rows,) int64, as `Layer.group_indices` gives it."""
     groups, inverse = np.unique(groups_of(corpus, layer), return_inverse=True)
     return layer.group_indices(groups)[inverse]
 
 
 def groups_of(corpus: Corpus, layer: Layer) -> NDArray[np.str_]:
-    """The group of statistics that each manifest row belongs to, (rows,)."""
+    """The group of statistics of each manifest row, (rows,) str."""
     column = layer.modality.statistics_by
     if column is None:
         return np.broadcast_to(np.array(EVERYTHING), (len(corpus.manifest),))

@@ -1,4 +1,4 @@
-"""Which part of every global batch a process computes: any number of processes sees the same samples."""
+"""The part of every global batch that one process computes; the samples do not depend on the number of processes."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RankSlice:
-    """The part of process `rank` of `world`, taken in `pieces` one after the other (gradient accumulation).
+    """The part of process `rank` of `world_size`, computed in `micro_batches` (gradient accumulation).
 
-    A global batch has its rows in a fixed order; each process takes a run of them, and each piece a run of those.
+    The rows of a global batch have a fixed order. Each process takes a contiguous slice of them, and each micro-batch a
+    contiguous slice of that.
     """
 
     rank: int = 0
-    world: int = 1
-    pieces: int = 1
+    world_size: int = 1
+    micro_batches: int = 1
 
     def slices(self, batch_size: int) -> list[slice]:
-        """The process's pieces of a batch of `batch_size` rows, in order; they differ by one row at most."""
-        parts = self.world * self.pieces
-        edges = [part * batch_size // parts for part in range(parts + 1)]
-        mine = range(self.rank * self.pieces, (self.rank + 1) * self.pieces)
-        return [slice(edges[part], edges[part + 1]) for part in mine]
+        """The micro-batches of this process in a batch of `batch_size` rows; their sizes differ by at most one row."""
+        count = self.world_size * self.micro_batches
+        edges = [part * batch_size // count for part in range(count + 1)]
+        own = range(self.rank * self.micro_batches, (self.rank + 1) * self.micro_batches)
+        return [slice(edges[part], edges[part + 1]) for part in own]
 
 
 WHOLE_BATCH = RankSlice()

@@ -1,4 +1,4 @@
-"""Stored numbers in standard deviations from their group's mean, and back: on arrays and on tensors of any device."""
+"""Standardises stored numbers by the mean and deviation of their group, and back, on NumPy arrays and on tensors."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Other = TypeVar("Other", "NDArray[Any]", "Tensor")
 
 @dataclass(frozen=True)
 class Moments:
-    """How the bands of one group are normalised, (bands,) each: `mean` and `std` float32, `std` above 0.
+    """Moments of the bands of one group, (bands,) each: `mean` and `std` float32, `has_data` bool; `std` is above 0.
 
-    A band without any data in the group is never valid there.
+    A band without data in the group is never valid in it.
     """
 
     mean: NDArray[np.float32]
@@ -32,22 +32,23 @@ class Moments:
         return {"mean": self.mean.tolist(), "std": self.std.tolist(), "has_data": self.has_data.tolist()}
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Moments:
+    def from_dict(cls, data: Mapping[str, Any]) -> Moments:
         """The moments that `to_dict` described."""
-        mean, std = (np.array(plain[name], dtype=np.float32) for name in ("mean", "std"))
-        return cls(mean, std, np.array(plain["has_data"], dtype=np.bool_))
+        mean, std = (np.array(data[name], dtype=np.float32) for name in ("mean", "std"))
+        return cls(mean, std, np.array(data["has_data"], dtype=np.bool_))
 
 
 def no_moments(bands: int) -> Moments:
-    """Those of a group without statistics: nothing in it is data."""
+    """The moments of a group without statistics: none of its values is valid."""
     return Moments(np.zeros(bands, np.float32), np.ones(bands, np.float32), np.zeros(bands, np.bool_))
 
 
 @dataclass(frozen=True)
 class Standardiser(Generic[Array]):
-    """The moments of a layer's groups as tables (groups + 1, bands), the last row for a group without statistics.
+    """The moments of a layer's groups as tables (groups + 1, bands); the last row is for groups without statistics.
 
-    Rows of a batch say their group by its index in the tables, int64, (rows,) or (1,) for all of them.
+    `mean` and `std` are float32, `has_data` is bool. The methods take group indices, int64: (rows,), or (1,) for all
+    rows.
     """
 
     mean: Array
@@ -56,7 +57,7 @@ class Standardiser(Generic[Array]):
 
     @staticmethod
     def of(groups: Mapping[str, Moments], bands: int) -> Standardiser[NDArray[Any]]:
-        """Of the groups in their order."""
+        """Tables with one row per group, in the order of `groups`."""
         moments = [*groups.values(), no_moments(bands)]
         mean, std, has_data = (
             np.stack([getattr(each, part) for each in moments]) for part in ("mean", "std", "has_data")
@@ -64,24 +65,24 @@ class Standardiser(Generic[Array]):
         return Standardiser(mean, std, has_data)
 
     def moved(self, move: Callable[[Array], Other]) -> Standardiser[Other]:
-        """With other tables of the same numbers, such as tensors on a device."""
+        """The same tables converted by `move`, such as to tensors on a device."""
         return Standardiser(move(self.mean), move(self.std), move(self.has_data))
 
     def standardise(self, values: Array, groups: Array) -> Array:
-        """`values` (rows, bands[, y, x]), float32, in standard deviations from the mean; overwrites them."""
-        values -= _spread(self.mean, groups, values)
-        values /= _spread(self.std, groups, values)
+        """`values` (rows, bands[, y, x]) float32 in standard deviations from the mean; computed in place."""
+        values -= _broadcast(self.mean, groups, values)
+        values /= _broadcast(self.std, groups, values)
         return values
 
     def restore(self, values: Array, groups: Array) -> Array:
-        """The inverse of `standardise`, in stored units; leaves `values` as they are."""
-        return values * _spread(self.std, groups, values) + _spread(self.mean, groups, values)
+        """The inverse of `standardise`, in stored units, as a new array."""
+        return values * _broadcast(self.std, groups, values) + _broadcast(self.mean, groups, values)
 
     def known(self, values: Array, groups: Array) -> Array:
-        """Where the group has statistics of the band, (rows or 1, bands[, 1, 1]) bool, for `values` of that shape."""
-        return _spread(self.has_data, groups, values)
+        """Whether the group has statistics of the band: (rows or 1, bands[, 1, 1]) bool, broadcasts with `values`."""
+        return _broadcast(self.has_data, groups, values)
 
 
-def _spread(table: Array, groups: Array, values: Array) -> Array:
-    """The rows of `table` that `groups` name, laid out to go with `values`."""
+def _broadcast(table: Array, groups: Array, values: Array) -> Array:
+    """The rows of `table` at the indices `groups`, reshaped to broadcast with `values`."""
     return table[groups].reshape((len(groups), table.shape[1]) + (1,) * (values.ndim - 2))

@@ -4,10 +4,7 @@ from datetime import UTC, datetime
 
 import ee
 
-from exporters.expressions import between, with_fallback
-from exporters.sources import Pixels
-from pipeline.chip import Chip
-from pipeline.modality import Band, Display, Modality
+from geocorpus import Band, Chip, Display, Modality, Pixels, between, with_fallback
 
 COLLECTION = "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL"
 BANDS = [f"A{n:02d}" for n in range(64)]

@@ -2,10 +2,7 @@
 
 import ee
 
-from exporters.expressions import with_fallback
-from exporters.sources import Pixels
-from pipeline.chip import Chip
-from pipeline.modality import Band, Display, Modality
+from geocorpus import Band, Chip, Display, Modality, Pixels, with_fallback
 
 COLLECTION = "JRC/GHSL/P2023A/GHS_BUILT_S"
 BANDS = ["built_surface", "built_surface_nres"]

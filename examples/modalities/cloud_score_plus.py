@@ -4,10 +4,7 @@ from datetime import timedelta
 
 import ee
 
-from exporters.expressions import between, with_fallback
-from exporters.sources import Pixels
-from pipeline.chip import Chip
-from pipeline.modality import Band, Display, Modality
+from geocorpus import Band, Chip, Display, Modality, Pixels, between, with_fallback
 
 COLLECTION = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"
 BANDS = ["cs", "cs_cdf"]

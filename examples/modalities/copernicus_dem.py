@@ -2,10 +2,7 @@
 
 import ee
 
-from exporters.expressions import tiles
-from exporters.sources import Pixels
-from pipeline.chip import Chip
-from pipeline.modality import Band, Display, Modality
+from geocorpus import Band, Chip, Display, Modality, Pixels, tiles
 
 COLLECTION = "COPERNICUS/DEM/GLO30_2024_1"
 

@@ -2,10 +2,7 @@
 
 import ee
 
-from exporters.expressions import SEASONS, tiles, with_fallback
-from exporters.sources import Pixels
-from pipeline.chip import Chip
-from pipeline.modality import Band, Display, Modality
+from geocorpus import SEASONS, Band, Chip, Display, Modality, Pixels, tiles, with_fallback
 
 COLLECTION = "Earth_Big_Data/GLOBAL_SEASONAL_S1/V2019/COHERENCE"
 DAYS = (12, 48)  # between the two acquisitions; 6 days only where both satellites looked

@@ -5,10 +5,7 @@ from datetime import datetime
 
 import ee
 
-from exporters.expressions import ORBIT_PASSES, SEASONS, between, seasons, with_fallback
-from exporters.sources import Pixels
-from pipeline.chip import Chip
-from pipeline.modality import Band, Display, Modality
+from geocorpus import ORBIT_PASSES, SEASONS, Band, Chip, Display, Modality, Pixels, between, seasons, with_fallback
 
 COLLECTION = "COPERNICUS/S1_GRD"
 POLARISATIONS = ["VV", "VH"]

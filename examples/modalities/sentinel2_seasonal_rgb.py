@@ -4,10 +4,7 @@ from datetime import datetime
 
 import ee
 
-from exporters.expressions import SEASONS, between, seasons, with_fallback
-from exporters.sources import Pixels
-from pipeline.chip import Chip
-from pipeline.modality import Band, Display, Modality
+from geocorpus import SEASONS, Band, Chip, Display, Modality, Pixels, between, seasons, with_fallback
 
 COLLECTION = "COPERNICUS/S2_SR_HARMONIZED"
 COLOURS = {"B4": "red", "B3": "green", "B2": "blue"}

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from exporters.anchor.scene_rules import AnchorRules as AnchorRules  # the name by which it is imported
-from pipeline.location import Location
-
-_MARGIN_M = 100.0  # snapping to the lattice, the scale of UTM off its meridian, and a disc drawn as a polygon
 
 
 @dataclass(frozen=True)
@@ -40,9 +37,9 @@ class Draw:
     place: float
 
     @classmethod
-    def of(cls, location: Location, rules: AnchorRules) -> Draw:
+    def of(cls, location_id: str, rules: AnchorRules) -> Draw:
         """Drawn from the seed and the location's id alone."""
-        digest = hashlib.sha256(f"{rules.seed}/{location.id}".encode()).digest()
+        digest = hashlib.sha256(f"{rules.seed}/{location_id}".encode()).digest()
         chance = random.Random(int.from_bytes(digest[:8], "big"))  # noqa: S311 - a reproducible choice
         years, levels = sorted(set(rules.years)), sorted(rules.levels)
         chance.shuffle(years)

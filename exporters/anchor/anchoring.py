@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from exporters.anchor import outcomes
 from exporters.anchor.anchor_rules import AnchorRules
-from exporters.anchor.scene_search import Outcome, Rejected, SceneSearch
+from exporters.anchor.outcomes import REASON, PinnedRows
+from exporters.anchor.scene_search import SceneSearch
+from exporters.anchor.strata import Strata
 from exporters.earth_engine.client import EarthEngine
-from pipeline.chip import Chip
-from pipeline.location import Location, by_stratum
+from pipeline import locations as location_table
+from pipeline import manifest
+from pipeline.locations import Locations
 from pipeline.progress import Progress
+from pipeline.rows import GatheredRows, Source, in_one_piece
 
-_FIRST_SURPLUS = 1.1
-_LATER_SURPLUS = 1.3
+_PARTS_HELD = 64  # a table of each batch would take as much for its columns as for their rows
+_REJECTED = pa.schema([(name, manifest.SCHEMA.field(name).type) for name in location_table.NAMES]).append(
+    pa.field(REASON, pa.string())
+)
 
 
 @dataclass(frozen=True)
 class Anchored:
-    """The chips that fill the quotas, what was passed over on the way, and how many are lacking per stratum."""
+    """The rows that fill the quotas, what was passed over on the way, and how many are lacking per stratum.
 
-    chips: list[Chip]
-    rejected: list[Rejected]
+    `rows` has the columns of the manifest, `rejected` those of `Location` and a reason.
+    """
+
+    rows: GatheredRows
+    rejected: GatheredRows
     shortfalls: dict[str, int] = field(default_factory=dict)
 
     def rejected_frame(self) -> pd.DataFrame:
         """One row per rejected location: the location's own columns, and the reason."""
-        names = [each.name for each in fields(Location)]
-        records = [asdict(item.location) | {"reason": item.reason} for item in self.rejected]
-        return pd.DataFrame(records, columns=[*names, "reason"])
+        if not self.rejected.count:
+            return pd.DataFrame([], columns=_REJECTED.names)
+        return self.rejected.part(0, self.rejected.count).to_pandas()
 
 
 def anchor(
     engine: EarthEngine,
-    locations: Sequence[Location],
+    locations: Locations,
     quotas: Mapping[str, int],
     rules: AnchorRules,
     parts_folder: Path,
@@ -48,68 +61,63 @@ def anchor(
     The result depends on the locations, quotas and rules alone; answers are kept in `parts_folder`, batch by
     batch, so that a run that was killed asks nothing twice.
     """
-    strata = {name: result for name, result in by_stratum(locations).items() if quotas.get(name, 0) > 0}
-    search = SceneSearch(engine, rules, parts_folder)
-    outcomes: dict[str, Outcome] = {}
+    strata, search = Strata(locations, quotas), SceneSearch(engine, rules, parts_folder)
+    answers = _Answers(len(locations))
     shown, total = 0, sum(quotas.values())
     progress.start("anchor", total)
-    while wanted := _next_round(strata, quotas, outcomes):
-        for part in search.query(wanted):
-            outcomes |= part
-            usable = sum(isinstance(outcome, Chip) for outcome in part.values())
+    while len(wanted := strata.next_round()):
+        for rows, part in search.query(locations, wanted):
+            usable = answers.add(rows, part)
+            strata.count(rows, usable)
             # A surplus is tried, so what is shown stops at the total.
-            progress.advance(min(usable, total - shown))
-            shown = min(shown + usable, total)
-            progress.note(requests=engine.figures().requests, tried=len(outcomes))
-    return _result(strata, quotas, outcomes)
+            came = min(int(usable.sum()), total - shown)
+            progress.advance(came)
+            shown += came
+            progress.note(requests=engine.figures().requests, tried=answers.count)
+    return _result(locations, strata, quotas, answers, rules)
 
 
-def _next_round(
-    strata: Mapping[str, Sequence[Location]], quotas: Mapping[str, int], outcomes: Mapping[str, Outcome]
-) -> list[Location]:
-    """The candidates to try next: per stratum as many as probably fill what is lacking, from what came so far."""
-    chosen = []
-    for name, candidates in strata.items():
-        tried = [location for location in candidates if location.id in outcomes]
-        usable = sum(isinstance(outcomes[location.id], Chip) for location in tried)
-        wanted = _surplus(quotas[name] - usable, len(tried), usable)
-        untried = [location for location in candidates if location.id not in outcomes]
-        chosen += untried[:wanted]
-    return chosen
+class _Answers:
+    """The outcomes that came so far, as pieces of one table.
 
+    `index` (locations,) is each location's row in that table, `usable` (locations,) whether a scene serves it.
+    """
 
-def _surplus(lacking: int, tried: int, usable: int) -> int:
-    """A few more than are lacking, by the stratum's own rate of success: another round costs whole requests."""
-    if lacking <= 0:
-        return 0
-    rate = (usable + 1) / (tried + 1)
-    return math.ceil(lacking / rate * (_LATER_SURPLUS if tried else _FIRST_SURPLUS))
+    def __init__(self, locations: int) -> None:
+        self.count = 0
+        self.index = np.full(locations, -1, dtype=np.int32)
+        self.usable = np.zeros(locations, dtype=bool)
+        self._whole: list[pa.Table] = []
+        self._parts: list[pa.Table] = []
 
+    def add(self, rows: NDArray[np.int64], part: pa.Table) -> NDArray[np.bool_]:
+        """Take the outcomes (n,) of these rows (n,); which of them are usable."""
+        usable = np.asarray(pc.is_null(part.column(REASON)))
+        self.index[rows] = np.arange(self.count, self.count + len(rows))
+        self.usable[rows] = usable
+        self.count += len(rows)
+        self._parts.append(part)
+        if len(self._parts) == _PARTS_HELD:
+            self._whole.append(in_one_piece(self._parts))
+        return usable
 
-def _usable(candidates: Sequence[Location], outcomes: Mapping[str, Outcome]) -> Iterator[Outcome]:
-    """Outcomes in the stratum's order, up to the first location that was not tried."""
-    for location in candidates:
-        if location.id not in outcomes:
-            return
-        yield outcomes[location.id]
+    def table(self) -> pa.Table:
+        """All outcomes, in the order in which they came; none is held here any longer."""
+        pieces = [outcomes.SCHEMA.empty_table(), *self._whole, *self._parts]
+        self._whole, self._parts = [], []
+        return in_one_piece(pieces)
 
 
 def _result(
-    strata: Mapping[str, Sequence[Location]], quotas: Mapping[str, int], outcomes: Mapping[str, Outcome]
+    locations: Locations, strata: Strata, quotas: Mapping[str, int], answers: _Answers, rules: AnchorRules
 ) -> Anchored:
-    chips: list[Chip] = []
-    rejected: list[Rejected] = []
-    shortfalls = {name: quota for name, quota in quotas.items() if quota > 0 and name not in strata}
-    for name, candidates in strata.items():
-        lacking = quotas[name]
-        for outcome in _usable(candidates, outcomes):
-            if lacking == 0:
-                break
-            if isinstance(outcome, Chip):
-                chips.append(outcome)
-                lacking -= 1
-            else:
-                rejected.append(outcome)
-        if lacking:
-            shortfalls[name] = lacking
-    return Anchored(chips, rejected, shortfalls)
+    filling, passed_over, shortfalls = strata.filled(answers.usable)
+    known = set(strata.names)
+    absent = {name: quota for name, quota in quotas.items() if quota > 0 and name not in known}
+    chosen, rejected = (Source(locations.table, rows) for rows in (filling, passed_over))
+    table = answers.table()
+    return Anchored(
+        PinnedRows.of(chosen, Source(table, answers.index[filling]), rules),
+        GatheredRows([rejected, Source(table, answers.index[passed_over])], _REJECTED),
+        absent | shortfalls,
+    )

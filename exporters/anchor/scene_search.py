@@ -7,35 +7,27 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import ee
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from exporters import scenes, threads
+from exporters.anchor import outcomes
 from exporters.anchor.anchor_rules import AnchorRules, Candidate, Draw
+from exporters.anchor.outcomes import Outcome, PinnedScenes
 from exporters.earth_engine.client import EarthEngine
 from exporters.expressions import ORBIT_PASSES
-from pipeline import durable
-from pipeline.chip import Acquisition, Chip, Scene
 from pipeline.errors import Fatal
-from pipeline.grid import Grid, mgrs_crs, utm_crs
-from pipeline.location import Location
+from pipeline.locations import Locations
 
 _ERROR_M = 1.0  # without one, Earth Engine may refuse to compare geometries of different projections
 _PART_VERSION = 2
 BATCHES_AT_ONCE = 4
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A location that no scene serves, and why."""
-
-    location: Location
-    reason: str
-
-
-Outcome = Chip | Rejected
 
 
 class SceneSearch:
@@ -47,62 +39,57 @@ class SceneSearch:
         self.parts_folder = parts_folder
         self.at_once = engine.at_once("locations", rules.batch)
 
-    def query(self, locations: Sequence[Location]) -> Iterator[dict[str, Outcome]]:
-        """What becomes of each location, by id, batch by batch."""
+    def query(self, locations: Locations, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+        """What becomes of these rows of the locations, batch by batch: the rows of a batch, and their outcomes.
+
+        A table has the columns of `exporters.anchor.outcomes.SCHEMA`.
+        """
         size = self.rules.batch
-        batches = [locations[start : start + size] for start in range(0, len(locations), size)]
-        return threads.each(self._batch, batches, BATCHES_AT_ONCE)
+        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+        return threads.each(lambda batch: (batch, self._outcomes(locations.take(batch))), batches, BATCHES_AT_ONCE)
 
-    def _batch(self, locations: Sequence[Location]) -> dict[str, Outcome]:
-        path = self.parts_folder / f"{_key(locations, self.rules)}.json"
-        if path.exists():
-            kept = durable.read_json(path)
-        else:
-            kept = self._ask(locations)
-            durable.write_json(path, kept)
-        return {location.id: _outcome(location, kept[location.id], self.rules) for location in locations}
+    def _outcomes(self, locations: Locations) -> pa.Table:
+        batch = _Batch.of(locations, self.rules)
+        path = self.parts_folder / f"{_key(batch)}{outcomes.SUFFIX}"
+        kept = outcomes.read(path, batch.ids, locations.lonlat, self.rules)
+        if kept is None:
+            kept = outcomes.outcome_table(locations.lonlat, self._ask(batch), self.rules)
+            outcomes.write(path, kept)
+        return kept
 
-    def _ask(self, locations: Sequence[Location]) -> dict[str, Any]:
+    def _ask(self, batch: _Batch) -> list[Outcome]:
         """Two or three requests: scenes of each location's first year; of its other years where that has none; then
         radar scenes for the locations that have one.
         """
-        kept = self._scenes(locations, slice(0, 1))
+        everyone = range(len(batch.ids))
+        anchors = self._anchors(batch, everyone, slice(0, 1))
         if len(self.rules.years) > 1:
-            kept |= self._scenes([one for one in locations if "anchor" not in kept[one.id]], slice(1, None))
-        served = [location for location in locations if "anchor" in kept[location.id]]
-        for answer in self.at_once.ask(served, lambda part: self._radar(part, kept)):
-            for location_id, result in answer.items():
-                kept[location_id] |= result
-        return kept
+            anchors |= self._anchors(batch, [index for index in everyone if anchors[index] is None], slice(1, None))
+        served = {index: anchor for index, anchor in anchors.items() if anchor is not None}
+        pins: dict[int, Outcome] = {}
+        for answer in self.at_once.ask(list(served), lambda part: self._radar(batch, part, served)):
+            pins |= answer
+        return [pins.get(index, _reason(self.rules)) for index in everyone]
 
-    def _scenes(self, locations: Sequence[Location], preferred: slice) -> dict[str, Any]:
-        kept: dict[str, Any] = {}
-        for answer in self.at_once.ask(locations, lambda part: self._optical(part, preferred)):
-            kept |= answer
-        return kept
+    def _anchors(self, batch: _Batch, indices: Sequence[int], preferred: slice) -> dict[int, _Anchor | None]:
+        result: dict[int, _Anchor | None] = {}
+        for answer in self.at_once.ask(indices, lambda part: self._optical(batch, part, preferred)):
+            result |= answer
+        return result
 
-    def _optical(self, locations: Sequence[Location], preferred: slice) -> dict[str, Any]:
-        draws = [Draw.of(location, self.rules) for location in locations]
-        years = [draw.years[preferred] for draw in draws]
-        asks = [_Ask(location.lonlat, *_span(each)) for location, each in zip(locations, years, strict=True)]
-        rows = self._rows(_optical_expression(asks, self.rules))
+    def _optical(self, batch: _Batch, indices: Sequence[int], preferred: slice) -> dict[int, _Anchor | None]:
+        years = [batch.draws[index].years[preferred] for index in indices]
+        rows = self._rows(_optical_expression(_points(batch, indices, [_span(each) for each in years]), self.rules))
         return {
-            location.id: _choose(draw, each, row, self.rules)
-            for location, draw, each, row in zip(locations, draws, years, rows, strict=True)
+            index: _choose(batch.draws[index], each, row) for index, each, row in zip(indices, years, rows, strict=True)
         }
 
-    def _radar(self, locations: Sequence[Location], kept: Mapping[str, Any]) -> dict[str, Any]:
-        dates = [kept[location.id]["anchor"]["time_ms"] for location in locations]
+    def _radar(self, batch: _Batch, indices: Sequence[int], served: Mapping[int, _Anchor]) -> dict[int, Outcome]:
+        dates = [served[index].scene.time_ms for index in indices]
         reach_ms = timedelta(days=self.rules.orbit_window_days) / timedelta(milliseconds=1)
-        asks = [
-            _Ask(location.lonlat, date - reach_ms, date + reach_ms + 1)
-            for location, date in zip(locations, dates, strict=True)
-        ]
-        rows = self._rows(_radar_expression(asks, self.rules))
-        return {
-            location.id: {orbit_pass: _nearest(date, _candidates(row, orbit_pass)) for orbit_pass in ORBIT_PASSES}
-            for location, date, row in zip(locations, dates, rows, strict=True)
-        }
+        spans = [(date - reach_ms, date + reach_ms + 1) for date in dates]
+        rows = self._rows(_radar_expression(_points(batch, indices, spans), self.rules))
+        return {index: _pins(served[index], row) for index, row in zip(indices, rows, strict=True)}
 
     def _rows(self, collection: ee.FeatureCollection) -> list[dict[str, Any]]:
         features = self.engine.value(collection)["features"]
@@ -110,18 +97,36 @@ class SceneSearch:
 
 
 @dataclass(frozen=True)
-class _Ask:
-    """A point and a span of time, milliseconds since 1970, end-exclusive."""
+class _Batch:
+    """What is asked about: ids and lon/lat in degrees of the locations of a batch."""
 
-    lonlat: tuple[float, float]
-    start_ms: float
-    end_ms: float
+    ids: list[str]
+    lonlat: list[list[float]]
+    rules: AnchorRules
+
+    @classmethod
+    def of(cls, locations: Locations, rules: AnchorRules) -> _Batch:
+        return cls(locations.table.column("id").to_pylist(), locations.lonlat.tolist(), rules)
+
+    @cached_property
+    def draws(self) -> list[Draw]:
+        """What chance decides for each; a batch that was kept needs none."""
+        return [Draw.of(each, self.rules) for each in self.ids]
 
 
-def _key(locations: Sequence[Location], rules: AnchorRules) -> str:
+@dataclass(frozen=True)
+class _Anchor:
+    """The optical scene that was chosen, and its level."""
+
+    level: str
+    scene: Candidate
+
+
+def _key(batch: _Batch) -> str:
     """Names a part file by everything that its content follows from."""
-    data = {name: value for name, value in asdict(rules).items() if name != "batch"}
-    content = [_PART_VERSION, scenes.OPTICAL, scenes.RADAR, data, [(item.id, item.lon, item.lat) for item in locations]]
+    data = {name: value for name, value in asdict(batch.rules).items() if name != "batch"}
+    asked = [(each, *lonlat) for each, lonlat in zip(batch.ids, batch.lonlat, strict=True)]
+    content = [_PART_VERSION, scenes.OPTICAL, scenes.RADAR, data, asked]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -131,10 +136,11 @@ def _span(years: Sequence[int]) -> tuple[float, float]:
     return start, end
 
 
-def _points(asks: Sequence[_Ask]) -> ee.FeatureCollection:
+def _points(batch: _Batch, indices: Sequence[int], spans_ms: Sequence[tuple[float, float]]) -> ee.FeatureCollection:
+    """Those of the batch, each with its span of time, milliseconds since 1970, end-exclusive."""
     return ee.FeatureCollection([
-        ee.Feature(ee.Geometry.Point(list(ask.lonlat)), {"start": round(ask.start_ms), "end": round(ask.end_ms)})
-        for ask in asks
+        ee.Feature(ee.Geometry.Point(batch.lonlat[index]), {"start": round(start), "end": round(end)})
+        for index, (start, end) in zip(indices, spans_ms, strict=True)
     ])  # fmt: skip
 
 
@@ -154,7 +160,7 @@ def _described(feature: ee.Element, prefix: str, images: ee.ImageCollection, *mo
     return feature.set({f"{prefix}/{name}": images.aggregate_array(name) for name in names})
 
 
-def _optical_expression(asks: Sequence[_Ask], rules: AnchorRules) -> ee.FeatureCollection:
+def _optical_expression(points: ee.FeatureCollection, rules: AnchorRules) -> ee.FeatureCollection:
     def describe(feature: ee.Feature) -> ee.Element:
         result: ee.Element = ee.Feature(None, {})
         for level in rules.levels:
@@ -163,10 +169,10 @@ def _optical_expression(asks: Sequence[_Ask], rules: AnchorRules) -> ee.FeatureC
             result = _described(result, level, clear, scenes.TILE)
         return result
 
-    return _points(asks).map(describe)
+    return points.map(describe)
 
 
-def _radar_expression(asks: Sequence[_Ask], rules: AnchorRules) -> ee.FeatureCollection:
+def _radar_expression(points: ee.FeatureCollection, rules: AnchorRules) -> ee.FeatureCollection:
     def describe(feature: ee.Feature) -> ee.Element:
         result: ee.Element = ee.Feature(None, {})
         images = _covering(feature, scenes.RADAR, rules)
@@ -175,7 +181,7 @@ def _radar_expression(asks: Sequence[_Ask], rules: AnchorRules) -> ee.FeatureCol
             result = _described(result, orbit_pass, images.filter(ee.Filter.eq(scenes.ORBIT_PASS, orbit_pass.upper())))
         return result
 
-    return _points(asks).map(describe)
+    return points.map(describe)
 
 
 def _candidates(row: Mapping[str, Any], prefix: str, *more: str) -> list[Candidate]:
@@ -185,38 +191,29 @@ def _candidates(row: Mapping[str, Any], prefix: str, *more: str) -> list[Candida
     return [Candidate(*cells) for cells in zip(*columns, strict=True)]
 
 
-def _choose(draw: Draw, years: Sequence[int], row: Mapping[str, Any], rules: AnchorRules) -> dict[str, Any]:
-    """The drawn scene of the first year and level that have any; or the reason why there is none."""
+def _choose(draw: Draw, years: Sequence[int], row: Mapping[str, Any]) -> _Anchor | None:
+    """The drawn scene of the first year and level that have any."""
     result = {level: _candidates(row, level, scenes.TILE) for level in draw.levels}
     for year in years:
         for level in draw.levels:
             candidates = [candidate for candidate in result[level] if candidate.year == year]
             if candidates:
-                return {"level": level, "anchor": asdict(draw.choose(candidates))}
+                return _Anchor(level, draw.choose(candidates))
+    return None
+
+
+def _reason(rules: AnchorRules) -> str:
     asked = ", ".join(map(str, sorted(rules.years)))
-    return {"reason": f"no scene of {asked} with at most {rules.max_cloud_percent:g} % clouds covers the chip"}
+    return f"no scene of {asked} with at most {rules.max_cloud_percent:g} % clouds covers the chip"
 
 
-def _nearest(date_ms: float, candidates: Sequence[Candidate]) -> dict[str, Any] | None:
+def _pins(anchor: _Anchor, row: Mapping[str, Any]) -> PinnedScenes:
+    date_ms = anchor.scene.time_ms
+    passes = {orbit_pass: _nearest(date_ms, _candidates(row, orbit_pass)) for orbit_pass in ORBIT_PASSES}
+    return PinnedScenes(anchor.level, anchor.scene, passes)
+
+
+def _nearest(date_ms: float, candidates: Sequence[Candidate]) -> Candidate | None:
     """The scene nearest in time, before or after; the smaller id of two equally near."""
-    if not candidates:
-        return None
-    return asdict(min(candidates, key=lambda candidate: (abs(candidate.time_ms - date_ms), candidate.index)))
-
-
-def _outcome(location: Location, kept: Mapping[str, Any], rules: AnchorRules) -> Outcome:
-    if "reason" in kept:
-        return Rejected(location, kept["reason"])
-    crs = utm_crs(location.lonlat) if rules.own_zone else mgrs_crs(kept["anchor"]["tile"])
-    grid = Grid.around(location.lonlat, crs, rules.size_px)
-    scene = _scene(scenes.OPTICAL[kept["level"]], kept["anchor"])
-    passes = {orbit_pass: _radar_scene(kept[orbit_pass]) for orbit_pass in ORBIT_PASSES}
-    return Chip(location, grid, Acquisition(scene, kept["level"], **passes))
-
-
-def _radar_scene(kept: Mapping[str, Any] | None) -> Scene | None:
-    return _scene(scenes.RADAR, kept) if kept else None
-
-
-def _scene(collection: str, kept: Mapping[str, Any]) -> Scene:
-    return Scene.at_ms(f"{collection}/{kept['index']}", kept["time_ms"])
+    nearest_first = sorted(candidates, key=lambda candidate: (abs(candidate.time_ms - date_ms), candidate.index))
+    return nearest_first[0] if nearest_first else None

@@ -1,1 +1,1 @@
-"""Speaking with the service: client, transport, limits, retries and the cost of requests."""
+"""Access to Earth Engine: client, transport, limits, retries and the cost of requests."""

@@ -1,4 +1,4 @@
-"""Asking for many things in one request, and for fewer at once when Earth Engine says that it is too much."""
+"""Many items in one request, and fewer when Earth Engine refuses the request as too large."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ Answer = TypeVar("Answer")
 
 
 class OneTooLarge(Fatal):
-    """Even a single item is more than Earth Engine computes at once; among many chips, that is one chip's failure."""
+    """Even a single item is too large for one request; for an export of many chips, only this chip fails."""
 
 
-_FIRST_PATIENCE = 200  # full requests answered before more is tried again
-_BELIEVED = 3  # lots in a row that had to be divided
+_FIRST_PATIENCE = 200  # full requests answered before a larger size is tried again
+_DIVISIONS_BELIEVED = 3  # the limit falls after so many divided batches in a row
 
 
 class AdaptiveBatchSize:
-    """How many items a request may carry; shrinks when that proves too large, and remembers. Safe for many threads.
+    """How many items a request may carry: fewer after refusals as too large. Safe for many threads.
 
-    Such a refusal depends on Earth Engine's load, too, and one of them should not double the requests of a week: it
-    divides the lot at hand, and only several lots in a row that had to be divided are remembered. After many answers
-    in a row twice as much is tried again, ever more rarely while that is in vain.
+    Such a refusal also depends on Earth Engine's load, and one of them should not double the requests of a week. It
+    divides the present batch only; the limit falls after several divided batches in a row. After many answers in a row
+    twice as many items are tried again, more rarely after each failed try.
     """
 
     def __init__(self, limit: int) -> None:
-        self._most = self._limit = limit
+        self._ceiling = self._limit = limit
         self._answered = 0
         self._divided: list[int] = []
         self._patience = _FIRST_PATIENCE
@@ -37,24 +37,24 @@ class AdaptiveBatchSize:
 
     @property
     def limit(self) -> int:
-        """The most that is asked for now."""
+        """The most items that a request carries now."""
         return self._limit
 
-    def _came(self, count: int) -> None:
+    def _count_answer(self, count: int) -> None:
         with self._lock:
             self._answered += count >= self._limit
-            if self._limit < self._most and self._answered >= self._patience:
-                self._limit = min(self._most, 2 * self._limit)
+            if self._limit < self._ceiling and self._answered >= self._patience:
+                self._limit = min(self._ceiling, 2 * self._limit)
                 self._answered = 0
 
-    def _learn(self, wanted: int, went: int) -> None:
-        """All of a lot came: `wanted` items were tried at once at first, `went` of them at last."""
+    def _record_division(self, first_size: int, last_size: int) -> None:
+        """Record a batch that was answered: it began with `first_size` items a request and ended with `last_size`."""
         with self._lock:
-            if went >= wanted:
+            if last_size >= first_size:
                 self._divided.clear()
-            elif went < self._limit:  # else it began before the limit was lowered, and tells nothing new
-                self._divided.append(went)
-            if len(self._divided) >= _BELIEVED:
+            elif last_size < self._limit:  # else the batch began before the limit was lowered
+                self._divided.append(last_size)
+            if len(self._divided) >= _DIVISIONS_BELIEVED:
                 self._limit = max(self._divided)
                 self._patience *= 2
                 self._answered = 0
@@ -67,19 +67,19 @@ class AdaptiveBatchSize:
         """
         refused_alone = 0
         remaining = list(items)
-        wanted = went = min(len(items), self._limit)
+        first_size = last_size = min(len(items), self._limit)
         while remaining:
-            part = remaining[:went]
+            part = remaining[:last_size]
             try:
                 answer = request(part)
             except TooLarge as error:
                 refused_alone += len(part) == 1
                 if refused_alone == 2:
                     raise OneTooLarge(f"even one item is too much at once ({error}); ask for smaller chips.") from error
-                went = max(1, len(part) // 2)
+                last_size = max(1, len(part) // 2)
                 continue
             refused_alone = 0
-            self._came(len(part))
+            self._count_answer(len(part))
             yield answer
             del remaining[: len(part)]
-        self._learn(wanted, went)
+        self._record_division(first_size, last_size)

@@ -1,4 +1,4 @@
-"""When to stop giving up on single chips: nothing comes any more, so it is the service or the line, not the chips."""
+"""Stops an export after many failed chips in a row: then the service or the network fails, not the single chips."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pipeline.errors import Transient
 
 
 class Breaker:
-    """Counts failures in a row. Safe for many threads."""
+    """Counts failures in a row, up to `limit`. Safe for many threads."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._in_a_row = 0
         self._lock = threading.Lock()
 
-    def came(self) -> None:
-        """Something was answered."""
+    def succeeded(self) -> None:
+        """Count a chip that was pulled."""
         with self._lock:
             self._in_a_row = 0
 
     def failed(self, error: Exception) -> None:
-        """Something was given up; raises `Transient` when that is the rule."""
+        """Count a chip that was given up. Raises `Transient` when `limit` chips in a row have failed."""
         with self._lock:
             self._in_a_row += 1
             broken = self._in_a_row >= self._limit

@@ -249,6 +249,8 @@ def _credentials(connection: Connection) -> Any:
         return ee.data.get_persistent_credentials()
     except (ee.EEException, google.auth.exceptions.GoogleAuthError):
         raise Fatal(f"there are no Earth Engine credentials on this machine; {faults.AUTHENTICATE}.") from None
+    except ValueError:  # the client reads its file as JSON, and passes on what that raises
+        raise Fatal(f"the file of Earth Engine credentials is damaged; {faults.AUTHENTICATE}.") from None
 
 
 def _initialise_locally(engine: EarthEngine, credentials: Any, transport: Transport) -> None:

@@ -1,9 +1,9 @@
-"""What requests cost in EECU-seconds, estimated from the profiles of some of them; and what a month may cost.
+"""The cost of requests in EECU-seconds, estimated from profiles of some of them; and the budget of a month.
 
-Replies do not tell their cost. A request that carries a header of the client's own profiler is answered with the name
-of a profile, and `Profile.getProfiles` gives that as a table whose first column is EECU-seconds (`ee.profilePrinting`
-prints it; what other clients have shown of it is in docs/export.md). So some requests of each kind are profiled, and
-their mean stands for all of that kind. Cloud Monitoring alone has the truth.
+Replies do not contain their cost. The reply to a request with a header of the client's own profiler names a profile,
+and `Profile.getProfiles` gives that as a table whose first column is EECU-seconds (`ee.profilePrinting` prints it; see
+docs/export.md). So some requests of each kind are profiled, and their mean is used for all requests of that kind.
+Only Cloud Monitoring has the exact cost.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ ASK_HEADER = "X-Earth-Engine-Computation-Profiling"
 PROFILE_HEADER = "x-earth-engine-computation-profile"
 USAGE = "usage.json"
 _KINDS = re.compile(r"/(value:compute|image:computePixels|table:computeFeatures)$")
-EVERY = 50  # requests of a kind, of which the first is profiled
-PROFILES_AT_ONCE = 8  # profiles read by one request: so 0.25 % more requests
+EVERY = 50  # the first of so many requests of a kind is profiled
+PROFILES_AT_ONCE = 8  # profiles read by one request: 0.25 % more requests
 _SAVE_EVERY_S = 10.0
 _CELL = re.compile(r"^\s*(\d+(?:\.\d+)?|-)\s")
 
 
 def kind_of(uri: str) -> str | None:
-    """Which kind of computation an address asks for; None for what computes nothing."""
+    """The kind of computation that a URI requests; None for a request that computes nothing."""
     result = _KINDS.search(urlsplit(uri).path)
     return result[1] if result else None
 
 
 def eecu_s_of(table: str) -> float:
-    """The sum of the first column of a profile, as text; "-" is nothing. Raises ValueError for another text."""
+    """EECU-seconds of a profile: the sum of its first column; "-" counts 0. Raises `ValueError` for other text."""
     head, _, rows = table.partition("\n")
     if "EECU" not in head.split(" Description")[0]:
         raise ValueError(f"no table of EECU-seconds: {head[:80]!r}")
@@ -48,7 +48,7 @@ def eecu_s_of(table: str) -> float:
 
 @dataclass
 class _Kind:
-    """Requests of one kind: all, and of the profiled ones those whose cost is known, and that cost."""
+    """Requests of one kind, their profiles to read, and how many measured requests cost `eecu_s` together."""
 
     requests: int = 0
     waiting: list[str] = field(default_factory=list)
@@ -61,45 +61,45 @@ class _Kind:
 
 
 class Profiler:
-    """Chooses requests to profile, one of `every` (0: none), and scales up what they cost. Safe for many threads."""
+    """Chooses one of `every` requests to profile (0: none) and scales up their cost. Safe for many threads."""
 
     def __init__(self, every: int) -> None:
         self._every = every
-        self._aside = threading.local()
+        self._thread_state = threading.local()
         self._kinds: dict[str, _Kind] = {}
         self._lock = threading.Lock()
         self._refused: str | None = None
 
     @property
     def eecu_s(self) -> float:
-        """The estimate for all requests so far; kinds without a profile that was read count nothing."""
+        """The estimate for all requests so far, in EECU-seconds; kinds without a profile that was read count 0."""
         with self._lock:
             return sum(kind.estimate_s for kind in self._kinds.values())
 
     @property
     def read_s(self) -> float | None:
-        """EECU-seconds of the profiles that were read, not scaled up; None while there is none."""
+        """EECU-seconds of the profiles that were read, not scaled up; None before the first one."""
         with self._lock:
             known = [kind.eecu_s for kind in self._kinds.values() if kind.measured]
         return sum(known) if known else None
 
     @property
     def refused(self) -> str | None:
-        """Why no profile is asked for any more."""
+        """Why no more profiles are requested; None while they are."""
         return self._refused
 
     def headers(self, uri: str, headers: Mapping[str, str] | None) -> dict[str, str]:
-        """The headers to send: with the question for a profile when it is this request's turn."""
-        name, sent = self._counted(uri), dict(headers or {})
+        """The headers to send, with the request for a profile when this request is chosen."""
+        name, sent = self._kind_counted(uri), dict(headers or {})
         if name is None or self._refused or not self._every:
             return sent
         with self._lock:
-            ticket = self._kinds.setdefault(name, _Kind()).requests % self._every == 0
-        return {**sent, ASK_HEADER: "1"} if ticket else sent
+            is_profiled = self._kinds.setdefault(name, _Kind()).requests % self._every == 0
+        return {**sent, ASK_HEADER: "1"} if is_profiled else sent
 
     def answered(self, uri: str, headers: Mapping[str, str]) -> None:
-        """A reply came; the name of its profile waits to be read."""
-        name = self._counted(uri)
+        """Count a reply; the name of its profile, if it has one, waits to be read."""
+        name = self._kind_counted(uri)
         if name is None:
             return
         with self._lock:
@@ -108,20 +108,20 @@ class Profiler:
             if PROFILE_HEADER in headers:
                 kind.waiting.append(headers[PROFILE_HEADER])
 
-    def _counted(self, uri: str) -> str | None:
-        return None if getattr(self._aside, "yes", False) else kind_of(uri)
+    def _kind_counted(self, uri: str) -> str | None:
+        return None if getattr(self._thread_state, "yes", False) else kind_of(uri)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """What this thread asks for meanwhile is none of the work whose cost is estimated: it reads profiles."""
-        self._aside.yes = True
+        """Do not count the requests that this thread makes in the block: they read profiles."""
+        self._thread_state.yes = True
         try:
             yield
         finally:
-            self._aside.yes = False
+            self._thread_state.yes = False
 
     def take(self, least: int = PROFILES_AT_ONCE) -> tuple[str, list[str]] | None:
-        """A kind and its waiting profiles, once there are so many; the first of a kind does not wait for others."""
+        """A kind and its waiting profiles, once there are `least` of them; the first of a kind is given at once."""
         with self._lock:
             for name, kind in self._kinds.items():
                 if len(kind.waiting) >= (least if kind.measured else 1):
@@ -130,19 +130,19 @@ class Profiler:
         return None
 
     def measured(self, name: str, profiles: int, eecu_s: float) -> None:
-        """So many requests of a kind cost so much together."""
+        """Count `profiles` requests of a kind that cost `eecu_s` together."""
         with self._lock:
             kind = self._kinds.setdefault(name, _Kind())
             kind.measured += profiles
             kind.eecu_s += eecu_s
 
     def refuse(self, reason: str) -> None:
-        """Ask for no more profiles."""
+        """Request no more profiles, for this reason."""
         self._refused = reason
 
     @contextmanager
     def of_all(self) -> Iterator[None]:
-        """Profile every request for a while."""
+        """Profile every request of the block."""
         before, self._every = self._every, 1
         try:
             yield
@@ -152,7 +152,7 @@ class Profiler:
 
 @dataclass
 class Cost:
-    """EECU-seconds of something of which every request was profiled; None where no profile could be read."""
+    """EECU-seconds of a block in which every request was profiled; None where no profile could be read."""
 
     eecu_s: float | None = None
 
@@ -160,28 +160,28 @@ class Cost:
 class Usage:
     """EECU-seconds of a corpus in the present calendar month (UTC), over all of its runs; safe for many threads.
 
-    They are kept in `path`, month by month, so that a budget holds over crashes and relaunches: at most the last ten
+    The file `path` has them month by month, so that a budget holds over crashes and relaunches: at most the last ten
     seconds are not counted. Raises `Fatal` when the file is damaged.
     """
 
     def __init__(self, path: Path, budget_h: float | None = None) -> None:
         self._path, self._budget_h = path, budget_h
         self._months: dict[str, float] = durable.read_json(path) if path.exists() else {}
-        self._counted_s = 0.0
+        self._counted_eecu_s = 0.0
         self._saved_s = time.monotonic()
         self._lock = threading.Lock()
 
     def begin(self, eecu_s: float) -> None:
-        """The connection has cost so much before anything that counts here."""
+        """Start to count: `eecu_s` is what the connection has cost before, and is not counted."""
         with self._lock:
-            self._counted_s = eecu_s
+            self._counted_eecu_s = eecu_s
 
     def up_to(self, eecu_s: float) -> None:
-        """The connection has cost so much until now."""
+        """Count up to now: `eecu_s` is what the connection has cost in total."""
         with self._lock:
             month = _month()
-            self._months[month] = max(0.0, self._months.get(month, 0.0) + eecu_s - self._counted_s)
-            self._counted_s = eecu_s
+            self._months[month] = max(0.0, self._months.get(month, 0.0) + eecu_s - self._counted_eecu_s)
+            self._counted_eecu_s = eecu_s
             if time.monotonic() - self._saved_s > _SAVE_EVERY_S:
                 self._save()
 
@@ -192,7 +192,7 @@ class Usage:
             return self._months.get(_month(), 0.0) / 3600
 
     def refuse_overspending(self) -> None:
-        """Raise `Fatal` once the month's budget is used up."""
+        """Raise `Fatal` when the month's budget is used up."""
         if self._budget_h is not None and self.month_h >= self._budget_h:
             raise Fatal(
                 f"this month's requests for {self._path.parent} have cost an estimated {self.month_h:.3g} EECU-hours, "
@@ -200,7 +200,7 @@ class Usage:
             )
 
     def save(self) -> None:
-        """Make the count durable."""
+        """Write the count to its file."""
         with self._lock:
             self._save()
 

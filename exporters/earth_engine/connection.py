@@ -1,4 +1,4 @@
-"""How to reach Earth Engine, and how hard to lean on it: the defaults of the `[source]` settings are here."""
+"""How to reach Earth Engine, and how many requests to send: the defaults of the `[source]` settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from exporters.earth_engine.retry import Patience
 
 STANDARD_URL = "https://earthengine.googleapis.com"
-_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Connection:
     `url` None is the public service. `credentials` None means the user's stored ones, or none at a local address;
     they are never shown, nor compared: a copy sent to a worker is the same connection. A project may have 40 requests
     in flight and start 100 a second (developers.google.com/earth-engine/guides/usage): the defaults leave room for the
-    user's other work. One of `profile_every` requests tells what it cost (0: none; `exporters.earth_engine.compute`).
+    user's other work. One of `profile_every` requests is profiled for its cost (0: none;
+    `exporters.earth_engine.compute`).
     """
 
     project: str
@@ -34,10 +35,10 @@ class Connection:
 
     @property
     def base_url(self) -> str:
-        """Where the API is."""
+        """The address of the API, without a slash at the end."""
         return (self.url or STANDARD_URL).rstrip("/")
 
     @property
     def is_local(self) -> bool:
         """Whether the address is on this machine: a sandbox, which needs no credentials."""
-        return urlsplit(self.base_url).hostname in _LOCAL_HOSTS
+        return urlsplit(self.base_url).hostname in LOCAL_HOSTS

@@ -1,4 +1,4 @@
-"""Which Earth Engine credentials the client will find on this machine, told from files; no secret is kept or shown."""
+"""Which Earth Engine credentials the client will use on this machine, by their files; no secret is stored or shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class FoundCredentials:
-    """The file that the client will take, what kind of credentials it holds, and what is wrong with it, if anything."""
+    """The file that the client will use, the kind of its credentials, and what is wrong with it (None: nothing)."""
 
     path: Path
     kind: str
@@ -33,7 +33,7 @@ class FoundCredentials:
 
 
 def find_credentials() -> FoundCredentials | None:
-    """The first file in the client's own order, or None; nothing is asked over the network.
+    """The first file in the client's own order, or None; makes no request.
 
     On Google's own machines there may be credentials without a file: the machine's service account.
     """

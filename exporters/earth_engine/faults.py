@@ -1,4 +1,4 @@
-"""What went wrong, from what Earth Engine said: one table of its texts, mapped to what the caller must do."""
+"""Typed errors from Earth Engine's replies: one table maps its texts to what the caller must do."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ AUTHENTICATE = "run `earthengine authenticate`, or set the credentials of a serv
 
 
 class TimedOut(TooLarge):
-    """Earth Engine's own time limit: depends on its load, so once more later, then less at once."""
+    """Earth Engine's own time limit. It depends on the load: retry once later, then request less at once."""
 
 
 class AssetGone(Missing):
-    """An asset does not exist, or this account may not read it; `asset_id` is the one that was asked for."""
+    """The asset `asset_id` does not exist, or this account may not read it."""
 
     def __init__(self, message: str, asset_id: str) -> None:
         super().__init__(message)
@@ -49,12 +49,12 @@ _TEXTS: tuple[tuple[str, Callable[[str], GeocorpusError]], ...] = (
 
 
 def names_the_rate(message: str) -> bool:
-    """Whether a refusal is about requests per time, not about how many there are at once."""
+    """Whether a refusal is about requests per time, not about requests in flight."""
     return re.search(r"quota metric|per minute|per second", message, re.IGNORECASE) is not None
 
 
 def from_text(message: str) -> GeocorpusError:
-    """The error for a text that carries no HTTP status; a text that nobody has seen is `Fatal`."""
+    """The error for a text without an HTTP status; an unknown text is `Fatal`."""
     for pattern, make in _TEXTS:
         if re.search(pattern, message, re.IGNORECASE):
             return make(message)
@@ -62,7 +62,7 @@ def from_text(message: str) -> GeocorpusError:
 
 
 def from_response(status: int, message: str, retry_after_s: float | None = None) -> GeocorpusError:
-    """The error for an HTTP answer of 400 or above; the status decides where it can, else the text."""
+    """The error for an HTTP status of 400 or above: by the status where it is clear, else by the text."""
     if status == 429:
         return Throttled(message, retry_after_s)
     if status in (408, 425) or status >= 500:

@@ -1,4 +1,4 @@
-"""How fast we may ask: requests in flight and per second, found by asking, and never above what is configured."""
+"""Limits for requests in flight and requests per second: adapted to the replies, never above the configured ones."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Protocol
 
 from exporters.earth_engine.aimd import AIMD
 
-RESTRICTED_CONCURRENCY = 2  # Earth Engine does not say how many it then admits; two keep going and are few
+RESTRICTED_CONCURRENCY = 2  # Earth Engine does not document the number; two in flight were always admitted
 _GOOD_REPLIES = 20  # in a row without the header before the restriction counts as lifted
 _RATE_WINDOW_S = 2.0
 
 
 class Clock(Protocol):
-    """Time as seconds that only grow, and a way to let them pass."""
+    """A monotonic time in seconds, and a way to wait."""
 
     def now(self) -> float: ...
 
@@ -39,17 +39,17 @@ class RealClock:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A 429: what the service asks us to wait, and whether it blames the rate and not the number at once."""
+    """An HTTP 429: how long the service asks us to wait, and whether its text names the rate (else the concurrency)."""
 
     retry_after_s: float
     names_the_rate: bool = False
 
 
 class RateLimiter(Protocol):
-    """What stands before every request, here or in another process; safe for many threads.
+    """Every request passes one, in this process or in another; safe for many threads.
 
-    A request happens inside `slot`, which yields the moment when it began; then `served` or `refused` says, before
-    the slot is left, what became of it.
+    A request is made inside `slot`, which yields the time at which it began. Before the slot is left, `served` or
+    `refused` reports the reply.
     """
 
     @property
@@ -69,61 +69,61 @@ class RateLimiter(Protocol):
 
 @dataclass(frozen=True)
 class Ticket:
-    """A request's place in the order of beginning: not before `due_s`, and not at all once the pace has changed."""
+    """When a request may begin: not before `due_s`, and only while its schedule is valid."""
 
     due_s: float
-    pace: int
+    schedule: int
 
 
 class RateController:
-    """What may start when; holds no lock and never waits, so that it can be run on any clock.
+    """Decides when a request may start. Holds no lock and never waits, so that tests can run it on any clock.
 
-    Concurrency and rate adapt separately (`level.Level`). Refusals of requests that began before the last
-    decrease change nothing: one decrease per round trip.
+    Concurrency and rate adapt separately (`aimd.AIMD`). The refusal of a request that began before the last
+    decrease changes nothing: one decrease per round trip.
     """
 
     def __init__(self, concurrency: int, requests_per_s: float, now_s: float) -> None:
         self.in_flight = 0
         self.restricted = False
         self._concurrency = AIMD(concurrency, floor=1, step=1, step_share=0, proven_rounds=4)
-        # A minute: quotas of requests are counted per minute, so a rate may be too high for long unnoticed.
+        # 60 rounds are a minute: Earth Engine counts requests per minute, so it refuses a rate that is too high late.
         self._rate = AIMD(requests_per_s, floor=0.5, step=0.1, step_share=0.04, proven_rounds=60)
         self._rate.value = requests_per_s
         self._next_s = self._held_until_s = now_s
-        self._pace = 0  # goes up when turns that were given become too early
+        self._schedule = 0  # increases when the issued tickets become invalid
         self._decreased_s = -float("inf")
         self._started: deque[float] = deque()
-        self._good = 0
+        self._good_replies = 0
 
     @property
     def concurrency(self) -> int:
-        """How many may be in flight now."""
+        """How many requests may be in flight now."""
         return int(min(self._concurrency.value, RESTRICTED_CONCURRENCY) if self.restricted else self._concurrency.value)
 
     @property
     def requests_per_s(self) -> float:
-        """How many may start a second now."""
+        """How many requests may start per second now."""
         return self._rate.value
 
     def has_room(self) -> bool:
-        """Whether one more may be in flight."""
+        """Whether one more request may be in flight."""
         return self.in_flight < self.concurrency
 
     def start(self, now_s: float) -> Ticket:
-        """Take a place; returns the turn to begin at."""
+        """Count one more request in flight; returns its ticket."""
         self.in_flight += 1
         return self.ticket(now_s)
 
     def ticket(self, now_s: float) -> Ticket:
-        """When the next request may begin. A rested bucket holds one request per place."""
+        """When the next request may begin. After a pause, as many requests as the concurrency may begin at once."""
         interval_s = 1.0 / self._rate.value
         due_s = max(self._next_s, now_s - self._concurrency.value * interval_s)
         self._next_s = due_s + interval_s
-        return Ticket(due_s, self._pace)
+        return Ticket(due_s, self._schedule)
 
     def begins(self, ticket: Ticket, now_s: float) -> bool:
-        """Whether a request whose turn has come begins now; otherwise it needs another turn."""
-        if now_s < self._held_until_s or ticket.pace != self._pace:
+        """Whether a request whose ticket is due may begin now; otherwise it needs a new ticket."""
+        if now_s < self._held_until_s or ticket.schedule != self._schedule:
             return False
         self._started.append(now_s)
         while self._started[0] < now_s - _RATE_WINDOW_S:
@@ -131,26 +131,26 @@ class RateController:
         return True
 
     def end(self) -> None:
-        """Give the place back."""
+        """Count one request less in flight."""
         self.in_flight -= 1
 
     def hold(self, until_s: float) -> None:
-        """Let nothing begin before this moment. All who wait for a turn take another: theirs were given for a pace that
-        was refused, and would come on top of new ones.
+        """Let no request begin before this time. All waiting requests need new tickets: theirs were issued for a rate
+        that was refused, and would add to the new ones.
         """
         if until_s > self._held_until_s:
             self._held_until_s = self._next_s = until_s
-            self._pace += 1
+            self._schedule += 1
 
     def served(self, started_s: float, restricted: bool) -> None:
-        """A reply that is no refusal came to a request that began at `started_s`."""
-        self._look_at_quota(restricted)
+        """Count a reply other than 429 to a request that began at `started_s`."""
+        self._update_restriction(restricted)
         if started_s > self._decreased_s:
             self._concurrency.served()
             self._rate.served()
 
     def refused(self, started_s: float, now_s: float, refusal: Refusal) -> None:
-        """A 429 came to a request that began at `started_s`."""
+        """Count a 429 to a request that began at `started_s`, and decrease the rate or the concurrency."""
         self.hold(now_s + refusal.retry_after_s)
         if started_s <= self._decreased_s:
             return
@@ -161,23 +161,23 @@ class RateController:
             self._concurrency.refused(_load(self.in_flight, self._concurrency.value))
         self._decreased_s = now_s
 
-    def _look_at_quota(self, restricted: bool) -> None:
+    def _update_restriction(self, restricted: bool) -> None:
         if restricted:
-            self._good = 0
+            self._good_replies = 0
             self._concurrency.fall_to(RESTRICTED_CONCURRENCY)
             self.restricted = True
         elif self.restricted:
-            self._good += 1
-            self.restricted = self._good < _GOOD_REPLIES
+            self._good_replies += 1
+            self.restricted = self._good_replies < _GOOD_REPLIES
 
 
-def _load(seen: float, allowed: float) -> float:
-    """The load at a refusal. One far below what is allowed says little about the limit: half counts at least."""
-    return max(0.5 * allowed, min(seen, allowed))
+def _load(measured: float, allowed: float) -> float:
+    """The load at a refusal. A load far below `allowed` says little about the limit: at least half of it is counted."""
+    return max(0.5 * allowed, min(measured, allowed))
 
 
 class Limiter:
-    """The pace of one process, or, behind `exporters.earth_engine.limiter_service`, of all processes of a run."""
+    """The `RateLimiter` of one process, or of all processes of a run (`exporters.earth_engine.limiter_service`)."""
 
     def __init__(self, concurrency: int, requests_per_s: float, clock: Clock | None = None) -> None:
         self.clock = clock or RealClock()
@@ -192,13 +192,13 @@ class Limiter:
 
     @property
     def restricted(self) -> bool:
-        """Whether Earth Engine says, at present, that the project's compute quota is used up."""
+        """Whether Earth Engine now reports that the project's compute quota is used up."""
         with self._changed:
             return self._controller.restricted
 
     @contextmanager
     def slot(self) -> Iterator[float]:
-        """Hold one of the places in flight, once the rate allows it; yields the moment when it began."""
+        """Wait until one more request may be in flight and the rate allows it; yields the time at which it began."""
         ticket = self._enter()
         try:
             self._await(ticket)
@@ -212,7 +212,7 @@ class Limiter:
             return self._controller.start(self.clock.now())
 
     def _await(self, ticket: Ticket) -> None:
-        """Sleep until the turn has come, and on while somebody was told to wait in the meantime."""
+        """Sleep until the ticket is due; again with a new ticket if the schedule has changed in the meantime."""
         while True:
             wait_s = ticket.due_s - self.clock.now()
             if wait_s > 0:
@@ -228,17 +228,17 @@ class Limiter:
             self._changed.notify()
 
     def served(self, started_s: float, restricted: bool = False) -> None:
-        """A reply came; `restricted` is its quota header."""
+        """Count a reply other than 429; `restricted` is what its quota header says."""
         with self._changed:
             self._controller.served(started_s, restricted)
             self._changed.notify()
 
     def refused(self, started_s: float, refusal: Refusal) -> None:
-        """A 429 came."""
+        """Count a 429."""
         with self._changed:
             self._controller.refused(started_s, self.clock.now(), refusal)
 
     def pause(self, seconds: float) -> None:
-        """Let nobody start a request for a while."""
+        """Let no request start for `seconds`."""
         with self._changed:
             self._controller.hold(self.clock.now() + seconds)

@@ -1,4 +1,4 @@
-"""One limiter for many processes: a small TCP server before it; a lost process gives back what it held."""
+"""One limiter for many processes, behind a small TCP server. A slot that a lost process held is freed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from typing import Any
 from exporters.earth_engine.limiter import Limiter, Refusal
 
 _LINE_BYTES = 1 << 16
-_HELLO_S = 10.0
-_REMEMBERED = 1000
+_HANDSHAKE_S = 10.0
+_DURATIONS = 1000
 OnReport = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the service is, and the word that lets a process in; to be given to workers and to nobody else."""
+    """The address of the service and the secret that it requires; for the workers of the run only."""
 
     host: str
     port: int
@@ -36,7 +36,7 @@ class Endpoint:
 
 
 def keep_alive(connection: socket.socket) -> None:
-    """Send small lines at once, and notice within a minute that the other machine is gone."""
+    """Send small lines without delay, and detect within a minute that the other machine does not answer any more."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
@@ -47,9 +47,10 @@ def keep_alive(connection: socket.socket) -> None:
 class LimiterService:
     """Serves `limiter` to the processes that know the secret; a context manager.
 
-    A slot whose asker is lost (killed, cut off, silent for twice the deadline) is kept until its request, which may
-    still run at Earth Engine, must have ended there: the longest that one of the last thousand took and half as much
-    again, at most `deadline_s`. `on_report` receives what the processes report, from many threads.
+    When the process that holds a slot is lost (killed, disconnected, silent for twice the deadline), its request may
+    still run at Earth Engine. The slot stays taken until that request must have ended: 1.5 times the longest of the
+    last thousand requests, at most `deadline_s`. `on_report` receives the reports of the processes, from many threads.
+    Raises `OSError` when the port is in use.
     """
 
     def __init__(
@@ -63,8 +64,8 @@ class LimiterService:
     ) -> None:
         self.limiter, self.deadline_s, self.on_report = limiter, deadline_s, on_report
         self._secret = secret
-        self._took_s: deque[float] = deque(maxlen=_REMEMBERED)
-        self._leased, self._ends = 0, False
+        self._durations_s: deque[float] = deque(maxlen=_DURATIONS)
+        self._leased, self._closing = 0, False
         self._changed = threading.Condition()
         self._server = _Server((host, port), self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
@@ -75,7 +76,7 @@ class LimiterService:
         return int(self._server.server_address[1])
 
     def endpoint(self, host: str = "127.0.0.1") -> Endpoint:
-        """What a worker that reaches this machine as `host` needs."""
+        """What a worker needs to connect, if it reaches this machine as `host`."""
         return Endpoint(host, self.port, self._secret)
 
     def __enter__(self) -> LimiterService:
@@ -83,14 +84,14 @@ class LimiterService:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Grant nothing more, let those who hold a slot end what is under way, then hang up: the run is over."""
+        """Grant no more slots, wait for the requests in flight, then close all connections."""
         with self._changed:
-            self._ends = True
+            self._closing = True
         self._server.shutdown()
         self._server.server_close()
         with self._changed:
             self._changed.wait_for(lambda: self._leased == 0, timeout=self.may_run_s())
-        self._server.hang_up()
+        self._server.disconnect_all()
         self._thread.join(timeout=5)
 
     def admits(self, line: bytes) -> bool:
@@ -99,10 +100,10 @@ class LimiterService:
 
     @contextmanager
     def lease(self) -> Iterator[float]:
-        """A slot for another process, as `Limiter.slot`; raises `ConnectionAbortedError` once the service ends."""
+        """A slot for another process, as `Limiter.slot`. Raises `ConnectionAbortedError` when the service closes."""
         with self.limiter.slot() as started_s:
             with self._changed:
-                if self._ends:
+                if self._closing:
                     raise ConnectionAbortedError
                 self._leased += 1
             try:
@@ -113,107 +114,107 @@ class LimiterService:
                     self._changed.notify_all()
 
     def took(self, seconds: float) -> None:
-        """Remember how long a request took."""
+        """Record the duration of a request."""
         with self._changed:
-            self._took_s.append(seconds)
+            self._durations_s.append(seconds)
 
     def may_run_s(self) -> float:
-        """How long a request may run at Earth Engine after it was granted, as far as is known."""
+        """An upper estimate, in seconds, of how long a request runs at Earth Engine after its slot was granted."""
         with self._changed:
-            longest_s = max(self._took_s, default=self.deadline_s)
+            longest_s = max(self._durations_s, default=self.deadline_s)
         return min(self.deadline_s, 1.5 * longest_s + 1.0)
 
 
 class _Server(ThreadingTCPServer):
     daemon_threads = True
-    allow_reuse_address = True  # a relaunch at a port of the settings need not wait
+    allow_reuse_address = True  # a relaunch at the port of the settings need not wait
     request_queue_size = 1024
 
     def __init__(self, address: tuple[str, int], service: LimiterService) -> None:
         self.service = service
-        self._open: set[socket.socket] = set()
+        self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__(address, _Handler)
 
     @contextmanager
-    def kept(self, connection: socket.socket) -> Iterator[None]:
-        """Remember the connection while it is served, so that `hang_up` can end it."""
+    def tracked(self, connection: socket.socket) -> Iterator[None]:
+        """Keep the connection in the list while it is served, so that `disconnect_all` can close it."""
         with self._lock:
-            self._open.add(connection)
+            self._connections.add(connection)
         try:
             yield
         finally:
             with self._lock:
-                self._open.discard(connection)
+                self._connections.discard(connection)
 
-    def hang_up(self) -> None:
-        """End all connections; their threads end with them."""
+    def disconnect_all(self) -> None:
+        """Close all connections; their threads end then."""
         with self._lock:
-            still_open = list(self._open)
+            still_open = list(self._connections)
         for connection in still_open:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Who hangs up, or talks nonsense, is not worth a traceback; a defect of ours is."""
+        """A client that disconnects or sends malformed lines prints no traceback; our own defects do."""
         if not isinstance(sys.exception(), OSError | ValueError):
             super().handle_error(request, client_address)
 
 
 class _Handler(StreamRequestHandler):
-    """One connection: requests of one thread at a time."""
+    """One connection, used by one client thread at a time."""
 
     server: _Server
 
     def handle(self) -> None:
-        """Obey lines until the other side hangs up."""
+        """Execute the lines of the client until it disconnects."""
         keep_alive(self.connection)
-        self.connection.settimeout(_HELLO_S)
+        self.connection.settimeout(_HANDSHAKE_S)
         if not self.server.service.admits(self.rfile.readline(_LINE_BYTES)):
             return
         self.connection.settimeout(None)
-        with self.server.kept(self.connection):
+        with self.server.tracked(self.connection):
             self._send(["welcome"])
             while line := self.rfile.readline(_LINE_BYTES):
-                self._obey(*json.loads(line))
+                self._execute(*json.loads(line))
 
-    def _obey(self, what: str, *details: Any) -> None:
+    def _execute(self, command: str, *details: Any) -> None:
         service = self.server.service
-        if what == "start":
+        if command == "start":
             self._lease()
-        elif what == "tell":
+        elif command == "tell":
             service.on_report(*details)
             self._send(["noted"])
-        elif what == "pause":
+        elif command == "pause":
             service.limiter.pause(*details)
             self._send(["noted"])
         else:
-            raise ValueError(f"unknown line {what!r}")
+            raise ValueError(f"unknown line {command!r}")
 
     def _lease(self) -> None:
-        """Hold a slot for the other side, from the line that grants it to the line that ends it."""
+        """Hold a slot for the client, from the line that grants it to the line with the outcome."""
         service = self.server.service
         with service.lease() as started_s:
-            if self._has_left():
-                return  # while it waited, so that nothing was begun
+            if self._is_disconnected():
+                return  # the client left while it waited: no request was made
             self._send(["go", service.limiter.concurrency, service.limiter.restricted])
             outcome = self._outcome()
             passed_s = service.limiter.clock.now() - started_s
             if outcome is None:
                 service.limiter.clock.sleep(max(0.0, service.may_run_s() - passed_s))
                 raise ConnectionAbortedError
-            self._tell_limiter(started_s, passed_s, *outcome)
+            self._report_outcome(started_s, passed_s, *outcome)
 
-    def _tell_limiter(self, started_s: float, passed_s: float, what: str, *details: Any) -> None:
+    def _report_outcome(self, started_s: float, passed_s: float, outcome: str, *details: Any) -> None:
         limiter = self.server.service.limiter
-        if what == "served":
+        if outcome == "served":
             self.server.service.took(passed_s)
             limiter.served(started_s, *details)
-        elif what == "refused":
+        elif outcome == "refused":
             limiter.refused(started_s, Refusal(*details))
 
     def _outcome(self) -> list[Any] | None:
-        """How the request ended; None when nobody will ever say."""
+        """The outcome that the client reports for the request; None when the client is lost."""
         self.connection.settimeout(2 * self.server.service.deadline_s)
         try:
             line = self.rfile.readline(_LINE_BYTES)
@@ -222,8 +223,8 @@ class _Handler(StreamRequestHandler):
         except (OSError, ValueError):
             return None
 
-    def _has_left(self) -> bool:
-        """Whether the other side has hung up: nothing but its end can be there to read while it waits."""
+    def _is_disconnected(self) -> bool:
+        """Whether the client has disconnected: a client that waits sends nothing, so only the end can be read."""
         readable, _, _ = select.select([self.connection], [], [], 0)
         return bool(readable)
 

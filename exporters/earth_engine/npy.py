@@ -1,4 +1,4 @@
-"""The NPY bodies that Earth Engine answers with, as arrays; the headers of equal requests are read once."""
+"""Arrays from the NPY bodies of Earth Engine's replies; equal headers are parsed once."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from pipeline.errors import Transient
 
 _PREFIX_BYTES = 10  # of version 1: magic, version, and the length of the header
-_HEADER_BYTES = 65_536 + _PREFIX_BYTES  # what version 1 can have at most; a thousand bands take some 40,000
+_HEADER_BYTES = 65_536 + _PREFIX_BYTES  # the most that version 1 can have; a thousand bands take about 40,000
 
 
 def decoded(content: bytes, shape_yx: tuple[int, int]) -> NDArray[Any]:
-    """The structured array in an NPY body, read-only; one that is cut or no NPY is `Transient`: it left whole."""
+    """The structured array of an NPY body: `shape_yx`, one field per band in the service's dtype, read-only.
+
+    Raises `Transient` for a body that is truncated, no NPY, or of another shape: it was damaged on the way.
+    """
     try:
         array = _array(content)
     except (ValueError, EOFError, OSError, SyntaxError) as error:
@@ -42,7 +45,7 @@ def _array(content: bytes) -> NDArray[Any]:
 
 @lru_cache(maxsize=256)
 def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and type: parsing them takes as long as copying the pixels of a chip."""
+    """Shape, order and dtype, cached: parsing them takes as long as copying the pixels of a chip."""
     stream = io.BytesIO(head)
     npy.read_magic(stream)
     shape, fortran_order, dtype = npy.read_array_header_1_0(stream, max_header_size=_HEADER_BYTES)

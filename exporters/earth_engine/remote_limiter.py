@@ -1,4 +1,4 @@
-"""The pace of a run as one of its worker processes sees it: every slot is asked of the process that began the run."""
+"""The limiter of a worker process: it requests every slot from the process that started the run."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from exporters.earth_engine.limiter_service import Endpoint, keep_alive
 from pipeline.errors import GeocorpusError
 
 _CONNECT_S = 15.0
-_TRIES = 3
+_ATTEMPTS = 3
 
 
 class RunGone(GeocorpusError):
-    """The process that began the run does not answer: whoever works for it must stop and leave everything as it is."""
+    """The process that started the run does not answer: its workers must stop and change nothing more."""
 
 
-class _Line:
-    """One connection to the service; used by one thread at a time. Every method may raise `OSError`."""
+class _Connection:
+    """One connection to the service, used by one thread at a time. Every method raises `OSError` when it breaks."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._socket = socket.create_connection((endpoint.host, endpoint.port), timeout=_CONNECT_S)
@@ -32,129 +32,129 @@ class _Line:
             keep_alive(self._socket)
             self._socket.sendall(endpoint.secret.encode() + b"\n")
             self.receive()
-            self._socket.settimeout(None)  # a slot may be long in coming; a dead machine is noticed all the same
+            self._socket.settimeout(None)  # a slot may take long; keep-alive detects a dead machine
         except OSError:
             self.close()
             raise
 
-    def send(self, line: list[Any]) -> None:
+    def send(self, message: list[Any]) -> None:
         """Send one line."""
-        self._socket.sendall(json.dumps(line).encode() + b"\n")
+        self._socket.sendall(json.dumps(message).encode() + b"\n")
 
     def receive(self) -> list[Any]:
-        """The next line."""
+        """The next line, decoded."""
         line = self._replies.readline()
         if not line.endswith(b"\n"):
             raise ConnectionResetError("the service hung up")
         return list(json.loads(line))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         with suppress(OSError):
             self._replies.close()
             self._socket.close()
 
 
 class RemoteLimiter:
-    """A `RateLimiter` kept by a `LimiterService`: one round trip per request. Safe for many threads.
+    """A `RateLimiter` that a `LimiterService` serves: one round trip per request. Safe for many threads.
 
-    All that asks raises `RunGone` when the service does not answer; `served` and `refused` are sent as the slot is
-    left, and count for the slot that the calling thread is in.
+    `slot`, `pause` and `tell` raise `RunGone` when the service does not answer. `served` and `refused` concern the
+    slot that the calling thread holds, and are sent when it leaves the slot.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._idle: list[_Line] = []
+        self._idle: list[_Connection] = []
         self._lock = threading.Lock()
-        self._here = threading.local()
+        self._thread_state = threading.local()
         self._concurrency, self._restricted = 1, False
 
     @property
     def concurrency(self) -> int:
-        """How many requests of the whole run may be in flight, as last heard."""
+        """How many requests of the whole run may be in flight, by the last reply."""
         return self._concurrency
 
     @property
     def restricted(self) -> bool:
-        """Whether Earth Engine restricted the project, as last heard."""
+        """Whether Earth Engine restricts the project, by the last reply."""
         return self._restricted
 
     @contextmanager
     def slot(self) -> Iterator[float]:
-        """Hold one of the run's places in flight; yields the moment when it began, on this machine's clock."""
-        line = self._start()
-        self._here.outcome = ["ended"]
+        """Hold one of the run's slots; yields the time at which it began, on this machine's clock. Raises `RunGone`."""
+        connection = self._start()
+        self._thread_state.outcome = ["ended"]
         try:
             yield time.monotonic()
         finally:
-            self._finish(line, self._here.outcome)
+            self._finish(connection, self._thread_state.outcome)
 
     def served(self, started_s: float, restricted: bool = False) -> None:
-        """A reply came; `restricted` is its quota header."""
-        self._here.outcome = ["served", restricted]
+        """Count a reply other than 429; `restricted` is what its quota header says."""
+        self._thread_state.outcome = ["served", restricted]
 
     def refused(self, started_s: float, refusal: Refusal) -> None:
-        """A 429 came."""
-        self._here.outcome = ["refused", refusal.retry_after_s, refusal.names_the_rate]
+        """Count a 429."""
+        self._thread_state.outcome = ["refused", refusal.retry_after_s, refusal.names_the_rate]
 
     def pause(self, seconds: float) -> None:
-        """Let nobody of the run start a request for a while."""
-        self._say(["pause", seconds])
+        """Let no process of the run start a request for `seconds`. Raises `RunGone`."""
+        self._notify(["pause", seconds])
 
     def tell(self, **report: Any) -> None:
-        """Report something to the process that began the run; values must be of JSON's types."""
-        self._say(["tell", report])
+        """Report something to the process that started the run; values must be of JSON's types. Raises `RunGone`."""
+        self._notify(["tell", report])
 
     def close(self) -> None:
-        """Hang up; slots that are held stay so until they are left."""
-        for line in self._take_all():
-            line.close()
+        """Close the idle connections; a slot that is held keeps its connection until it is left."""
+        for connection in self._take_all():
+            connection.close()
 
-    def _start(self) -> _Line:
-        line, (_, self._concurrency, self._restricted) = self._exchange(["start"])
-        return line
+    def _start(self) -> _Connection:
+        connection, (_, self._concurrency, self._restricted) = self._exchange(["start"])
+        return connection
 
-    def _finish(self, line: _Line, outcome: list[Any]) -> None:
+    def _finish(self, connection: _Connection, outcome: list[Any]) -> None:
         try:
-            line.send(outcome)
+            connection.send(outcome)
         except OSError:
-            line.close()  # the service has seen it break, and takes the slot back by itself
+            connection.close()  # the service detects this too, and frees the slot by itself
         else:
-            self._keep(line)
+            self._keep(connection)
 
-    def _say(self, message: list[Any]) -> None:
-        line, _ = self._exchange(message)
-        self._keep(line)
+    def _notify(self, message: list[Any]) -> None:
+        connection, _ = self._exchange(message)
+        self._keep(connection)
 
-    def _exchange(self, message: list[Any]) -> tuple[_Line, list[Any]]:
-        """Send, and wait for the answer, on a connection that works; an idle one may have broken."""
-        for _ in range(_TRIES):
-            line = self._take()
+    def _exchange(self, message: list[Any]) -> tuple[_Connection, list[Any]]:
+        """Send and wait for the answer on a working connection: an idle one may have broken meanwhile."""
+        for _ in range(_ATTEMPTS):
+            connection = self._take()
             try:
-                line.send(message)
-                return line, line.receive()
+                connection.send(message)
+                return connection, connection.receive()
             except OSError:
-                line.close()
-                self.close()  # the idle ones broke with it
+                connection.close()
+                self.close()  # the other idle connections are probably broken too
         raise self._gone()
 
-    def _take(self) -> _Line:
+    def _take(self) -> _Connection:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
         try:
-            return _Line(self._endpoint)
+            return _Connection(self._endpoint)
         except (OSError, ValueError) as error:
             raise self._gone() from error
 
-    def _keep(self, line: _Line) -> None:
+    def _keep(self, connection: _Connection) -> None:
         with self._lock:
-            self._idle.append(line)
+            self._idle.append(connection)
 
-    def _take_all(self) -> list[_Line]:
+    def _take_all(self) -> list[_Connection]:
         with self._lock:
-            lines, self._idle = self._idle, []
-        return lines
+            connections, self._idle = self._idle, []
+        return connections
 
     def _gone(self) -> RunGone:
         return RunGone(

@@ -1,4 +1,4 @@
-"""When to ask again: full-jitter waits, a budget of attempts per kind of failure, and patience with refusals."""
+"""When to retry: full-jitter waits, a budget of attempts per kind of error, and a time limit for refusals (429)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to insist. A refusal for asking too fast (429) is no failed attempt, but it has `throttled_s`."""
+    """How often and how long to retry. A 429 does not count as a failed attempt: `throttled_s` limits its retries."""
 
     transient_attempts: int = 7
     timed_out_attempts: int = 2
@@ -27,7 +27,7 @@ class Patience:
 
 
 class Retry:
-    """Runs calls until they succeed or their budget is spent. Waits are drawn from `seed`; safe for many threads.
+    """Runs calls until they succeed or their budget is spent. `seed` draws the waits; safe for many threads.
 
     The wait before attempt n + 1 is uniform in 0..min(longest, first * 2**n): "full jitter"
     (Brooker 2015, "Exponential backoff and jitter", AWS Architecture Blog).
@@ -47,24 +47,24 @@ class Retry:
         self._lock = threading.Lock()
 
     def run(self, call: Callable[[], Result]) -> Result:
-        """The call's result. Raises what the call raised last once its budget is spent; others at once."""
-        attempts = _Attempts(self.patience, self.clock.now())
+        """The call's result. Raises the last error once the budget is spent, and any other error at once."""
+        budget = _RetryBudget(self.patience, self.clock.now())
         while True:
             try:
                 return call()
             except (Transient, TimedOut) as error:
-                attempts.count(error, self.clock.now())
+                budget.count(error, self.clock.now())
                 self._noticed(error)
-                self.clock.sleep(self._wait_s(attempts.total, getattr(error, "retry_after_s", None)))
+                self.clock.sleep(self._wait_s(budget.total, getattr(error, "retry_after_s", None)))
 
-    def _wait_s(self, attempt: int, asked_s: float | None) -> float:
+    def _wait_s(self, attempt: int, requested_s: float | None) -> float:
         ceiling = min(self.patience.longest_wait_s, self.patience.first_wait_s * 2.0 ** min(attempt, 30))
         with self._lock:
-            return self._random.uniform(0, ceiling) + (asked_s or 0.0)
+            return self._random.uniform(0, ceiling) + (requested_s or 0.0)
 
 
-class _Attempts:
-    """The budgets of one call."""
+class _RetryBudget:
+    """How many attempts and how much time one call has left."""
 
     def __init__(self, patience: Patience, started_s: float) -> None:
         self.patience = patience
@@ -74,7 +74,7 @@ class _Attempts:
         self.timed_out = 0
 
     def count(self, error: Exception, now_s: float) -> None:
-        """Note a failure; re-raises it when there is nothing left to spend."""
+        """Count an error; re-raises it when its budget is spent."""
         self.total += 1
         if isinstance(error, Throttled):
             self._count_refusal(error, now_s)

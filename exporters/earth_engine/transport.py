@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import dataclass, fields, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import httplib2
 import requests
@@ -14,13 +15,14 @@ from requests.adapters import HTTPAdapter
 
 from exporters.earth_engine import faults
 from exporters.earth_engine.compute import Profiler
+from exporters.earth_engine.connection import LOCAL_HOSTS
 from exporters.earth_engine.limiter import RateLimiter, Refusal
 from pipeline.errors import Throttled, Transient
 
 QUOTA_HEADER = "x-earth-engine-quota-status"
 _CHUNK_BYTES = 1 << 20
 _CONNECT_S = 15.0
-_PAUSE_S = 0.5  # for everyone, when a 429 names no time of its own
+_PAUSE_S = 0.5  # of all requests, after a 429 without Retry-After
 
 
 class Unreachable(Transient):
@@ -29,10 +31,11 @@ class Unreachable(Transient):
 
 @dataclass(frozen=True)
 class Figures:
-    """What the work has cost so far. `restricted` is Earth Engine having said that the compute quota is used up;
-    `concurrency` is how many requests may be in flight now; `eecu_s` is an estimate (`compute`), or 0. Of
-    the `retries`, some were `throttled` (429), came to no end in time or found nobody; the others were errors of the
-    service.
+    """Counters of the requests so far.
+
+    `restricted` says that Earth Engine reported the compute quota as used up; `concurrency` is how many requests may
+    be in flight now; `eecu_s` is an estimate in EECU-seconds (`compute`), or 0. Of the `retries`, some followed a 429
+    (`throttled`), a time limit (`timed_out`) or no connection (`unreachable`); the others followed other errors.
     """
 
     requests: int = 0
@@ -46,16 +49,16 @@ class Figures:
     concurrency: int = 0
 
     def since(self, before: Figures) -> Figures:
-        """What was counted after `before`; states are the present ones."""
+        """What was counted after `before`; `restricted` and `concurrency` stay the present ones."""
         return replace(self, **{name: getattr(self, name) - getattr(before, name) for name in _COUNTED})
 
     def plus(self, more: Figures) -> Figures:
-        """Both counts together, as of two processes of one run; the concurrency is one for all, and ours."""
+        """The sum of the counts of two processes of one run; `concurrency` is that of the whole run, and stays."""
         counts = {name: getattr(self, name) + getattr(more, name) for name in _COUNTED}
         return replace(self, restricted=self.restricted or more.restricted, **counts)
 
 
-_COUNTED = tuple(one.name for one in fields(Figures) if one.name not in ("restricted", "concurrency"))
+_COUNTED = tuple(field.name for field in fields(Figures) if field.name not in ("restricted", "concurrency"))
 
 
 class Meter:
@@ -70,31 +73,31 @@ class Meter:
         self.join(Figures(requests, received, retries, throttled))
 
     def retried(self, error: Exception) -> None:
-        """Count another attempt by what made it necessary."""
+        """Count a retry by the error that caused it."""
         timed_out, unreachable = isinstance(error, faults.TimedOut), isinstance(error, Unreachable)
         self.join(Figures(retries=1, timed_out=int(timed_out), unreachable=int(unreachable)))
 
     def join(self, more: Figures) -> None:
-        """Add what another process of the same run has counted."""
+        """Add the counts of another process of the same run."""
         with self._lock:
             self._figures = self._figures.plus(more)
 
     def restricted(self) -> None:
-        """Remember that the project is in restricted mode."""
+        """Record that the project is in restricted mode."""
         with self._lock:
             self._figures = replace(self._figures, restricted=True)
 
     def read(self) -> Figures:
-        """The counters at this moment."""
+        """The present counters."""
         with self._lock:
             return self._figures
 
 
 class Transport:
-    """What the client calls in place of httplib2 (`ee.Initialize(http_transport=...)`); safe for many threads.
+    """The client calls this in place of httplib2 (`ee.Initialize(http_transport=...)`); safe for many threads.
 
-    Calls below `base_url` are limited, counted and end in a typed error for a status of 400 and above. Others
-    (Google's token exchange) pass as they are.
+    Calls below `base_url` are limited and counted, and raise a typed error for a status of 400 and above. Other calls
+    (Google's token exchange) are passed on unchanged.
     """
 
     def __init__(
@@ -106,6 +109,8 @@ class Transport:
         self.meter = Meter()
         self.profiler = Profiler(profile_every)
         self._session = requests.Session()
+        if urlsplit(base_url).hostname in LOCAL_HOSTS:
+            self._session.trust_env = False  # A proxy that the environment names could not reach this machine.
         # The default pool of ten connections would open and close one per request beyond it.
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
         self._session.mount("https://", adapter)
@@ -120,14 +125,14 @@ class Transport:
         redirections: int | None = None,
         connection_type: Any = None,
     ) -> tuple[httplib2.Response, bytes]:
-        """httplib2's call. Raises the errors of `faults`; 401 is returned, for credentials to be renewed."""
+        """As `httplib2.Http.request`. Raises the errors of `faults`, but returns a 401: the client renews its token."""
         if not uri.startswith(self.base_url):
             return self._exchange(uri, method, body, headers)
         with self.limiter.slot() as started_s:
             self.meter.add(requests=1)
             response, content = self._exchange(uri, method, body, self.profiler.headers(uri, headers))
             self.meter.add(received=len(content))
-            self._look_at(response, content, started_s)
+            self._check(response, content, started_s)
             self.profiler.answered(uri, response)
         return response, content
 
@@ -136,8 +141,8 @@ class Transport:
         try:
             with self._session.request(
                 method, uri, data=body, headers=headers, timeout=(_CONNECT_S, self.deadline_s), stream=True
-            ) as answer:
-                return _response(answer), self._read(answer, end_s)
+            ) as reply:
+                return _response(reply), self._read(reply, end_s)
         except (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError) as error:
             raise Unreachable(f"cannot connect to {self.base_url} ({type(error).__name__}).") from error
         except requests.exceptions.Timeout as error:
@@ -147,17 +152,17 @@ class Transport:
         except requests.exceptions.RequestException as error:
             raise Transient(f"the answer broke off ({type(error).__name__}).") from error
 
-    def _read(self, answer: requests.Response, end_s: float) -> bytes:
-        """The body; requests' own timeout only bounds the gap between two packets, so the deadline is kept here."""
+    def _read(self, reply: requests.Response, end_s: float) -> bytes:
+        """The body; requests' own timeout only bounds the gap between two packets, so the deadline is checked here."""
         parts = []
-        for part in answer.iter_content(_CHUNK_BYTES):
+        for part in reply.iter_content(_CHUNK_BYTES):
             parts.append(part)
             if time.monotonic() > end_s:
                 raise Transient(f"no complete answer within {self.deadline_s:g} s.")
         return b"".join(parts)
 
-    def _look_at(self, response: httplib2.Response, content: bytes, started_s: float) -> None:
-        """Tell the limiter what the reply means for the pace; raise what it means for the caller."""
+    def _check(self, response: httplib2.Response, content: bytes, started_s: float) -> None:
+        """Report the reply to the limiter; raise the typed error of a status of 400 or above, 401 excepted."""
         restricted = "parallelism_restricted=true" in response.get(QUOTA_HEADER, "")
         if restricted:
             self.meter.restricted()
@@ -172,12 +177,12 @@ class Transport:
         raise error
 
 
-def _response(answer: requests.Response) -> httplib2.Response:
-    return httplib2.Response({**answer.headers, "status": answer.status_code})
+def _response(reply: requests.Response) -> httplib2.Response:
+    return httplib2.Response({**reply.headers, "status": reply.status_code})
 
 
 def _broken(error: requests.exceptions.ConnectionError, base_url: str) -> Transient:
-    """A connection that was refused differs from one that broke: the first may mean that nobody is there."""
+    """A refused connection (the service may not be running) is `Unreachable`; one that broke is only `Transient`."""
     text = str(error)
     if "Failed to establish" in text or "NameResolutionError" in text or "refused" in text:
         return Unreachable(f"nothing answers at {base_url}.")
@@ -185,7 +190,7 @@ def _broken(error: requests.exceptions.ConnectionError, base_url: str) -> Transi
 
 
 def _message(content: bytes) -> str:
-    """Earth Engine's own sentence, or the beginning of whatever else came."""
+    """Earth Engine's own message, or the beginning of any other body."""
     try:
         return str(json.loads(content)["error"]["message"])
     except (ValueError, KeyError, TypeError):

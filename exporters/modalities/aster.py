@@ -11,7 +11,7 @@ ASSET = "projects/sat-io/open-datasets/ASTER/GDEM"
 
 
 def _elevation_and_slope() -> ee.Image:
-    """Slope is taken on the model's own pixels, before interpolation, and on more than the chip: no false border."""
+    """The slope is computed on the model's own pixels, before interpolation, and beyond the chip's border."""
     elevation = ee.Image(ASSET).select([0], ["elevation"]).toFloat()
     return elevation.addBands(ee.Terrain.slope(elevation))
 

@@ -10,7 +10,7 @@ from pipeline.modality import Band, Category, Display, Modality
 COLLECTION = "GOOGLE/DYNAMICWORLD/V1"
 
 
-def _from_one(image: ee.Image) -> ee.Image:
+def _codes(image: ee.Image) -> ee.Image:
     """Labels start at 0 for water; stored codes start at 1, so that 0 can mean nodata."""
     return image.add(1)
 
@@ -36,5 +36,5 @@ dynamic_world = Modality(
     assets=(COLLECTION,),
     reference="https://developers.google.com/earth-engine/datasets/catalog/GOOGLE_DYNAMICWORLD_V1",
     display=Display("classes", ("label",)),
-    source=mode_over_year(COLLECTION, "label", _from_one),
+    source=mode_over_year(COLLECTION, "label", _codes),
 )

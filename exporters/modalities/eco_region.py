@@ -1,4 +1,4 @@
-"""The ecoregion of the location; its classes are those that the manifest names."""
+"""The ecoregion of the location; its classes are those of the manifest."""
 
 from __future__ import annotations
 

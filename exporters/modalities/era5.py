@@ -18,7 +18,7 @@ _MEAN, _MIN, _MAX, _RAIN = (
 )  # fmt: skip
 _SHORT = {_MEAN: "temperature_mean", _MIN: "temperature_min", _MAX: "temperature_max", _RAIN: "precipitation_sum"}
 _UNITS = {_MEAN: "K", _MIN: "K", _MAX: "K", _RAIN: "m"}
-# Months counted from the anchor's own: first (inclusive) and last (exclusive). The year has twelve.
+# Months relative to the anchor's month: first (inclusive) and last (exclusive). The year has twelve.
 WINDOWS = {"previous_month": (-1, 0), "current_month": (0, 1), "year": (-11, 1)}
 # The native cell is 11 km wide; a mean over a 1.3 km footprint needs no finer sampling than this.
 _SCALE_M = 100.0
@@ -30,9 +30,9 @@ def _climate(chip: Chip) -> ee.Image:
 
 @lru_cache(maxsize=1024)
 def _climate_of(month: datetime) -> ee.Image:
-    """An image of the whole Earth, the same for all chips of a month: made and sent once for many."""
+    """A global image, the same for all chips of a month, so that its graph is built once."""
     windows = {name: _months(month, *window) for name, window in WINDOWS.items()}
-    # A month is one image, which is its own mean, minimum, maximum and sum.
+    # A month is a single image: it is its own mean, minimum, maximum and sum.
     parts = {name: _year(images) if name == "year" else images.mean() for name, images in windows.items()}
     return ee.Image.cat([with_fallback(image, list(_SHORT)).rename(_names(name)) for name, image in parts.items()])
 

@@ -14,7 +14,7 @@ esa_worldcover = Modality(
     title="ESA WorldCover 2020 land cover",
     bands=(Band("Map"),),
     dtype="uint8",
-    # No class has 0, and the published MMEarth files mark nodata so.
+    # No class has the code 0, and the published MMEarth files use 0 for nodata.
     nodata=0,
     categories=(
         Category(10, "tree cover", "#006400"),

@@ -1,4 +1,4 @@
-"""Sentinel-2: the image that a chip is pinned to, with the cloud mask, cloud probability and scene classes it has."""
+"""Sentinel-2: the image that a chip is pinned to, with its cloud mask, cloud probability and scene classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.chip import Chip
 from pipeline.modality import Band, Category, Display, Modality
 
 REFERENCE = "https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_S2_SR_HARMONIZED"
-# Reflectance of one digital number (asset page).
+# Reflectance per digital number (asset page).
 REFLECTANCE = 1e-4
 _CENTRES_NM = {
     "B1": 443, "B2": 490, "B3": 560, "B4": 665, "B5": 705, "B6": 740, "B7": 783,

@@ -1,4 +1,4 @@
-"""Between physical values and stored ones: the same rule as an Earth Engine graph and as NumPy."""
+"""From physical values to stored ones: the same rule as an Earth Engine graph and in NumPy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.errors import Fatal
 from pipeline.modality import Modality
 
 SEPARATOR = "__"
-# Travels in place of NaN, which Earth Engine has no constant for: the most negative number of float32.
+# Sent in place of NaN, for which Earth Engine has no constant: the most negative number of float32.
 NAN_SENTINEL = float(np.finfo(np.float32).min)
 # 64-bit integers are not here: Earth Engine returns them as floats.
 _CASTS = {
@@ -26,12 +26,12 @@ _CASTS = {
 
 
 def column(modality: Modality, band: str) -> str:
-    """The name under which a band travels in a request with other layers."""
+    """The name of a band in a request with other layers."""
     return f"{modality.name}{SEPARATOR}{band}"
 
 
 def stored_limits(modality: Modality) -> tuple[float, float]:
-    """The stored values that data may take: the dtype's, less nodata where that is its first or last value."""
+    """The smallest and largest stored value of data: the dtype's limits, without nodata where that is one of them."""
     limits = np.iinfo(modality.dtype)
     low = limits.min + 1 if modality.nodata == limits.min else limits.min
     high = limits.max - 1 if modality.nodata == limits.max else limits.max
@@ -39,12 +39,15 @@ def stored_limits(modality: Modality) -> tuple[float, float]:
 
 
 def is_rounded(modality: Modality) -> bool:
-    """Whether stored values are numbers cut to integers (classes are integers already)."""
+    """Whether stored values are rounded to integers (classes are integers already)."""
     return not modality.categories and np.dtype(modality.dtype).kind in "iu"
 
 
 def stored_image(modality: Modality, source: Pixels, chip: Chip) -> ee.Image:
-    """All bands of a layer for a chip as they are stored: scaled, rounded, nodata where masked, typed, named."""
+    """All bands of a layer for a chip as stored values: scaled, rounded, nodata where masked, cast and named.
+
+    Raises `Fatal` for a dtype that Earth Engine does not return.
+    """
     image = source.image(chip)
     if modality.resampling == "bilinear":
         image = image.resample("bilinear")
@@ -61,22 +64,22 @@ def _scaled(modality: Modality, image: ee.Image) -> ee.Image:
 
 
 def _unmasked(modality: Modality, image: ee.Image) -> ee.Image:
-    """`sameFootprint=False`: outside of the image's footprint there is nodata too."""
+    """With `sameFootprint=False`, so that pixels outside of the image's footprint are nodata too."""
     if modality.dtype not in _CASTS:
         raise Fatal(f"modality {modality.name!r}: Earth Engine returns no {modality.dtype}; use {', '.join(_CASTS)}.")
-    filled = image.unmask(_travelling_nodata(modality), False)
+    filled = image.unmask(_nodata_in_transit(modality), False)
     return getattr(filled, _CASTS[modality.dtype])()
 
 
-def _travelling_nodata(modality: Modality) -> float:
+def _nodata_in_transit(modality: Modality) -> float:
     if math.isnan(modality.nodata):
         return NAN_SENTINEL
-    whole = np.dtype(modality.dtype).kind in "iu"
-    return int(modality.nodata) if whole else modality.nodata
+    is_integer = np.dtype(modality.dtype).kind in "iu"
+    return int(modality.nodata) if is_integer else modality.nodata
 
 
 def arrived(modality: Modality, pixels: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Bands as they came, (height, width) each, as stored values (bands, height, width)."""
+    """Received bands, (y, x) each in any dtype, as stored values (bands, y, x) in the layer's dtype."""
     block: NDArray[Any] = np.stack(pixels, dtype=modality.dtype, casting="unsafe")
     if math.isnan(modality.nodata):
         block[block == block.dtype.type(NAN_SENTINEL)] = np.nan
@@ -84,7 +87,7 @@ def arrived(modality: Modality, pixels: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def stored_values(modality: Modality, physical: NDArray[Any]) -> NDArray[Any]:
-    """Physical values of any shape, NaN for none, as stored ones."""
+    """Physical values of any shape and dtype, NaN for none, as stored values of that shape in the layer's dtype."""
     values = np.asarray(physical, dtype=np.float64)
     known = np.isfinite(values)
     scaled = (np.where(known, values, 0.0) - modality.offset) / modality.scale

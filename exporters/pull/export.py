@@ -1,4 +1,4 @@
-"""Filling the store: for each shard, pull what is missing, keep every finished chip, write each layer once."""
+"""The export: for each shard, pull the unfinished chips, store each of them in the spool, write each layer once."""
 
 from __future__ import annotations
 
@@ -29,19 +29,21 @@ from pipeline.shard import Shard
 from pipeline.spool import ChipResult, Spool
 
 _NOTHING = ChipResult({}, {})
-# Chips in work for each request in flight: those of others are made and their answers kept meanwhile. A few at least,
-# for chips do not come evenly.
-_AHEAD, _LEAST_AHEAD = 0.5, 4
+# Chips in work beyond the requests in flight, as a share of these: meanwhile their graphs are built and their replies
+# stored. A few at least, because chips do not take equally long.
+_QUEUED_SHARE, _LEAST_QUEUED = 0.5, 4
 
 
 class Incomplete(Transient):
-    """The run did what it could, and something is left for another one."""
+    """The run has ended with unfinished shards; another run can go on with them."""
 
 
 @dataclass(frozen=True)
 class ShardReport:
-    """What became of one shard: chips pulled now and taken from the spool, reasons per layer and manifest row, and
-    what was given up. A shard with anything given up is not written.
+    """The result of one shard: how many chips were pulled now and how many taken from the spool.
+
+    `missing` has the reasons per layer and manifest row, `failed` the chips that were given up; a shard with failed
+    chips is not written.
     """
 
     shard: Shard
@@ -54,7 +56,10 @@ class ShardReport:
 
 @dataclass
 class _Blocks:
-    """A shard in memory: one block per layer, and why rows have none."""
+    """A shard in memory.
+
+    `values` has a block per layer, (rows, bands[, y, x]) in the stored dtype; `missing` why rows have no data.
+    """
 
     corpus: Corpus
     shard: Shard
@@ -62,17 +67,17 @@ class _Blocks:
     values: dict[str, NDArray[Any]] = field(default_factory=dict)
     missing: dict[str, dict[int, str]] = field(default_factory=dict)
     compressed: dict[str, dict[int, bytes]] = field(default_factory=dict)
-    kept_names: dict[str, str] = field(default_factory=dict)
+    spool_names: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         size_px = self.corpus.manifest.size_px
         self.values = {layer.name: empty_block(layer, len(self.shard), size_px) for layer in self.layers}
         self.missing = {layer.name: {} for layer in self.layers}
         self.compressed = {layer.name: {} for layer in self.layers}
-        self.kept_names = {layer.name: f"{layer.name}@{layer.digest[:16]}" for layer in self.layers}
+        self.spool_names = {layer.name: f"{layer.name}@{layer.digest[:16]}" for layer in self.layers}
 
-    def place(self, row: int, pulled: ChipResult) -> None:
-        """Put a chip where it belongs; rows do not overlap, so threads may do this at once."""
+    def put(self, row: int, pulled: ChipResult) -> None:
+        """Write a chip into the blocks; rows do not overlap, so many threads may do this at once."""
         for layer in self.layers:
             if layer.name in pulled.values:
                 self.values[layer.name][row - self.shard.start] = pulled.values[layer.name]
@@ -81,26 +86,26 @@ class _Blocks:
             else:
                 self.missing[layer.name][row] = pulled.missing[layer.name]
 
-    def usable(self, kept: ChipResult | None) -> ChipResult:
-        """What a kept chip holds of these layers, as they are specified now."""
-        if kept is None:
+    def from_spool_names(self, spooled: ChipResult | None) -> ChipResult:
+        """The layers of a spooled chip that have the present specification; none for None."""
+        if spooled is None:
             return _NOTHING
-        return kept.renamed({kept_name: name for name, kept_name in self.kept_names.items()})
+        return spooled.renamed({spool_name: name for name, spool_name in self.spool_names.items()})
 
-    def to_keep(self, pulled: ChipResult) -> ChipResult:
-        """A chip under names that tell specifications apart, for the spool."""
-        return pulled.renamed(self.kept_names)
+    def to_spool_names(self, pulled: ChipResult) -> ChipResult:
+        """A chip under the names of the spool: they contain the digest of the specification."""
+        return pulled.renamed(self.spool_names)
 
-    def ready(self, pulled: ChipResult) -> ChipResult:
-        """A chip that is compressed as the store keeps it: by the thread that pulled it, once for spool and store."""
+    def with_compressed(self, pulled: ChipResult) -> ChipResult:
+        """A chip compressed as in the store: by the thread that pulled it, once for both spool and store."""
         codecs = {name: self.corpus.chip_codec(name) for name in pulled.values.keys() - pulled.compressed.keys()}
         compressed = {name: codec.compressed(pulled.values[name]) for name, codec in codecs.items() if codec}
         return ChipResult(pulled.values, pulled.missing, {**pulled.compressed, **compressed})
 
 
 @dataclass(frozen=True)
-class _ByKind:
-    """Layers apart by where their values come from; worked out once for all chips that lack the same ones."""
+class _LayersByKind:
+    """Layers by the kind of their source; computed once for all chips with the same pending layers."""
 
     pixels: tuple[Modality, ...]
     regions: tuple[Modality, ...]
@@ -108,20 +113,21 @@ class _ByKind:
 
     @property
     def all(self) -> tuple[Modality, ...]:
-        """Whatever their kind."""
+        """The layers of all kinds."""
         return self.pixels + self.regions + self.local
 
 
 @dataclass(frozen=True)
 class _Task:
-    """A chip that is not finished: what the spool holds of it, and the layers that it lacks."""
+    """An unfinished chip: what the spool has of it, and the layers that are pending."""
 
     chip: Chip
-    kept: ChipResult
-    lacking: _ByKind
+    spooled: ChipResult
+    pending: _LayersByKind
 
 
-Pull = Callable[[Shard, Sequence[str]], ShardReport]  # finishes the named layers of a shard, here or elsewhere
+# Pulls and writes the named layers of a shard, in this or another process.
+Pull = Callable[[Shard, Sequence[str]], ShardReport]
 
 
 def export(
@@ -132,10 +138,10 @@ def export(
     progress: Progress,
     shards_at_once: int = 1,
 ) -> list[ShardReport]:
-    """Pull and write, in this process, everything that the ledger lacks of `layers`.
+    """Pull and write, in this process, all shards of `layers` that are not in the ledger.
 
-    `layers` are as `exporters.catalog.bound` gives them and as the corpus was created with. Each shard in work
-    takes its size in memory. Raises as `each_shard`.
+    `layers` are those of `exporters.catalog.bound`, with which the corpus was created. Each shard in work takes its
+    uncompressed size in memory. Raises as `each_shard`.
     """
     pull = puller(engine, corpus, layers, spool_folder, progress)
     reports = each_shard(corpus, [layer.name for layer in layers], pull, progress, shards_at_once)
@@ -150,7 +156,7 @@ def puller(
     progress: Progress,
     gate: TurnGate | None = None,
 ) -> Pull:
-    """What pulls a shard in this process; `gate` is that of the process, where there are several of these in it."""
+    """A function that pulls a shard in this process; `gate` is shared by all such functions of the process."""
     by_name, spool, turns = {layer.name: layer for layer in layers}, Spool(spool_folder), gate or TurnGate()
     chips = Puller(engine)
 
@@ -163,10 +169,11 @@ def puller(
 def each_shard(
     corpus: Corpus, names: Sequence[str], pull: Pull, progress: Progress, shards_at_once: int
 ) -> Iterator[ShardReport]:
-    """Pull what the ledger lacks of the layers `names`, so many shards at once; reports as they come, none is held.
+    """Pull the unfinished shards of the layers `names`, `shards_at_once` in parallel; yields reports as shards end.
 
-    A chip that fails for good does not stop the others: at the end `Incomplete` is raised, `failed/` of the corpus
-    says what and why, and finished chips stay in the spool.
+    A chip that fails does not stop the others: at the end `Incomplete` is raised, `failed/` of the corpus lists the
+    chips with the reasons, and finished chips stay in the spool. Raises `Transient` when many chips in a row fail, and
+    `Fatal` when an error concerns every chip.
     """
     work = corpus.missing(names)
     total = sum(len(shard) for shard in corpus.shards)
@@ -181,7 +188,7 @@ def each_shard(
 
 
 def refuse_incomplete(corpus: Corpus, names: Sequence[str]) -> None:
-    """Raise `Incomplete` while anything of these layers is neither in the store nor has a reason."""
+    """Raise `Incomplete` when a shard of these layers is unfinished."""
     letters = DeadLetters(corpus.folder / FAILED).read()
     unfinished = corpus.missing(names)
     if not unfinished:
@@ -204,14 +211,15 @@ def export_shard(
     progress: Progress,
     gate: TurnGate,
 ) -> ShardReport:
-    """Pull and write `layers` of one shard, the first of it when its turn in `gate` has come.
+    """Pull and write `layers` of one shard; it starts to pull when `gate` lets it.
 
-    Chips are kept below the manifest's digest in `spool`: a row number means nothing in another manifest.
-    Raises `Transient` when nothing comes any more, and `Fatal`; a chip that fails alone is in the report.
+    Chips are stored under the manifest's digest in `spool`: a row number means nothing in another manifest.
+    Raises `Transient` when many chips in a row fail, and `Fatal` when an error concerns every chip. A single chip that
+    fails is in the report.
     """
     spool = Spool(spool.folder / corpus.manifest.digest[:16])
     blocks = _Blocks(corpus, shard, layers)
-    tasks = _take_from_spool(puller, blocks, spool, progress)
+    tasks = _split_by_spool(puller, blocks, spool, progress)
     with gate.turn(len(tasks)) as turn:
         failed = tuple(_pull(puller, tasks, blocks, spool, progress, turn))
     DeadLetters(corpus.folder / FAILED).record(shard, failed)
@@ -222,7 +230,7 @@ def export_shard(
 
 
 def _write(corpus: Corpus, blocks: _Blocks, spool: Spool) -> None:
-    """Write every layer of the shard; the spool may go once nothing else in the store waits for its chips."""
+    """Write every layer of the shard; delete its spool once all layers of the corpus have this shard."""
     shard = blocks.shard
     result = inspect(corpus, shard, blocks.values, blocks.missing)
     for name, block in blocks.values.items():
@@ -232,50 +240,50 @@ def _write(corpus: Corpus, blocks: _Blocks, spool: Spool) -> None:
         spool.clear(shard)
 
 
-def _take_from_spool(puller: Puller, blocks: _Blocks, spool: Spool, progress: Progress) -> list[_Task]:
-    """Place the chips that an earlier run finished; what the others lack is returned."""
+def _split_by_spool(puller: Puller, blocks: _Blocks, spool: Spool, progress: Progress) -> list[_Task]:
+    """Put the chips that an earlier run finished into the blocks; returns the tasks of the others."""
     tasks = []
     by_kind = cache(partial(_by_kind, puller, blocks))
     for chip in blocks.corpus.manifest.chips(blocks.shard.start, blocks.shard.stop):
-        kept = blocks.usable(spool.get(blocks.shard, chip.row))
-        lacking = tuple(layer.name for layer in blocks.layers if not kept.covers((layer.name,)))
-        if lacking:
-            tasks.append(_Task(chip, kept, by_kind(lacking)))
+        spooled = blocks.from_spool_names(spool.get(blocks.shard, chip.row))
+        pending = tuple(layer.name for layer in blocks.layers if not spooled.covers((layer.name,)))
+        if pending:
+            tasks.append(_Task(chip, spooled, by_kind(pending)))
         else:
-            blocks.place(chip.row, kept)
+            blocks.put(chip.row, spooled)
             progress.advance()
     return tasks
 
 
-def _by_kind(puller: Puller, blocks: _Blocks, names: tuple[str, ...]) -> _ByKind:
+def _by_kind(puller: Puller, blocks: _Blocks, names: tuple[str, ...]) -> _LayersByKind:
     layers = [layer for layer in blocks.layers if layer.name in names]
-    return _ByKind(*(tuple(puller.of(kind, layers)) for kind in (Pixels, Region, Local)))
+    return _LayersByKind(*(tuple(puller.of(kind, layers)) for kind in (Pixels, Region, Local)))
 
 
 def _pull(
     puller: Puller, tasks: Sequence[_Task], blocks: _Blocks, spool: Spool, progress: Progress, turn: Turn
 ) -> Iterator[DeadLetter]:
-    """Pull every chip, keep and place it; what was given up is yielded."""
-    means, broken = _regions(puller, tasks)
+    """Pull every chip, write it to the spool and the blocks; yields the chips that were given up."""
+    means, means_error = _regions(puller, tasks)
 
     def item(task: _Task) -> DeadLetter | None:
         turn.begun()
         try:
-            pulled = blocks.ready(_one_chip(puller, task).join(means.get(task.chip.row, _NOTHING)))
+            pulled = blocks.with_compressed(_pull_chip(puller, task).join(means.get(task.chip.row, _NOTHING)))
         except (Transient, OneTooLarge) as error:
             puller.engine.breaker.failed(error)
-            return _letter(task, task.lacking.all, error)
-        puller.engine.breaker.came()
-        if task.lacking.pixels:
-            spool.put(blocks.shard, task.chip.row, blocks.to_keep(pulled))
-        if broken and task.lacking.regions:
-            return _letter(task, task.lacking.regions, broken)
-        blocks.place(task.chip.row, pulled)
+            return _letter(task, task.pending.all, error)
+        puller.engine.breaker.succeeded()
+        if task.pending.pixels:
+            spool.put(blocks.shard, task.chip.row, blocks.to_spool_names(pulled))
+        if means_error and task.pending.regions:
+            return _letter(task, task.pending.regions, means_error)
+        blocks.put(task.chip.row, pulled)
         progress.advance()
         return None
 
     at_once = puller.engine.connection.concurrency
-    for letter in threads.each(item, tasks, at_once + max(_LEAST_AHEAD, math.ceil(_AHEAD * at_once))):
+    for letter in threads.each(item, tasks, at_once + max(_LEAST_QUEUED, math.ceil(_QUEUED_SHARE * at_once))):
         puller.engine.tell(progress)
         puller.engine.refuse_overspending()
         if letter:
@@ -289,15 +297,15 @@ def _letter(task: _Task, layers: Sequence[Modality], error: Exception) -> DeadLe
 
 
 def _regions(puller: Puller, tasks: Sequence[_Task]) -> tuple[dict[int, ChipResult], Exception | None]:
-    """Regional means by row; or why there are none now."""
-    wanting = [task for task in tasks if task.lacking.regions]
-    layers = {layer.name: layer for task in wanting for layer in task.lacking.regions}
+    """Regional means by manifest row; or the error with which their requests failed."""
+    with_means = [task for task in tasks if task.pending.regions]
+    layers = {layer.name: layer for task in with_means for layer in task.pending.regions}
     try:
-        return puller.regions([task.chip for task in wanting], list(layers.values())), None
+        return puller.regions([task.chip for task in with_means], list(layers.values())), None
     except (Transient, OneTooLarge) as error:
         return {}, error
 
 
-def _one_chip(puller: Puller, task: _Task) -> ChipResult:
-    pixels = puller.pixels(task.chip, task.lacking.pixels)
-    return task.kept.join(pixels).join(puller.local(task.chip, task.lacking.local))
+def _pull_chip(puller: Puller, task: _Task) -> ChipResult:
+    pixels = puller.pixels(task.chip, task.pending.pixels)
+    return task.spooled.join(pixels).join(puller.local(task.chip, task.pending.local))

@@ -1,4 +1,4 @@
-"""Trying a layer before a corpus depends on it: its graph, a few chips' values in words, and their pictures."""
+"""A preview of a layer before it is exported: its graph, the values of a few chips in words, and their pictures."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _ASSET = re.compile(r'"id": \{"constantValue": "([^"]+)"\}')
 
 @dataclass(frozen=True)
 class Preview:
-    """What a layer gave: its chips in order, and what a person should read about it."""
+    """The result of a preview: the chips in order, and the lines to show to the user (`said`)."""
 
     modality: Modality
     chips: tuple[ChipResult, ...]
     said: tuple[str, ...]
 
     def rows(self) -> list[list[Picture]]:
-        """Pictures of each chip that has data; none for image-level layers."""
+        """The pictures of each chip that has data, (y, x, 3) uint8 each; none for image-level layers."""
         if self.modality.extent != "pixel":
             return []
         blocks = [pulled.values.get(self.modality.name) for pulled in self.chips]
@@ -43,9 +43,9 @@ class Preview:
 
 
 def preview_layer(engine: EarthEngine, modality: Modality, chips: Sequence[Chip]) -> Preview:
-    """Build the layer's graph for the first chip, pull all chips, and put into words what came.
+    """Build the layer's graph for the first chip, pull all chips, and describe the values in words.
 
-    Raises what the export would raise: `Fatal` for a graph that Earth Engine does not understand.
+    Raises as the export: `Fatal` for a graph that Earth Engine refuses.
     """
     about_graph = list(_graph(modality, chips[0]))
     puller = Puller(engine)
@@ -110,7 +110,7 @@ def _reasons(modality: Modality, pulled: Sequence[ChipResult]) -> Iterator[str]:
 
 
 def contact_sheet(previews: Sequence[Preview]) -> Picture | None:
-    """All pictures on one page: a row per chip and layer, a column per band shown; None without any."""
+    """All pictures as one (y, x, 3) uint8 picture: a row per chip and layer, a column per band; None without any."""
     rows = [row for preview in previews for row in preview.rows()]
     if not rows:
         return None
@@ -118,7 +118,7 @@ def contact_sheet(previews: Sequence[Preview]) -> Picture | None:
     page = np.full((len(rows) * size + _GAP_PX, max(map(len, rows)) * size + _GAP_PX, 3), 255, np.uint8)
     for y, row in enumerate(rows):
         for x, picture in enumerate(row):
-            large = picture.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
+            enlarged = picture.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
             top, left = y * size + _GAP_PX, x * size + _GAP_PX
-            page[top : top + large.shape[0], left : left + large.shape[1]] = large
+            page[top : top + enlarged.shape[0], left : left + enlarged.shape[1]] = enlarged
     return page

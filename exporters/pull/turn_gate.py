@@ -1,4 +1,4 @@
-"""Shards of one process take turns at pulling, so that one is pulled while another is written."""
+"""Shards of one process are pulled one after the other, so that one is pulled while another is written."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from contextlib import contextmanager
 
 
 class TurnGate:
-    """The next shard begins to pull when the last chip of the one before has begun.
+    """Lets the next shard start when the last chip of the previous shard has started.
 
-    Without it, shards in work share the requests equally, end together, and nothing is asked for while all of them are
-    compressed and written.
+    Without it, all shards in work share the requests equally and end together; then no requests are made while all of
+    them are compressed and written.
     """
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._gate = threading.Lock()
 
     @contextmanager
     def turn(self, chips: int) -> Iterator[Turn]:
-        """Wait for the turn, and hold it until so many chips have begun or the block is left."""
-        self._turn.acquire()
-        turn = Turn(self._turn, chips)
+        """Wait for the gate, and hold it until `chips` chips have started or the block is left."""
+        self._gate.acquire()
+        turn = Turn(self._gate, chips)
         try:
             yield turn
         finally:
@@ -29,22 +29,22 @@ class TurnGate:
 
 
 class Turn:
-    """One shard's turn. Safe for many threads."""
+    """The turn of one shard. Safe for many threads."""
 
-    def __init__(self, turn: threading.Lock, chips: int) -> None:
-        self._turn, self._left, self._over = turn, chips, False
+    def __init__(self, gate: threading.Lock, chips: int) -> None:
+        self._gate, self._left, self._over = gate, chips, False
         self._lock = threading.Lock()
 
     def begun(self) -> None:
-        """A chip has begun; the last one hands over."""
+        """Count a chip that has started; after the last one the next shard may start."""
         with self._lock:
             self._left -= 1
         if self._left <= 0:
             self.hand_over()
 
     def hand_over(self) -> None:
-        """Let the next shard begin; once is enough."""
+        """Let the next shard start; a second call does nothing."""
         with self._lock:
             if not self._over:
                 self._over = True
-                self._turn.release()
+                self._gate.release()

@@ -1,1 +1,1 @@
-"""Checks at the door: what is inspected before a shard is written, and what it adds up to."""
+"""Checks of the values of each shard before it is written, and their findings added up for a corpus."""

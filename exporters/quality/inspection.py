@@ -1,8 +1,8 @@
-"""Quality at the door: what is seen of a shard's values, layer by layer, when they are written.
+"""Quality checks of a shard's values, layer by layer, when they are written.
 
 Shape, dtype, class codes and finite values are checked chip by chip as they arrive (`exporters.pull`), and all layers
-of a chip are asked for on its one grid. Here is what a chip alone does not tell: how much is nodata, where values are
-constant or illegal, and which layers lie beside the reference. Equal values give equal findings: no clock, no chance.
+of a chip are requested on the same grid. The checks here need more than one chip: how much is nodata, where values are
+constant or outside the valid range, and which layers are shifted. Equal values give equal findings.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pipeline.corpus import Corpus
 from pipeline.modality import Modality
 from pipeline.shard import Shard
 
-# Upper bounds of the share of nodata in a chip; the first holds chips without any.
+# Upper bounds of the classes of nodata share in a chip; the first class is chips without nodata.
 NODATA_BOUNDS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
-# A shard of 512 chips shifts one in eight: an eighth of the 10 ms that a chip with all layers takes.
+# Of a shard of 512 chips one in eight is compared. A comparison of all layers takes 10 ms a chip.
 CHIPS_COMPARED = 64
 _MOST_ROWS_NAMED = 16
 _FINE_STEPS = 1000
@@ -30,19 +30,19 @@ Findings = dict[str, Any]
 
 
 def reference_of(modalities: Iterable[Modality]) -> Modality | None:
-    """The layer that others are compared with: an image in true colour.
+    """The layer with which others are compared: an image in true colour; None without any.
 
-    Of several, one whose values differ in scale from patch to patch (a scene, not a composite), then the first by name.
+    Of several, one that is normalised per patch (a scene, not a composite), then the first by name.
     """
-    images = [one for one in modalities if one.extent == "pixel" and one.display.style == "rgb"]
-    return min(images, key=lambda one: (not one.patch_normalised, one.name), default=None)
+    images = [item for item in modalities if item.extent == "pixel" and item.display.style == "rgb"]
+    return min(images, key=lambda item: (not item.patch_normalised, item.name), default=None)
 
 
 def varies_everywhere(modality: Modality) -> bool:
-    """Whether no chip can have one value all over.
+    """Whether no chip can be constant.
 
-    True of what a sensor measured at some moment on a fine scale: its noise alone makes values differ. Water, plains,
-    bare ground and cloudless skies may be constant in maps, classes and coarse scales.
+    True for measurements of a sensor at one time with fine steps: noise makes their values differ. Maps, classes and
+    values with coarse steps may be constant over water, plains, bare ground and under cloudless skies.
     """
     if modality.categories or modality.extent != "pixel" or modality.time_rule == "static":
         return False
@@ -50,7 +50,7 @@ def varies_everywhere(modality: Modality) -> bool:
 
 
 def _steps(modality: Modality) -> float:
-    """How many values the layer can tell apart."""
+    """How many different values the layer can store."""
     if np.dtype(modality.dtype).kind == "f":
         return float("inf")
     limits = np.iinfo(modality.dtype)
@@ -63,8 +63,8 @@ def inspect(
 ) -> dict[str, Findings]:
     """Findings per layer of a shard that is about to be written.
 
-    `blocks` are (rows of the shard, bands[, y, x]) in stored values, `missing` the rows without any data. A layer is
-    compared with the reference where that is at hand: in `blocks`, or written already.
+    `blocks` are (rows, bands[, y, x]) of the shard in the stored dtype, `missing` the reasons of rows without data. A
+    layer is compared with the reference when that is in `blocks` or was written before.
     """
     result = {
         name: _values(corpus.modality(name), shard, block, missing.get(name, {})) for name, block in blocks.items()
@@ -98,17 +98,17 @@ def _values(modality: Modality, shard: Shard, block: NDArray[Any], missing: Mapp
 
 
 def _outside(modality: Modality, chip: NDArray[Any], valid: NDArray[np.bool_]) -> int:
-    """How many values are beyond the range that the specification calls valid."""
+    """How many values are outside the valid range of the specification."""
     if modality.valid_range is None:
         return 0
     low, high = modality.valid_range
-    if low <= chip.min() and chip.max() <= high:  # of most chips, in a fifth of the time
+    if low <= chip.min() and chip.max() <= high:  # true for most chips, and five times as fast
         return 0
     return int(np.count_nonzero(((chip < low) | (chip > high)) & valid))
 
 
 def _is_constant(chip: NDArray[Any], valid: NDArray[np.bool_]) -> bool:
-    """Whether every band has one value all over; a single one may, such as that of cirrus under a clear sky."""
+    """Whether every band is constant. A single band may be: the cirrus band under a clear sky, for example."""
     bands = [band[known] for band, known in zip(chip, valid, strict=True) if np.count_nonzero(known) > 1]
     return bool(bands) and all(values.min() == values.max() for values in bands)
 
@@ -124,17 +124,17 @@ def _shifts(
     others = [corpus.modality(name) for name in blocks if name != reference.name]
     layers = [item for item in others if item.extent == "pixel"]
     peaks: dict[str, list[registration.Peak]] = {item.name: [] for item in layers}
-    for row in _compared(corpus, shard) if layers else ():
+    for row in _rows_compared(corpus, shard) if layers else ():
         chips = {item.name: blocks[item.name][row - shard.start] for item in layers if row not in missing[item.name]}
-        at_hand = blocks.get(reference.name)
-        seen = _stored(corpus, reference, row) if at_hand is None else at_hand[row - shard.start]
-        for name, peak in _peaks(corpus, reference, seen, chips):
+        block = blocks.get(reference.name)
+        image = _stored(corpus, reference, row) if block is None else block[row - shard.start]
+        for name, peak in _peaks(corpus, reference, image, chips):
             peaks[name].append(peak)
     return {name: _tally(reference, result) for name, result in peaks.items()}
 
 
-def _compared(corpus: Corpus, shard: Shard) -> list[int]:
-    """Rows that are compared, drawn by manifest and shard alone, so that a run that goes on draws the same."""
+def _rows_compared(corpus: Corpus, shard: Shard) -> list[int]:
+    """The rows to compare, drawn from manifest and shard only, so that a resumed run draws the same."""
     random = np.random.default_rng([int(corpus.manifest.digest[:8], 16), shard.index])
     return sorted(random.choice(shard.rows, min(CHIPS_COMPARED, len(shard)), replace=False).tolist())
 
@@ -144,22 +144,23 @@ def _stored(corpus: Corpus, modality: Modality, row: int) -> NDArray[Any]:
 
 
 def _peaks(
-    corpus: Corpus, reference: Modality, seen: NDArray[Any], chips: Mapping[str, NDArray[Any]]
+    corpus: Corpus, reference: Modality, image: NDArray[Any], chips: Mapping[str, NDArray[Any]]
 ) -> Iterator[tuple[str, registration.Peak]]:
-    """The shift of each of a chip's layers that has edges to compare."""
+    """The correlation peak of each of a chip's layers that has edges to compare."""
     shown = [reference.band_names.index(name) for name in reference.display.bands]
-    ground = registration.outline(reference, seen[shown])
-    if ground is None:
+    reference_outline = registration.outline(reference, image[shown])
+    if reference_outline is None:
         return
-    beneath = registration.spectrum(ground)
+    reference_spectrum = registration.spectrum(reference_outline)
+    shape_yx = reference_outline.shape[0], reference_outline.shape[1]
     for name, chip in chips.items():
-        outlined = registration.outline(corpus.modality(name), chip)
-        if outlined is not None:
-            yield name, registration.peak(beneath, registration.spectrum(outlined), (ground.shape[0], ground.shape[1]))
+        layer_outline = registration.outline(corpus.modality(name), chip)
+        if layer_outline is not None:
+            yield name, registration.peak(reference_spectrum, registration.spectrum(layer_outline), shape_yx)
 
 
 def _tally(reference: Modality, peaks: Sequence[registration.Peak]) -> Findings:
-    """How often each shift was seen, among confident peaks."""
+    """How often each shift was measured, among confident peaks."""
     counts = Counter((item.dy_px, item.dx_px) for item in peaks if item.is_confident)
     data = {f"{dy},{dx}": count for (dy, dx), count in sorted(counts.items())}
     return {"reference": reference.name, "compared": len(peaks), "seen": data}

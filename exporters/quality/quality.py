@@ -1,4 +1,4 @@
-"""What was found of the values of every layer of a corpus, added up, and what of it a person should look at."""
+"""The findings about the values of every layer of a corpus, added up, and the flags that a person should check."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from exporters.quality.inspection import NODATA_BOUNDS
 from pipeline.modality import Modality
 
-# A shift is believed when so many chips agree on it, within a pixel, and hardly any lies right.
+# A shift is accepted when so many chips agree on it, within a pixel, and hardly any is in place.
 _LEAST_CONFIDENT, _LEAST_AGREEING, _MOST_IN_PLACE = 8, 0.6, 0.2
-_LEAST_MEAN_PX = 0.75  # a coarser grid's half pixel is seen as none here and one there
-# Clouds and roofs are brighter than what a range is made for; a wrong scale puts far more beyond it.
+_LEAST_MEAN_PX = 0.75  # half a pixel of a coarser grid is measured as none or as one
+# Clouds and roofs are brighter than the valid range; a wrong scale puts far more values outside of it.
 _MOST_OUTSIDE = 0.01
 Shift = tuple[int, int]  # rows south, columns east
 
@@ -33,59 +33,59 @@ class Quality:
     compared: int = 0
     shifts: Counter[Shift] = field(default_factory=Counter)
 
-    def add(self, found: Mapping[str, Any]) -> None:
-        """One shard's findings; an entry of an older corpus has none."""
-        if not found:
+    def add(self, findings: Mapping[str, Any]) -> None:
+        """Add the findings of one shard; an entry of an older corpus has none."""
+        if not findings:
             return
-        self.chips += found["chips"]
-        self.values += found["values"]
-        self.nodata = [ours + theirs for ours, theirs in zip(self.nodata, found["nodata"], strict=True)]
-        self.outside += found["outside"]
-        self.constant += found["constant"]["chips"]
-        self.constant_rows += found["constant"]["rows"]
-        self._add_shifts(found.get("shifts", {}))
+        self.chips += findings["chips"]
+        self.values += findings["values"]
+        self.nodata = [total + added for total, added in zip(self.nodata, findings["nodata"], strict=True)]
+        self.outside += findings["outside"]
+        self.constant += findings["constant"]["chips"]
+        self.constant_rows += findings["constant"]["rows"]
+        self._add_shifts(findings.get("shifts", {}))
 
-    def _add_shifts(self, found: Mapping[str, Any]) -> None:
-        self.reference = found.get("reference", self.reference)
-        self.compared += found.get("compared", 0)
-        for text, count in found.get("seen", {}).items():
+    def _add_shifts(self, findings: Mapping[str, Any]) -> None:
+        self.reference = findings.get("reference", self.reference)
+        self.compared += findings.get("compared", 0)
+        for text, count in findings.get("seen", {}).items():
             dy, dx = text.split(",")
             self.shifts[int(dy), int(dx)] += count
 
     @property
     def confident(self) -> int:
-        """Chips whose shift is told with confidence."""
+        """The number of chips with a confident shift."""
         return self.shifts.total()
 
     @property
     def in_place(self) -> float | None:
-        """Share of the confident chips that lie on the reference; None without any."""
+        """The share of the confident chips without a shift; None without any."""
         return self.shifts[0, 0] / self.confident if self.confident else None
 
     @property
     def shift(self) -> Shift | None:
-        """By how much the layer lies beside the reference all over the corpus (rows south, columns east), if it does.
+        """The layer's shift against the reference in the whole corpus, in pixels (rows south, columns east), or None.
 
-        Half a pixel on either side may be seen as the next whole one, so agreeing is meant within a pixel.
+        Half a pixel may be measured as the next whole one on either side, so shifts agree within a pixel.
         """
         if self.confident < _LEAST_CONFIDENT or (self.in_place or 0.0) > _MOST_IN_PLACE:
             return None
         (dy, dx), _ = min(self.shifts.items(), key=lambda item: (-item[1], item[0]))
-        near = [one for one in self.shifts.elements() if max(abs(one[0] - dy), abs(one[1] - dx)) <= 1]
+        near = [item for item in self.shifts.elements() if max(abs(item[0] - dy), abs(item[1] - dx)) <= 1]
         mean_px = max(abs(sum(steps)) / len(near) for steps in zip(*near, strict=True))
         return (dy, dx) if mean_px >= _LEAST_MEAN_PX and len(near) >= _LEAST_AGREEING * self.confident else None
 
     def flags(self) -> list[str]:
-        """What a person should look at, a sentence each; none for a layer in order."""
+        """One sentence for each problem that a person should check; none for a layer in order."""
         return [text for text in (self._shift_flag(), self._constant_flag(), self._outside_flag()) if text]
 
     def _shift_flag(self) -> str:
         if self.shift is None:
             return ""
         dy, dx = self.shift
-        where = " and ".join(_aside(*item) for item in ((dy, "south", "north"), (dx, "east", "west")) if item[0])
-        told = f"told by {self.confident} of {self.compared} chips"
-        return f"{self.modality.name} lies {where} of {self.reference}, {told}"
+        offsets = " and ".join(_direction(*item) for item in ((dy, "south", "north"), (dx, "east", "west")) if item[0])
+        evidence = f"told by {self.confident} of {self.compared} chips"
+        return f"{self.modality.name} lies {offsets} of {self.reference}, {evidence}"
 
     def _constant_flag(self) -> str:
         if not self.constant:
@@ -101,5 +101,5 @@ class Quality:
         return f"{self.modality.name} has {self.outside / self.values:.1%} of its values outside of {low:g} to {high:g}"
 
 
-def _aside(pixels: int, positive: str, negative: str) -> str:
+def _direction(pixels: int, positive: str, negative: str) -> str:
     return f"{abs(pixels)} px {positive if pixels > 0 else negative}"

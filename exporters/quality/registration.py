@@ -1,6 +1,6 @@
-"""How far one layer of a chip lies beside another: phase correlation of their outlines, in whole pixels.
+"""The shift between two layers of a chip in whole pixels, by phase correlation of their outlines.
 
-Layers of different sensors share no values but edges, so gradients are compared (edges between classes, for classes).
+Layers of different sensors share edges, not values, so gradients are compared (for classes, the edges between them).
 Phase correlation after Kuglin and Hines (1975), "The phase correlation image alignment method".
 """
 
@@ -14,26 +14,27 @@ from numpy.typing import NDArray
 
 from pipeline.modality import Modality
 
-SMALLEST_PX = 32  # a smaller chip has too few edges to tell
+SMALLEST_PX = 32  # a smaller chip has too few edges
 MOST_BANDS = 8
 _LONGEST_PX = 16
 _LEAST_VALID = 0.5
-# Frequencies above a fifth of a cycle a pixel tell of resampling and speckle more than of the ground.
+# Frequencies above a fifth of a cycle per pixel contain more resampling and speckle than ground.
 _PASS_CYCLES_PX = 0.2
-_STRONGEST_SHARE = 0.99  # one bright roof is not to decide
-# Around the peak belongs to it; beyond is what chance makes.
+_STRONGEST_SHARE = 0.99  # so that one bright roof does not dominate
+# Values within this radius belong to the peak; values beyond it are noise.
 _PEAK_RADIUS_PX = 3
-# Of pairs of windows from different places 0.2 % reached both at 128 px and 1.5 % at 64 px: too few, and too scattered,
-# to flag a layer (6,144 and 14,600 pairs of three real scenes: Sentinel-2 beside radar, elevation, land cover, itself).
+# Of pairs of windows from different places 0.2 % reached both at 128 px and 1.5 % at 64 px: too few, with too different
+# shifts, to flag a layer (6,144 and 14,600 pairs of three real scenes: Sentinel-2 with radar, elevation, land cover and
+# itself).
 _LEAST_SHARPNESS, _LEAST_LEAD = 6.0, 1.7
 Outline = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Peak:
-    """Where a layer lies: its content is `dy_px` rows south and `dx_px` columns east of the reference's.
+    """The shift of a layer: its content is `dy_px` rows south and `dx_px` columns east of the reference's.
 
-    `sharpness` is the peak's height in standard deviations of the surface around, `lead` its ratio to the next peak.
+    `sharpness` is the peak's height in standard deviations of the surface around it, `lead` its ratio to the next peak.
     """
 
     dy_px: int
@@ -43,23 +44,23 @@ class Peak:
 
     @property
     def is_confident(self) -> bool:
-        """Whether chance hardly makes such a peak."""
+        """Whether noise is unlikely to give such a peak."""
         return self.sharpness >= _LEAST_SHARPNESS and self.lead >= _LEAST_LEAD
 
 
 def outline(modality: Modality, stored: NDArray[np.generic]) -> Outline | None:
-    """Where values change (h, w), 0 to 1, of a chip's stored values (bands, h, w); mean 0, and 0 where not known.
+    """Where the stored values (bands, y, x) of a chip change: (y, x) float64, mean 0, and 0 where they are not known.
 
-    None where there is nothing to compare: mostly nodata, or the same everywhere.
+    None where there is nothing to compare: mostly nodata, or constant.
     """
-    result = [_outline_of(modality, band) for band in stored[_some(len(stored))]]
+    result = [_outline_of(modality, band) for band in stored[_sampled_bands(len(stored))]]
     bands = [band for band in result if band is not None]
     return np.mean(bands, axis=0) if bands else None
 
 
-def _some(bands: int) -> list[int]:
-    """Bands at even distances, where there are many."""
-    return sorted({round(place) for place in np.linspace(0, bands - 1, min(bands, MOST_BANDS)).tolist()})
+def _sampled_bands(bands: int) -> list[int]:
+    """Band indices: all, or `MOST_BANDS` at equal distances."""
+    return sorted({round(index) for index in np.linspace(0, bands - 1, min(bands, MOST_BANDS)).tolist()})
 
 
 def _outline_of(modality: Modality, band: NDArray[np.generic]) -> Outline | None:
@@ -81,22 +82,23 @@ def _outline_of(modality: Modality, band: NDArray[np.generic]) -> Outline | None
 
 
 def _strong(strengths: Outline) -> float:
-    """What all but the strongest do not exceed."""
-    place = int(_STRONGEST_SHARE * (strengths.size - 1))
-    return float(np.partition(strengths, place)[place])
+    """The quantile that all but the strongest edges stay below."""
+    index = int(_STRONGEST_SHARE * (strengths.size - 1))
+    return float(np.partition(strengths, index)[index])
 
 
 def _slopes(band: NDArray[np.generic]) -> Outline:
-    """Length of the gradient by central differences; 0 along the border."""
+    """The length of the gradient by central differences, (y, x) float64; 0 along the border."""
     values = np.asarray(band, dtype=np.float64)
     south, east = np.zeros(values.shape), np.zeros(values.shape)
     south[1:-1] = values[2:] - values[:-2]
     east[:, 1:-1] = values[:, 2:] - values[:, :-2]
-    return np.sqrt(south * south + east * east)  # np.hypot takes ten times as long, for numbers that are none here
+    # np.hypot guards against overflow, which cannot occur here, and takes ten times as long.
+    return np.sqrt(south * south + east * east)
 
 
 def _edges(band: NDArray[np.generic]) -> Outline:
-    """1 on both sides of a border between classes."""
+    """1 on both sides of a border between classes, else 0: (y, x) float64."""
     result = np.zeros(band.shape)
     rows, columns = band[1:] != band[:-1], band[:, 1:] != band[:, :-1]
     result[1:][rows] = result[:-1][rows] = 1.0
@@ -105,17 +107,17 @@ def _edges(band: NDArray[np.generic]) -> Outline:
 
 
 def reach_px(size_px: int) -> int:
-    """The longest shift looked for, in either direction."""
+    """The longest shift searched for, in pixels, in each direction."""
     return min(_LONGEST_PX, size_px // 4)
 
 
-def spectrum(outlined: Outline) -> NDArray[np.complex128]:
-    """Fourier transform (h, w // 2 + 1) under a Hann window, so that the chip's own border is no edge."""
-    return np.fft.rfft2(outlined * _window(outlined.shape))
+def spectrum(outline_yx: Outline) -> NDArray[np.complex128]:
+    """The Fourier transform of an outline, (y, x // 2 + 1) complex128. A Hann window hides the chip's own border."""
+    return np.fft.rfft2(outline_yx * _window(outline_yx.shape))
 
 
 def peak(reference: NDArray[np.complex128], layer: NDArray[np.complex128], shape_yx: tuple[int, int]) -> Peak:
-    """The shift at which two outlines agree best, from their spectra; `shape_yx` is that of the outlines."""
+    """The shift at which two outlines agree best, from their spectra; `shape_yx` is the outlines' shape."""
     cross = layer * np.conj(reference)
     cross /= np.maximum(np.abs(cross), np.finfo(np.float64).tiny)
     surface = np.fft.irfft2(cross * _pass(shape_yx), shape_yx)
@@ -143,6 +145,6 @@ def _window(shape_yx: tuple[int, int]) -> Outline:
 
 @lru_cache(maxsize=8)
 def _pass(shape_yx: tuple[int, int]) -> Outline:
-    """A Gaussian over the frequencies of `rfft2`."""
+    """A Gaussian low-pass over the frequencies of `rfft2`, (y, x // 2 + 1) float64."""
     y, x = np.fft.fftfreq(shape_yx[0])[:, None], np.fft.rfftfreq(shape_yx[1])[None]
     return np.asarray(np.exp(-(y**2 + x**2) / (2 * _PASS_CYCLES_PX**2)))

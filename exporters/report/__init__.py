@@ -1,1 +1,1 @@
-"""The page about a corpus: counts, map, charts, chips."""
+"""The report page about a corpus: counts, map, charts and chips."""

@@ -13,41 +13,41 @@ from exporters.report.facts import Count
 from pipeline.modality import Modality
 from pipeline.statistics import BandStatistics
 
-# Mass left out at either end, so that a few extreme values do not flatten a histogram.
+# The share left out at either end, so that a few extreme values do not flatten a histogram.
 _TAIL = 0.001
-# A chart in which nearly all values share a bin says less than the smallest and the largest value.
+# A chart with nearly all values in one bin is less useful than the smallest and the largest value.
 _ONE_BIN = 0.97
-# Beyond this many integers a bin holds so many of them that one more or less does not show.
+# Above this many integers a bin contains so many of them that one more or less is not visible.
 _COMB_RANGE = 4096
-# Groups of one band (processing levels, say) are told apart by these, defined in the page's style.
+# The classes (of the page's style) for the groups of one band, such as processing levels.
 SERIES = ("series-a", "series-b", "series-c", "series-d")
 
 
 def columns(counts: Sequence[Count], title: str) -> str:
-    """A column chart of counts, labelled below and above."""
+    """A column chart of counts as inline SVG, with labels below and counts above."""
     width, height, gap = 36 * len(counts), 150, 6
     most = max((item.count for item in counts), default=0) or 1
     parts = [_column(item, index, most, height, gap) for index, item in enumerate(counts)]
-    told = ", ".join(f"{item.label}: {item.count:,}" for item in counts)
+    summary = ", ".join(f"{item.label}: {item.count:,}" for item in counts)
     return (
-        f'<svg class="columns" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(f"{title}: {told}")}" '
+        f'<svg class="columns" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(f"{title}: {summary}")}" '
         f'style="max-width:{max(width, 90)}px">{"".join(parts)}</svg>'
     )
 
 
-def _column(one: Count, index: int, most: int, height: int, gap: int) -> str:
+def _column(item: Count, index: int, most: int, height: int, gap: int) -> str:
     left, room = 36 * index, height - 38
-    tall = one.count / most * room
+    tall = item.count / most * room
     middle = left + 18
     return (
         f'<rect class="bar" x="{left + gap / 2:g}" y="{18 + room - tall:.1f}" width="{36 - gap}" height="{tall:.1f}" '
-        f'rx="2"/><text x="{middle}" y="{12 + room - tall:.1f}">{short(one.count)}</text>'
-        f'<text class="axis" x="{middle}" y="{height - 5}">{escape(one.label)}</text>'
+        f'rx="2"/><text x="{middle}" y="{12 + room - tall:.1f}">{short(item.count)}</text>'
+        f'<text class="axis" x="{middle}" y="{height - 5}">{escape(item.label)}</text>'
     )
 
 
 def short(count: int) -> str:
-    """A count in at most four characters or so: 950, 12k, 1.2M."""
+    """A count in about four characters: 950, 12k, 1.2M."""
     for limit, unit in ((1_000_000, "M"), (10_000, "k")):
         if count >= limit:
             scaled = count / (1_000_000 if unit == "M" else 1000)
@@ -57,7 +57,7 @@ def short(count: int) -> str:
 
 @dataclass(frozen=True)
 class Histogram:
-    """One band's chart with its caption; `svg` is empty where there is nothing to draw."""
+    """The chart of one band with its caption; `svg` is "" where there is nothing to draw."""
 
     band: str
     long_name: str
@@ -66,37 +66,37 @@ class Histogram:
 
 
 def histograms(modality: Modality, statistics: Mapping[str, Sequence[BandStatistics]]) -> list[Histogram]:
-    """One chart per band of a continuous modality, its groups drawn over each other on one physical axis."""
+    """One chart per band of a continuous modality; its groups share one physical axis."""
     return [
-        _histogram(modality, position, {group: bands[position] for group, bands in statistics.items()})
-        for position in range(len(modality.bands))
+        _histogram(modality, index, {group: bands[index] for group, bands in statistics.items()})
+        for index in range(len(modality.bands))
     ]
 
 
-def _histogram(modality: Modality, position: int, groups: dict[str, BandStatistics]) -> Histogram:
-    band = modality.bands[position]
+def _histogram(modality: Modality, index: int, groups: dict[str, BandStatistics]) -> Histogram:
+    band = modality.bands[index]
     filled = {group: item for group, item in groups.items() if item.count}
-    drawn = {group: _density(modality, item.histogram) for group, item in filled.items() if _tells(item)}
+    drawn = {group: _density(modality, item.histogram) for group, item in filled.items() if _has_shape(item)}
     series = {group: SERIES[min(index, len(SERIES) - 1)] for index, group in enumerate(groups)}
     svg = _area_chart(modality, f"{band.name} histogram", drawn, series) if drawn else ""
-    told = [(group, _line(modality, item, band.units, ranged=not svg)) for group, item in filled.items()]
-    lines = tuple(f"{group}: {line}" if len(groups) > 1 else line for group, line in told)
+    summary = [(group, _line(modality, item, band.units, ranged=not svg)) for group, item in filled.items()]
+    lines = tuple(f"{group}: {line}" if len(groups) > 1 else line for group, line in summary)
     return Histogram(band.name, band.long_name, svg, lines)
 
 
-def _tells(one: BandStatistics) -> bool:
-    """Whether a histogram shows more than one bar."""
-    return bool(one.histogram) and max(one.histogram) < _ONE_BIN * one.count
+def _has_shape(item: BandStatistics) -> bool:
+    """Whether a histogram has more than one visible bar."""
+    return bool(item.histogram) and max(item.histogram) < _ONE_BIN * item.count
 
 
-def _line(modality: Modality, one: BandStatistics, units: str, ranged: bool) -> str:
-    ends = [end * modality.scale + modality.offset for end in (one.minimum, one.maximum) if end is not None]
+def _line(modality: Modality, item: BandStatistics, units: str, ranged: bool) -> str:
+    ends = [end * modality.scale + modality.offset for end in (item.minimum, item.maximum) if end is not None]
     span = f", {number(min(ends))} to {number(max(ends))}" if ranged and ends else ""
-    return _moments(modality, one) + span + ("" if units == "1" else f" {units}")
+    return _moments(modality, item) + span + ("" if units == "1" else f" {units}")
 
 
-def _moments(modality: Modality, one: BandStatistics) -> str:
-    mean, std = one.mean * modality.scale + modality.offset, one.std * abs(modality.scale)
+def _moments(modality: Modality, item: BandStatistics) -> str:
+    mean, std = item.mean * modality.scale + modality.offset, item.std * abs(modality.scale)
     return f"{number(mean)} \u00b1 {number(std)}"
 
 
@@ -113,7 +113,7 @@ def _area_chart(modality: Modality, title: str, drawn: dict[str, NDArray[np.floa
 
 
 def _density(modality: Modality, histogram: Sequence[int]) -> NDArray[np.float64]:
-    """Counts per legal value: bins hold unequal numbers of integers, which would look like a comb."""
+    """Counts per valid value, (bins,) float64: bins with unequal numbers of integers would look like a comb."""
     counts = np.asarray(histogram, dtype=np.float64)
     low, high = modality.valid_range or (0.0, 0.0)
     if np.dtype(modality.dtype).kind == "f" or not 0 < high - low <= _COMB_RANGE:
@@ -124,7 +124,7 @@ def _density(modality: Modality, histogram: Sequence[int]) -> NDArray[np.float64
 
 
 def _central_bins(total: NDArray[np.float64]) -> tuple[int, int]:
-    """First and past-last bin that hold all but the tails, at least eight of them where there are as many."""
+    """The first bin and the end (exclusive) of the bins without the tails: at least eight, or all."""
     share = np.cumsum(total) / total.sum()
     first = int(np.searchsorted(share, _TAIL))
     last = int(np.searchsorted(share, 1 - _TAIL)) + 1
@@ -141,7 +141,7 @@ def _edges(modality: Modality, first: int, last: int, bins: int) -> tuple[str, s
 
 
 def number(value: float) -> str:
-    """About three significant digits, and never an exponent from a thousand to a billion."""
+    """About three significant digits, without an exponent from 1,000 to 1e9."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
 
 

@@ -1,4 +1,4 @@
-"""The gallery of the report: which chips are shown, and every modality of each as a picture or as values."""
+"""The gallery of the report: the chips shown, with every modality as a picture or as values."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pipeline.corpus import Corpus
 from pipeline.drawing import Picture, draw_all
 from pipeline.modality import Modality
 
-# The sine of pi is not quite zero in floating point; beside the range of a layer such a value is.
+# The sine of pi is not exactly zero in floating point; values this small relative to a layer's range are shown as 0.
 _NOTHING = 1e-9
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture of one modality, or `note` in its place; `present` are the class codes seen."""
+    """A picture of one modality, or `note` in place of it; `present` are its class codes."""
 
     modality: str
     title: str
@@ -38,7 +38,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Value:
-    """One band of an image-level modality: the text of its value and, for numbers, its share of the shown range."""
+    """One band of an image-level modality: its text and, for numbers, its position in the range, 0 to 1."""
 
     label: str
     text: str
@@ -69,7 +69,7 @@ class Card:
 
 
 def choose_rows(corpus: Corpus, chips: int) -> list[int]:
-    """Rows of the gallery: biomes in turn, within a biome the most finished first, then manifest order."""
+    """Manifest rows of the gallery: biomes in turn; within a biome, chips with the most finished layers first."""
     finished = finished_rows(corpus)
     biome = corpus.manifest.column("biome").astype(int)
     ordered = np.argsort(-finished, kind="stable")
@@ -80,8 +80,8 @@ def choose_rows(corpus: Corpus, chips: int) -> list[int]:
 
 
 def cards(corpus: Corpus, covered: Iterable[Coverage], rows: Iterable[int]) -> list[Card]:
-    """The gallery's cards, one per row, the layers in the order of `_as_seen`."""
-    layers = sorted(covered, key=lambda one: _as_seen(one.modality))
+    """The gallery's cards, one per row, the layers in the order of `_drawing_order`."""
+    layers = sorted(covered, key=lambda item: _drawing_order(item.modality))
     return [_card(corpus, row, layers) for row in rows]
 
 
@@ -98,16 +98,16 @@ def _card(corpus: Corpus, row: int, layers: list[Coverage]) -> Card:
     location = chip.location
     heading = location.ecoregion_name or location.biome_name or location.id
     biome = location.biome_name if location.ecoregion_name else ""
-    shortest_first = tuple(sorted(groups, key=_length))
-    return Card(row, heading, biome, colour_of(location.biome), _facts(chip), tuple(tiles), shortest_first)
+    sorted_groups = tuple(sorted(groups, key=_length))
+    return Card(row, heading, biome, colour_of(location.biome), _facts(chip), tuple(tiles), sorted_groups)
 
 
 def _length(group: ValueGroup) -> int:
     return len(group.values)
 
 
-def _as_seen(modality: Modality) -> tuple[int, int, str]:
-    """Photographs first, then relief, grey images and classes, so that the eye starts with what it knows."""
+def _drawing_order(modality: Modality) -> tuple[int, int, str]:
+    """True-colour images first, then relief, grey images and classes; pixel layers before image-level ones."""
     styles = ("rgb", "hillshade", "grey", "none", "classes")
     return modality.extent == "image", styles.index(modality.display.style), modality.name
 
@@ -124,12 +124,12 @@ def _facts(chip: Chip) -> tuple[str, ...]:
 
 
 def place(lon: float, lat: float) -> str:
-    """Degrees as a person writes them, such as 12.345° S 6.789° E."""
+    """Degrees as text, such as 12.345° S 6.789° E."""
     return f"{abs(lat):.3f}\u00b0 {'N' if lat >= 0 else 'S'} {abs(lon):.3f}\u00b0 {'E' if lon >= 0 else 'W'}"
 
 
 def _stored(corpus: Corpus, layer: Coverage, row: int) -> tuple[NDArray[Any] | None, str]:
-    """Stored values of one chip, or the reason why there are none."""
+    """The stored values of one chip, (bands[, y, x]) in the stored dtype; or the reason why there are none."""
     modality = layer.modality
     if row // corpus.shard_rows not in corpus.finished(modality.name):
         return None, "not exported yet"
@@ -159,7 +159,7 @@ def _tile(modality: Modality, stored: NDArray[Any], band: str, picture: Picture,
 
 
 def data_uri(picture: Picture) -> str:
-    """A PNG as a data URI; pictures of few colours are stored with a palette."""
+    """A picture, (y, x, 3) uint8, as a PNG in a data URI; one with few colours has a palette."""
     image = Image.fromarray(picture)
     if image.getcolors(64) is not None:
         image = image.quantize(64)
@@ -169,11 +169,11 @@ def data_uri(picture: Picture) -> str:
 
 
 def _ranges(layer: Coverage) -> list[tuple[float, float]]:
-    """Physical range of every band; bands of one unit share theirs, so that their bars compare."""
+    """The physical range of every band; bands with the same unit share it, so that their bars are comparable."""
     modality = layer.modality
     spans: dict[str, list[float]] = {}
-    for position, band in enumerate(modality.bands):
-        result = [bands[position] for bands in layer.statistics.values()]
+    for index, band in enumerate(modality.bands):
+        result = [bands[index] for bands in layer.statistics.values()]
         ends = modality.valid_range or [end for item in result for end in (item.minimum, item.maximum)]
         physical = [end * modality.scale + modality.offset for end in ends if end is not None]
         spans.setdefault(band.units, []).extend(physical)

@@ -1,4 +1,4 @@
-"""What the report says in numbers: counts of chips, coverage of each modality, and why candidates were rejected."""
+"""The numbers of the report: counts of chips, coverage of each modality, and why candidates were rejected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REJECTED = ("rejected.parquet", "rejected.json")
 
 @dataclass(frozen=True)
 class Count:
-    """One line of a tally; `code` is what a colour is chosen by, where there is one."""
+    """One line of a count; `code` selects the colour, where there is one."""
 
     label: str
     count: int
@@ -33,10 +33,10 @@ class Count:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What the ledger says of a modality, read once: at full size there are tens of thousands of entries.
+    """The ledger's entries of a modality, read once: a full-size corpus has tens of thousands of them.
 
-    Rows count the finished shards only; `statistics` are of the train rows in them, per group and band; `missing`
-    maps rows of the manifest to the reason why they have no data; `quality` adds up what was found of all rows.
+    `rows_done` counts the rows of finished shards; `statistics` are those of their train rows, per group and band;
+    `missing` maps manifest rows to the reason why they have no data; `quality` has the findings about all rows.
     """
 
     modality: Modality
@@ -49,24 +49,24 @@ class Coverage:
 
     @property
     def share_with_data(self) -> float | None:
-        """Share of the finished rows that have any data; None before the first shard."""
+        """The share of finished rows with data; None before the first shard."""
         return 1 - len(self.missing) / self.rows_done if self.rows_done else None
 
     @property
     def reasons(self) -> tuple[Count, ...]:
-        """Why rows are missing, the most frequent reason first."""
+        """Why rows have no data, the most frequent reason first."""
         return tally(self.missing.values())
 
     @property
     def valid_share(self) -> float | None:
-        """Share of valid values over all bands of the train rows; None without any."""
+        """The share of valid values over all bands of the train rows; None without train rows."""
         bands = [band for group in self.statistics.values() for band in group]
         total = sum(band.count + band.nodata for band in bands)
         return sum(band.count for band in bands) / total if total else None
 
 
 def per_biome(manifest: Manifest) -> list[Count]:
-    """Chips by biome, in RESOLVE's order; those without one last."""
+    """Chips by biome, in RESOLVE's order; those without a biome last."""
     pairs = zip(manifest.column("biome").tolist(), manifest.column("biome_name").tolist(), strict=True)
     tally = Counter(pairs)
     ordered = sorted(tally.items(), key=lambda item: (item[0][0] == 0, item[0]))
@@ -87,7 +87,7 @@ def per_month(manifest: Manifest) -> list[Count]:
 
 
 def _months(manifest: Manifest) -> np.ndarray:
-    """Calendar month of every anchor, counted from January 1970."""
+    """The month of every anchor, (rows,) int64, counted from January 1970."""
     return manifest.column("anchor_time").astype("datetime64[M]").astype(int)
 
 
@@ -103,7 +103,7 @@ def per_split(manifest: Manifest) -> list[Count]:
 
 
 def coverage(corpus: Corpus) -> list[Coverage]:
-    """One line per modality, by name, from the ledger alone."""
+    """The coverage of each modality, sorted by name, from the ledger only."""
     return [_coverage(corpus, modality) for _, modality in sorted(corpus.modalities.items())]
 
 
@@ -128,7 +128,10 @@ def _by_count(tally: Counter[str]) -> tuple[Count, ...]:
 
 
 def rejected(folder: Path) -> pd.DataFrame | None:
-    """The rejected candidates with columns `stratum` and `reason`; None where no file tells of them."""
+    """The rejected candidates with columns `stratum` and `reason`; None without their file.
+
+    Raises `Fatal` when the file lacks a column.
+    """
     path = next((folder / name for name in REJECTED if (folder / name).exists()), None)
     if path is None:
         return None
@@ -147,7 +150,7 @@ def tally(values: Iterable[object]) -> tuple[Count, ...]:
 
 
 def finished_rows(corpus: Corpus) -> np.ndarray:
-    """How many modalities are finished, for each row of the manifest."""
+    """The number of finished modalities for each manifest row, (rows,) int64."""
     finished = np.zeros(len(corpus.manifest), dtype=np.int64)
     for name in corpus.modalities:
         for index in corpus.finished(name):

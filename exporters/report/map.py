@@ -17,12 +17,12 @@ from pipeline.errors import Fatal
 from pipeline.manifest import Manifest
 
 REGIONS = "regions.parquet"
-# More points than this hide each other; rows are in random order, so the first ones are a fair sample.
+# More points would hide each other; rows are in random order, so the first ones are a random sample.
 MOST_POINTS = 20_000
 _WIDTH, _HEIGHT = 1000.0, 487.0
 _OUTLINE_DEG = 0.35
 _SMALLEST_DEG2 = 0.15
-# RESOLVE's hues by biome number, calmed so that fourteen of them can share a page; 0 is "not known".
+# RESOLVE's hues by biome number, less saturated, so that fourteen fit on a page; 0 is "not known".
 _COLOURS = (
     "#8a8f98", "#3f9142", "#b5b548", "#84bf62", "#14705a", "#4f9079", "#6a9fd8", "#e59a2b", "#dccb45",
     "#79bfe0", "#b3966a", "#74c0aa", "#d04a45", "#b96a63", "#c2479c",
@@ -30,22 +30,22 @@ _COLOURS = (
 
 
 def colour_of(biome: int) -> str:
-    """The colour that a biome number has all over the page."""
+    """The colour of a biome number on the page."""
     return _COLOURS[biome] if 0 <= biome < len(_COLOURS) else _COLOURS[0]
 
 
 def on_page(lonlat: NDArray[Any]) -> NDArray[np.float64]:
-    """x and y (n, 2), float64, on the page of longitudes and latitudes (n, 2) in degrees."""
+    """Page coordinates x, y, (n, 2) float64 in pixels, of longitudes and latitudes, (n, 2) in degrees."""
     scale = (_WIDTH / 2 - 2) / HALF_WIDTH
     return np.array([_WIDTH / 2, _HEIGHT / 2]) + equal_earth(lonlat) * [scale, -scale]
 
 
 def world_map(folder: Path, manifest: Manifest, biomes: list[Count]) -> str:
-    """The whole map as inline SVG."""
-    told = ", ".join(f"{item.label}: {item.count:,}" for item in biomes)
+    """The map as inline SVG. Raises `Fatal` when the regions cannot be read."""
+    summary = ", ".join(f"{item.label}: {item.count:,}" for item in biomes)
     return (
         f'<svg class="map" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" '
-        f'aria-label="{escape(f"World map of {len(manifest):,} chips by biome. {told}")}">'
+        f'aria-label="{escape(f"World map of {len(manifest):,} chips by biome. {summary}")}">'
         f'<path class="sea" d="{_globe()}"/>{_regions(folder)}<path class="graticule" d="{_graticule()}"/>'
         f"{_points(manifest)}</svg>"
     )
@@ -86,7 +86,7 @@ def _biome_shape(number: int, shapes: NDArray[Any]) -> str:
 
 
 def _path(xy: NDArray[np.float64], close: bool) -> str:
-    """SVG path data with relative tenths of a pixel, without repeats."""
+    """SVG path data with relative steps, rounded to tenths of a pixel, without steps of zero length."""
     tenths = np.round(xy * 10).astype(int)
     steps = np.diff(tenths, axis=0)
     moves = " ".join(f"{x / 10:g},{y / 10:g}" for x, y in steps[(steps != 0).any(axis=1)].tolist())
@@ -96,7 +96,7 @@ def _path(xy: NDArray[np.float64], close: bool) -> str:
 
 
 def _points(manifest: Manifest) -> str:
-    """One group per biome; a round cap on a line of no length is the shortest way to write a dot."""
+    """One group of dots per biome; a line of zero length with a round cap is the shortest SVG for a dot."""
     shown = slice(0, MOST_POINTS)
     lonlat = np.column_stack([manifest.column("lon")[shown], manifest.column("lat")[shown]]).astype(np.float64)
     biome = manifest.column("biome")[shown].astype(int)

@@ -1,4 +1,4 @@
-"""Quality as the report shows it: per layer how much is nodata, what cannot be, and where it lies beside the image."""
+"""Quality in the report: for each layer its nodata, its constant and invalid values, and its shift to the image."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from exporters.quality.quality import Quality
 
 _CELL = 7
 _LEAST_REACH_PX = 4
-# The faintest square must still be seen beside the strongest.
+# The faintest square must be visible beside the strongest.
 _LEAST_OPACITY = 0.25
 
 
 @dataclass(frozen=True)
 class QualityLine:
-    """One layer's line: its `nodata` bar and `shifts` map as SVG, "" where there is nothing to draw."""
+    """The line of one layer: its `nodata` bar and `shifts` map as SVG, "" where there is nothing to draw."""
 
     quality: Quality
     nodata: str
@@ -25,17 +25,17 @@ class QualityLine:
 
     @property
     def name(self) -> str:
-        """The layer's."""
+        """The layer's name."""
         return self.quality.modality.name
 
     @property
     def complete(self) -> float:
-        """Share of the chips without any nodata."""
+        """The share of chips without nodata."""
         return self.quality.nodata[0] / self.quality.chips
 
 
 def lines(qualities: Sequence[Quality]) -> list[QualityLine]:
-    """Layers that were looked at when they were written: those of older corpora were not."""
+    """One line for each layer with findings; layers of older corpora have none."""
     return [
         QualityLine(item, nodata_bar(item), shift_map(item) if item.compared else "")
         for item in qualities
@@ -44,38 +44,38 @@ def lines(qualities: Sequence[Quality]) -> list[QualityLine]:
 
 
 def nodata_bar(quality: Quality) -> str:
-    """Chips by their share of nodata, none on the left, all on the right."""
+    """Chips by their share of nodata as an SVG bar: none at the left, all at the right."""
     parts, left = [], 0.0
     for index, count in enumerate(quality.nodata):
         width = 100 * count / quality.chips
         opacity = index / (len(quality.nodata) - 1)
         parts.append(f'<rect class="bar" x="{left:.2f}" y="0" width="{width:.2f}" height="8" opacity="{opacity:.2f}"/>')
         left += width
-    told = ", ".join(f"{label}: {count:,}" for label, count in zip(nodata_labels(), quality.nodata, strict=True))
+    summary = ", ".join(f"{label}: {count:,}" for label, count in zip(nodata_labels(), quality.nodata, strict=True))
     return (
         f'<svg class="nodata" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" '
-        f'aria-label="{escape(f"Chips by share of nodata. {told}")}">'
+        f'aria-label="{escape(f"Chips by share of nodata. {summary}")}">'
         f'<rect class="ground" width="100" height="8"/>{"".join(parts)}</svg>'
     )
 
 
 def nodata_labels() -> list[str]:
-    """What each class of nodata is called."""
+    """The labels of the classes of nodata share."""
     return ["none", *(f"up to {bound:.0%}" for bound in NODATA_BOUNDS[1:])]
 
 
 def shift_map(quality: Quality) -> str:
-    """A square per shift that was seen, the darker the more chips; north is up, and the cross is where it should be."""
-    seen = sorted((shift, count) for shift, count in quality.shifts.items() if count)
-    reach = max([_LEAST_REACH_PX, *(max(abs(dy), abs(dx)) for (dy, dx), _ in seen)])
-    most = max((count for _, count in seen), default=1)
+    """One square per measured shift as SVG, darker for more chips. North is up; the cross marks no shift."""
+    counts = sorted((shift, count) for shift, count in quality.shifts.items() if count)
+    reach = max([_LEAST_REACH_PX, *(max(abs(dy), abs(dx)) for (dy, dx), _ in counts)])
+    most = max((count for _, count in counts), default=1)
     side = _CELL * (2 * reach + 1)
-    squares = [_square(dy, dx, reach, count / most, count) for (dy, dx), count in seen]
+    squares = [_square(dy, dx, reach, count / most, count) for (dy, dx), count in counts]
     middle = side / 2
-    told = "; ".join(f"{dy} south, {dx} east: {count:,}" for (dy, dx), count in seen) or "no chip told with confidence"
+    summary = "; ".join(f"{dy} south, {dx} east: {count:,}" for (dy, dx), count in counts) or "no confident shift"
     return (
         f'<svg class="shifts" viewBox="0 0 {side} {side}" role="img" '
-        f'aria-label="{escape(f"Shifts of {quality.modality.name} in pixels. {told}")}">'
+        f'aria-label="{escape(f"Shifts of {quality.modality.name} in pixels. {summary}")}">'
         f'<rect class="ground" width="{side}" height="{side}"/>'
         f'<path class="cross" d="M{middle} 0V{side}M0 {middle}H{side}"/>{"".join(squares)}</svg>'
     )

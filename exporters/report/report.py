@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page about a corpus, whole or partly built. Equal corpora give equal bytes."""
+"""The report: one self-contained HTML page about a finished or unfinished corpus. Equal corpora give equal bytes."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ from pipeline.modality import Category
 
 REPORT = "report.html"
 _TEMPLATE = "report.html.jinja"
-# Tables longer than this tell less, not more.
+# Longer tables would be harder to read.
 _MOST_LINES = 16
-# Panels with more histograms than this take the whole width.
+# Panels with more histograms take the whole width.
 _FULL_WIDTH = 3
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One line of a bar table; `share` is of the longest bar, `part` of the total."""
+    """One line of a bar table; `share` is the count divided by the largest one, `part` by the total."""
 
     label: str
     count: int
@@ -55,7 +55,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Distribution:
-    """What the values of one modality look like: histograms, or class shares."""
+    """The distribution of the values of one modality: histograms, or class shares."""
 
     name: str
     title: str
@@ -68,14 +68,15 @@ class Distribution:
 def write_report(corpus_folder: Path, chips: int = 24) -> Path:
     """Publish `report.html` in the corpus folder, with up to `chips` chips drawn; returns its path.
 
-    Works on what is finished and says what is not. Raises `Fatal` when there is no corpus in the folder.
+    Draws the finished shards and lists the unfinished ones. Raises `Fatal` when there is no corpus in the folder
+    or one of its files cannot be read.
     """
     corpus = Corpus.open(corpus_folder)
     return publish(corpus, report_facts.coverage(corpus), chips)
 
 
 def publish(corpus: Corpus, covered: list[Coverage], chips: int = 24) -> Path:
-    """The same for a corpus that is open, with what `facts.coverage` gave: that takes a look at the whole ledger."""
+    """As `write_report`, for an open corpus and its `facts.coverage` (which reads the whole ledger)."""
     path = corpus.folder / REPORT
     durable.write_text(path, render(corpus, covered, chips))
     return path
@@ -105,17 +106,17 @@ def _page(corpus: Corpus, covered: list[Coverage], chips: int) -> dict[str, Any]
         "coverage": covered,
         "quality": report_quality.lines([item.quality for item in covered]),
         "flags": [flag for item in covered for flag in item.quality.flags()],
-        "distributions": sorted((_distribution(item) for item in covered if item.shards_done), key=_height),
+        "distributions": sorted((_distribution(item) for item in covered if item.shards_done), key=_panel_order),
         "cards": cards,
         "legends": _legends(corpus, cards),
-        **_places(corpus),
+        **_map_and_dates(corpus),
         **_splits(corpus),
         **_rejected(corpus),
     }
 
 
-def _places(corpus: Corpus) -> dict[str, Any]:
-    """Where and when the chips are."""
+def _map_and_dates(corpus: Corpus) -> dict[str, Any]:
+    """The map, and the chips by biome, year, month and level."""
     manifest = corpus.manifest
     biomes = report_facts.per_biome(manifest)
     return {
@@ -130,7 +131,7 @@ def _places(corpus: Corpus) -> dict[str, Any]:
 
 
 def _splits(corpus: Corpus) -> dict[str, Any]:
-    """How many chips each split has, how far apart they are, and what they have of each stratum."""
+    """The chips of each split, the distances between splits, and their shares of each stratum."""
     manifest = corpus.manifest
     return {
         "splits": _bars(report_facts.per_split(manifest)),
@@ -167,7 +168,7 @@ def _figures(corpus: Corpus, covered: list[Coverage]) -> list[tuple[str, str]]:
 
 
 def breakable(name: str) -> Markup:
-    """A name that a narrow column may break after its underscores."""
+    """A name as HTML that may break after its underscores."""
     return Markup(escape(name).replace("_", Markup("_<wbr>")))  # noqa: S704
 
 
@@ -182,7 +183,7 @@ def size_text(size_bytes: int) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share as a percentage that does not round to 0 or 100 unless it is."""
+    """A share as a percentage; only exactly 0 and 1 are shown as 0 and 100."""
     if share is None:
         return "\u2013"
     if 0.999 <= share < 1:
@@ -197,7 +198,7 @@ def _unfinished(covered: list[Coverage]) -> list[tuple[str, int, int]]:
 
 
 def _rejected(corpus: Corpus) -> dict[str, Any]:
-    """Why candidates were passed over, and in which strata most."""
+    """Why candidates were rejected, and in which strata."""
     frame = report_facts.rejected(corpus.folder)
     if frame is None:
         return {"rejected": None, "reasons": [], "strata": [], "more_strata": 0}
@@ -211,7 +212,7 @@ def _rejected(corpus: Corpus) -> dict[str, Any]:
 
 
 def _stratum_names(corpus: Corpus, strata: Any) -> list[str]:
-    """Ecoregion names where the manifest knows them; the stratum's own otherwise."""
+    """The ecoregion names of strata where the manifest has them; else the names of the strata."""
     manifest = corpus.manifest
     pairs = zip(manifest.column("stratum").tolist(), manifest.column("ecoregion_name").tolist(), strict=True)
     names = dict(pairs)
@@ -232,13 +233,13 @@ def _distribution(covered: Coverage) -> Distribution:
     )
 
 
-def _height(one: Distribution) -> tuple[bool, bool, int]:
-    """Small panels first and like beside like, so that neighbours are about as tall."""
-    return len(one.histograms) > _FULL_WIDTH, bool(one.classes), len(one.classes)
+def _panel_order(item: Distribution) -> tuple[bool, bool, int]:
+    """Small panels first, and similar ones together, so that neighbours have about the same height."""
+    return len(item.histograms) > _FULL_WIDTH, bool(item.classes), len(item.classes)
 
 
 def _class_bars(categories: tuple[Category, ...], counts: list[int]) -> list[Bar]:
-    """Classes that occur; in their own order, or the most frequent first where they are many."""
+    """The classes that occur: in their own order, or the most frequent first where there are many."""
     result = [(category, n) for category, n in zip(categories, counts, strict=True) if n]
     if len(result) > _MOST_LINES:
         result.sort(key=lambda pair: (-pair[1], pair[0].code))
@@ -247,9 +248,9 @@ def _class_bars(categories: tuple[Category, ...], counts: list[int]) -> list[Bar
 
 
 def _legends(corpus: Corpus, cards: list[report_chips.Card]) -> list[tuple[str, str, list[Category]]]:
-    """For each modality drawn in classes, those classes that the gallery shows."""
-    seen: dict[str, set[int]] = {}
+    """For each modality drawn as classes, the classes in the gallery."""
+    codes: dict[str, set[int]] = {}
     for tile in (tile for card in cards for tile in card.tiles):
-        seen.setdefault(tile.modality, set()).update(tile.present)
-    drawn = [item for name, item in sorted(corpus.modalities.items()) if item.categories and seen.get(name)]
-    return [(item.name, item.title, [cat for cat in item.categories if cat.code in seen[item.name]]) for item in drawn]
+        codes.setdefault(tile.modality, set()).update(tile.present)
+    drawn = [item for name, item in sorted(corpus.modalities.items()) if item.categories and codes.get(name)]
+    return [(item.name, item.title, [cat for cat in item.categories if cat.code in codes[item.name]]) for item in drawn]

@@ -1,4 +1,4 @@
-"""What the report says of splits: how far apart they are, whether footprints overlap, and the share of each stratum."""
+"""The splits in the report: their distances, overlaps of footprints, and their shares of each stratum."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from pipeline.manifest import SPLITS, Manifest
 from pipeline.radius_index import east_north_m, pairs_within, smallest_distance_m
 
-# Neighbouring grids that share an edge touch; they overlap when they share more than this.
+# Neighbouring grids with a common edge touch; they overlap when they share a larger area.
 _TOUCHING_M2 = 10.0
 
 
 @dataclass(frozen=True)
 class Gap:
-    """The smallest distance from any chip of one split to any of another; metres, along the ellipsoid."""
+    """The smallest distance between chips of two splits, in metres on the ellipsoid."""
 
     first: str
     second: str
@@ -30,7 +30,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class StratumShare:
-    """One stratum: how many chips it has, and the share of each split in them, in the order of SPLITS."""
+    """The number of chips of one stratum, and the share of each split in them, in the order of `SPLITS`."""
 
     name: str
     biome: str
@@ -39,7 +39,7 @@ class StratumShare:
 
 
 def gaps(manifest: Manifest) -> list[Gap]:
-    """One line per pair of splits that both have chips; edges are at least a footprint's diagonal nearer."""
+    """One `Gap` per pair of splits with chips; `edges_m` is `centres_m` less a footprint's diagonal: a lower bound."""
     lonlat = _lonlat(manifest)
     result = []
     for first, second in combinations(SPLITS, 2):
@@ -51,24 +51,24 @@ def gaps(manifest: Manifest) -> list[Gap]:
 
 
 def _lonlat(manifest: Manifest) -> NDArray[np.float64]:
-    """Centres of the footprints; across the antimeridian they run beyond 180 degrees."""
+    """Centres of the footprints, (rows, 2) float64: lon in -180 to 180, lat, degrees."""
     centres = shapely.get_coordinates(shapely.centroid(manifest.outlines()))
     centres[:, 0] = (centres[:, 0] + 180) % 360 - 180
     return centres
 
 
 def _diagonal_m(manifest: Manifest) -> float:
-    # A thousandth more: what a metre of UTM may be on the ground.
+    # 0.1 % more, because a metre of UTM may be longer on the ground.
     return float(np.hypot(manifest.size_px, manifest.size_px) * manifest.resolution_m * 1.001)
 
 
 def overlapping_pairs(manifest: Manifest) -> int:
-    """How many pairs of chips have footprints that overlap, by their outlines in a plane of the pair."""
+    """The number of pairs of chips with overlapping footprints, tested in a local plane of each pair."""
     outlines = shapely.get_coordinates(manifest.outlines()).reshape(len(manifest), -1, 2)
     centres = _lonlat(manifest)
     first, second = pairs_within(centres, _diagonal_m(manifest))
-    seen = [_in_plane(outlines[rows], centres[first]) for rows in (first, second)]
-    shared_m2 = shapely.area(shapely.intersection(*seen))
+    polygons = [_in_plane(outlines[rows], centres[first]) for rows in (first, second)]
+    shared_m2 = shapely.area(shapely.intersection(*polygons))
     return int(np.sum(shared_m2 > _TOUCHING_M2))
 
 
@@ -79,7 +79,7 @@ def _in_plane(rings: NDArray[Any], centres: NDArray[Any]) -> NDArray[Any]:
 
 
 def stratum_shares(manifest: Manifest) -> list[StratumShare]:
-    """Every stratum that has chips, by biome and name; points of the user's own, each its own stratum, as one."""
+    """Every stratum with chips, by biome and name. The user's own points, each its own stratum, are one line."""
     frame = pd.DataFrame({name: manifest.column(name) for name in ("biome_name", "ecoregion_name", "stratum", "split")})
     own = frame["stratum"].str.startswith("point-")
     frame["name"] = frame["ecoregion_name"].where(frame["ecoregion_name"] != "", frame["stratum"])

@@ -1,4 +1,4 @@
-"""Shards pulled by the processes of a Dask cluster, all of them behind the one limiter of the run that began them."""
+"""Shards pulled by the processes of a Dask cluster, which share the limiter of the run that started them."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ from pipeline.progress import Progress
 from pipeline.shard import Shard
 
 _CONNECT_S = 15
-_LOOK_EVERY_S = 3.0
-_DESERTED_S = 120.0  # a worker that was killed is back in seconds, on a cluster that has any
-_HERE = "127.0.0.1"
-_STATUS_PAGE = f"{_HERE}:0"  # Dask serves one in any case; a free port is never in anybody's way
-_DEATHS = 10  # of workers, before a shard is taken for what kills them; a scheduler of one's own has its own number
-_EXPORTS = [f"export {name}={value}" for name, value in SAFE_PATH.items()]  # for what a worker starts in turn
-_QUIET = {"logging.distributed": "critical", "distributed.scheduler.allowed-failures": _DEATHS}
+_POLL_S = 3.0
+_NO_WORKER_S = 120.0  # a cluster restarts a killed worker within seconds
+_LOCALHOST = "127.0.0.1"
+_STATUS_PAGE = f"{_LOCALHOST}:0"  # Dask always serves a status page; a free port conflicts with no other program
+_WORKER_DEATHS = 10  # allowed per shard before Dask gives it up; a user's own scheduler has its own limit
+_EXPORTS = [f"export {name}={value}" for name, value in SAFE_PATH.items()]  # for processes that a worker starts
+_QUIET = {"logging.distributed": "critical", "distributed.scheduler.allowed-failures": _WORKER_DEATHS}
 
 
 class Reported:
-    """What the workers report, added up and shown. Safe for many threads."""
+    """The sum of the reports of all workers, passed on to the run's progress. Safe for many threads."""
 
     def __init__(self, engine: EarthEngine, progress: Progress) -> None:
         self._engine, self._progress = engine, progress
         self._chips: dict[int, int] = {}
-        self._said: set[str] = set()
+        self._sentences: set[str] = set()
         self._lock = threading.Lock()
 
     def on_report(self, report: dict[str, Any]) -> None:
@@ -57,11 +57,11 @@ class Reported:
             self.say(report["said"])
             return
         self._engine.join(Figures(**report["figures"]))
-        self._progress.advance(self._more(report["shard"], report["chips"]))
+        self._progress.advance(self._new_chips(report["shard"], report["chips"]))
         self._engine.tell(self)
 
-    def _more(self, shard: int, chips: int) -> int:
-        """Chips that are new: who takes a shard over counts anew those that a lost worker had finished."""
+    def _new_chips(self, shard: int, chips: int) -> int:
+        """Chips not counted before: a worker that takes over a shard counts the chips of the lost worker again."""
         with self._lock:
             before = self._chips.get(shard, 0)
             self._chips[shard] = max(before, chips)
@@ -80,24 +80,28 @@ class Reported:
         self._progress.note(**figures)
 
     def say(self, sentence: str) -> None:
-        """Say once what many workers say."""
+        """Show a sentence once, however many workers send it."""
         with self._lock:
-            known = sentence in self._said
-            self._said.add(sentence)
+            known = sentence in self._sentences
+            self._sentences.add(sentence)
         if not known:
             self._progress.say(sentence)
 
 
 class WorkerPool:
-    """The workers of a cluster, seen from the process that began the run. Safe for many threads."""
+    """The workers of a cluster, for the process that started the run. Safe for many threads."""
 
     def __init__(self, client: Any, job: JobSpec, size: int, patience_s: float) -> None:
         self.size = size
         self._client, self._job, self._patience_s = client, job, patience_s
-        self._seen_s = time.monotonic()
+        self._worker_seen_s = time.monotonic()
 
     def pull(self, shard: Shard, names: Sequence[str]) -> ShardReport:
-        """Have a worker finish a shard, another one if that is lost. Raises what happened there, or `Transient`."""
+        """Let a worker finish a shard; if the worker is lost, another one takes over.
+
+        Raises the worker's own error (`Fatal`, `Transient` or another `GeocorpusError`), and `Transient` when the
+        scheduler or all workers are lost.
+        """
         try:
             key = f"shard-{shard.index}-{uuid.uuid4().hex}"
             future = self._client.submit(worker.pull, self._job, shard, tuple(names), pure=False, key=key)
@@ -113,24 +117,24 @@ class WorkerPool:
 
         while True:
             try:
-                return future.result(timeout=_LOOK_EVERY_S)
-            except TimeoutError:  # of this look; or of the errand itself, which is then no more to be waited for
+                return future.result(timeout=_POLL_S)
+            except TimeoutError:  # either this poll timed out, or the task itself failed with a TimeoutError
                 if future.status == "error":
                     raise
-                self._refuse_desertion()
+                self._refuse_no_workers()
             except KilledWorker as error:
                 raise Transient(
                     f"worker after worker died over shard {shard.index}; see whether a shard fits their memory, "
                     "and run the same command again."
                 ) from error
 
-    def _refuse_desertion(self) -> None:
-        """Raise `Transient` when the scheduler is gone, or has had no worker for long."""
+    def _refuse_no_workers(self) -> None:
+        """Raise `Transient` when the scheduler is gone, or has had no worker for `patience_s`."""
         if self._client.status != "running":
             raise self._gone()
         if self._client.nthreads():
-            self._seen_s = time.monotonic()
-        elif time.monotonic() - self._seen_s > self._patience_s:
+            self._worker_seen_s = time.monotonic()
+        elif time.monotonic() - self._worker_seen_s > self._patience_s:
             raise Transient(
                 f"no worker has been there for {self._patience_s:.0f} s; start some, and run the same command again."
             )
@@ -140,7 +144,7 @@ class WorkerPool:
 
 
 def job_spec_of(connection: Connection, corpus: CorpusSettings, spool: Path) -> JobSpec:
-    """What workers need to know of the export of a corpus; the door is the cluster's to give."""
+    """What a worker needs for the export of a corpus; `running` fills in the limiter's endpoint."""
     files = tuple(path.resolve() for path in corpus.modality_files)
     endpoint = Endpoint("", 0, "")
     return JobSpec(
@@ -150,9 +154,10 @@ def job_spec_of(connection: Connection, corpus: CorpusSettings, spool: Path) -> 
 
 @contextmanager
 def running(settings: ClusterSettings, engine: EarthEngine, job: JobSpec, progress: Progress) -> Iterator[WorkerPool]:
-    """The cluster of the settings, at work for as long as needed behind the limiter of `engine`.
+    """Start or join the cluster of the settings; its workers share the limiter of `engine`. It stops on exit.
 
-    Raises `Fatal` when Dask is not installed or no scheduler answers.
+    Raises `Fatal` when Dask is not installed, no scheduler answers, a worker cannot import geocorpus or the limiter
+    cannot listen at its address, and `Transient` when the worker processes do not start.
     """
     limiter = engine.limiter
     if not isinstance(limiter, Limiter):
@@ -161,13 +166,13 @@ def running(settings: ClusterSettings, engine: EarthEngine, job: JobSpec, progre
     host, bound = _addresses(settings)
     with _service(limiter, engine, Reported(engine, progress), bound, settings.port) as service:
         with _quietly(), _client(settings) as client:
-            patience_s = float("inf") if settings.kind == "slurm" else _DESERTED_S
+            patience_s = float("inf") if settings.kind == "slurm" else _NO_WORKER_S
             size = _size(settings, client)
             yield WorkerPool(client, replace(job, endpoint=service.endpoint(host)), size, patience_s)
 
 
 def _service(limiter: Limiter, engine: EarthEngine, reported: Reported, host: str, port: int) -> LimiterService:
-    """The run's limiter, at an address of this machine; raises `Fatal` when that cannot be listened at."""
+    """Serve the run's limiter at an address of this machine; raises `Fatal` when that address cannot be used."""
     try:
         secret = secrets.token_hex(32)
         return LimiterService(limiter, secret, engine.connection.deadline_s, reported.on_report, host, port)
@@ -179,9 +184,9 @@ def _service(limiter: Limiter, engine: EarthEngine, reported: Reported, host: st
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without Dask's own running commentary, here and in workers that are started from here."""
+    """Silence Dask's log messages, here and in workers that this process starts."""
     import dask
-    import distributed  # noqa: F401 - sets the levels of its loggers as it is imported
+    import distributed  # noqa: F401 - its import sets the levels of its loggers
 
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("distributed", "bokeh", "dask_jobqueue"):
@@ -191,23 +196,23 @@ def _quietly() -> Iterator[None]:
 
 
 def _addresses(settings: ClusterSettings) -> tuple[str, str]:
-    """This machine as workers reach it, and the address to listen at: no more of the world than that."""
+    """The address under which workers reach this machine, and the narrowest address to listen at."""
     if settings.kind == "local":
-        return _HERE, _HERE
+        return _LOCALHOST, _LOCALHOST
     if settings.host:
-        return settings.host, "0.0.0.0"  # noqa: S104 - the name may be that of a gateway; the secret keeps the door
+        return settings.host, "0.0.0.0"  # noqa: S104 - the name may be a gateway's; the secret protects the port
     own = _own_address(urlsplit(settings.address).hostname if settings.address else None)
     return own, own
 
 
 def _own_address(towards: str | None) -> str:
-    """The address of this machine on the way to another, or to the world; nothing is sent."""
+    """The address of this machine on its route to `towards`, or to the internet; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((towards or "192.0.2.1", 9))
             return str(probe.getsockname()[0])
         except OSError:
-            return _HERE
+            return _LOCALHOST
 
 
 @contextmanager
@@ -224,7 +229,7 @@ def _client(settings: ClusterSettings) -> Iterator[Any]:
 
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
-    """A client of a scheduler that runs already."""
+    """A client of a scheduler that is already running."""
     from distributed import Client
 
     try:
@@ -235,14 +240,14 @@ def _connected(address: str) -> Iterator[Any]:
             f"`dask worker {address}`, or correct cluster.address."
         ) from error
     try:
-        _refuse_strangers(client)
+        _refuse_unusable_workers(client)
         yield client
     finally:
         client.close(timeout=5)
 
 
-def _refuse_strangers(client: Any) -> None:
-    """Raise `Fatal` where a worker cannot import its work: it would end at its first task, and tell nobody why."""
+def _refuse_unusable_workers(client: Any) -> None:
+    """Raise `Fatal` when a worker cannot import geocorpus: it would die at its first task without a reason."""
     for address, answer in client.run(resolve_name, f"{worker.__name__}:__name__", on_error="return").items():
         if isinstance(answer, Exception):
             why = f"{type(answer).__name__}: {str(answer).rstrip('.')}"
@@ -253,7 +258,7 @@ def _refuse_strangers(client: Any) -> None:
 
 
 def _started(settings: ClusterSettings) -> Any:
-    """A cluster that lives as long as this process. Raises `Transient` when its processes do not come up."""
+    """A cluster that ends with this process. Raises `Transient` when its processes do not start."""
     try:
         if settings.kind == "local":
             return _local(settings)
@@ -265,18 +270,21 @@ def _started(settings: ClusterSettings) -> Any:
 
 
 def _local(settings: ClusterSettings) -> Any:
-    """Worker processes on this machine, which end with this one."""
+    """Worker processes on this machine, which end with this process."""
     from distributed import LocalCluster
 
     return LocalCluster(
-        n_workers=settings.workers, threads_per_worker=settings.threads, processes=True, host=_HERE,
+        n_workers=settings.workers, threads_per_worker=settings.threads, processes=True, host=_LOCALHOST,
         dashboard_address=_STATUS_PAGE, silence_logs=logging.CRITICAL,
-        memory_limit=0,  # a shard is no data of Dask's: it could only pause or kill who holds one
+        memory_limit=0,  # Dask cannot spill a shard to disk: with a limit it would only pause or kill the worker
     )  # fmt: skip
 
 
 def slurm(settings: ClusterSettings) -> Any:
-    """A cluster of SLURM jobs, none of which is submitted yet; `job_script()` shows what one is."""
+    """A cluster of SLURM jobs, none submitted yet; its `job_script()` gives the script of a job.
+
+    Raises `Fatal` when dask-jobqueue is not installed.
+    """
     require("slurm", "this cluster.kind")
     from dask_jobqueue import SLURMCluster
 
@@ -289,7 +297,7 @@ def slurm(settings: ClusterSettings) -> Any:
 
 
 def _size(settings: ClusterSettings, client: Any) -> int:
-    """Shards to keep in work: one a thread of the workers, and one more, so that nobody waits for the next."""
+    """Shards to keep in work: one per worker thread, and one more, so that no thread waits for its next shard."""
     if settings.kind == "slurm":
         return settings.jobs * settings.cores + 1
     if settings.kind == "local":

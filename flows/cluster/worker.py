@@ -1,4 +1,4 @@
-"""What a worker process of a cluster does: it pulls one shard at a time, at the pace of the run that it works for."""
+"""The worker process of a cluster: it pulls one shard at a time, at the request rate of its run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REPORT_EVERY_S = 0.5
 
 @dataclass(frozen=True)
 class JobSpec:
-    """All that a worker has to know of a run. Folders and files are on disks that the workers have, too."""
+    """Everything that a worker needs to know of a run. Folders and files are on disks that the workers share."""
 
     run: str
     connection: Connection
@@ -39,22 +39,22 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class Failure:
-    """An error on its way home: the kind that tells the caller what to do, and its sentence."""
+    """An error that a worker sends back: its kind, which decides what the caller does, and its sentence."""
 
     kind: type[GeocorpusError]
     sentence: str
 
     @classmethod
     def of(cls, error: GeocorpusError) -> Failure:
-        """The error without what cannot travel."""
+        """The parts of the error that can be pickled."""
         kind = next((kind for kind in (Fatal, Transient) if isinstance(error, kind)), GeocorpusError)
         return cls(kind, str(error))
 
 
 def pull(job: JobSpec, shard: Shard, names: Sequence[str]) -> ShardReport | Failure:
-    """Finish the named layers of a shard. Errors that a person can act on are returned: what is raised is a defect."""
+    """Finish the named layers of a shard. It returns errors that a person can act on; what it raises is a defect."""
     try:
-        with _slot.taken(job) as context:
+        with _slot.acquired(job) as context:
             return context.pull(shard, names)
     except GeocorpusError as error:
         return Failure.of(error)
@@ -64,7 +64,7 @@ def pull(job: JobSpec, shard: Shard, names: Sequence[str]) -> ShardReport | Fail
 
 
 class WorkerContext:
-    """A run's corpus and connection, opened once per process."""
+    """The corpus and the connection of a run, opened once per process."""
 
     def __init__(self, job: JobSpec) -> None:
         self.limiter = RemoteLimiter(job.endpoint)
@@ -73,46 +73,46 @@ class WorkerContext:
         self.layers = catalog.bound(chosen, self.corpus.manifest)
         self.engine = connect(job.connection, self.limiter)
         self.spool, self.gate = job.spool, TurnGate()
-        self.counted = Counted(self.engine)
+        self.counter = RequestCounter(self.engine)
 
     def pull(self, shard: Shard, names: Sequence[str]) -> ShardReport:
-        """Finish the shard; whoever had it before may have died over it with all of it written, but not reported."""
-        reports = Reports(self.limiter, self.counted, shard)
-        lacking = self.corpus.lacking(shard, names)
+        """Finish the shard: only layers without a ledger entry, as an earlier worker may have written some and died."""
+        reports = Reports(self.limiter, self.counter, shard)
+        pending = self.corpus.lacking(shard, names)
         pull = puller(self.engine, self.corpus, self.layers, self.spool, reports, self.gate)
-        report = pull(shard, lacking)
+        report = pull(shard, pending)
         reports.send()
         return report
 
 
-class Counted:
-    """What a process has counted and not yet reported. Safe for many threads."""
+class RequestCounter:
+    """The requests of a process that are not reported yet. Safe for many threads."""
 
     def __init__(self, engine: EarthEngine) -> None:
         self._engine, self._reported = engine, Figures()
         self._lock = threading.Lock()
 
     def take(self) -> Figures:
-        """What was counted since the last call."""
+        """The figures since the last call."""
         with self._lock:
             now = self._engine.figures()
-            news, self._reported = now.since(self._reported), now
-            return news
+            unreported, self._reported = now.since(self._reported), now
+            return unreported
 
 
 class Reports:
-    """Progress on one shard that goes to the process that began the run, now and then. Safe for many threads."""
+    """Progress on one shard, reported from time to time to the process that started the run. Safe for many threads."""
 
-    def __init__(self, limiter: RemoteLimiter, counted: Counted, shard: Shard) -> None:
-        self._limiter, self._counted, self._shard = limiter, counted, shard
+    def __init__(self, limiter: RemoteLimiter, counter: RequestCounter, shard: Shard) -> None:
+        self._limiter, self._counter, self._shard = limiter, counter, shard
         self._chips, self._sent_s = 0, 0.0
         self._lock = threading.Lock()
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
-        """The run knows the stage."""
+        """Do nothing: the process that started the run shows the stage."""
 
     def advance(self, count: int = 1) -> None:
-        """Count chips; a report is sent when the last one is a while ago."""
+        """Count chips; send a report if the last one is more than half a second old."""
         with self._lock:
             self._chips += count
             due = time.monotonic() - self._sent_s > _REPORT_EVERY_S
@@ -121,38 +121,38 @@ class Reports:
             self.send()
 
     def note(self, **figures: float | str) -> None:
-        """The run makes them of what is counted, which it has of all workers."""
+        """Do nothing: the process that started the run computes the figures from the counts of all workers."""
 
     def say(self, sentence: str) -> None:
-        """Pass it on at once."""
+        """Send it at once."""
         self._limiter.tell(said=sentence)
 
     def send(self) -> None:
-        """Report where the shard stands and what was counted."""
-        self._limiter.tell(shard=self._shard.index, chips=self._chips, figures=asdict(self._counted.take()))
+        """Report the chips of the shard so far and the requests since the last report."""
+        self._limiter.tell(shard=self._shard.index, chips=self._chips, figures=asdict(self._counter.take()))
 
 
 class _ContextSlot:
-    """The one run that a process works for: Earth Engine's client holds one connection, so two runs take turns."""
+    """The run that a process works for. Earth Engine's client holds one connection, so two runs have to alternate."""
 
     def __init__(self) -> None:
         self._job: JobSpec | None = None
         self._context: WorkerContext | None = None
-        self._at_work = 0
+        self._active = 0
         self._changed = threading.Condition()
 
     @contextmanager
-    def taken(self, job: JobSpec) -> Iterator[WorkerContext]:
-        """The workplace of this errand, once nobody in this process works on another."""
+    def acquired(self, job: JobSpec) -> Iterator[WorkerContext]:
+        """The context of this job, as soon as no thread of this process works on another job."""
         with self._changed:
-            self._changed.wait_for(lambda: self._job == job or self._at_work == 0)
+            self._changed.wait_for(lambda: self._job == job or self._active == 0)
             context = self._opened(job)
-            self._at_work += 1
+            self._active += 1
         try:
             yield context
         finally:
             with self._changed:
-                self._at_work -= 1
+                self._active -= 1
                 self._changed.notify_all()
 
     def _opened(self, job: JobSpec) -> WorkerContext:

@@ -1,4 +1,4 @@
-"""Whether there are credentials for Earth Engine, and of which kind; they are neither shown nor tried."""
+"""Whether credentials for Earth Engine exist, and of which kind; they are neither shown nor tried."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _AUTHENTICATE = "run `earthengine authenticate`, or name a key file in GOOGLE_AP
 
 
 def check_credentials() -> Finding:
-    """What the client will find in files. That Earth Engine accepts it, `geocorpus export --dry-run` tells."""
+    """The credentials that the client will find. `geocorpus export --dry-run` checks that Earth Engine accepts them."""
     from exporters.earth_engine.credentials import find_credentials
 
     stored = find_credentials()

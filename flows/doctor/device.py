@@ -1,4 +1,4 @@
-"""What training would compute on; torch is looked for before anything that imports it."""
+"""The device that training would use; torch is looked up before any module that imports it."""
 
 from __future__ import annotations
 

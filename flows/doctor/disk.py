@@ -1,4 +1,4 @@
-"""Room and rights where the command is typed: what a corpus would be written to."""
+"""Free space and write permission in the working folder, to which a corpus would be written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CHIP_GB = 0.0005  # a chip of the published corpus, all modalities: docs/runnin
 
 
 def check_writable() -> Finding:
-    """Whether the working folder takes files."""
+    """Whether files can be written to the working folder."""
     folder = Path.cwd()
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -25,7 +25,7 @@ def check_writable() -> Finding:
 
 
 def check_disk() -> Finding:
-    """How much room the disk of the working folder has, and what that is in chips."""
+    """Free space on the disk of the working folder, in GB and in chips."""
     free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
     facts = {"free_gb": round(free_gb, 1)}
     said = f"{free_gb:.1f} GB free on the disk of {shown(Path.cwd())}: room for about {_chips(free_gb)} chips"

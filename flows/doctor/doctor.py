@@ -31,7 +31,7 @@ CHECKS: Mapping[str, Callable[[], Finding]] = {
 
 
 def examine(checks: Mapping[str, Callable[[], Finding]] = CHECKS) -> dict[str, Finding]:
-    """The finding of every check by its name. A check that fails is a problem of its own, and stops no other."""
+    """The finding of every check by its name. A check that raises becomes a problem, and does not stop the others."""
     return {name: _finding(check) for name, check in checks.items()}
 
 
@@ -49,9 +49,9 @@ def healthy(findings: Mapping[str, Finding]) -> bool:
 
 
 def as_text(findings: Mapping[str, Finding]) -> str:
-    """One line a check, to be read and to be pasted."""
-    wide = max(map(len, findings))
-    return "\n".join(f"{finding.level:<8} {name:<{wide}}  {finding.said}" for name, finding in findings.items())
+    """One line per check, to be read and pasted into an issue."""
+    width = max(map(len, findings))
+    return "\n".join(f"{finding.level:<8} {name:<{width}}  {finding.said}" for name, finding in findings.items())
 
 
 def as_json(findings: Mapping[str, Finding]) -> str:

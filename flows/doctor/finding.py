@@ -1,4 +1,4 @@
-"""What one check found: fine, worth knowing, or a problem, in one sentence with the remedy."""
+"""The finding of one check: fine, worth knowing, or a problem, in one sentence with the remedy."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Finding:
-    """`level` "problem" ends the command with code 1. `said` is one sentence, with the remedy where one is needed.
+    """`level` "problem" ends the command with code 1. `said` is one sentence, with the remedy if one is needed.
 
-    `facts` are the same for machines: JSON values, never secrets.
+    `facts` hold the same as JSON values, for programs; never secrets.
     """
 
     level: Literal["ok", "note", "problem"]
@@ -21,6 +21,6 @@ class Finding:
 
 
 def shown(path: Path) -> str:
-    """A path with the home folder as `~`, as findings are pasted into public places."""
+    """A path with the home folder as `~`, because findings are pasted into public issues."""
     home = str(Path.home())
     return "~" + str(path)[len(home) :] if home != "/" and f"{path}/".startswith(f"{home}/") else str(path)

@@ -1,4 +1,4 @@
-"""GDAL and PROJ: which versions, and whether they find their data."""
+"""GDAL and PROJ: their versions, and whether they find their data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_proj() -> Finding:
 
 
 def _pointers() -> dict[str, str]:
-    """Variables that send GDAL and PROJ elsewhere for their data."""
+    """The environment variables that set where GDAL and PROJ look for their data."""
     return {name: os.environ[name] for name in ("GDAL_DATA", "PROJ_DATA", "PROJ_LIB") if os.environ.get(name)}
 
 

@@ -1,4 +1,4 @@
-"""What the operating system lets one process have."""
+"""The operating system's limits for one process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from flows.doctor.finding import Finding
 
-# A connection a request in flight (40), and the loader's maps of shards: one a modality and shard, hundreds at once.
+# One connection per request in flight (40), and one mapped file per modality and shard in the loader (hundreds).
 _ENOUGH = 1024
 
 

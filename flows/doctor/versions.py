@@ -1,4 +1,4 @@
-"""Versions: of geocorpus and Python, and of the libraries against the bounds that geocorpus asks for."""
+"""Versions of geocorpus, of Python and of the libraries, checked against the bounds that geocorpus requires."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWN = ("earthengine-api", "numpy", "zarr", "xarray", "rasterio", "pyproj", "s
 
 
 def check_geocorpus() -> Finding:
-    """Which geocorpus runs on which Python."""
+    """The versions of geocorpus and Python."""
     python, folder = platform.python_version(), shown(Path(__file__).resolve().parents[2])
     try:
         ours = version("geocorpus")
@@ -45,19 +45,19 @@ def _memory_gib() -> float | None:
 
 
 def check_libraries() -> Finding:
-    """Every library that is installed against its bounds, those of extras included, and whether one is absent."""
+    """Whether every library, those of extras included, is within its bounds, and whether a required one is absent."""
     numbers = {name: _installed(name) for name in _SHOWN}
     facts = {name: number for name, number in numbers.items() if number}
     wrong = list(dict.fromkeys(_wrong()))
     if wrong:
         asked = " ".join(f"'{name}'" for name, _ in wrong)
-        told = ", ".join(f"{name} ({number or 'absent'})" for name, number in wrong)
-        return Finding("problem", f"not as geocorpus needs them: {told}; run pip install {asked}.", facts)
+        listed = ", ".join(f"{name} ({number or 'absent'})" for name, number in wrong)
+        return Finding("problem", f"not as geocorpus needs them: {listed}; run pip install {asked}.", facts)
     return Finding("ok", ", ".join(f"{name} {number}" for name, number in facts.items()), facts)
 
 
 def _wrong() -> Iterator[tuple[str, str | None]]:
-    """Requirements that are not met, with what is installed. A library of an extra may be absent."""
+    """Requirements that are not met, each with the installed version. A library of an extra may be absent."""
     for text in _required():
         requirement = Requirement(text)
         optional = requirement.marker is not None and "extra" in str(requirement.marker)

@@ -1,4 +1,4 @@
-"""The flows as deployments on a Prefect server, for the workers of a work pool to run."""
+"""The flows as deployments on a Prefect server, to be run by the workers of a work pool."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ DEPLOYED: tuple[Flow[..., Any], ...] = (orchestration.build, orchestration.expor
 def deploy(settings: Settings, pool: str) -> str:
     """Register `build` and `export` for this corpus on the configured Prefect server, for the work pool `pool`.
 
-    A worker needs geocorpus, the corpus folder and the credentials where it runs, and nothing else. Registering
-    again replaces the settings. Raises `Fatal` when no server is configured or it knows no such pool.
+    A worker's machine needs only geocorpus, the corpus folder and the credentials. Registering again replaces the
+    settings. Raises `Fatal` when no server is configured or it has no such pool.
     """
     if not api_configured():
         raise Fatal(
@@ -36,9 +36,9 @@ def deploy(settings: Settings, pool: str) -> str:
     stages.check(settings)
     name = settings.folder.absolute().name
     with orchestration.api(), get_client(sync_client=True) as client:
-        found = _pool(client, pool)
+        work_pool = _pool(client, pool)
         for flow in DEPLOYED:
-            _register(flow, name, found, _parameters(settings, found))
+            _register(flow, name, work_pool, _parameters(settings, work_pool))
     return "\n".join(
         [
             f"Deployed 'geocorpus build/{name}' and 'geocorpus export/{name}' to the work pool {pool!r}. Next:",
@@ -58,18 +58,18 @@ def _pool(client: SyncPrefectClient, name: str) -> WorkPool:
 
 
 def _variables(pool: WorkPool) -> dict[str, Any]:
-    """A run imports nothing from the folder that it starts in. A pool that takes no such variables is left alone."""
+    """Variables that keep a run from importing from the folder that it starts in; none if the pool takes none."""
     known = pool.base_job_template.get("variables", {}).get("properties", {})
     return {"env": SAFE_PATH} if "env" in known else {}
 
 
 def _parameters(settings: Settings, pool: WorkPool) -> dict[str, Any]:
-    """What the flow is called with. A process enters this folder by itself, for the sake of relative paths.
+    """The arguments of the flow. A worker process changes to this folder itself, so that relative paths hold.
 
-    It must not start in it: Prefect imports a flow with the folder in which it finds itself first on the path.
+    It must not start in this folder: Prefect puts the folder that it starts in first on the import path.
     """
-    plain: dict[str, Any] = {"settings": settings.model_dump(mode="json")}
-    return plain | ({"working_folder": str(Path.cwd())} if pool.type == "process" else {})
+    parameters: dict[str, Any] = {"settings": settings.model_dump(mode="json")}
+    return parameters | ({"working_folder": str(Path.cwd())} if pool.type == "process" else {})
 
 
 def _register(flow: Flow[..., Any], name: str, pool: WorkPool, parameters: dict[str, Any]) -> None:

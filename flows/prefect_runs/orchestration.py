@@ -1,4 +1,4 @@
-"""The stages as Prefect flows: one task per stage, one per shard; remove the decorators and they still work."""
+"""The stages as Prefect flows: one task per stage and per shard. Without the decorators they still work."""
 
 from __future__ import annotations
 
@@ -30,20 +30,24 @@ from pipeline.progress import Progress
 
 @contextmanager
 def api() -> Iterator[str]:
-    """A Prefect API for as long as needed: the configured one, or a local server that ends with this process."""
+    """The URL of a Prefect API: the configured one, or that of a local server that ends with this process.
+
+    Raises `Fatal` when the configured API does not answer or the local server does not start, and `Transient` at the
+    end when the server was lost in between.
+    """
     if api_configured():
-        _refuse_silence()
-        with _outliving_the_server():
+        _refuse_unreachable()
+        with _server_loss_as_transient():
             yield str(PREFECT_API_URL.value())
         return
     print("starting a local Prefect server ...", file=sys.stderr, flush=True)
-    with prefect_server.running() as url, temporary_settings({PREFECT_API_URL: url}), _outliving_the_server():
+    with prefect_server.running() as url, temporary_settings({PREFECT_API_URL: url}), _server_loss_as_transient():
         yield url
 
 
 @contextmanager
-def _outliving_the_server() -> Iterator[None]:
-    """A server that goes during a run takes its history along, no work; raises `Transient` at the run's end."""
+def _server_loss_as_transient() -> Iterator[None]:
+    """Raise `Transient` when the server is lost. Its history of the run is lost then, but none of the work."""
     try:
         yield
     except httpx.TransportError as error:
@@ -53,7 +57,7 @@ def _outliving_the_server() -> Iterator[None]:
         ) from error
 
 
-def _refuse_silence() -> None:
+def _refuse_unreachable() -> None:
     with get_client(sync_client=True) as client:
         problem = client.api_healthcheck()
     if problem is not None:
@@ -69,7 +73,7 @@ def _worth_retrying(_task: Task[..., Any], _run: Any, state: Any) -> bool:
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=30, retry_condition_fn=_worth_retrying)
 def step(work: Callable[[], Any]) -> Any:
-    """Any piece of work as a task run. The ledger remembers what is done, so Prefect caches nothing."""
+    """Any piece of work as a task run. The ledger records what is done, so Prefect caches nothing."""
     return work()
 
 
@@ -78,8 +82,8 @@ def _named(name: str) -> Any:
 
 
 def _export_by_shard(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
-    """One task run per unfinished shard, as many at once as the export has in work."""
-    context = copy_context()  # of the flow run: the export calls from threads of its own
+    """One task run per unfinished shard, as many at once as the export works on."""
+    context = copy_context()  # the flow run's, because the export calls `run` from its own threads
 
     def run(name: str, call: Callable[[], Any]) -> Any:
         return context.copy().run(_named(name), call)
@@ -88,7 +92,7 @@ def _export_by_shard(settings: Settings, engine: EarthEngine, progress: Progress
 
 
 def _build(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
-    stages.store_of(settings).check()  # hours before it is first needed
+    stages.store_of(settings).check()  # now, and not hours later when the first shard is written
     _named("sample")(partial(stages.sample, settings, engine, progress))
     _named("anchor")(partial(stages.anchor, settings, engine, progress))
     _export_by_shard(settings, engine, progress)
@@ -96,7 +100,10 @@ def _build(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
 
 
 def _checked(settings: dict[str, Any], working_folder: str | None) -> Settings:
-    """A deployment's settings may be older than what the folder holds by now. Their paths are from `working_folder`."""
+    """The settings, checked against the corpus folder, which may have changed since they were deployed.
+
+    Relative paths in them start at `working_folder`.
+    """
     if working_folder is not None:
         _enter(working_folder)
     parsed = parse(settings)
@@ -139,7 +146,7 @@ def demo(settings: dict[str, Any], as_json: bool = False) -> str:
 @flow(name="geocorpus export")
 @record_outcome
 def export(settings: dict[str, Any], as_json: bool = False, working_folder: str | None = None) -> str:
-    """Pull what the ledger lacks."""
+    """Pull the shards and layers that have no ledger entry."""
     parsed = _checked(settings, working_folder)
     with shown(as_json, parsed.folder) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
         return _export_by_shard(parsed, engine, progress)

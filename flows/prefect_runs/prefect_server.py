@@ -1,6 +1,6 @@
-"""A Prefect server for one run on 127.0.0.1, which ends with the process that started it, however that dies.
+"""A Prefect server on 127.0.0.1 for a single run. It ends with the process that started it, even if that is killed.
 
-Prefect's own ephemeral server is left behind when its parent is killed; this one watches its parent.
+Prefect's own ephemeral server goes on when its parent is killed; this server watches its parent.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pipeline.interpreter import module_command, safe_environment
 
 @contextmanager
 def running() -> Iterator[str]:
-    """Start the server on a free port and yield its API's URL; raises `Fatal` when it does not come up."""
+    """Start the server on a free port and yield its API's URL; raises `Fatal` when it does not start."""
     port = free_port()
     command = module_command("flows.prefect_runs.prefect_server", str(port))
-    # A session of its own: Ctrl-C is for us, and it ends when we are gone.
+    # In a session of its own: Ctrl-C reaches only this process, and the server ends when this process is gone.
     process = subprocess.Popen(  # noqa: S603
         command,
         env=safe_environment(PREFECT_UI_ENABLED="0"),
@@ -78,7 +78,7 @@ def _watch(parent: int) -> None:
 
 
 def serve(port: int) -> None:
-    """Run the server in this process until it is told to end or its parent is gone."""
+    """Run the server in this process until it gets a signal to end or its parent is gone."""
     import uvicorn
 
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()

@@ -1,7 +1,7 @@
-"""How a flow run ends: a Prefect server that is gone keeps nobody from ending, nor from saying what came of the work.
+"""The outcome of a flow run, recorded so that a lost Prefect server neither blocks the process nor hides the result.
 
-Prefect tries for seconds to deliver each event of a run to a server that died, also as the process exits: that can take
-hours, after the work is done.
+Prefect tries for seconds to deliver each event of a run to a lost server, also while the process exits. That can take
+hours after the work is done.
 """
 
 from __future__ import annotations
@@ -15,46 +15,49 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import ParamSpec
 
-_LOOK_EVERY_S = 3.0
-_SILENCES = 3  # in a row, before the server counts as gone
+_POLL_S = 3.0
+_FAILED_POLLS = 3  # in a row, before the server counts as lost
 Arguments = ParamSpec("Arguments")
 
 
 class RunOutcome:
-    """What the work of a flow run came to, and whether somebody was told. Exactly one of `said` and `error` is set."""
+    """The outcome of a flow run's work, and whether it was reported to the user.
+
+    After the end exactly one of `message` (the closing lines) and `error` is set.
+    """
 
     def __init__(self) -> None:
-        self.said: str | None = None
+        self.message: str | None = None
         self.error: BaseException | None = None
-        self.told = False
-        self._over = threading.Event()
+        self.reported = False
+        self._ended = threading.Event()
 
-    def came(self, said: str) -> None:
-        """The work has ended well."""
-        self.said = said
-        self._over.set()
+    def succeeded(self, message: str) -> None:
+        """Record that the work has succeeded."""
+        self.message = message
+        self._ended.set()
 
     def failed(self, error: BaseException) -> None:
-        """The work has failed, unless it had ended well before: then it was Prefect that failed."""
-        if self.said is None:
+        """Record that the work has failed. If it had succeeded before, the error is Prefect's and is ignored."""
+        if self.message is None:
             self.error = error
-        self._over.set()
+        self._ended.set()
 
     def watch(self, api_url: str, leave: Callable[[RunOutcome], None]) -> None:
-        """From a thread, call `leave` when the work has ended, the server is gone, and this process still lives."""
+        """Call `leave` from a thread when the work has ended, the server is lost and this process still runs."""
         threading.Thread(target=self._watch, args=(f"{api_url}/health", leave), daemon=True).start()
 
     def _watch(self, health_url: str, leave: Callable[[RunOutcome], None]) -> None:
-        self._over.wait()
-        silences = 0
-        while silences < _SILENCES:
-            time.sleep(_LOOK_EVERY_S)
-            silences = 0 if _answers(health_url) else silences + 1
+        self._ended.wait()
+        failed_polls = 0
+        while failed_polls < _FAILED_POLLS:
+            time.sleep(_POLL_S)
+            failed_polls = 0 if _answers(health_url) else failed_polls + 1
         leave(self)
 
 
 def _answers(url: str) -> bool:
-    """Whether there is a server, whatever it says."""
+    """Whether a server answers, with any status."""
     try:
         with urllib.request.urlopen(url, timeout=10):  # noqa: S310
             return True
@@ -68,17 +71,17 @@ current: ContextVar[RunOutcome | None] = ContextVar("current", default=None)
 
 
 def record_outcome(body: Callable[Arguments, str]) -> Callable[Arguments, str]:
-    """A flow's body that tells the current `RunOutcome` what it came to, before Prefect is told."""
+    """Make a flow's body record its outcome in the current `RunOutcome`, before Prefect sends it to the server."""
 
     @functools.wraps(body)
     def recording(*args: Arguments.args, **kwargs: Arguments.kwargs) -> str:
         outcome = current.get() or RunOutcome()
         try:
-            said = body(*args, **kwargs)
+            message = body(*args, **kwargs)
         except BaseException as error:
             outcome.failed(error)
             raise
-        outcome.came(said)
-        return said
+        outcome.succeeded(message)
+        return message
 
     return recording

@@ -1,1 +1,1 @@
-"""Bars for a person, and the progress file for everyone else."""
+"""Progress: bars and lines on standard error, and the progress file for other processes."""

@@ -1,4 +1,4 @@
-"""Progress as a person reads it: a bar on a terminal, a line now and then in a log, or JSON lines."""
+"""Progress on standard error: bars on a terminal, a line every few seconds in a log, or JSON lines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LINE_EVERY_S = 5.0
 
 
 def figures_text(figures: Mapping[str, Figure]) -> str:
-    """Figures in one line, as a person reads them."""
+    """Figures in one line of text."""
     return "  ".join(_figure(name, value) for name, value in figures.items())
 
 
@@ -55,7 +55,7 @@ class Bars:
             console=Console(stderr=True),
         )
         self._task: TaskID | None = None
-        self._seen: dict[str, Figure] = {}
+        self._figures: dict[str, Figure] = {}
 
     def __enter__(self) -> Bars:
         self._rich.start()
@@ -66,7 +66,7 @@ class Bars:
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
         """Begin a new bar."""
-        self._seen = {}
+        self._figures = {}
         self._task = self._rich.add_task(stage, total=total, completed=done, figures="")
 
     def advance(self, count: int = 1) -> None:
@@ -76,9 +76,9 @@ class Bars:
 
     def note(self, **figures: Figure) -> None:
         """Show figures behind the current bar."""
-        self._seen |= figures
+        self._figures |= figures
         if self._task is not None:
-            self._rich.update(self._task, figures=figures_text(self._seen))
+            self._rich.update(self._task, figures=figures_text(self._figures))
 
     def say(self, sentence: str) -> None:
         """Print above the bars."""
@@ -86,21 +86,21 @@ class Bars:
 
 
 class Lines:
-    """One line every few seconds, for logs; `as_json` makes each a JSON object."""
+    """One line every few seconds, for logs; with `as_json` each line is a JSON object."""
 
     def __init__(self, stream: TextIO | None = None, as_json: bool = False) -> None:
         self._stream = stream or sys.stderr
         self._line = self._json if as_json else self._text
-        self._said = _json_sentence if as_json else str
+        self._sentence = _json_sentence if as_json else str
         self._lock = threading.Lock()
         self._stage, self._total, self._done, self._printed, self._last = "", 0, 0, 0.0, ""
-        self._seen: dict[str, Figure] = {}
+        self._figures: dict[str, Figure] = {}
 
     def __enter__(self) -> Lines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Print what came since the last line: a run that stops early says how far it got."""
+        """Print a last line, so that a run that stops early shows how far it got."""
         with self._lock:
             if self._stage and self._line() != self._last:
                 self._print()
@@ -108,35 +108,35 @@ class Lines:
     def start(self, stage: str, total: int, done: int = 0) -> None:
         """Begin a stage."""
         with self._lock:
-            self._stage, self._total, self._done, self._seen = stage, total, done, {}
+            self._stage, self._total, self._done, self._figures = stage, total, done, {}
             self._print()
 
     def advance(self, count: int = 1) -> None:
-        """Count, and print when it is time or all is done."""
+        """Count, and print a line if the last one is old or all is done."""
         with self._lock:
             self._done += count
             if time.monotonic() - self._printed > LINE_EVERY_S or self._done == self._total:
                 self._print()
 
     def note(self, **figures: Figure) -> None:
-        """Remember figures for the next line."""
+        """Store figures for the next line."""
         with self._lock:
-            self._seen |= figures
+            self._figures |= figures
 
     def say(self, sentence: str) -> None:
         """Print a line of its own."""
         with self._lock:
-            print(self._said(sentence), file=self._stream, flush=True)
+            print(self._sentence(sentence), file=self._stream, flush=True)
 
     def _print(self) -> None:
         self._printed, self._last = time.monotonic(), self._line()
         print(self._last, file=self._stream, flush=True)
 
     def _text(self) -> str:
-        return f"{self._stage}: {self._done}/{self._total}  {figures_text(self._seen)}".rstrip()
+        return f"{self._stage}: {self._done}/{self._total}  {figures_text(self._figures)}".rstrip()
 
     def _json(self) -> str:
-        return json.dumps({"stage": self._stage, "done": self._done, "total": self._total, **self._seen})
+        return json.dumps({"stage": self._stage, "done": self._done, "total": self._total, **self._figures})
 
 
 def _json_sentence(sentence: str) -> str:
@@ -144,7 +144,7 @@ def _json_sentence(sentence: str) -> str:
 
 
 def display(as_json: bool = False) -> Bars | Lines:
-    """What suits standard error: bars on a terminal, lines elsewhere."""
+    """The display that suits standard error: bars on a terminal, lines elsewhere."""
     if as_json:
         return Lines(as_json=True)
     return Bars() if sys.stderr.isatty() else Lines()

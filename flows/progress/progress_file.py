@@ -1,4 +1,4 @@
-"""A run's progress, shown here, and kept in its corpus folder so that `geocorpus status` sees it from elsewhere."""
+"""A run's progress: shown here, and written to the corpus folder, where `geocorpus status` reads it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pipeline.progress import Figure, Progress, Snapshot, Tracker
 
 PROGRESS = "progress.json"
 _EVERY_S = 2.0
-# A run on another host that has been silent so long is taken for gone: nobody can ask for its process from here.
-_SILENT_S = 60.0
+# A run on another host counts as dead when its file is older: its process cannot be checked from here.
+_STALE_S = 60.0
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run said last: its process, when (seconds since 1970), and where it stood."""
+    """The last recorded state of a run: its process, the time of the record (seconds since 1970), and its progress."""
 
     holder: Holder
     updated_at: float
@@ -32,14 +32,14 @@ class Run:
 
     @property
     def is_live(self) -> bool:
-        """Whether the run goes on, as far as can be known: its process lives, or, on another host, spoke of late."""
+        """Whether the run goes on: its process runs on this host, or on another host its file is under 60 s old."""
         if not self.holder.may_live:
             return False
-        return self.holder.host == Holder.me().host or time.time() - self.updated_at < _SILENT_S
+        return self.holder.host == Holder.me().host or time.time() - self.updated_at < _STALE_S
 
     @classmethod
     def of(cls, folder: Path) -> Run | None:
-        """The run at work in a corpus folder, or one that was killed; None when there is neither."""
+        """The run that works in a corpus folder, or one that was killed there; None when there is neither."""
         path = folder / PROGRESS
         if not path.exists():
             return None
@@ -47,77 +47,77 @@ class Run:
             data = durable.read_json(path)
             return cls(Holder(**data["holder"]), float(data["updated_at"]), Snapshot(**data["snapshot"]))
         except (GeocorpusError, KeyError, TypeError, ValueError):
-            return None  # it may have ended while we looked
+            return None  # the run may have ended while the file was read
 
 
 class ProgressFile:
-    """Progress that is shown, paced, and kept while this process holds the corpus. Use it as a context manager."""
+    """Progress that is shown, and written to a file while this process holds the corpus. A context manager."""
 
     def __init__(self, shown: Progress, folder: Path) -> None:
         self._shown, self._folder = shown, folder
         self._tracker, self._me = Tracker(), Holder.me()
-        self._over = threading.Event()
-        self._keeper = threading.Thread(target=self._keep_on, daemon=True)
+        self._stopped = threading.Event()
+        self._writer = threading.Thread(target=self._write_repeatedly, daemon=True)
 
     def __enter__(self) -> ProgressFile:
-        self._keeper.start()
+        self._writer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave nothing behind, nor what a killed run left; another one may have begun meanwhile."""
-        self._over.set()
-        self._keeper.join()
-        kept = Run.of(self._folder)
-        if kept and (kept.holder == self._me or not kept.holder.may_live):
+        """Remove the file, also that of a killed run, but not that of another run that has begun in between."""
+        self._stopped.set()
+        self._writer.join()
+        recorded = Run.of(self._folder)
+        if recorded and (recorded.holder == self._me or not recorded.holder.may_live):
             (self._folder / PROGRESS).unlink(missing_ok=True)
 
     def snapshot(self) -> Snapshot:
-        """Where the current stage stands."""
+        """The progress of the current stage."""
         return self._tracker.snapshot()
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
         """Begin a stage."""
         self._tracker.start(stage, total, done)
         self._shown.start(stage, total, done)
-        self._keep()
+        self._write()
 
     def advance(self, count: int = 1) -> None:
-        """Count."""
+        """Count units."""
         self._tracker.advance(count)
         self._shown.advance(count)
 
     def note(self, **figures: Figure) -> None:
-        """Remember, and show with what follows from it."""
+        """Store figures, and show them with those derived from them."""
         self._tracker.note(**figures)
         self._shown.note(**derived(self._tracker.snapshot()), **figures)
 
     def say(self, sentence: str) -> None:
-        """Show it."""
+        """Show a sentence."""
         self._shown.say(sentence)
 
-    def _keep_on(self) -> None:
-        """Every two seconds, whether anything came or not: a file that is silent would look like a run that is gone."""
-        while not self._over.wait(_EVERY_S):
-            self._keep()
+    def _write_repeatedly(self) -> None:
+        """Write every two seconds even without progress: an old file would look like a dead run."""
+        while not self._stopped.wait(_EVERY_S):
+            self._write()
 
-    def _keep(self) -> None:
+    def _write(self) -> None:
         snapshot = self._tracker.snapshot()
         if not snapshot.stage or holder_of(self._folder) != self._me:
             return
         data = {"holder": asdict(self._me), "updated_at": time.time(), "snapshot": asdict(snapshot)}
-        with contextlib.suppress(GeocorpusError):  # a full disk is the work's to report
+        with contextlib.suppress(GeocorpusError):  # the work itself reports a full disk
             durable.write_json(self._folder / PROGRESS, data)
 
 
 @contextmanager
 def live(as_json: bool, folder: Path) -> Iterator[ProgressFile]:
-    """What suits standard error, kept in the corpus folder beside."""
+    """Progress on standard error and in the corpus folder."""
     with display(as_json) as shown, ProgressFile(shown, folder) as progress:
         yield progress
 
 
 def derived(snapshot: Snapshot) -> dict[str, Figure]:
-    """Figures that follow from the others: pace, seconds left, and requests per chip."""
+    """Figures that follow from the others: units per second, seconds left, and requests per chip."""
     unit = "chips_per_s" if snapshot.stage == "export" else "per_s"
     result = {unit: snapshot.per_s, "left_s": snapshot.left_s, "requests_per_chip": snapshot.requests_per_unit}
     return {name: round(value, 3) for name, value in result.items() if value is not None}

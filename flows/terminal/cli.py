@@ -1,4 +1,4 @@
-"""The command line: every stage, resuming by being typed again; errors in one sentence, exit code 2."""
+"""The command line: a stage resumes when its command is typed again. An error is one sentence, and exit code 1 or 2."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from flows.extras import require
-from flows.offline import api_configured
+from flows.offline import api_configured, bypass_proxy
 from flows.settings import load
 from flows.terminal.modality_commands import modality_app
 from pipeline.errors import Fatal, GeocorpusError
@@ -51,7 +51,7 @@ def _about(
 
 
 def run_stage(name: str, config: str, overrides: list[str] | None, prefect: bool, as_json: bool) -> None:
-    """Call a stage at once, or as a Prefect flow when asked or when a Prefect API is configured."""
+    """Call a stage in this process, or as a Prefect flow with --prefect or when a Prefect API is configured."""
     from flows.terminal import run
 
     settings = load(config, overrides or [])
@@ -235,8 +235,9 @@ def serve(
 
 
 def main() -> None:
-    """Entry point: a person sees one sentence, never a traceback; set GEOCORPUS_TRACEBACK to see those."""
+    """Entry point: a user sees one sentence, and a traceback only with GEOCORPUS_TRACEBACK set."""
     signal.signal(signal.SIGINT, _interrupted)
+    bypass_proxy()
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except Fatal as error:
@@ -244,7 +245,7 @@ def main() -> None:
     except GeocorpusError as error:
         _say(f"{error}" if "again" in f"{error}" else f"{error} Run the same command again to go on.", code=1)
     except BrokenPipeError:
-        os._exit(141)  # whoever read our output has left; there is nobody to tell
+        os._exit(141)  # the reader of our output has closed it, so no message can be shown
     except OSError as error:
         _say(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}; mend that and go on.", code=2)
     except Exception as error:
@@ -252,15 +253,15 @@ def main() -> None:
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:
-    """Stop at once: a stopped run is a crashed one, and those lose nothing. Servers end when their parent is gone."""
-    # Bars hide the cursor; the text is written whole in one call, as a handler may come in the midst of a print.
+    """Stop at once: a stopped run loses no more than a crashed one, which is nothing. Servers end with their parent."""
+    # Bars hide the cursor. The text is written in a single call, as the handler may interrupt a print.
     show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
     os.write(2, f"{show_cursor}\ngeocorpus: stopped; run the same command again to go on.\n".encode())
     os._exit(130)
 
 
 def _explain(error: Exception) -> None:
-    """A wrong use of the command line in its own words, or a defect of ours in one sentence."""
+    """Print the command line parser's message for a wrong use, or one sentence for a defect of ours."""
     if hasattr(error, "format_message"):
         _say(error.format_message(), code=2)
     if os.environ.get("GEOCORPUS_TRACEBACK"):

@@ -1,4 +1,4 @@
-"""`geocorpus modality new` and `modality check`: a layer of one's own, from an empty file to pictures."""
+"""`geocorpus modality new` and `modality check`: write a modality file of one's own, and preview it."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def check(
     catalog.of_file(file)
     picture = out or file.with_suffix(".png")
     with tempfile.TemporaryDirectory() as scratch:
-        for line in _tried(file, _settings(source, Path(scratch), chips, overrides or []), picture, chips):
+        for line in _preview(file, _settings(source, Path(scratch), chips, overrides or []), picture, chips):
             typer.echo(line)
 
 
 def _settings(source: str, scratch: Path, chips: int, overrides: list[str]) -> Settings:
-    """A corpus's own settings where it has a manifest; else those of a small corpus in a folder that goes again."""
+    """The settings of a corpus that has a manifest; otherwise those of a small corpus in a temporary folder."""
     from pipeline.corpus import MANIFEST
 
     if (Path(source) / MANIFEST).exists():
@@ -56,7 +56,8 @@ def _settings(source: str, scratch: Path, chips: int, overrides: list[str]) -> S
     return load(source, [*small, *overrides, f"corpus.folder={scratch}"])
 
 
-def _tried(file: Path, settings: Settings, picture: Path, count: int) -> list[str]:
+def _preview(file: Path, settings: Settings, picture: Path, count: int) -> list[str]:
+    """Pull and draw `count` chips of the layer; returns the lines to print."""
     from PIL import Image
 
     from exporters import catalog
@@ -79,8 +80,8 @@ def _tried(file: Path, settings: Settings, picture: Path, count: int) -> list[st
             preview.preview_layer(engine, item, sample) for item in catalog.bound(catalog.of_file(file), manifest)
         ]
     page = preview.contact_sheet(previews)
-    said = [line for item in previews for line in item.said]
+    lines = [line for item in previews for line in item.said]
     if page is None:
-        return [*said, "There is nothing to draw."]
+        return [*lines, "There is nothing to draw."]
     Image.fromarray(page).save(picture)
-    return [*said, f"{len(sample)} chips are drawn in {picture}."]
+    return [*lines, f"{len(sample)} chips are drawn in {picture}."]

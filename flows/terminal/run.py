@@ -1,4 +1,4 @@
-"""How a stage is run: at once in this process, or as a Prefect flow run; and what is said at the end."""
+"""How a stage is run: directly in this process, or as a Prefect flow run; and its closing lines."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from sampling.allocation import table
 
 
 def at_once(name: str, settings: Settings, as_json: bool) -> None:
-    """Call the stage's function in this process and print what came of it."""
+    """Call the stage's function in this process and print its closing lines."""
     stages.check(settings)
-    if not _speaks():
+    if not _is_rank_zero():
         commands.STAGES[name](settings, Silent())
         return
     with live(as_json, settings.folder) as progress:
-        said = commands.STAGES[name](settings, progress)
-    say(said, settings, as_json)
+        message = commands.STAGES[name](settings, progress)
+    say(message, settings, as_json)
 
 
-def _speaks() -> bool:
-    """Whether this process is the one to report: `torchrun` starts several, and tells each its rank."""
+def _is_rank_zero() -> bool:
+    """Whether this process prints: `torchrun` starts several, and sets RANK for each."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def as_flow(name: str, settings: Settings, as_json: bool) -> None:
-    """The same as a Prefect flow run, on the configured API or on a server that lives as long as the run."""
-    if not _speaks():
+    """Run the stage as a Prefect flow, on the configured API or on a local server that ends with the run."""
+    if not _is_rank_zero():
         at_once(name, settings, as_json)
         return
     stages.check(settings)
@@ -46,15 +46,15 @@ def as_flow(name: str, settings: Settings, as_json: bool) -> None:
         _flow_run(name, settings, as_json, outcome)
     except Exception as error:
         outcome.failed(error)
-        if outcome.said is None:
-            outcome.told = True  # by whoever catches it
+        if outcome.message is None:
+            outcome.reported = True  # by the command line, which catches the error
             raise
-    outcome.told = True
-    say(str(outcome.said), settings, as_json)
+    outcome.reported = True
+    say(str(outcome.message), settings, as_json)
 
 
 def _flow_run(name: str, settings: Settings, as_json: bool, outcome: RunOutcome) -> None:
-    """Run the flow; returns or raises when Prefect is through with it, which may be long after the work has ended."""
+    """Run the flow. It returns or raises when Prefect has finished, which may be long after the work has ended."""
     from flows.prefect_runs import orchestration
 
     with orchestration.api() as url:
@@ -67,11 +67,11 @@ def _flow_run(name: str, settings: Settings, as_json: bool, outcome: RunOutcome)
 
 
 def _leave(outcome: RunOutcome, settings: Settings, as_json: bool) -> None:
-    """End this process while Prefect waits for a server that is gone; the ledger has what matters."""
-    if not outcome.told:
+    """End this process while Prefect still waits for a lost server; the ledger has recorded all finished work."""
+    if not outcome.reported:
         print("the Prefect server is gone: what it keeps of this run is not complete.", file=sys.stderr)
         if outcome.error is None:
-            say(str(outcome.said), settings, as_json)
+            say(str(outcome.message), settings, as_json)
         else:
             print(f"geocorpus: {outcome.error}", file=sys.stderr)
     sys.stdout.flush()
@@ -80,19 +80,19 @@ def _leave(outcome: RunOutcome, settings: Settings, as_json: bool) -> None:
 
 
 def dry(settings: Settings, as_json: bool) -> None:
-    """Check and estimate an export, and print it; no lock, for nothing is written."""
+    """Check and estimate an export, and print the estimate; it takes no lock, as it writes nothing."""
     stages.check(settings)
     with stages.earth_engine(settings) as engine:
         say(stages.dry_run(settings, engine), settings, as_json)
 
 
-def say(said: str, settings: Settings, as_json: bool) -> None:
-    """The closing lines: what is where, and what to run next."""
-    print(json.dumps({"folder": str(settings.folder), "done": said}) if as_json else said)
+def say(message: str, settings: Settings, as_json: bool) -> None:
+    """Print the closing lines: where the results are, and what to run next."""
+    print(json.dumps({"folder": str(settings.folder), "done": message}) if as_json else message)
 
 
 def print_allocation(settings: Settings, as_json: bool) -> None:
-    """The allocation table alone; nothing is written."""
+    """Print the allocation table; nothing is written."""
     connected = stages.earth_engine(settings) if sampling_plan.needs_engine(settings) else nullcontext(None)
     with connected as engine, TemporaryDirectory() as folder:
         regions = sampling_plan.regions(settings, engine, Path(folder) / stages.REGION_CACHE)

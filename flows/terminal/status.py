@@ -1,4 +1,4 @@
-"""Where a corpus stands, from its files alone: stages, a run at work, shards per modality, failures and quality."""
+"""The state of a corpus, read from its files: stages, the active run, shards per modality, failures and quality."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class LayerStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """What the folder holds. Counts are 0 and maps empty before the stage that makes them.
+    """What the folder holds. Before the stage that fills them, counts are 0 and maps are empty.
 
-    `failed` counts the locations that the last export gave up, by reason; `flags` are sentences about the quality of
-    what is there. `run` is who works on it, or was killed over it, if anybody.
+    `failed` counts the locations that the last export gave up, by reason. `flags` are sentences about the quality of
+    the data. `run` is the run that works on the corpus, or one that was killed; None when there is neither.
     """
 
     folder: str
@@ -53,7 +53,7 @@ class Status:
 
     @property
     def next_step(self) -> str:
-        """The stage that brings it forward."""
+        """The stage to run next."""
         if not self.candidates:
             return "sample"
         if not self.chips:
@@ -64,7 +64,7 @@ class Status:
 
 
 def read_status(folder: Path) -> Status:
-    """Raises `Fatal` when there is no corpus in `folder`, nor one begun."""
+    """The status of the corpus in `folder`; raises `Fatal` when not even `sample` has been run there."""
     if not (folder / stages.LOCATIONS).exists() and not (folder / MANIFEST).exists():
         raise Fatal(f"there is no corpus in {folder}; run `geocorpus sample` first, or check the path.")
     begun = Status(str(folder), _candidates(folder / stages.LOCATIONS), run=Run.of(folder))
@@ -74,12 +74,12 @@ def read_status(folder: Path) -> Status:
     return replace(begun, chips=chips)
 
 
-def _candidates(located: Path) -> int:
+def _candidates(path: Path) -> int:
     """Rows of the table of locations, from its footer: there may be millions."""
     try:
-        return int(parquet.read_metadata(located).num_rows) if located.exists() else 0
+        return int(parquet.read_metadata(path).num_rows) if path.exists() else 0
     except (OSError, ValueError) as error:
-        raise Fatal(f"{located} cannot be read ({error}); delete it and run `geocorpus sample`.") from error
+        raise Fatal(f"{path} cannot be read ({error}); delete it and run `geocorpus sample`.") from error
 
 
 def _of_store(begun: Status, corpus: Corpus) -> Status:
@@ -105,7 +105,7 @@ def _finalized(folder: Path, corpus: Corpus) -> bool:
 
 
 def _layer(corpus: Corpus, quality: Quality) -> LayerStatus:
-    """One pass over the ledger's entries of a layer, which adds what was found to `quality`."""
+    """One pass over the ledger entries of a layer; it also adds their figures to `quality`."""
     reasons: Counter[str] = Counter()
     done = 0
     for entry in corpus.entries(quality.modality.name):
@@ -116,7 +116,7 @@ def _layer(corpus: Corpus, quality: Quality) -> LayerStatus:
 
 
 def _kind(reason: str) -> str:
-    """A reason without what is particular to one chip, so that equal kinds add up."""
+    """A reason without the words that contain digits, so that reasons of different chips add up."""
     return " ".join(word for word in reason.split() if not any(letter.isdigit() for letter in word))
 
 
@@ -147,7 +147,7 @@ def _table(status: Status) -> Table:
 
 
 def _lines(status: Status) -> Iterator[str]:
-    """What a person should know beside the table."""
+    """The lines below the table."""
     if status.failed:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in status.failed.items())
         yield f"{sum(status.failed.values()):,} locations were given up, `geocorpus retry` takes them up: {reasons}"

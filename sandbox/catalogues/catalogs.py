@@ -1,4 +1,4 @@
-"""Several catalogues as one: the first that holds an id answers for it."""
+"""Several catalogues as one: an asset comes from the first catalogue that holds its id."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any, TypeVar
 
 from sandbox.raster.stored import Catalog, Query, StoredFeature, StoredImage
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 class Catalogs:
-    """A Catalog over others, in order of precedence.
+    """A Catalog over several catalogues, in order of precedence.
 
-    Collections are merged: where two catalogues hold the same collection, the images of both are in it.
+    Collections are merged: if two catalogues hold the same collection, it has the images of both.
     """
 
     def __init__(self, *members: Catalog) -> None:
         self._members = members
 
-    def _first(self, ask: Callable[[Catalog], Found | None]) -> Found | None:
-        return next((result for member in self._members if (result := ask(member)) is not None), None)
+    def _first(self, call: Callable[[Catalog], Result | None]) -> Result | None:
+        return next((result for member in self._members if (result := call(member)) is not None), None)
 
     def describe(self, asset_id: str) -> dict[str, Any] | None:
         return self._first(lambda member: member.describe(asset_id))

@@ -1,6 +1,6 @@
-"""Real rasters from a folder as Earth Engine assets, as a small TOML index says (docs/sandbox.md has its keys).
+"""Real rasters of a folder as Earth Engine assets, described by a small TOML index (docs/sandbox.md has its keys).
 
-An [[image]] is a file in its own CRS; a [[mosaic]] is several files as one image on a lattice of its own.
+An [[image]] is one file in its own CRS; a [[mosaic]] is several files as one image on a given lattice.
 """
 
 from __future__ import annotations
@@ -33,21 +33,24 @@ _MOSAIC_KEYS = _SHARED_KEYS | {"files", "crs", "transform", "resample"}
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """One file, read whole when first asked for (the files of an index are small), then kept."""
+    """One file. Each band is read whole on first use and cached: the files of an index are small."""
 
     path: Path
     projection: Projection
     shape: tuple[int, int]
     lock: threading.Lock = field(default_factory=threading.Lock)
-    kept: dict[int, NDArray[Any]] = field(default_factory=dict)
+    cache: dict[int, NDArray[Any]] = field(default_factory=dict)
 
     def band(self, number: int) -> NDArray[Any]:
-        """Band `number` (from 1) as (height, width); thread-safe."""
+        """Band `number` (from 1) as (height, width) in the file's dtype. Thread-safe.
+
+        Raises rasterio.errors.RasterioIOError when the file cannot be read.
+        """
         with self.lock:
-            if number not in self.kept:
+            if number not in self.cache:
                 with rasterio.open(self.path) as source:
-                    self.kept[number] = source.read(number)
-            return self.kept[number]
+                    self.cache[number] = source.read(number)
+            return self.cache[number]
 
     @cached_property
     def footprint(self) -> BaseGeometry:
@@ -59,7 +62,7 @@ class Raster:
 
 @dataclass(frozen=True, eq=False)
 class RasterBand:
-    """One band of a file under Earth Engine's name for it."""
+    """One band of a file, with its Earth Engine name."""
 
     name: str
     dtype: np.dtype[Any]
@@ -78,7 +81,7 @@ class RasterBand:
         return self.raster.shape
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """As stored.Band.read."""
+        """See stored.Band.read."""
         values = np.zeros((window.height, window.width), self.dtype)
         valid = np.zeros(values.shape, dtype=np.bool_)
         rows, source_rows = _overlap(window.row, window.height, self.shape[0])
@@ -102,7 +105,7 @@ class RasterBand:
 
 @dataclass(frozen=True, eq=False)
 class MosaicBand:
-    """Bands of several files, each in its own CRS, on one lattice; the first file with a pixel wins."""
+    """Bands of several files, each in its own CRS, on one lattice; the first file with a valid pixel is used."""
 
     name: str
     dtype: np.dtype[Any]
@@ -111,7 +114,7 @@ class MosaicBand:
     resample: str = "nearest"
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """As stored.Band.read."""
+        """See stored.Band.read."""
         grid, scope = grids.window_grid(self.projection, window), Scope()
         values, valid = np.zeros(grid.shape, self.dtype), np.zeros(grid.shape, dtype=np.bool_)
         for member in self.members:
@@ -132,7 +135,7 @@ class MosaicBand:
 
 
 def _overlap(start: int, size: int, limit: int) -> tuple[slice, slice]:
-    """Where a window's range and the raster's [0, limit) overlap: (in the window, in the raster)."""
+    """The overlap of a window's range with the raster's [0, limit), as slices (in the window, in the raster)."""
     first, last = max(start, 0), max(min(start + size, limit), max(start, 0))
     first = min(first, last)
     return slice(first - start, last - start), slice(first, last)
@@ -210,9 +213,9 @@ def _mosaic(root: Path, entry: Mapping[str, Any]) -> StoredImage:
 
 
 class RasterFolder:
-    """A stored.Catalog of the rasters under `root` that the TOML file `index` names.
+    """A stored.Catalog of the rasters under `root` that the TOML file `index` lists.
 
-    Raises ValueError for an index that does not fit its files, OSError for files that are not there.
+    Raises ValueError when the index does not fit its files, OSError when a file does not exist.
     """
 
     def __init__(self, root: Path, index: Path) -> None:

@@ -1,1 +1,1 @@
-"""Earth Engine's functions, a file per subject."""
+"""Earth Engine's functions, one file per subject."""

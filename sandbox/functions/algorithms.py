@@ -1,4 +1,4 @@
-"""Importing this registers every algorithm of the sandbox."""
+"""Importing this module registers every algorithm of the sandbox."""
 
 from sandbox import profiles
 from sandbox.functions import (

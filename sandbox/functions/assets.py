@@ -1,4 +1,4 @@
-"""Assets as the REST API describes and lists them, with the filters that ee.data.listImages writes."""
+"""The REST API's descriptions and lists of assets, with the filters that ee.data.listImages sends."""
 
 from __future__ import annotations
 
@@ -90,18 +90,18 @@ def image_json(image: StoredImage, view: str = "FULL") -> dict[str, Any]:
 
 
 def describe(catalog: Catalog, identifier: str) -> dict[str, Any]:
-    """One asset. Raises EarthEngineError (404) for an unknown id."""
+    """The description of one asset. Raises EarthEngineError (404) for an unknown id."""
     description = catalog.describe(identifier)
     image = catalog.image(identifier) if description is None or description.get("type") == "IMAGE" else None
     if image is not None:
         return image_json(image)
     if description is None:
-        raise missing(identifier)
+        raise asset_not_found(identifier)
     return {"name": resource_name(identifier), "id": identifier, **to_json(description)}
 
 
-def missing(identifier: str) -> EarthEngineError:
-    """An asset that is not there."""
+def asset_not_found(identifier: str) -> EarthEngineError:
+    """The error (404) for an unknown asset."""
     return EarthEngineError(f"Asset '{identifier}' does not exist or doesn't allow this operation.", 404)
 
 
@@ -127,7 +127,7 @@ def _time_condition(field: str, sign: str, value: str) -> tuple[Query, Test]:
     key = "system:time_start" if field == "startTime" else "system:time_end"
 
     def test(image: StoredImage) -> bool:
-        # An image without an end takes no time: its end is its start.
+        # An image without an end time ends at its start time.
         result = image.properties.get(key, image.properties.get("system:time_start"))
         return result is not None and _COMPARE[sign](int(result), ms)
 
@@ -168,7 +168,10 @@ def _property_condition(key: str, sign: str, value: str) -> tuple[Query, Test]:
 
 
 def list_images(catalog: Catalog, identifier: str, parameters: Mapping[str, str]) -> Iterable[StoredImage]:
-    """Images of a collection that meet the request's filter, startTime, endTime and region."""
+    """Images of a collection that match the request's filter, startTime, endTime and region.
+
+    Raises EarthEngineError for an unknown collection (404) or an invalid filter (400).
+    """
     conditions = [_condition(part) for part in _split(parameters.get("filter", ""))]
     if "startTime" in parameters:
         conditions.append(_time_condition("startTime", ">=", parameters["startTime"]))
@@ -182,5 +185,5 @@ def list_images(catalog: Catalog, identifier: str, parameters: Mapping[str, str]
         query = narrowed(query, implied)
     result = catalog.images(identifier, query)
     if result is None:
-        raise missing(identifier)
+        raise asset_not_found(identifier)
     return (image for image in result if all(test(image) for _, test in conditions))

@@ -1,4 +1,4 @@
-"""Converts arguments to the types that the published signatures declare, or refuses them in Earth Engine's words."""
+"""Converts arguments to the types of the published signatures, or rejects them with Earth Engine's error text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sandbox.raster.stored import Projection
 
 
 def type_name(value: Any) -> str:
-    """What Earth Engine calls the type of a value, in its messages."""
+    """The name of a value's type in Earth Engine's messages."""
     for kind, name in _TYPE_NAMES:
         if isinstance(value, kind):
             return name
@@ -37,7 +37,7 @@ _TYPE_NAMES: list[tuple[Any, str]] = [
 
 
 class _Mismatch(Exception):
-    """The value cannot be made into the wanted type."""
+    """The value cannot be converted to the declared type."""
 
 
 def _image(value: Any) -> Image:
@@ -156,16 +156,16 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
 
 @cache
 def _conversion(declared: str) -> Callable[[Any], Any] | None:
-    """How to make a declared type, or None for types that pass as they are."""
+    """The conversion to a declared type, or None for types that are not converted."""
     if declared.startswith("List<Image"):
         return lambda value: [_image(item) for item in _list(value)]
     return _CONVERSIONS.get(declared.split("<", 1)[0])
 
 
 def coerced(value: Any, declared: str, name: str, key: str) -> Any:
-    """`value` as the declared type; unknown types pass as they are.
+    """`value` converted to the declared type; a value of an unknown type is not changed.
 
-    Raises EarthEngineError (400) naming the algorithm, the argument and both types.
+    Raises EarthEngineError (400) with the algorithm, the argument and both types.
     """
     convert = _conversion(declared)
     if convert is None:

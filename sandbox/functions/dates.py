@@ -1,6 +1,6 @@
-"""Dates and date ranges (milliseconds since 1970, ranges without their end) and their algorithms.
+"""Dates and date ranges (milliseconds since 1970, ranges exclude their end) and their algorithms.
 
-Units without a fixed length count on average: a year is 365.25 days and a month a twelfth of it (Date.unitRatio).
+Units without a fixed length have their mean length: a year is 365.25 days, a month a twelfth of it (Date.unitRatio).
 """
 
 from __future__ import annotations
@@ -50,21 +50,22 @@ class DateRange:
 
 
 def date_of(moment: datetime) -> Date:
-    """The Date of a datetime; one without a zone is UTC."""
+    """The Date of a datetime; a datetime without a zone is UTC."""
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return Date(round((moment - _EPOCH) / timedelta(milliseconds=1)))
 
 
-# A month or day of one digit: behind the year, before the time.
+# A month or day of one digit, after the year and before the time.
 _SHORT = re.compile(r"(?<=\d)-(\d)(?![\d:])")
 
 
 def parsed(text: str, zone: tzinfo = UTC) -> Date:
-    """An ISO date or time such as 2019, 2019-06, 2019-6-1 or 2019-06-01T10:20:30.5Z.
+    """The Date of an ISO text such as 2019, 2019-06, 2019-6-1 or 2019-06-01T10:20:30.5Z.
 
-    Months and days of one digit are taken: the published MMEarth code writes them, and it ran.
+    Months and days of one digit are accepted, because the published MMEarth code, which worked, writes them.
+    Raises EarthEngineError (400) for another text.
     """
-    whole = _SHORT.sub(lambda one: f"-{one[1]:0>2}", text)
+    whole = _SHORT.sub(lambda match: f"-{match[1]:0>2}", text)
     padded = {4: whole + "-01-01", 7: whole + "-01"}.get(len(whole), whole)
     try:
         moment = datetime.fromisoformat(padded)
@@ -74,7 +75,7 @@ def parsed(text: str, zone: tzinfo = UTC) -> Date:
 
 
 def zone_of(name: str | None) -> tzinfo:
-    """The zone of a name such as "Europe/Copenhagen"; UTC without one."""
+    """The zone of a name such as "Europe/Copenhagen", by default UTC. Raises EarthEngineError for an unknown name."""
     if not name or name == "UTC":
         return UTC
     try:
@@ -84,7 +85,7 @@ def zone_of(name: str | None) -> tzinfo:
 
 
 def unit_of(unit: str) -> str:
-    """The singular name of a unit of time."""
+    """The singular name of a unit of time. Raises EarthEngineError for an unknown unit."""
     name = unit.lower().removesuffix("s")
     if name not in UNIT_MS:
         raise EarthEngineError(f"Date: Unknown unit of time '{unit}'.")
@@ -92,7 +93,7 @@ def unit_of(unit: str) -> str:
 
 
 def coerced_date(value: Any, zone: str | None = None) -> Date:
-    """A Date from a Date, a number of milliseconds or text."""
+    """A Date from a Date, a number of milliseconds or text. Raises EarthEngineError for other values."""
     if isinstance(value, Date):
         return value
     if isinstance(value, str):
@@ -117,7 +118,7 @@ def _add_months(moment: datetime, months: int) -> datetime:
 
 
 def advanced(start: Date, delta: float, unit: str, zone: tzinfo = UTC) -> Date:
-    """Calendar arithmetic for whole months and years (the day is kept or clamped), exact time otherwise."""
+    """Calendar arithmetic for whole months and years (the day is clamped to the month's last), else exact time."""
     name = unit_of(unit)
     if name not in ("year", "month"):
         return Date(start.ms + round(delta * UNIT_MS[name]))
@@ -165,7 +166,7 @@ def _text_token(moment: datetime, letter: str, length: int) -> str:
 
 
 def formatted(value: Date, pattern: str | None = None, zone: tzinfo = UTC) -> str:
-    """A Joda-Time pattern such as "YYYY-MM-dd"; ISO to the second without one."""
+    """The date as text by a Joda-Time pattern such as "YYYY-MM-dd"; without a pattern ISO 8601 to the second."""
     moment = value.when(zone)
 
     def item(match: re.Match[str]) -> str:
@@ -198,7 +199,7 @@ def get(value: Date, unit: str, time_zone: str | None) -> int:
 
 
 def floor_of(value: Date, unit: str, zone: tzinfo = UTC) -> Date:
-    """The start of the year, month, week, day, hour, minute or second that holds a date."""
+    """The start of the year, month, week, day, hour, minute or second that contains a date."""
     name, moment = unit_of(unit), value.when(zone)
     if name == "week":
         moment -= timedelta(days=moment.weekday())

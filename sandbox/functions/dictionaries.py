@@ -1,4 +1,4 @@
-"""Algorithms on dictionaries, and the ones that compare and branch."""
+"""Algorithms on dictionaries, and those for comparison and branching."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def from_lists(names: list[str], items: list[Any]) -> dict[str, Any]:
 @algorithm("Dictionary.select")
 def select(entries: dict[str, Any], selectors: list[str], ignore_missing: bool) -> dict[str, Any]:
     chosen = {key: value for s in selectors for key, value in entries.items() if re.fullmatch(s, key)}
-    missing = [s for s in selectors if not any(re.fullmatch(s, key) for key in entries)]
-    if missing and not ignore_missing:
-        raise EarthEngineError(f"Dictionary.select: Dictionary does not contain key: '{missing[0]}'.")
+    unknown = [s for s in selectors if not any(re.fullmatch(s, key) for key in entries)]
+    if unknown and not ignore_missing:
+        raise EarthEngineError(f"Dictionary.select: Dictionary does not contain key: '{unknown[0]}'.")
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""Feature and image collections: lazy, filtered where the data are, in Earth Engine's order."""
+"""Feature and image collections: lazy, in Earth Engine's order, with filters that the catalogue can apply."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_ELEMENTS = 5000
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """`source` yields elements for what could be pushed down of the filters; `tests` decide the rest."""
+    """A lazy collection: `source` yields the elements of a query, then `tests` apply the complete filters."""
 
     source: Callable[[Query], Iterable[Any]]
     of_images: bool = False
@@ -50,20 +50,20 @@ class Collection:
         return replace(self, tests=(*self.tests, condition))
 
     def elements(self) -> list[Any]:
-        """All elements; more than 5,000 are refused as Earth Engine does."""
+        """All elements. Raises EarthEngineError when there are more than 5,000, as Earth Engine does."""
         result = list(islice(iter(self), MAX_ELEMENTS + 1))
         if len(result) > MAX_ELEMENTS:
             raise too_many_elements()
         return result
 
     def united(self) -> BaseGeometry:
-        """The union of all geometries, lon/lat."""
+        """The union of all geometries, in lon/lat degrees."""
         shapes = [geometry.lonlat for e in self if (geometry := element_geometry(e)) is not None]
         return shapely.union_all(shapes) if shapes else shapely.GeometryCollection()
 
 
 def of_elements(elements: list[Any], of_images: bool = False) -> Collection:
-    """A collection of elements that are already there."""
+    """A collection of the elements of a list."""
     return Collection(lambda query: elements, of_images)
 
 
@@ -123,7 +123,7 @@ def filter_collection(members: Collection, condition: Filter) -> Collection:
 
 
 def sort_key(value: Any) -> tuple[int, Any]:
-    """Ascending order of property values: numbers, then text; elements without the property come last."""
+    """A key for the ascending order of property values: numbers, then text, then elements without the property."""
     if value is None:
         return 2, 0
     if isinstance(value, Date):
@@ -253,7 +253,7 @@ def random_column(members: Collection, name: str, seed: int, distribution: str, 
 
 
 def _points_in(shape: BaseGeometry, count: int, generator: np.random.Generator) -> list[tuple[float, float]]:
-    """Points drawn uniformly by area on the sphere, by rejection from the bounding box."""
+    """(lon, lat) degrees of points drawn uniformly by area on the sphere, by rejection from the bounding box."""
     west, south, east, north = shape.bounds
     low, high = np.sin(np.radians([south, north]))
     points: list[tuple[float, float]] = []

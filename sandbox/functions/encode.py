@@ -1,4 +1,4 @@
-"""Values as the JSON that clients get: images and collections as descriptions, dates and geometries tagged."""
+"""Values as the JSON of replies: descriptions of images and collections, dates and geometries with their type."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sandbox.raster.stored import Projection
 
 
 def to_json(value: Any) -> Any:
-    """Any value of the evaluator as JSON types. Raises EarthEngineError for what cannot be sent."""
+    """Any value of the evaluator as JSON types. Raises EarthEngineError for a type without a JSON form."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, (float, np.generic)):

@@ -1,4 +1,4 @@
-"""How far off a geometry operation may be. The sandbox works exactly and only carries these along."""
+"""Error margins of geometry operations. The sandbox computes exactly; it only stores and returns margins."""
 
 from __future__ import annotations
 

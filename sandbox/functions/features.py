@@ -1,4 +1,4 @@
-"""Elements: features, and what features and images share (properties, geometry, system:index)."""
+"""Features, and what features and images have in common (properties, geometry, system:index)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Element = Feature | Image
 
 
 def element_geometry(element: Element) -> Geometry | None:
-    """The feature's geometry or the image's footprint (the whole world for an unbounded image)."""
+    """The feature's geometry, or the image's footprint (the whole world for an unbounded image)."""
     if isinstance(element, Feature):
         return element.geometry
     return Geometry(world() if element.footprint is None else element.footprint)
@@ -47,7 +47,7 @@ def with_property(element: Element, key: str, value: Any) -> Any:
 
 
 def property_of(element: Element, key: str) -> Any:
-    """A property, or the geometry for ".geo" and ".all"; None where there is none."""
+    """A property, or the geometry for ".geo" and ".all"; None if the element does not have it."""
     if key in (".geo", ".all"):
         return element_geometry(element)
     if key == "system:id" and isinstance(element, Image):
@@ -86,12 +86,12 @@ def get_typed(element: Element, key: str) -> Any:
 
 
 @algorithm("Element.set")
-def set_one(element: Element, key: str, value: Any) -> Any:
+def set_property(element: Element, key: str, value: Any) -> Any:
     return with_property(element, key, value)
 
 
 @algorithm("Element.setMulti")
-def set_many(element: Element, properties: Mapping[str, Any]) -> Any:
+def set_properties(element: Element, properties: Mapping[str, Any]) -> Any:
     for key, value in properties.items():
         element = with_property(element, key, value)
     return element
@@ -114,8 +114,8 @@ def copy_properties(target: Element, source: Element | None, only: Any, exclude:
         return target
     names = only or [name for name in source.properties if not name.startswith("system:")]
     copied = {name: source.properties[name] for name in names if name in source.properties}
-    kept = {name: value for name, value in copied.items() if name not in (exclude or [])}
-    return replace(target, properties={**target.properties, **kept})
+    selected = {name: value for name, value in copied.items() if name not in (exclude or [])}
+    return replace(target, properties={**target.properties, **selected})
 
 
 @algorithm("Feature.select")

@@ -1,4 +1,4 @@
-"""Filters: a test of one element (or of a pair, in joins), with what a catalogue can be asked for instead."""
+"""Filters: a test of one element (of a pair, in joins), with the part that a catalogue can apply as a query."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _GEOMETRY_FIELDS = (".geo", ".all")
 
 @dataclass(frozen=True, eq=False)
 class Filter:
-    """`test(left, right)`: a plain filter passes the element on both sides.
+    """`test(left, right)`; a filter of one collection passes the element on both sides.
 
-    `query` is implied by the test, `otherwise` by its being false.
+    A true test implies `query`, a false test implies `otherwise`.
     """
 
     test: Callable[[Any, Any], bool]
@@ -36,7 +36,7 @@ class Filter:
 
 
 def narrowed(first: Query, second: Query) -> Query:
-    """What both queries together ask; the first region is kept where both have one."""
+    """The conjunction of two queries; if both have a region, that of the first."""
     starts = [ms for ms in (first.start_ms, second.start_ms) if ms is not None]
     ends = [ms for ms in (first.end_ms, second.end_ms) if ms is not None]
     return Query(
@@ -76,7 +76,7 @@ def _pairwise(
     decide: Callable[[Any, Any], bool], left_field: Any, right_value: Any, right_field: Any, left_value: Any
 ) -> Callable[[Any, Any], bool]:
     left, right = _operand(left_field, left_value), _operand(right_field, right_value)
-    return lambda one, other: decide(left(one), right(other))
+    return lambda first, second: decide(left(first), right(second))
 
 
 _COMPARISONS: dict[tuple[str, ...], Callable[[Any, Any], Any]] = {
@@ -119,7 +119,7 @@ def _compare_query(name: str, field: str | None, value: Any) -> Query:
 
 
 def _otherwise_query(name: str, field: str | None, value: Any) -> Query:
-    # The client says "at most" as "not greater than".
+    # The client writes "at most" as "not greater than".
     bound = _comparable(value)
     if field is None or not name.startswith("greaterThan") or not isinstance(bound, (int, float)):
         return Query()
@@ -177,7 +177,7 @@ def _spatial_filter(name: str, test: Callable[[Any, Any], bool], implies_overlap
         return Filter(_pairwise(test, left_field, right_value, right_field, left_value), query)
 
 
-# The fixed side is the one worth preparing: it is asked about every element.
+# The constant side is prepared, because it is compared with every element.
 _spatial_filter("intersects", _spatial(lambda fixed, other: fixed.intersects(other), swap=True), True)
 _spatial_filter("disjoint", _spatial(lambda fixed, other: fixed.disjoint(other), swap=True), False)
 _spatial_filter("contains", _spatial(lambda left, right: left.covers(right)), True)
@@ -205,14 +205,14 @@ def max_difference(limit: float, left_field: Any, right_value: Any, right_field:
 @algorithm("Filter.and")
 def all_of(filters: list[Filter]) -> Filter:
     query = Query()
-    for one in filters:
-        query = narrowed(query, one.query)
-    return Filter(lambda left, right: all(one.test(left, right) for one in filters), query)
+    for condition in filters:
+        query = narrowed(query, condition.query)
+    return Filter(lambda left, right: all(condition.test(left, right) for condition in filters), query)
 
 
 @algorithm("Filter.or")
 def any_of(filters: list[Filter]) -> Filter:
-    return Filter(lambda left, right: any(one.test(left, right) for one in filters))
+    return Filter(lambda left, right: any(condition.test(left, right) for condition in filters))
 
 
 @algorithm("Filter.not")

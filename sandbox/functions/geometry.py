@@ -1,4 +1,4 @@
-"""Geometries: planar coordinates in a CRS, measured on the WGS84 ellipsoid, and their algorithms.
+"""Geometries and their algorithms: planar coordinates in a CRS, measured on the WGS84 ellipsoid.
 
 Edges are straight in the geometry's own coordinates (lon/lat edges are not densified to great circles).
 """
@@ -29,7 +29,7 @@ _EDGE_M = 5_000.0
 
 
 def box(west: float, south: float, east: float, north: float) -> Polygon:
-    """A rectangle from its south-west corner, anticlockwise, as Earth Engine writes it."""
+    """A rectangle in degrees, counter-clockwise from its south-west corner, as Earth Engine writes it."""
     return Polygon([(west, south), (east, south), (east, north), (west, north)])
 
 
@@ -43,7 +43,7 @@ class Geometry:
 
     @cached_property
     def lonlat(self) -> BaseGeometry:
-        """The shape in degrees; edges of projected shapes get vertices first."""
+        """The shape in lon/lat degrees; the edges of a projected shape get more vertices first."""
         if self.crs == LONLAT:
             return self.shape
         if grids.geographic(self.crs):
@@ -51,7 +51,7 @@ class Geometry:
         return grids.project(self.shape.segmentize(_EDGE_M), self.crs, LONLAT)
 
     def in_crs(self, crs: str) -> BaseGeometry:
-        """The shape in another CRS, with vertices along edges that may bend."""
+        """The shape in another CRS; edges that may become curved get more vertices."""
         if crs == self.crs:
             return self.shape
         if self.crs == LONLAT:
@@ -62,7 +62,7 @@ class Geometry:
         return grids.project(self.lonlat, LONLAT, crs)
 
     def geojson(self) -> dict[str, Any]:
-        """GeoJSON with lists, `crs` and `geodesic` where they are not the default."""
+        """GeoJSON with lists, and with `crs` and `geodesic` if they are not the default."""
         document = _lists(mapping(self.shape))
         if self.crs != LONLAT:
             document["crs"] = {"type": "name", "properties": {"name": self.crs}}
@@ -78,7 +78,7 @@ def _lists(value: Any) -> Any:
 
 
 def geometry_from_geojson(document: dict[str, Any]) -> Geometry:
-    """A geometry of GeoJSON as clients send it (region parameters, features)."""
+    """A geometry from a client's GeoJSON (region parameters, features). Raises EarthEngineError when it is invalid."""
     crs = document.get("crs", LONLAT)
     code = crs["properties"]["name"] if isinstance(crs, dict) else crs
     try:
@@ -172,7 +172,7 @@ def multi_polygon(parts: list[Any], crs: Projection | None, geodesic: Any, error
 def rectangle(coordinates: list[Any], crs: Projection | None, geodesic: Any, even_odd: Any) -> Geometry:
     (west, south), (east, north) = _flat_pairs(coordinates)[:2]
     if crs is not None and crs.transform != (1.0, 0.0, 0.0, 0.0, 1.0, 0.0):
-        # Coordinates of a rectangle "in a projection" are pixels of that projection.
+        # The coordinates of a rectangle with a projection are pixels of that projection.
         (west, south), (east, north) = grids.apply(crs.transform, west, south), grids.apply(crs.transform, east, north)
     shape = box(min(west, east) if crs else west, min(south, north), max(west, east) if crs else east,
                 max(south, north))  # fmt: skip
@@ -195,7 +195,7 @@ def _near(lon: Any, centre: float) -> Any:
 
 
 def _circle(centre: Point, distance_m: float) -> BaseGeometry:
-    """Points at a geodesic distance around a point; a box where the circle holds a pole."""
+    """A polygon of points at a geodesic distance from a point; a box if the circle contains a pole."""
     lon0, lat0 = centre.x, centre.y
     count = len(_CIRCLE_AZIMUTHS)
     lon, lat, _ = _GEOD.fwd(np.full(count, lon0), np.full(count, lat0), _CIRCLE_AZIMUTHS,
@@ -212,7 +212,7 @@ def _local_plane(centre: BaseGeometry) -> tuple[Transformer, float]:
 
 
 def buffered(geometry: Geometry, distance_m: float) -> Geometry:
-    """A buffer in metres: exact for points, in a local azimuthal equidistant plane for the rest."""
+    """A buffer in metres: exact for points, in a local azimuthal equidistant plane for other shapes."""
     shape = geometry.lonlat
     if shape.geom_type == "Point" and distance_m > 0:
         return Geometry(_circle(shape, distance_m))
@@ -317,7 +317,7 @@ def perimeter(geometry: Geometry, error: Any, proj: Projection | None) -> float:
 
 
 def distance_m(left: Geometry, right: Geometry) -> float:
-    """Metres between the nearest points of two geometries."""
+    """The distance in metres between the nearest points of two geometries."""
     nearest = shapely.shortest_line(left.lonlat, right.lonlat)
     return float(_GEOD.geometry_length(nearest)) if not nearest.is_empty else float("inf")
 

@@ -1,4 +1,4 @@
-"""Algorithms that load images and choose, name, join and describe their bands."""
+"""Algorithms that load images and select, name, join and describe their bands."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def _matching(image: Image, selector: Any) -> list[ImageBand]:
             raise EarthEngineError(f"Image.select: Band index {index} out of bounds [0, {len(image.bands)}).")
         return [image.bands[index]]
     names = image.band_names()
-    exact = [place for place, name in enumerate(names) if name == selector]
-    result = exact or [place for place, name in enumerate(names) if re.fullmatch(str(selector), name)]
+    exact = [position for position, name in enumerate(names) if name == selector]
+    result = exact or [position for position, name in enumerate(names) if re.fullmatch(str(selector), name)]
     if not result:
         raise _no_match(image, selector)
-    return [image.bands[place] for place in result]
+    return [image.bands[position] for position in result]
 
 
 def _no_match(image: Image, selector: Any) -> EarthEngineError:
@@ -102,7 +102,7 @@ def select(image: Image, selectors: list[Any], new_names: list[str] | None) -> I
 
 
 def named(bands: list[ImageBand], names: list[str]) -> list[ImageBand]:
-    """The bands under new names; a band whose name stays is the same object."""
+    """The bands under new names; a band whose name does not change is the same object."""
     return [
         band if band.name == name else replace(band, name=name, compute=band.pixels)
         for band, name in zip(bands, names, strict=True)
@@ -136,7 +136,7 @@ def rename(image: Image, names: list[str]) -> Image:
 
 @algorithm("Image.addBands")
 def add_bands(image: Image, source: Image, names: list[str] | None, overwrite: bool) -> Image:
-    """Bands of `source` after those of `image`; a name already there is replaced or gets a suffix _1."""
+    """The bands of `image`, then those of `source`; a duplicate name is replaced or gets the suffix _1."""
     added = list(source.bands)
     if names is not None:
         added = [band for name in names for band in _matching(source, name)]

@@ -1,4 +1,4 @@
-"""Algorithms about where an image's pixels are: resampling, reprojection, the grid of a download."""
+"""Algorithms on the grid of an image: resampling, reprojection, the grid of a download."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MODES = ("bilinear", "bicubic")
 
 @algorithm("Image.resample")
 def resample(image: Image, mode: str) -> Image:
-    """Interpolate when the image is asked for off its own pixels; on them nothing changes."""
+    """Interpolate when the image is computed on another grid than its own; on its own grid nothing changes."""
     if mode not in _MODES:
         raise EarthEngineError(f"Image.resample: Unrecognized resampling mode: '{mode}'. Use bilinear or bicubic.")
     return image.with_bands([_interpolated(band, mode) for band in image.bands])
@@ -42,7 +42,7 @@ def _wanted_projection(image: Image, crs: Projection, transform: Any, scale: flo
 
 @algorithm("Image.reproject")
 def reproject(image: Image, crs: Projection, transform: Any, scale: float | None) -> Image:
-    """Force computation on a projection's pixels; other grids then take the nearest of those."""
+    """Force computation on a projection's pixels; other grids then take the nearest of these pixels."""
     wanted = _wanted_projection(image, crs, transform, scale, "Image.reproject")
     bands = [
         replace(band, projection=wanted, compute=resampled(band.pixels, wanted, "nearest", band.dtype), shape=None)
@@ -53,14 +53,14 @@ def reproject(image: Image, crs: Projection, transform: Any, scale: float | None
 
 @algorithm("Image.setDefaultProjection")
 def set_default_projection(image: Image, crs: Projection, transform: Any, scale: float | None) -> Image:
-    """Another default projection; no pixel is resampled by it."""
+    """Change the default projection without resampling."""
     wanted = _wanted_projection(image, crs, transform, scale, "Image.setDefaultProjection")
     return image.with_bands([replace(b, projection=wanted, compute=b.pixels, shape=None) for b in image.bands])
 
 
 def _scaled(projection: Projection, image_shape: Any, width: int | None, height: int | None,
             longest: int | None) -> Projection:  # fmt: skip
-    """The lattice on which a shape's bounds take `width` by `height` pixels (or at most `longest`)."""
+    """The lattice on which a shape's bounds have `width` by `height` pixels (or at most `longest`)."""
     left, bottom, right, top = image_shape.bounds
     if width and height:
         return Projection(projection.crs, ((right - left) / width, 0.0, left, 0.0, (bottom - top) / height, top))
@@ -74,7 +74,7 @@ def _scaled(projection: Projection, image_shape: Any, width: int | None, height:
 def clip_to_bounds_and_scale(
     image: Image, geometry: Geometry | None, width: Any, height: Any, longest: Any, scale: float | None
 ) -> Image:
-    """Fixes the grid of a download: the geometry's bounds in the image's CRS, at a scale or size."""
+    """Set the grid of a download: the geometry's bounds in the image's CRS, at a scale or size."""
     native = image.projection
     region = geometry if geometry is not None else Geometry(_footprint(image))
     shape = region.in_crs(native.crs)
@@ -94,7 +94,10 @@ def _footprint(image: Image) -> Any:
 
 
 def native_grid(image: Image) -> PixelGrid:
-    """The grid of a request that names none: the download's, or the first band's over its footprint."""
+    """The default grid of a request: the download's, or the first band's over its footprint.
+
+    Raises EarthEngineError (400) when the image is unbounded.
+    """
     if image.clip_grid is not None:
         return image.clip_grid
     if image.footprint is None:

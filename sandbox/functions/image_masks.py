@@ -1,4 +1,4 @@
-"""Masks: reading and changing them, filling them, clipping to a geometry, choosing by a condition."""
+"""Masks: reading, changing and filling them, clipping to a geometry, selection by a condition."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BYTE = np.dtype(np.uint8)
 
 
 def _with_valid(band: ImageBand, test: Callable[[PixelGrid, Scope], NDArray[np.bool_] | None]) -> ImageBand:
-    """The band masked further, where `test` is false (None: nowhere)."""
+    """The band with additional masking where `test` is false (None: nowhere)."""
 
     def compute(grid: PixelGrid, scope: Scope) -> Pixels:
         values, valid = band.pixels(grid, scope)
@@ -41,7 +41,7 @@ def _truth(band: ImageBand) -> Callable[[PixelGrid, Scope], NDArray[np.bool_]]:
 
 
 def _matched(image: Image, other: Image, name: str) -> list[tuple[ImageBand, ImageBand]]:
-    """Each band of `image` with its partner: the only band of `other`, or the one in the same place."""
+    """Each band of `image` with a band of `other`: its only band, or the band at the same index."""
     if len(other.bands) == 1:
         return [(band, other.bands[0]) for band in image.bands]
     if len(other.bands) != len(image.bands):
@@ -72,7 +72,7 @@ def _mask_band(band: ImageBand) -> ImageBand:
 
 @algorithm("Image.mask")
 def mask(image: Image, new: Image | None) -> Image:
-    """The mask of each band as 0 and 1 or, with an image, the same pixels under that mask instead."""
+    """The mask of each band as 0 and 1; with `new`, the same pixels with that mask instead."""
     if new is None:
         return Image(tuple(_mask_band(band) for band in image.bands), image.properties)
     return image.with_bands([_masked_by(a, b) for a, b in _matched(image, new, "Image.mask")])
@@ -111,7 +111,7 @@ def unmask(image: Image, value: Image | None, same_footprint: bool) -> Image:
 
 @algorithm("Image.where")
 def where(image: Image, test: Image, value: Image) -> Image:
-    """`value` where `test` is not 0 and both are valid; the input elsewhere. The type covers both."""
+    """`value` where `test` is not 0 and both are valid; the input elsewhere. The type is the union of both types."""
     tests = _matched(image, test, "Image.where")
     values = _matched(image, value, "Image.where")
     return image.with_bands([_chosen(band, t, v) for (band, t), (_, v) in zip(tests, values, strict=True)])
@@ -130,12 +130,12 @@ def _chosen(band: ImageBand, test: ImageBand, value: ImageBand) -> ImageBand:
 
 
 def clipped(image: Image, geometry: Geometry) -> Image:
-    """Masked where the centre of a pixel lies outside the geometry."""
+    """The image, masked where the centre of a pixel is outside the geometry."""
 
     def test(grid: PixelGrid, scope: Scope) -> NDArray[np.bool_]:
         key = (id(geometry), grid)
         if key not in scope.inside:
-            scope.kept.append(geometry)
+            scope.referenced.append(geometry)
             scope.inside[key] = rasterized(geometry.in_crs(grid.crs), grid)
         return scope.inside[key]
 

@@ -1,4 +1,4 @@
-"""Per-pixel arithmetic, comparison and casts of images, and the same of single numbers.
+"""Per-pixel arithmetic, comparison and casts of images, and the same operations on single numbers.
 
 The type of a result is the union of the operands' types (Earth Engine's documentation of Image.add); integer results
 saturate at its limits. Comparisons give bytes of 0 and 1. A masked operand masks the result.
@@ -34,7 +34,7 @@ def union_type(left: np.dtype[Any], right: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def fraction_type(left: np.dtype[Any], right: np.dtype[Any]) -> np.dtype[Any]:
-    """As union_type, but never an integer."""
+    """Like union_type, but always floating point."""
     joined = union_type(left, right)
     return joined if joined.kind == "f" else _DOUBLE
 
@@ -99,16 +99,16 @@ UNARY: dict[str, tuple[Callable[[Any], Any], bool]] = {
     "asin": (np.arcsin, False), "acos": (np.arccos, False), "atan": (np.arctan, False), "cbrt": (np.cbrt, False),
     "sinh": (np.sinh, False), "cosh": (np.cosh, False), "tanh": (np.tanh, False),
 }  # fmt: skip
-"""Operation, and whether the type stays."""
+"""An operation, and whether it preserves the type."""
 
 
 def _wide(values: Array) -> Array:
-    """A type in which integer arithmetic cannot overflow."""
+    """The values in a type in which integer arithmetic cannot overflow."""
     return values if values.dtype.kind == "f" else values.astype(np.int64)
 
 
 def binary_band(left: ImageBand, right: ImageBand, name: str, operation: _Binary) -> ImageBand:
-    """One band of two; its projection is the left one's."""
+    """One band from two; it has the projection of `left`."""
     operate, type_of = operation
     dtype = type_of(left.dtype, right.dtype)
 
@@ -131,24 +131,24 @@ def _pairs(left: Image, right: Image, name: str) -> list[tuple[ImageBand, ImageB
         return [(band, right.bands[0], band.name) for band in left.bands]
     if len(left.bands) == 1:
         return [(left.bands[0], band, band.name) for band in right.bands]
-    others = {band.name: band for band in right.bands}
-    if len(left.bands) == len(right.bands) and set(others) != set(left.band_names()):
+    by_name = {band.name: band for band in right.bands}
+    if len(left.bands) == len(right.bands) and set(by_name) != set(left.band_names()):
         return [(a, b, a.name) for a, b in zip(left.bands, right.bands, strict=True)]
-    pairs = [(band, others[band.name], band.name) for band in left.bands if band.name in others]
+    pairs = [(band, by_name[band.name], band.name) for band in left.bands if band.name in by_name]
     if not pairs and left.bands and right.bands:
         raise EarthEngineError(f"{name}: Images have no bands in common.")
     return pairs
 
 
 def derived(left: Image, bands: list[ImageBand]) -> Image:
-    """A computed image: it keeps the footprint and the system:index, no other property."""
+    """A computed image: it has the footprint and the system:index of `left`, but no other property."""
     index = left.properties.get("system:index")
     footprint = left.footprint
     return Image(tuple(bands), {} if index is None else {"system:index": index}, footprint)
 
 
 def binary(left: Image, right: Image, name: str, operation: _Binary) -> Image:
-    """Bands matched as documented: one band against all, by name, or in order."""
+    """An operation on matched bands, as documented: one band with all, by name, or in order."""
     bands = [binary_band(a, b, band_name, operation) for a, b, band_name in _pairs(left, right, name)]
     result = derived(left, bands)
     if left.footprint is None and right.footprint is not None:
@@ -163,17 +163,17 @@ def _register_binary(names: tuple[str, ...], operation: _Binary) -> None:
 
     @algorithm(*(f"Number.{name}" for name in names))
     def of_numbers(left: float, right: float) -> float | int:
-        return plain_number(operation[0](np.asarray(left), np.asarray(right)))
+        return python_number(operation[0](np.asarray(left), np.asarray(right)))
 
 
-def plain_number(value: Any) -> float | int:
-    """A Python number of a NumPy scalar; booleans become 0 and 1."""
+def python_number(value: Any) -> float | int:
+    """The Python number of a NumPy scalar; booleans become 0 and 1."""
     number = value.item() if hasattr(value, "item") else value
     return int(number) if isinstance(number, bool) else number
 
 
 def mapped_band(band: ImageBand, dtype: np.dtype[Any], operate: Callable[[Array], Array]) -> ImageBand:
-    """A band whose values are changed one by one; results that are not finite are masked."""
+    """A band with `operate` applied to its values; results that are not finite are masked."""
 
     def compute(grid: PixelGrid, scope: Scope) -> Pixels:
         values, valid = band.pixels(grid, scope)
@@ -195,11 +195,11 @@ def _register_unary(name: str, operate: Callable[[Any], Any], keeps_type: bool) 
 
     @algorithm(f"Number.{name}")
     def of_number(value: float) -> float | int:
-        return plain_number(operate(np.asarray(value)))
+        return python_number(operate(np.asarray(value)))
 
 
 def cast(image: Image, kind: Any) -> Image:
-    """Every band in one type: truncated towards zero and clamped to its limits."""
+    """Every band cast to one type: truncated towards zero and clamped to its limits."""
     dtype = np.dtype(kind)
     return image.with_bands([b if b.dtype == dtype else mapped_band(b, dtype, lambda values: values)
                              for b in image.bands])  # fmt: skip
@@ -212,7 +212,7 @@ def _register_cast(name: str, kind: Any) -> None:
 
     @algorithm(f"Number.to{name}", f"Number.{name.lower()}")
     def of_number(value: float) -> float | int:
-        return plain_number(saturated(np.asarray(value), np.dtype(kind)))
+        return python_number(saturated(np.asarray(value), np.dtype(kind)))
 
 
 for _names, _operation in BINARY.items():
@@ -271,7 +271,7 @@ def number_parse(text: str, radix: int | None) -> float | int:
 
 @algorithm("Image.normalizedDifference")
 def normalized_difference(image: Image, names: list[str] | None) -> Image:
-    """(a - b) / (a + b); masked where either is negative, as documented."""
+    """(a - b) / (a + b); masked where a or b is negative, as documented."""
     chosen = [next(b for b in image.bands if b.name == name) for name in names] if names else list(image.bands[:2])
 
     def compute(grid: PixelGrid, scope: Scope) -> Pixels:
@@ -287,20 +287,20 @@ def normalized_difference(image: Image, names: list[str] | None) -> Image:
 
 @algorithm("Image.cast")
 def cast_bands(image: Image, band_types: dict[str, Any], order: list[str] | None) -> Image:
-    """Bands in named types such as "uint8" or "float"; bands not named stay."""
+    """Bands cast to named types such as "uint8" or "float"; bands that are not named do not change."""
     kinds = {name.lower(): np.dtype(kind) for name, kind in CASTS.items()}
     unknown = [kind for kind in band_types.values() if str(kind).lower() not in kinds]
     if unknown:
         raise EarthEngineError(f"Image.cast: Unknown type '{unknown[0]}'.")
     wanted = [kinds[str(band_types[b.name]).lower()] if b.name in band_types else b.dtype for b in image.bands]
-    cast_one = [cast(Image((band,)), kind).bands[0] for band, kind in zip(image.bands, wanted, strict=True)]
-    by_name = {band.name: band for band in cast_one}
-    return image.with_bands([by_name[name] for name in order] if order else cast_one)
+    converted = [cast(Image((band,)), kind).bands[0] for band, kind in zip(image.bands, wanted, strict=True)]
+    by_name = {band.name: band for band in converted}
+    return image.with_bands([by_name[name] for name in order] if order else converted)
 
 
 @algorithm("Image.remap")
 def remap(image: Image, old: list[float], new: list[float], default: float | None, band_name: str | None) -> Image:
-    """One band's values translated; a value not listed becomes `default`, or is masked without one."""
+    """One band with its values `old` replaced by `new`; others become `default`, or are masked without a default."""
     if len(old) != len(new):
         raise EarthEngineError("Image.remap: The 'from' and 'to' lists must have the same length.")
     outcome = [band for band in image.bands if band_name in (None, band.name)]

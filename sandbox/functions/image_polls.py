@@ -1,6 +1,6 @@
-"""The mode of a stack of label images whose catalogue counts them together (stored.Poll).
+"""The mode of a stack of label images that the catalogue can count together (stored.Poll).
 
-Nearest neighbours commute with counting, so that counts of native pixels are taken to the grid, never labels.
+Nearest-neighbour resampling commutes with counting, so native counts are resampled to the grid, not the labels.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.functions.images import ImageBand, Scope, StoredPixels, nearest_places
+from sandbox.functions.images import ImageBand, Scope, StoredPixels, nearest_indices
 from sandbox.raster import grids
 from sandbox.raster.grids import PixelGrid
 from sandbox.raster.resample import Pixels
@@ -21,7 +21,10 @@ Counts = NDArray[np.unsignedinteger[Any]]
 
 
 def polled_mode(bands: Sequence[ImageBand], grid: PixelGrid, scope: Scope) -> Pixels | None:
-    """The commonest label, the smallest of several; None where the bands have to be read."""
+    """The most frequent label (uint8, the smallest of equals) and a bool mask, both (height, width).
+
+    None when the bands cannot be counted together and must be read.
+    """
     polls = _polls(bands)
     if not polls:
         return None
@@ -35,7 +38,7 @@ def polled_mode(bands: Sequence[ImageBand], grid: PixelGrid, scope: Scope) -> Pi
 
 
 def _polls(bands: Sequence[ImageBand]) -> dict[Poll, tuple[Projection, list[Any]]]:
-    """Each poll with its lattice and those who vote; empty where a band has no vote."""
+    """Each poll with its lattice and its voters; empty if a band has no vote."""
     result: dict[Poll, tuple[Projection, list[Any]]] = {}
     for band in bands:
         source = band.compute
@@ -50,15 +53,15 @@ def _counts_on(grid: PixelGrid, scope: Scope, native: Projection, poll: Poll, vo
     window = grids.window_on(native, grid)
     if window is not None:
         return poll.counts(voters, window)
-    places = nearest_places(native, grid, scope)
-    if places is None:
+    nearest = nearest_indices(native, grid, scope)
+    if nearest is None:
         return None
-    counts = poll.counts(voters, places[0])
-    return counts.reshape(len(counts), -1).take(places[1], axis=1)
+    counts = poll.counts(voters, nearest[0])
+    return counts.reshape(len(counts), -1).take(nearest[1], axis=1)
 
 
 def _added(left: Counts, right: Counts) -> Counts:
-    """The sum, in a type that holds it."""
+    """The sum as uint32."""
     more, fewer = (left, right) if len(left) >= len(right) else (right, left)
     total = more.astype(np.uint32)
     total[: len(fewer)] += fewer

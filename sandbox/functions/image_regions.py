@@ -29,15 +29,15 @@ _EXACT_COVERAGE_PIXELS = 20_000
 
 @dataclass(frozen=True)
 class Region:
-    """The pixels over which something is reduced, and the shape (in their CRS) that decides which count."""
+    """The grid of a reduction, and the shape (in the grid's CRS) that selects its pixels."""
 
     grid: PixelGrid
     shape: BaseGeometry
 
     @cached_property
-    def shares(self) -> NDArray[np.float64]:
-        """The share of each pixel that lies inside."""
-        return _shares(self.shape, self.grid)
+    def coverage(self) -> NDArray[np.float64]:
+        """The fraction of each pixel that is inside, (height, width) float64."""
+        return _coverage(self.shape, self.grid)
 
     @cached_property
     def centre_inside(self) -> NDArray[np.bool_]:
@@ -81,28 +81,28 @@ def _centres_inside(shape: Any, grid: PixelGrid) -> NDArray[np.bool_]:
     return rasterized(shape, grid)
 
 
-def _shares(shape: Any, grid: PixelGrid) -> NDArray[np.float64]:
-    """The share of each pixel inside: exact for small regions, 0 or 1 by its centre for large ones."""
+def _coverage(shape: Any, grid: PixelGrid) -> NDArray[np.float64]:
+    """The fraction of each pixel inside: exact for small regions, 0 or 1 by the pixel centre for large ones."""
     if shape.area == 0 or grid.width * grid.height > _EXACT_COVERAGE_PIXELS:
         return _centres_inside(shape, grid).astype(np.float64)
     columns, rows = np.meshgrid(np.arange(grid.width), np.arange(grid.height))
     corners = [grids.apply(grid.transform, columns + dx, rows + dy) for dx, dy in ((0, 0), (1, 1))]
     boxes = shapely.box(*corners[0], *corners[1])
     shapely.prepare(shape)
-    shares = shapely.covers(shape, boxes).astype(np.float64)
-    # Only pixels on the edge have to be cut.
-    edge = (shares == 0) & shapely.intersects(shape, boxes)
-    shares[edge] = shapely.area(shapely.intersection(boxes[edge], shape)) / shapely.area(boxes[edge])
-    return shares
+    coverage = shapely.covers(shape, boxes).astype(np.float64)
+    # The intersection is computed only for pixels on the edge.
+    edge = (coverage == 0) & shapely.intersects(shape, boxes)
+    coverage[edge] = shapely.area(shapely.intersection(boxes[edge], shape)) / shapely.area(boxes[edge])
+    return coverage
 
 
 def _reduced(image: Image, reducer: Reducer, region: Region, scope: Scope) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    shares = region.shares if reducer.weighted else region.centre_inside.astype(np.float64)
+    coverage = region.coverage if reducer.weighted else region.centre_inside.astype(np.float64)
     for band in image.bands:
         values, valid = band.pixels(region.grid, scope)
-        counted = (valid & (shares > 0)).reshape(-1, 1)
-        outputs = reducer.reduce(values.reshape(-1, 1), counted, shares.reshape(-1, 1))
+        counted = (valid & (coverage > 0)).reshape(-1, 1)
+        outputs = reducer.reduce(values.reshape(-1, 1), counted, coverage.reshape(-1, 1))
         for name, (number, known) in zip(reducer.outputs, outputs, strict=True):
             label = band.name if len(reducer.outputs) == 1 else f"{band.name}_{name}"
             result[label] = number[0].item() if known[0] else None
@@ -114,7 +114,7 @@ def reduce_region(
     image: Image, reducer: Reducer, geometry: Geometry | None, scale: float | None, crs: Projection | None,
     transform: Any, best_effort: bool, max_pixels: float, tile_scale: float,
 ) -> dict[str, Any]:  # fmt: skip
-    """One number per band (and per output of the reducer); null where no pixel of the region is valid."""
+    """One number per band (and per output of the reducer); null if the region has no valid pixel."""
     target = geometry if geometry is not None else element_geometry(image)
     if target is None or target.lonlat.is_empty:
         return dict.fromkeys(image.band_names())
@@ -128,7 +128,7 @@ def reduce_regions(
     image: Image, collection: Collection, reducer: Reducer, scale: float | None, crs: Projection | None,
     transform: Any, tile_scale: float, max_pixels: Any,
 ) -> Collection:  # fmt: skip
-    """Each feature with the reducer's outputs (one band) or the bands' names as properties."""
+    """Each feature with new properties, named after the reducer's outputs (one band) or after the bands."""
 
     def reduced(query: Any) -> Any:
         for element in collection:
@@ -180,7 +180,7 @@ def sample(
     image: Image, region: Geometry | None, scale: float | None, projection: Projection | None, factor: Any,
     count: int | None, seed: int, drop_nulls: bool, tile_scale: float, with_geometry: bool,
 ) -> Collection:  # fmt: skip
-    """The pixels of a region as features; `numPixels` of them are drawn with the seed."""
+    """The pixels of a region as features; `count` (numPixels) of them are drawn with the seed."""
     target = region if region is not None else element_geometry(image)
     if target is None:
         raise EarthEngineError("Image.sample: The image has no footprint; give a region.")

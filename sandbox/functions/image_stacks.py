@@ -1,6 +1,6 @@
-"""Image collections to one image: reducers over the stack, mosaic, toBands.
+"""One image from an image collection: reducers over the stack, mosaic, toBands.
 
-The result has the default projection of a composite, EPSG:4326 at one degree, and the bands of the first image; an
+The result has the default projection of a composite, EPSG:4326 at one degree, and the bands of the first image. An
 empty collection gives an image without bands.
 """
 
@@ -28,7 +28,7 @@ from sandbox.registry import algorithm
 
 
 class Stack:
-    """The images of a collection, enumerated once, as layers per band name."""
+    """The images of a collection, listed once, as layers per band name."""
 
     def __init__(self, collection: Collection) -> None:
         result = list(islice(iter(collection), MAX_ELEMENTS + 1))
@@ -125,7 +125,7 @@ for _name, _reducer in {
 
 @algorithm("ImageCollection.mosaic")
 def mosaic(collection: Collection) -> Image:
-    """The last image with a valid pixel on top."""
+    """The valid pixel of the last image that has one."""
     return reduced(collection, reducers.LAST, False)
 
 
@@ -142,7 +142,7 @@ def to_bands(collection: Collection) -> Image:
 
 @algorithm("Image.reduce")
 def reduce_bands(image: Image, reducer: Reducer) -> Image:
-    """All bands of one image to the reducer's outputs."""
+    """The reducer's outputs over all bands of one image."""
     if not image.bands:
         raise EarthEngineError("Image.reduce: The image has no bands.")
     renamed = [Image((replace(band, name="b", compute=band.pixels),)) for band in image.bands]

@@ -1,4 +1,4 @@
-"""Images as Earth Engine has them: lazy bands that answer any pixel grid, with a default projection each."""
+"""Earth Engine's images: lazy bands that can be computed on any pixel grid, each with a default projection."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _ENTIRE_WORLD = box(-180, -90, 180, 90)
 
 @dataclass
 class Scope:
-    """What one request has computed so far: pixels per band and grid, positions per CRS and grid."""
+    """The cache of one request: pixels per band and grid, positions per CRS and grid."""
 
     pixels: dict[tuple[int, PixelGrid], Pixels] = field(default_factory=dict)
-    kept: list[Any] = field(default_factory=list)  # keeps ids in the keys above from being reused
+    referenced: list[Any] = field(default_factory=list)  # references, so that the ids in keys are not reused
     positions: dict[tuple[PixelGrid, str], Any] = field(default_factory=dict)
     mappings: dict[tuple[PixelGrid, Projection], Mapping] = field(default_factory=dict)
     inside: dict[tuple[int, PixelGrid], NDArray[np.bool_]] = field(default_factory=dict)
     outlines: dict[PixelGrid, BaseGeometry] = field(default_factory=dict)
 
     def mapping(self, grid: PixelGrid, native: Projection) -> Mapping:
-        """Where the centres of `grid` fall on the lattice of `native`."""
+        """The positions of the pixel centres of `grid` on the lattice of `native`."""
         key = (grid, native)
         if key not in self.mappings:
             self.mappings[key] = self._mapping(grid, native)
@@ -49,7 +49,7 @@ class Scope:
         return Mapping(*grids.invert(native.transform, *self.positions_in(grid, native.crs)))
 
     def positions_in(self, grid: PixelGrid, crs: str) -> Any:
-        """Pixel centres of `grid` in `crs`, both (height, width)."""
+        """x and y of the pixel centres of `grid` in `crs`, both (height, width) float64."""
         key = (grid, crs)
         if key not in self.positions:
             self.positions[key] = grids.positions(grid, crs)
@@ -63,12 +63,12 @@ class Scope:
         return self.outlines[grid]
 
     def within(self, footprint: BaseGeometry | None, grid: PixelGrid) -> NDArray[np.bool_] | None:
-        """Which pixel centres lie in a lon/lat footprint; None: all of them."""
+        """Which pixel centres are in a lon/lat footprint, (height, width) bool; None: all of them."""
         if footprint is None or prepared(footprint).covers(self.outline(grid)):
             return None
         key = (id(footprint), grid)
         if key not in self.inside:
-            self.kept.append(footprint)
+            self.referenced.append(footprint)
             self.inside[key] = rasterized(grids.project(footprint, LONLAT, grid.crs), grid)
         return self.inside[key]
 
@@ -78,7 +78,7 @@ Compute = Callable[[PixelGrid, Scope], Pixels]
 
 @dataclass(frozen=True, eq=False)
 class ImageBand:
-    """One lazy band; `compute` answers any grid, `footprint` is lon/lat (None: everywhere)."""
+    """One lazy band; `compute` gives its pixels on any grid, `footprint` is in lon/lat (None: everywhere)."""
 
     name: str
     dtype: np.dtype[Any]
@@ -88,39 +88,39 @@ class ImageBand:
     shape: tuple[int, int] | None = None
 
     def pixels(self, grid: PixelGrid, scope: Scope) -> Pixels:
-        """Values (height, width) in `dtype` and which are valid; computed once per request and grid."""
+        """Values (height, width) in `dtype` and the valid mask (bool); computed once per request and grid."""
         key = (id(self), grid)
         if key not in scope.pixels:
-            scope.kept.append(self)
+            scope.referenced.append(self)
             scope.pixels[key] = self.compute(grid, scope)
         return scope.pixels[key]
 
 
 class StoredBands(Sequence[ImageBand]):
-    """The bands of a stored image, each built when first looked at: filters look at thousands of images without."""
+    """The bands of a stored image, each built on first use: filters read thousands of images without their bands."""
 
     def __init__(self, image: stored.StoredImage) -> None:
         self._image = image
-        self._made: dict[int, ImageBand] = {}
+        self._built: dict[int, ImageBand] = {}
 
     def names(self) -> list[str]:
-        """The names alone, for which no band has to be built."""
+        """The names of the bands, without building the bands."""
         return [band.name for band in self._image.bands]
 
     @overload
-    def __getitem__(self, place: int) -> ImageBand: ...
+    def __getitem__(self, index: int) -> ImageBand: ...
 
     @overload
-    def __getitem__(self, place: slice) -> tuple[ImageBand, ...]: ...
+    def __getitem__(self, index: slice) -> tuple[ImageBand, ...]: ...
 
-    def __getitem__(self, place: int | slice) -> ImageBand | tuple[ImageBand, ...]:
-        places = range(len(self._image.bands))[place]
-        return tuple(self._band(k) for k in places) if isinstance(places, range) else self._band(places)
+    def __getitem__(self, index: int | slice) -> ImageBand | tuple[ImageBand, ...]:
+        indices = range(len(self._image.bands))[index]
+        return tuple(self._band(k) for k in indices) if isinstance(indices, range) else self._band(indices)
 
-    def _band(self, place: int) -> ImageBand:
-        if place not in self._made:
-            self._made[place] = _stored_band(self._image.bands[place], self._image.footprint)
-        return self._made[place]
+    def _band(self, index: int) -> ImageBand:
+        if index not in self._built:
+            self._built[index] = _stored_band(self._image.bands[index], self._image.footprint)
+        return self._built[index]
 
     def __len__(self) -> int:
         return len(self._image.bands)
@@ -128,7 +128,7 @@ class StoredBands(Sequence[ImageBand]):
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """Bands with properties. `clip_grid` is set by clipToBoundsAndScale: the grid that a download has."""
+    """Bands with properties. `clip_grid` is the grid of a download, set by clipToBoundsAndScale."""
 
     bands: Sequence[ImageBand]
     properties: MappingOf[str, Any] = field(default_factory=dict)
@@ -154,7 +154,7 @@ _PREPARED: dict[int, tuple[BaseGeometry, Any]] = {}
 
 
 def prepared(shape: BaseGeometry) -> Any:
-    """A prepared twin of a footprint, for repeated questions about the same object."""
+    """The prepared geometry of a footprint, cached per object, for repeated predicates."""
     result = _PREPARED.get(id(shape))
     if result is None or result[0] is not shape:
         if len(_PREPARED) > 4096:
@@ -164,7 +164,7 @@ def prepared(shape: BaseGeometry) -> Any:
 
 
 def rasterized(shape: BaseGeometry, grid: PixelGrid) -> NDArray[np.bool_]:
-    """Which pixels of the grid have their centre inside a geometry in the grid's CRS."""
+    """Which pixels have their centre inside a geometry in the grid's CRS, (height, width) bool."""
     x_scale, x_shear, x, y_shear, y_scale, y = grid.transform
     if shape.is_empty:
         return np.zeros(grid.shape, dtype=np.bool_)
@@ -173,7 +173,7 @@ def rasterized(shape: BaseGeometry, grid: PixelGrid) -> NDArray[np.bool_]:
 
 
 def resampled(source: Compute, native: Projection, mode: str, dtype: np.dtype[Any]) -> Compute:
-    """A compute function that asks `source` for pixels of its native lattice only."""
+    """A compute function for any grid that reads `source` only on its native lattice, and resamples."""
 
     def compute(grid: PixelGrid, scope: Scope) -> Pixels:
         if grids.window_on(native, grid) is not None:
@@ -192,7 +192,7 @@ def resampled(source: Compute, native: Projection, mode: str, dtype: np.dtype[An
 
 @dataclass(frozen=True, eq=False)
 class StoredPixels:
-    """The compute function of a stored band's own pixels, which knows its band."""
+    """The compute function of a stored band, with a reference to the band."""
 
     band: stored.Band
     read: Compute
@@ -201,20 +201,20 @@ class StoredPixels:
         return self.read(grid, scope)
 
 
-def nearest_places(native: Projection, grid: PixelGrid, scope: Scope) -> tuple[Window, NDArray[np.intp]] | None:
-    """The native window under a grid, and which of its pixels (flattened) each pixel of the grid takes.
+def nearest_indices(native: Projection, grid: PixelGrid, scope: Scope) -> tuple[Window, NDArray[np.intp]] | None:
+    """The native window under a grid, and the index (height, width) into the flattened window for each grid pixel.
 
-    None where some pixel has no position.
+    None if a pixel has no finite position.
     """
     mapping = scope.mapping(grid, native)
     if mapping.derived("known", _known) is not None:
         return None
     window, local = mapping.derived(0, lambda whole: _window(whole, None, 0))
-    return window, resample.nearest_place(local, window.width)
+    return window, resample.nearest_index(local, window.width)
 
 
 def _known(mapping: Mapping) -> NDArray[np.bool_] | None:
-    """Which pixels have a position; None: all."""
+    """Which pixels have a finite position; None: all."""
     known = np.isfinite(mapping.columns) & np.isfinite(mapping.rows)
     return None if known.all() else known
 
@@ -234,7 +234,7 @@ def _window(mapping: Mapping, known: NDArray[np.bool_] | None, margin: int) -> t
 
 
 def from_stored(image: stored.StoredImage) -> Image:
-    """The lazy image of a stored one; nearest neighbour until resample() says otherwise."""
+    """The lazy image of a stored image; it uses nearest-neighbour resampling unless resample() changes the mode."""
     properties = {**image.properties}
     properties.setdefault("system:index", image.asset_id.rsplit("/", 1)[-1])
     return Image(StoredBands(image), properties, image.footprint, image.asset_id)
@@ -272,13 +272,13 @@ def constant(value: Any) -> Image:
 
 
 def saturated(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Cast with truncation towards zero and clamping to the limits of an integer type; NaN becomes 0."""
+    """The values cast to `dtype`: truncated towards zero and clamped to the limits of an integer type; NaN is 0."""
     if values.dtype == dtype:
         return values
     if dtype.kind == "f":
         return values.astype(dtype)
     limits = np.iinfo(dtype)
-    # Comparisons with NaN are false: only values that all fit are cast as they are, which truncates.
+    # Comparisons with NaN are false, so only arrays in which all values fit are cast directly, which truncates.
     if values.size and values.min() >= limits.min and values.max() <= _largest(values.dtype, limits):
         return values.astype(dtype)
     if values.dtype.kind == "f":
@@ -288,7 +288,7 @@ def saturated(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _largest(source: np.dtype[Any], limits: Any) -> float | int:
-    """A bound that the source type compares exactly and that fits."""
+    """An upper bound that fits and that the source type represents exactly."""
     if source.kind != "f" or limits.bits < 24:
         return int(limits.max)
     return float(np.nextafter(np.float32(limits.max), np.float32(0)))
@@ -305,5 +305,5 @@ def _shared_limits(source: np.dtype[Any], limits: Any) -> tuple[int, int]:
 
 
 def world() -> BaseGeometry:
-    """The footprint of an image that is everywhere."""
+    """The footprint of an unbounded image."""
     return _ENTIRE_WORLD

@@ -14,7 +14,7 @@ from sandbox.registry import algorithm
 
 @dataclass(frozen=True)
 class Join:
-    """`join(element, matches)` gives what an element and its matches become."""
+    """`join(element, matches)` gives the results for one primary element and its matches."""
 
     join: Callable[[Element, list[Element]], list[Any]]
 
@@ -62,8 +62,8 @@ def inner(first: str, second: str, measure: str | None) -> Join:
 @algorithm("Join.apply")
 def apply(join: Join, primary: Collection, secondary: Collection, condition: Filter) -> Collection:
     def joined(query: Any) -> Iterator[Any]:
-        others = secondary.elements()
+        candidates = secondary.elements()
         for element in primary:
-            yield from join.join(element, [other for other in others if condition.test(element, other)])
+            yield from join.join(element, [candidate for candidate in candidates if condition.test(element, candidate)])
 
     return Collection(joined, primary.of_images)

@@ -92,8 +92,8 @@ def equals(items: list[Any], other: list[Any]) -> bool:
 
 @algorithm("List.remove")
 def remove(items: list[Any], element: Any) -> list[Any]:
-    place = index_of(items, element)
-    return items if place < 0 else [*items[:place], *items[place + 1 :]]
+    position = index_of(items, element)
+    return items if position < 0 else [*items[:position], *items[position + 1 :]]
 
 
 @algorithm("List.removeAll")
@@ -161,7 +161,7 @@ def repeat(value: Any, count: int) -> list[Any]:
 
 @algorithm("List.sequence")
 def sequence(start: float, end: float | None, step: float | None, count: int | None) -> list[Any]:
-    """From start to end inclusive in steps, or `count` numbers."""
+    """Numbers from start to end (inclusive) in steps, or `count` numbers."""
     if count is not None:
         numbers = np.linspace(start, end, count) if end is not None else start + np.arange(count) * (step or 1)
     elif end is None:

@@ -38,7 +38,7 @@ CONTENT_TYPES = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may ask for."""
+    """The limits of one request."""
 
     max_bytes: int | None = 48 * 1024 * 1024
     max_bands: int | None = 1024
@@ -52,7 +52,10 @@ def _transform(affine: Mapping[str, Any], default: tuple[float, ...]) -> tuple[f
 
 
 def requested_grid(image: Image, body: Mapping[str, Any]) -> PixelGrid:
-    """The request's grid, completed from the image where it names only a part."""
+    """The request's grid; the parts that it does not give come from the image.
+
+    Raises EarthEngineError (400) when an unbounded image needs dimensions.
+    """
     grid = body.get("grid") or {}
     region = body.get("region")
     if not grid and region is None:
@@ -92,7 +95,7 @@ def _check(image: Image, grid: PixelGrid, limits: Limits) -> None:
 
 
 def structured(image: Image, grid: PixelGrid) -> NDArray[Any]:
-    """A structured array (height, width) with one field per band; masked pixels are 0."""
+    """A structured array (height, width) with one field per band in the band's dtype; masked pixels are 0."""
     scope = Scope()
     result = np.zeros(grid.shape, dtype=[(band.name, band.dtype) for band in image.bands])
     for band in image.bands:
@@ -156,7 +159,7 @@ def _zipped_geotiff(array: NDArray[Any], grid: PixelGrid) -> bytes:
 
 
 def _zipped_geotiff_per_band(array: NDArray[Any], grid: PixelGrid) -> bytes:
-    """One file per band, each in the band's own type."""
+    """One file per band, each in the band's type."""
     names = array.dtype.names or ()
     return _zipped({f"download.{name}.tif": _geotiff(array[[name]], grid) for name in names})
 
@@ -171,7 +174,7 @@ _WRITERS = {
 
 
 def file_format(body: Mapping[str, Any]) -> str:
-    """The format that a request asks for; PNG where it names none."""
+    """The format that a request asks for, PNG by default. Raises EarthEngineError (400) for an unsupported one."""
     name = body.get("fileFormat") or "AUTO_JPEG_PNG"
     wanted = {"AUTO_JPEG_PNG": "PNG", "IMAGE_FILE_FORMAT_UNSPECIFIED": "PNG"}.get(name, str(name))
     if wanted not in _WRITERS:
@@ -180,7 +183,10 @@ def file_format(body: Mapping[str, Any]) -> str:
 
 
 def render(image: Image, body: Mapping[str, Any], limits: Limits) -> bytes:
-    """The bytes of a pixel request: bands by `bandIds`, on its grid, in its format."""
+    """The bytes of a pixel request: the bands of `bandIds`, on its grid, in its format.
+
+    Raises EarthEngineError (400) when the request is invalid or over a limit.
+    """
     writer = _WRITERS[file_format(body)]
     chosen = select(image, list(body["bandIds"]), None) if body.get("bandIds") else image
     grid = requested_grid(chosen, body)

@@ -12,7 +12,7 @@ from sandbox.registry import algorithm
 
 
 def projection_of(crs: Any, transform: Any = None) -> Projection:
-    """A projection from a CRS code or a projection, and optionally six numbers."""
+    """A projection from a CRS code or a projection, and optionally the six numbers of a transform."""
     base = crs if isinstance(crs, Projection) else Projection(_code(crs), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
     if not transform:
         return base

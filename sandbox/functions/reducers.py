@@ -1,4 +1,4 @@
-"""Reducers: many values of one pixel (or of one region) to one or more, skipping what is masked."""
+"""Reducers: one or more numbers from the valid values of a pixel (or of a region)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _FLOAT = np.dtype(np.float64)
 
 @dataclass(frozen=True)
 class Reducer:
-    """`reduce(values, valid, weights)` along axis 0, all of one shape; one result per output name.
+    """`reduce(values, valid, weights)` reduces axis 0 of arrays of the same shape; one result per output name.
 
-    `keeps_type`: the results have the type of the input; otherwise `dtype`. `weighted`: a region's edge pixels count
-    by the share that lies inside.
+    `keeps_type`: the results have the type of the input, otherwise `dtype`. `weighted`: the edge pixels of a region
+    have the fraction that is inside as their weight.
     """
 
     outputs: tuple[str, ...]
@@ -98,7 +98,7 @@ def _quantile(values: Stack, valid: Valid, share: float) -> Reduced:
 
 
 def _mode(values: Stack, valid: Valid, weights: Any) -> list[Reduced]:
-    """The most frequent value; the smallest of several."""
+    """The most frequent value; of several, the smallest."""
     if values.dtype == np.uint8:
         return [_byte_mode(values, valid)]
     ordered, count = _sorted_valid_first(values, valid)
@@ -112,7 +112,7 @@ def _mode(values: Stack, valid: Valid, weights: Any) -> list[Reduced]:
 
 
 def _byte_mode(values: Stack, valid: Valid) -> Reduced:
-    # Class labels: counting the few that occur beats sorting the stack, and small counters beat large ones.
+    # Class labels: to count the few that occur is faster than to sort the stack, and small counters are faster.
     counter = np.uint8 if len(values) < 256 else np.uint32
     best: Stack = np.zeros(values.shape[1:], np.uint8)
     most = np.zeros(values.shape[1:], counter)
@@ -124,9 +124,9 @@ def _byte_mode(values: Stack, valid: Valid) -> Reduced:
 
 
 def _labels_in(values: Stack) -> NDArray[Any]:
-    """The values that may occur, ascending."""
+    """The values that may occur, in ascending order."""
     largest = int(values.max(initial=0))
-    # Counting which occur costs as much as looking for a few dozen that may.
+    # For a few dozen possible values, to find those that occur costs as much as to count them all.
     return np.arange(largest + 1) if largest < 32 else np.flatnonzero(np.bincount(values.ravel()))
 
 
@@ -178,7 +178,7 @@ EVERY = Reducer(("all",), _every, dtype=_BYTE)
 SOME = Reducer(("any",), _some, dtype=_BYTE)
 
 
-def _plain(name: str, reducer: Reducer) -> None:
+def _register(name: str, reducer: Reducer) -> None:
     @algorithm(f"Reducer.{name}")
     def make(*options: Any) -> Reducer:
         return reducer
@@ -189,7 +189,7 @@ for _name, _reducer in {
     "first": FIRST, "firstNonNull": FIRST, "last": LAST, "lastNonNull": LAST, "product": PRODUCT,
     "stdDev": STD_DEV, "variance": VARIANCE, "allNonZero": EVERY, "anyNonZero": SOME,
 }.items():  # fmt: skip
-    _plain(_name, _reducer)
+    _register(_name, _reducer)
 
 
 def _together(first: Reducer, second: Reducer) -> Reducer:

@@ -1,7 +1,7 @@
-"""Slope, aspect and hillshade of an elevation image, on the pixels of its default projection.
+"""Slope, aspect and hillshade of an elevation image, computed on the pixels of its default projection.
 
-The gradient is that of the 4-connected neighbours, (east - west) and (north - south) over two pixels, in metres also
-where the projection counts in degrees; a pixel with a missing neighbour is masked (Terrain.slope's documentation).
+The gradient is that of the 4-connected neighbours, (east - west) and (north - south) over two pixels, in metres even
+if the unit of the projection is degrees; a pixel with a masked neighbour is masked (Terrain.slope's documentation).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FLOAT32 = np.dtype(np.float32)
 
 
 def _pixel_size_m(grid: PixelGrid) -> tuple[Array, Array]:
-    """Metres of a pixel's width and height per row, (height, 1) each; on a sphere for degrees."""
+    """A pixel's width and height in metres per row, (height, 1) each; for degrees on a sphere."""
     x_scale, x_shear, _, y_shear, y_scale, _ = grid.transform
     width, height = np.hypot(x_scale, y_shear), np.hypot(x_shear, y_scale)
     ones = np.ones((grid.height, 1))
@@ -39,7 +39,7 @@ def _pixel_size_m(grid: PixelGrid) -> tuple[Array, Array]:
 
 
 def _gradient(values: Array, grid: PixelGrid) -> tuple[Array, Array]:
-    """Rise per metre eastwards and northwards; `values` has one pixel more on each side than `grid`."""
+    """The rise per metre to the east and to the north; `values` has one more pixel on each side than `grid`."""
     width, height = _pixel_size_m(grid)
     east = (values[1:-1, 2:] - values[1:-1, :-2]) / (2 * width) * np.sign(grid.transform[0])
     north = (values[:-2, 1:-1] - values[2:, 1:-1]) / (2 * height) * -np.sign(grid.transform[4])
@@ -75,7 +75,7 @@ def _slope(east: Array, north: Array) -> Array:
 
 
 def _aspect(east: Array, north: Array) -> Array:
-    """Degrees clockwise from north in which the ground falls."""
+    """The direction of the steepest descent, in degrees clockwise from north."""
     return np.asarray(np.degrees(np.arctan2(-east, -north)) % 360.0)
 
 

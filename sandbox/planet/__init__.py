@@ -1,4 +1,4 @@
-"""A procedural Earth that answers under Earth Engine's asset ids: see docs/planet.md."""
+"""A procedural Earth with Earth Engine's asset ids: see docs/planet.md."""
 
 from sandbox.planet.catalog import Planet
 

@@ -1,4 +1,4 @@
-"""The planet as a catalogue: Earth Engine's asset ids on one side, the planet's layers on the other."""
+"""The planet as a catalogue: Earth Engine's asset ids, mapped to the planet's layers."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _Named = Callable[[str], StoredImage | None]
 
 
 class Planet:
-    """A whole Earth made of noise, the same for the same seed. Implements `sandbox.raster.stored.Catalog`. Thread-safe.
+    """A whole Earth from noise, deterministic per seed. Implements `sandbox.raster.stored.Catalog`. Thread-safe.
 
-    Building one takes a second or two; the region table is made when it is first asked for.
+    The constructor takes one or two seconds; the region table is built on first use.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -86,10 +86,10 @@ class Planet:
         return known[1](index) if known else None
 
     def images(self, collection_id: str, query: Query) -> Iterable[StoredImage] | None:
-        """Images of a collection by system:index; a query for one system:index is answered by name.
+        """Images of a collection in order of system:index; a query for one system:index is a lookup by name.
 
         Raises:
-            sandbox.raster.stored.QueryTooLarge: more than 5,000 images would have to be listed.
+            sandbox.raster.stored.QueryTooLarge: the query needs more than 5,000 images.
         """
         known = self._collections.get(collection_id)
         if known is None:
@@ -109,7 +109,7 @@ class Planet:
         return self._regions
 
     def children(self, asset_id: str) -> list[str] | None:
-        """Ids directly below a folder ("" is the root), or None where there is no such folder."""
+        """The ids directly below a folder ("" is the root), or None for an unknown folder."""
         prefix = f"{asset_id}/" if asset_id else ""
         everything = [*self._collections, *self._images, ecoregions.TABLE]
         below = sorted({prefix + a.removeprefix(prefix).split("/")[0] for a in everything if a.startswith(prefix)})

@@ -1,4 +1,4 @@
-"""Prints what a full-stack chip of 128 by 128 pixels costs the planet: `python -m sandbox.planet.cost`."""
+"""Prints the planet's CPU time for a chip of 128 by 128 pixels with all layers: `python -m sandbox.planet.cost`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _START_MS, _END_MS = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000) f
 
 
 def read_chip(band: Band, lon: float, lat: float, margin: int) -> None:
-    """Read the pixels of a chip around a place, with a margin as a bilinear resampler would."""
+    """Read the pixels of a chip around a point in degrees, with the margin of a bilinear resampler."""
     t, crs = band.projection.transform, band.projection.crs
     if crs == "EPSG:4326":
         x, y, wide = lon, lat, _SIZE_M / 111_320 / np.cos(np.radians(lat))
@@ -35,9 +35,9 @@ def read_chip(band: Band, lon: float, lat: float, margin: int) -> None:
 
 
 def chip_cost(planet: Planet, lon: float, lat: float, scene: StoredImage) -> dict[str, float]:
-    """Milliseconds of CPU for each part of a chip."""
-    crs, place = scene.bands[0].projection.crs, Point(lon, lat)
-    query = Query(place, _START_MS, _END_MS)
+    """CPU milliseconds for each part of a chip."""
+    crs, point = scene.bands[0].projection.crs, Point(lon, lat)
+    query = Query(point, _START_MS, _END_MS)
     radar = {i.properties["orbitProperties_pass"]: i for i in planet.images("COPERNICUS/S1_GRD", query) or []}
     same = [i for i in planet.images("GOOGLE/DYNAMICWORLD/V1", query) or [] if i.bands[-1].projection.crs == crs]
     layers = [image for name in _LAYERS if (image := planet.image(name)) is not None]

@@ -49,27 +49,27 @@ def build(world: World, seed: int) -> list[StoredFeature]:
 
 
 def _labels(world: World) -> NDArray[np.int64]:
-    """biome * 100 + province + 1 for each land cell, small ones joined to the largest of their biome nearby."""
+    """biome * 100 + province + 1 for each land cell; small regions join the nearest larger one of their biome."""
     labels = np.where(world.biome > 0, world.biome.astype(np.int64) * 100 + world.province + 1, 0)
     labels[world.biome == ROCK_AND_ICE] = ROCK_AND_ICE * 100
     area = np.cos(np.radians(world.lat)) * STEP_DEG**2
     kinds, inverse = np.unique(labels, return_inverse=True)
     sizes = np.bincount(inverse.ravel(), weights=area.ravel())
-    places = _places(world, labels, kinds)
+    directions = _directions(world, labels, kinds)
     for k in np.argsort(sizes):
         same = (kinds // 100 == kinds[k] // 100) & (sizes > sizes[k]) & (kinds > 0)
         if kinds[k] == 0 or sizes[k] >= _SMALLEST_DEG2 or not same.any():
             continue
-        host = np.flatnonzero(same)[np.argmax(places[same] @ places[k])]
-        labels[labels == kinds[k]] = kinds[host]
-        sizes[host] += sizes[k]
+        largest = np.flatnonzero(same)[np.argmax(directions[same] @ directions[k])]
+        labels[labels == kinds[k]] = kinds[largest]
+        sizes[largest] += sizes[k]
         sizes[k] = np.inf
         kinds[k] = -1
     return labels
 
 
-def _places(world: World, labels: NDArray[np.int64], kinds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Directions (kinds, 3) to the middle of each label's cells."""
+def _directions(world: World, labels: NDArray[np.int64], kinds: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Unit vectors (kinds, 3) to the centre of each label's cells."""
     unit = world.unit / 6.371e6
     index = np.searchsorted(kinds, labels.ravel())
     sums = np.stack([np.bincount(index, weights=unit[axis]) for axis in range(3)], axis=1)
@@ -106,6 +106,6 @@ def _feature(world: World, seed: int, number: int, label: int, cells: NDArray[An
 
 def _name(seed: int, label: int, biome: int) -> str:
     word = hash_int(seed, label, 5)
-    place = _HEADS[word % len(_HEADS)] + _TAILS[word // 97 % len(_TAILS)]
+    proper_name = _HEADS[word % len(_HEADS)] + _TAILS[word // 97 % len(_TAILS)]
     side = ("", "Northern ", "Western ", "Upper ", "Central ")[word // 9973 % 5]
-    return f"{side}{place} {_NOUNS[biome]}"
+    return f"{side}{proper_name} {_NOUNS[biome]}"

@@ -1,4 +1,4 @@
-"""ERA5-Land months: temperature and rain of the climate, with weather that differs from year to year."""
+"""ERA5-Land months: temperature and rain of the climate, plus weather that differs between years."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BANDS = ("temperature_2m", "temperature_2m_min", "temperature_2m_max", "total_pr
 _FIRST, _LAST = (1950, 2), (2025, 12)
 _LATTICE = Lattice(4326, 0.1, -0.1, -180.05, 90.05, knot=1, step=1)
 _EXTENT = Extent(_LATTICE, 0, 0, 3601, 1801)
-_KEPT_CELLS = 64
+_CACHED_CELLS = 64
 _C = {name: k for k, name in enumerate(CHANNELS)}
 
 
@@ -33,19 +33,19 @@ class Months:
     def __init__(self, seed: int, world: World, noise: Noise) -> None:
         self._seed, self._world, self._noise = seed, world, noise
         self._month = lru_cache(maxsize=1024)(self._make_month)
-        self._climate = _kept_if_small(self._climate_of)
+        self._climate = _cached_if_small(self._climate_of)
         self._years = lru_cache(maxsize=4096)(self._weather_of)
-        self._wave = _kept_if_small(_wave_of)
+        self._wave = _cached_if_small(_wave_of)
 
     def find(self, query: Query) -> list[StoredImage]:
-        """The months that start in the period."""
+        """The months that start in the query's period."""
         first, end = _FIRST[0] * 12 + _FIRST[1] - 1, _LAST[0] * 12 + _LAST[1]
         low = first if query.start_ms is None else max(first, _first_month_from(query.start_ms))
         high = end if query.end_ms is None else min(end, _first_month_from(query.end_ms))
         return [self._month(k // 12, k % 12 + 1) for k in range(low, high)]
 
     def named(self, index: str) -> StoredImage | None:
-        """The month of a system:index such as 201906."""
+        """The month of a system:index such as 201906, or None."""
         if len(index) != 6 or not index.isdigit():
             return None
         year, month = int(index[:4]), int(index[4:])
@@ -79,18 +79,18 @@ class Months:
         return self._world.sample(*_lonlat(window))
 
     def _weather(self, window: Window, year: int, month: int) -> F32:
-        """Two fields of deviation 1 that belong to the month: warm or cold, wet or dry."""
-        if window.width * window.height <= _KEPT_CELLS:
-            # Most look at a whole year of one place, and twelve months at once cost little more than one.
+        """Two fields (2, height, width) of deviation 1 for the month: temperature and rain anomalies."""
+        if window.width * window.height <= _CACHED_CELLS:
+            # Most clients read a whole year at one location, and twelve months together cost little more than one.
             return np.asarray(self._years(window, year, 1, 12)[month - 1])
         return np.asarray(self._weather_of(window, year, month, 1)[0])
 
     def _weather_of(self, window: Window, year: int, month: int, months: int) -> F32:
         """The fields of consecutive months (months, 2, height, width)."""
         lon, lat = _lonlat(window)
-        places = earth_centred(lon, lat).reshape(3, -1)
+        positions = earth_centred(lon, lat).reshape(3, -1)
         seeds = self._seed * 13 + (year * 12 + month) * 2 + np.arange(2 * months)
-        fields = self._noise.smooth(places, np.tile([2.1e6, 1.4e6], months), seeds)
+        fields = self._noise.smooth(positions, np.tile([2.1e6, 1.4e6], months), seeds)
         return fields.reshape(months, 2, *lon.shape)
 
     def _temperature(self, name: str, climate: F32, wave: F32, anomaly: F32) -> F32:
@@ -114,23 +114,23 @@ def _lonlat(window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _wave_of(window: Window, month: int) -> F32:
-    """The month's warmth, -1 in the coldest and 1 in the warmest of the hemisphere."""
+    """The seasonal temperature wave, -1 in the hemisphere's coldest month and 1 in its warmest."""
     _, lat = _lonlat(window)
     return -np.cos(2 * np.pi * ((month - 0.5) / 12 - 0.045 + np.where(lat < 0, 0.5, 0.0))).astype(np.float32)
 
 
-def _kept_if_small(make: Callable[..., F32]) -> Callable[..., F32]:
-    """`make(window, ...)`, remembered for windows of a few cells: the bands and months of a place share them."""
-    kept = lru_cache(maxsize=4096)(make)
+def _cached_if_small(make: Callable[..., F32]) -> Callable[..., F32]:
+    """`make(window, ...)`, cached for windows of a few cells: the bands and months of a location share the results."""
+    cached = lru_cache(maxsize=4096)(make)
 
-    def fields(window: Window, *rest: int) -> F32:
-        return (kept if window.width * window.height <= _KEPT_CELLS else make)(window, *rest)
+    def fields(window: Window, *arguments: int) -> F32:
+        return (cached if window.width * window.height <= _CACHED_CELLS else make)(window, *arguments)
 
     return fields
 
 
 def _first_month_from(time_ms: int) -> int:
-    """The first month, counted from year 0, that starts at or after a time; times out of range count as its ends."""
+    """The first month, counted from year 0, that starts at or after a time; times are clamped to the collection."""
     when = moment(min(max(time_ms, _start_ms(*_FIRST)), _start_ms(_LAST[0] + 1, 1)))
     month = when.year * 12 + when.month - 1
     return month if _start_ms(when.year, when.month) >= time_ms else month + 1

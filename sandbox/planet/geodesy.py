@@ -1,7 +1,7 @@
 """WGS 84 in closed form: geographic, UTM and Earth-centred coordinates, vectorised and thread-safe.
 
 Krueger's series to third order in n (Karney 2011, "Transverse Mercator with an accuracy of a few nanometers"),
-good to well under a millimetre inside a zone and its neighbours.
+with an error well below a millimetre in a zone and its neighbours.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def utm_from_lonlat(lon: F64, lat: F64, epsg: int) -> tuple[F64, F64]:
 
 
 def lonlat_from_utm(east_m: F64, north_m: F64, epsg: int) -> tuple[F64, F64]:
-    """Degrees; the longitude is continuous across the zone (it may leave [-180, 180])."""
+    """Longitude and latitude in degrees; the longitude is continuous across the zone (it may leave [-180, 180])."""
     xi0 = (north_m - _false_northing(epsg)) / (_K0 * _RADIUS_M)
     eta0 = (east_m - 500_000.0) / (_K0 * _RADIUS_M)
     xi, eta = xi0.copy(), eta0.copy()
@@ -90,9 +90,9 @@ def _geodetic_latitude(conformal: F64) -> F64:
 
 
 def earth_centred(lon: F64, lat: F64) -> F64:
-    """Earth-centred metres (3, ...) on the ellipsoid, rounded to a millimetre.
+    """Earth-centred x, y, z (3, ...) float64 in metres on the ellipsoid, rounded to a millimetre.
 
-    The rounding removes the last-bit differences that vector units may show between array positions.
+    The rounding removes differences in the last bit that SIMD instructions may give at different array positions.
     """
     sin_lat, cos_lat = np.sin(np.radians(lat)), np.cos(np.radians(lat))
     normal = A_M / np.sqrt(1 - E2 * sin_lat**2)

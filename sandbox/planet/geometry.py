@@ -1,4 +1,4 @@
-"""Footprints in lon/lat: dense rings of UTM outlines, cut at the antimeridian."""
+"""Footprints in lon/lat: dense rings of UTM outlines, split at the antimeridian."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ F64 = NDArray[np.float64]
 
 
 def dense_ring(corners: F64, parts: int = 4) -> F64:
-    """The closed ring of `corners` (n, 2), each side in `parts` pieces."""
+    """The ring (n * parts, 2) through `corners` (n, 2), each side divided into `parts`; float64."""
     following = np.roll(corners, -1, axis=0)
     t = (np.arange(parts) / parts)[None, :, None]
     return np.asarray((corners[:, None] + (following - corners)[:, None] * t).reshape(-1, 2))
 
 
 def footprint_of(corners_m: F64, epsg: int) -> BaseGeometry:
-    """Lon/lat polygon (two parts across the antimeridian) of a UTM outline (n, 2)."""
+    """Lon/lat polygon (in two parts if it crosses the antimeridian) of a UTM outline (n, 2) float64, metres."""
     ring = dense_ring(corners_m)
     lon, lat = lonlat_from_utm(ring[:, 0], ring[:, 1], epsg)
     return wrapped(Polygon(np.stack([lon, lat], axis=1)))
 
 
 def wrapped(polygon: Polygon) -> BaseGeometry:
-    """The polygon, whose longitudes may leave [-180, 180], moved and cut to lie within."""
+    """A polygon whose longitudes may leave [-180, 180], split and shifted into that range."""
     west, _, east, _ = polygon.bounds
     if west >= -180 and east <= 180:
         return polygon
     parts = [
-        shapely.affinity.translate(polygon.intersection(box(turn - 180, -90, turn + 180, 90)), -turn)
-        for turn in (-360, 0, 360)
+        shapely.affinity.translate(polygon.intersection(box(offset - 180, -90, offset + 180, 90)), -offset)
+        for offset in (-360, 0, 360)
     ]
     return MultiPolygon([p for part in parts if not part.is_empty for p in getattr(part, "geoms", [part])])
 
 
 def lonlat_boxes(region: BaseGeometry) -> list[tuple[float, float, float, float]]:
-    """Bounds of a region as boxes (west, south, east, north), the west in [-180, 180)."""
+    """Bounds of a region as boxes (west, south, east, north) in degrees, with west in [-180, 180)."""
     parts = getattr(region, "geoms", [region])
     bounds = [part.bounds for part in parts if not part.is_empty]
     if len(bounds) > 16:
         bounds = [region.bounds]
     out = []
     for west, south, east, north in bounds:
-        turn = np.floor((west + 180) / 360) * 360
-        out.append((float(west - turn), float(south), float(east - turn), float(north)))
+        offset = np.floor((west + 180) / 360) * 360
+        out.append((float(west - offset), float(south), float(east - offset), float(north)))
     return out
 
 
 def touches(footprint: BaseGeometry, region: BaseGeometry | None) -> bool:
-    """Whether they intersect, the region being tried a turn east and west where it leaves [-180, 180]."""
+    """Whether they intersect; a region that leaves [-180, 180] is also tried 360 degrees east or west."""
     if region is None or footprint.intersects(region):
         return True
     west, _, east, _ = region.bounds
-    turns = [turn for turn, out in ((360, west < -180), (-360, east > 180)) if out]
-    return any(footprint.intersects(shapely.affinity.translate(region, turn)) for turn in turns)
+    offsets = [offset for offset, out in ((360, west < -180), (-360, east > 180)) if out]
+    return any(footprint.intersects(shapely.affinity.translate(region, offset)) for offset in offsets)

@@ -1,6 +1,6 @@
 """The ground under a window of a lattice: height, slope, land cover, materials and texture.
 
-None of it depends on a date or a sensor, so windows are kept and shared between bands and scenes.
+It does not depend on a date or a sensor, so windows are cached and shared between bands and scenes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 T = TypeVar("T")
 
-# Materials: what reflects. Each belongs to one WorldCover class.
+# Materials determine reflectance. Each belongs to one WorldCover class.
 MATERIALS = (
     "broadleaf", "conifer", "shrub", "grass", "crop", "roof", "street", "sand", "rock", "snow", "water",
     "wetland", "mangrove", "moss", "hedge",
@@ -46,21 +46,21 @@ _HEIGHT_M = np.array([38e3, 18.3e3, 8.7e3, 4.1e3, 2.05e3, 980.0, 470.0, 250.0])
 _PATCH_M = np.array([3100.0, 1250.0, 540.0, 270.0])
 _OTHER_M = np.array([16e3, 5.2e3, 11e3, 3.6e3, 7.4e3, 4.4e3, 1.5e3, 3.0e3, 2.9e3])
 _WAVELENGTHS_M = np.concatenate([_HEIGHT_M, _PATCH_M, _OTHER_M])
-_KEPT_WINDOWS, _KEPT_PIXELS = 64, 512 * 512
-# 20 m windows up to this size are parts of a 10 m window, which other bands use too; the pixels are the same.
+_CACHED_WINDOWS, _CACHED_PIXELS = 64, 512 * 512
+# 20 m windows up to this size are taken from a 10 m window, which other bands use too; the pixels are the same.
 _SHARED_PIXELS = 256 * 256
-# Those that `relief` reads: the eight of height, and the river's three.
+# The octaves that `relief` reads: eight for height and three for rivers.
 _RELIEF_OCTAVES = np.array([*range(8), 10, 12, 13])
 _ALL_OCTAVES = np.arange(_WAVELENGTHS_M.size)
 _C = {name: k for k, name in enumerate(CHANNELS)}
-# Octaves this long are evaluated at every fourth node only: bilinear between, they are off by
-# less than a hundredth of their range.
+# Octaves this long are computed at every fourth node only: bilinear interpolation between them has an error
+# below a hundredth of their range.
 _LONG_M, _SPARSE = 1.9e3, 4
 
 
 @dataclass(frozen=True)
 class Nodes:
-    """Slow fields at every `step` pixels, with one node of margin; arrays (rows, columns)."""
+    """Smooth fields at every `step` pixels, with a margin of one node; arrays (..., rows, columns)."""
 
     lonlat: tuple[F64, F64]
     channels: F32
@@ -72,10 +72,10 @@ class Nodes:
 
 @dataclass(frozen=True)
 class Ground:
-    """Pixel fields (height, width) of `window`, which is in lattice indices.
+    """Pixel fields (height, width) of `window`, which is in lattice indices; float32 unless declared otherwise.
 
     `east` and `north` are slopes (m/m), `fine` is texture of deviation 1, `parcel` a random byte per field,
-    `warmth_c` the annual mean temperature at the pixel's height, `swing_c` its yearly amplitude.
+    `warmth_c` the annual mean temperature (degrees C) at the pixel's height, `swing_c` its yearly amplitude.
     """
 
     window: Window
@@ -93,7 +93,7 @@ class Ground:
     notes: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def derived(self, name: str, make: Callable[[Ground], T]) -> T:
-        """What `make` gives for this ground, made once; it must depend on the ground alone."""
+        """The result of `make(self)`, computed once per name; it must depend on the ground alone."""
         if name not in self.notes:
             self.notes[name] = make(self)
         made: T = self.notes[name]
@@ -103,7 +103,7 @@ class Ground:
         return self._picked(window, cutting(self.window, window))
 
     def every_other(self, window: Window) -> Ground:
-        """Every other pixel, that is the first quarters of the 20 m pixels of `window` (20 m lattice indices)."""
+        """Every other pixel: the upper left quarters of the 20 m pixels of `window` (20 m lattice indices)."""
         fine = Window(window.column * 2, window.row * 2, window.width * 2, window.height * 2)
         rows, columns = cutting(self.window, fine)
         return self._picked(window, (slice(rows.start, rows.stop, 2), slice(columns.start, columns.stop, 2)))
@@ -118,7 +118,7 @@ class Ground:
 
 
 def cutting(outer: Window, inner: Window) -> tuple[slice, slice]:
-    """The rows and columns of an outer window's arrays that an inner window has."""
+    """The slices (rows, columns) of an inner window in an outer window's arrays."""
     row, column = inner.row - outer.row, inner.column - outer.column
     return slice(row, row + inner.height), slice(column, column + inner.width)
 
@@ -128,12 +128,12 @@ def widened(window: Window, margin: int) -> Window:
     return Window(window.column - margin, window.row - margin, window.width + 2 * margin, window.height + 2 * margin)
 
 
-def _keep(kept: OrderedDict[tuple[Lattice, Window], T], key: tuple[Lattice, Window], value: T) -> None:
-    """Remember small windows, the latest ones."""
-    if key[1].width * key[1].height <= _KEPT_PIXELS:
-        kept[key] = value
-    while len(kept) > _KEPT_WINDOWS:
-        kept.popitem(last=False)
+def _remember(cache: OrderedDict[tuple[Lattice, Window], T], key: tuple[Lattice, Window], value: T) -> None:
+    """Cache the value of a small window; only the latest windows stay in the cache."""
+    if key[1].width * key[1].height <= _CACHED_PIXELS:
+        cache[key] = value
+    while len(cache) > _CACHED_WINDOWS:
+        cache.popitem(last=False)
 
 
 def holds(outer: Window, inner: Window) -> bool:
@@ -146,50 +146,50 @@ def holds(outer: Window, inner: Window) -> bool:
 
 
 class Surface:
-    """Answers ground, heights and slow fields for windows of any lattice. Thread-safe."""
+    """Computes ground, heights and smooth fields for windows of any lattice. Thread-safe."""
 
     def __init__(self, seed: int, noise: Noise, world: World) -> None:
         self.seed, self.noise, self.world = seed, noise, world
-        self._kept: OrderedDict[tuple[Lattice, Window], Ground] = OrderedDict()
+        self._grounds: OrderedDict[tuple[Lattice, Window], Ground] = OrderedDict()
         self._wide: OrderedDict[tuple[Lattice, Window], Ground] = OrderedDict()
         self._heights: OrderedDict[tuple[Lattice, Window], F32] = OrderedDict()
         self._lock = threading.Lock()
         self._octave_seeds = seed * 7919 + 500 + np.arange(_WAVELENGTHS_M.size)
 
     def ground(self, lattice: Lattice, window: Window) -> Ground:
-        """Fields of exactly `window`; neighbours within a few pixels come from the same kept window."""
+        """The fields of `window`; neighbouring windows within a few pixels use the same cached window."""
         with self._lock:
-            value = self._kept.get((lattice, window))
+            value = self._grounds.get((lattice, window))
             wider = value or next((g for k, g in self._wide.items() if holds(k[1], window) and k[0] == lattice), None)
         if value is not None:
             return value
-        value = wider.cut(window) if wider else self._made(lattice, window)
+        value = wider.cut(window) if wider else self._computed(lattice, window)
         with self._lock:
-            _keep(self._kept, (lattice, window), value)
+            _remember(self._grounds, (lattice, window), value)
         return value
 
-    def _made(self, lattice: Lattice, window: Window) -> Ground:
+    def _computed(self, lattice: Lattice, window: Window) -> Ground:
         fine = quarters(lattice)
         if fine is None:
             return self._widened(lattice, window).cut(window)
         if window.width * window.height > _SHARED_PIXELS:
             return self._ground(first_quarters(lattice), window)
-        wanted = Window(window.column * 2, window.row * 2, window.width * 2, window.height * 2)
+        fine_window = Window(window.column * 2, window.row * 2, window.width * 2, window.height * 2)
         with self._lock:
-            wider = next((g for k, g in self._wide.items() if holds(k[1], wanted) and k[0] == fine), None)
-        return (wider or self._widened(fine, wanted)).every_other(window)
+            wider = next((g for k, g in self._wide.items() if holds(k[1], fine_window) and k[0] == fine), None)
+        return (wider or self._widened(fine, fine_window)).every_other(window)
 
     def _widened(self, lattice: Lattice, window: Window) -> Ground:
-        # A window at 10 m takes along what its scene's 20 m bands need to be interpolated.
+        # The margin of a 10 m window includes the pixels that interpolation of the scene's 20 m bands needs.
         margin = 1 if window.width * window.height <= 64 else 6 if lattice.dx == 10 else 4
         wide = widened(window, margin)
         value = self._ground(lattice, wide)
         with self._lock:
-            _keep(self._wide, (lattice, wide), value)
+            _remember(self._wide, (lattice, wide), value)
         return value
 
     def height_m(self, lattice: Lattice, window: Window) -> F32:
-        """Metres above the sea (negative below it) at pixel centres; a slope asks for a pixel more all round."""
+        """Metres above sea level at pixel centres, (height, width) float32; the cached window is wider, for slopes."""
         with self._lock:
             result = next((k for k in self._heights if holds(k[1], window) and k[0] == lattice), None)
             height = self._heights[result] if result else None
@@ -197,23 +197,23 @@ class Surface:
         if height is None:
             height = self._height_m(lattice, wide)
             with self._lock:
-                _keep(self._heights, (lattice, wide), height)
+                _remember(self._heights, (lattice, wide), height)
         return height[cutting(wide, window)]
 
     def _height_m(self, lattice: Lattice, window: Window) -> F32:
-        _, positions, channels, node_window = self._places(lattice, window)
+        _, positions, channels, node_window = self._node_positions(lattice, window)
         height = relief(channels, self._octaves(lattice, positions, node_window, _RELIEF_OCTAVES))
         return spread(np.ascontiguousarray(height[1:-1, 1:-1]), window, lattice.step)
 
     def nodes(self, lattice: Lattice, window: Window) -> Nodes:
-        """Slow fields at the nodes around a window."""
-        lonlat, positions, channels, node_window = self._places(lattice, window)
+        """Smooth fields at the nodes around a window."""
+        lonlat, positions, channels, node_window = self._node_positions(lattice, window)
         octaves = self._octaves(lattice, positions, node_window, _ALL_OCTAVES)
         height = relief(channels, octaves)
         east, north = _slopes(height, lattice, lonlat[1])
         return Nodes(lonlat, channels, height, east, north, octaves)
 
-    def _places(self, lattice: Lattice, window: Window) -> tuple[tuple[F64, F64], F64, F32, Window]:
+    def _node_positions(self, lattice: Lattice, window: Window) -> tuple[tuple[F64, F64], F64, F32, Window]:
         first_column, columns = covering(window.column, window.width, lattice.step)
         first_row, rows = covering(window.row, window.height, lattice.step)
         nodes = Window(first_column - 1, first_row - 1, columns + 2, rows + 2)
@@ -230,8 +230,8 @@ class Surface:
         octaves = np.zeros((len(_WAVELENGTHS_M), nodes.height, nodes.width), np.float32)
         long = _WAVELENGTHS_M[used] >= _LONG_M
         octaves[used[~long]] = self._noise_at(positions, used[~long])
-        there = _sparse_positions(lattice, nodes)
-        octaves[used[long]] = spread(self._noise_at(there, used[long]), nodes, _SPARSE)
+        sparse = _sparse_positions(lattice, nodes)
+        octaves[used[long]] = spread(self._noise_at(sparse, used[long]), nodes, _SPARSE)
         return octaves
 
     def _noise_at(self, positions: F64, octaves: NDArray[np.int64]) -> F32:
@@ -259,7 +259,7 @@ class Surface:
 
 
 def _sparse_positions(lattice: Lattice, nodes: Window) -> F64:
-    """Earth-centred metres (3, rows, columns) at every fourth node, those that enclose `nodes`."""
+    """Earth-centred metres (3, rows, columns) at the fourth nodes that enclose `nodes`."""
     first_column, columns = covering(nodes.column, nodes.width, _SPARSE)
     first_row, rows = covering(nodes.row, nodes.height, _SPARSE)
     sparse, step = Window(first_column, first_row, columns, rows), lattice.step * _SPARSE
@@ -268,17 +268,18 @@ def _sparse_positions(lattice: Lattice, nodes: Window) -> F64:
 
 
 def relief(channels: F32, octaves: F32) -> F32:
-    """Metres: the half-degree height plus fractal detail that grows with `rough`, cut by valleys."""
+    """Height in metres (rows, columns) float32: the half-degree height plus fractal detail scaled by `rough`, less
+    valleys."""
     rough = channels[_C["rough"]]
     ridged = 1.1 - 1.6 * np.abs(octaves[:4])
-    share = np.clip(rough * 1.6 - 0.15, 0, 1)
+    ridge_weight = np.clip(rough * 1.6 - 0.15, 0, 1)
     detail = np.zeros_like(rough)
     for k, wavelength in enumerate(_HEIGHT_M):
-        wave = octaves[k] if k >= 4 else octaves[k] + (ridged[k] - octaves[k]) * share
+        wave = octaves[k] if k >= 4 else octaves[k] + (ridged[k] - octaves[k]) * ridge_weight
         detail += np.float32(0.021 * min(wavelength, 22e3)) * wave
     base = channels[_C["height_m"]]
     detail *= rough
-    # Lowlands stay dry: hollows are squeezed above the sea, but for a fringe along the shore.
+    # Lowlands stay above sea level: hollows are compressed, except in a narrow band along the shore.
     depth = np.float32(0.93) * np.maximum(base, 0) + 9
     hollow = np.maximum(-detail, 0)
     height = base + np.where(base > 0, np.maximum(detail, 0) - hollow * depth / (depth + hollow), detail)
@@ -294,9 +295,9 @@ def _river(octaves: F32) -> F32:
 
 
 def _slopes(height: F32, lattice: Lattice, lat: F64) -> tuple[F32, F32]:
-    """Central differences (m/m) towards east and north; the margin's own values are not used."""
+    """Central differences (m/m) to the east and the north; the values in the margin are not valid."""
     spacing = lattice.step * lattice.pixel_m
-    # Bhaskara's cosine: four operations that give the same bits at any array position.
+    # Bhaskara's approximation of the cosine: four operations that give the same bits at any array position.
     squared = lat * lat
     shrink = (32400 - 4 * squared) / (32400 + squared) if lattice.epsg == 4326 else np.ones_like(lat)
     east, north = np.zeros_like(height), np.zeros_like(height)
@@ -313,7 +314,7 @@ _SLOW = (
 
 
 def _slow_stack(nodes: Nodes) -> F32:
-    """The node fields that pixels need (len(_SLOW), rows, columns), margin cut off."""
+    """The node fields that pixels need, (len(_SLOW), rows, columns) float32, without the margin."""
     o, c = nodes.octaves, nodes.channels
     steep = np.sqrt(nodes.east**2 + nodes.north**2)
     flat = np.clip(1.25 - steep * 6, 0, 1)
@@ -335,14 +336,14 @@ def _slow_stack(nodes: Nodes) -> F32:
     return np.stack([field[1:-1, 1:-1] for field in stack]).astype(np.float32)
 
 
-def _share(values: F32) -> F32:
+def _smooth_rank(values: F32) -> F32:
     """A smooth rank in (0, 1) of values with deviation near 1 (logistic-like, rational)."""
     return np.asarray(0.5 + 0.62 * values / (1 + np.abs(values)) * np.float32(1.05), dtype=np.float32)
 
 
 def _materials(f: dict[str, F32], fine: F32, other: F32, parcels: Parcels) -> U8:
     """Material of each pixel; later rules paint over earlier ones."""
-    rank = _share(f["patch"] + 0.35 * fine)
+    rank = _smooth_rank(f["patch"] + 0.35 * fine)
     material = _vegetation(f, rank, other)
     _paint_fields(material, f, parcels, rank)
     _paint_towns(material, f, parcels, other)
@@ -353,9 +354,9 @@ def _materials(f: dict[str, F32], fine: F32, other: F32, parcels: Parcels) -> U8
 def _vegetation(f: dict[str, F32], rank: F32, other: F32) -> U8:
     tree = f["tree"]
     material = np.where(f["rain"] * (1 + 0.25 * other) < 420, M["sand"], M["rock"])
-    # What lies between the woods follows a second pattern, so that classes do not nest like contours.
-    open_share = np.maximum(1 - tree, 0.02)
-    rank_open = _share(f["mix"] + 0.45 * other) * open_share
+    # The land between the woods follows a second pattern, so that classes are not nested like contour lines.
+    open_cover = np.maximum(1 - tree, 0.02)
+    rank_open = _smooth_rank(f["mix"] + 0.45 * other) * open_cover
     material[rank_open < f["shrub"] + f["grass"]] = M["grass"]
     material[rank_open < f["shrub"]] = M["shrub"]
     summer = f["warmth"] + f["swing"]
@@ -370,7 +371,7 @@ def _vegetation(f: dict[str, F32], rank: F32, other: F32) -> U8:
 
 def _paint_fields(material: U8, f: dict[str, F32], parcels: Parcels, rank: F32) -> None:
     ploughed = parcels.chance < f["crop"]
-    # Woods and scrub survive inside farmland where the patch noise is at its extreme.
+    # Woods and scrub remain in farmland where the patch noise has extreme values.
     ploughed &= (rank > f["tree"] * 0.22) & (f["height"] > 0)
     material[ploughed] = M["crop"]
     hedge = ploughed & parcels.edge & (parcels.byte & 3 == 0) & (f["rain"] > 500)

@@ -1,6 +1,6 @@
-"""Pixel lattices: every image of the planet is a window of the whole lattice of its CRS and pixel size.
+"""Pixel lattices: every image of the planet is a window of the global lattice of its CRS and pixel size.
 
-A value at a pixel depends on the pixel's absolute lattice index alone, so that no window changes it.
+A pixel's value depends on its absolute lattice index alone, so it is the same in every window.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ F64 = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Lattice:
-    """All pixels of a CRS at one size: pixel (column, row) covers x0 + column * dx and y0 + row * dy on.
+    """All pixels of a CRS at one size: pixel (column, row) has its first corner at x0 + column * dx, y0 + row * dy.
 
-    `knot` is the spacing, in pixels, at which positions are computed exactly (bilinear between).
-    `step` is the spacing of the nodes that carry slow fields.
+    `knot` is the spacing in pixels at which positions are exact (bilinear between them).
+    `step` is the spacing in pixels of the nodes at which smooth fields are computed.
     """
 
     epsg: int
@@ -39,7 +39,7 @@ class Lattice:
         return self.dx if self.epsg != 4326 else self.dx * 111_320.0
 
     def lonlat(self, columns: F64, rows: F64) -> tuple[F64, F64]:
-        """Degrees of pixel centres (rows, columns)."""
+        """Longitude and latitude of pixel centres, (rows, columns) float64 each, degrees."""
         x = self.x0 + (columns + 0.5) * self.dx
         y = self.y0 + (rows + 0.5) * self.dy
         xx, yy = np.meshgrid(x, y)
@@ -48,7 +48,7 @@ class Lattice:
         return lonlat_from_utm(xx, yy, self.epsg)
 
     def projection(self, column: int = 0, row: int = 0) -> Projection:
-        """Of an image whose first pixel is the lattice's (column, row)."""
+        """The projection of an image whose first pixel is the lattice's (column, row)."""
         x, y = self.x0 + column * self.dx, self.y0 + row * self.dy
         return Projection(f"EPSG:{self.epsg}", (self.dx, 0.0, x, 0.0, self.dy, y))
 
@@ -58,7 +58,7 @@ def utm_lattice(epsg: int, pixel_m: int) -> Lattice:
 
 
 def quarters(lattice: Lattice) -> Lattice | None:
-    """The 10 m lattice whose pixels are quarters of a UTM lattice's; None where there is none."""
+    """The 10 m lattice whose pixels are quarters of a 20 m UTM lattice's; None for other lattices."""
     return utm_lattice(lattice.epsg, 10) if lattice.epsg != 4326 and lattice.dx == 20 else None
 
 
@@ -68,13 +68,13 @@ def first_quarters(lattice: Lattice) -> Lattice:
 
 
 def covering(start: int, size: int, spacing: int) -> tuple[int, int]:
-    """First index and count of the knots, every `spacing` pixels, that enclose pixels [start, start + size)."""
+    """First index and count of the knots, one every `spacing` pixels, that enclose pixels [start, start + size)."""
     first = start // spacing
     return first, -(-(start + size - 1) // spacing) - first + 2
 
 
 def spread(values: NDArray[Any], window: Window, spacing: int) -> NDArray[Any]:
-    """Bilinear values (..., height, width) at pixels from values at the knots that `covering` names."""
+    """Bilinear values (..., height, width), in the dtype of `values`, from values at the knots of `covering`."""
     if spacing == 1:
         return values[..., : window.height, : window.width]
     part = (np.arange(spacing) / spacing).astype(values.dtype)
@@ -83,7 +83,7 @@ def spread(values: NDArray[Any], window: Window, spacing: int) -> NDArray[Any]:
     left = values.take(i, axis=-1)
     across = left + (values.take(i + 1, axis=-1) - left) * part[pixels % spacing]
     down = np.empty((*across.shape[:-2], across.shape[-2] - 1, spacing, window.width), values.dtype)
-    # Field by field, so that what is written is still in the processor's cache when it is added to.
+    # One field at a time, so that the product is still in the processor's cache for the addition.
     for field, out in zip(_planes(across, 2), _planes(down, 3), strict=True):
         np.multiply((field[1:] - field[:-1])[:, None], part[:, None], out=out)
         out += field[:-1, None]
@@ -92,18 +92,18 @@ def spread(values: NDArray[Any], window: Window, spacing: int) -> NDArray[Any]:
 
 
 def _planes(values: NDArray[Any], axes: int) -> NDArray[Any]:
-    """The same array with all but its last `axes` axes as one."""
+    """The same array with all but its last `axes` axes merged into one."""
     return values.reshape(-1, *values.shape[-axes:])
 
 
 def knot_lonlat(lattice: Lattice, window: Window) -> tuple[F64, F64]:
-    """Exact degrees at the knots that enclose a window (shared: not to be written to)."""
+    """Exact lon and lat at the knots that enclose a window, (rows, columns) float64 each, degrees (do not modify)."""
     lon, lat, _ = _knots(replace(lattice, step=1), *_enclosing(lattice, window))
     return lon, lat
 
 
 def knot_positions(lattice: Lattice, window: Window) -> F64:
-    """Earth-centred metres (3, rows, columns) at the same knots (shared: not to be written to)."""
+    """Earth-centred metres (3, rows, columns) float64 at the same knots (do not modify)."""
     return _knots(replace(lattice, step=1), *_enclosing(lattice, window))[2]
 
 
@@ -124,5 +124,5 @@ def _knots(lattice: Lattice, first_column: int, columns: int, first_row: int, ro
 
 
 def pixel_positions(lattice: Lattice, window: Window) -> F64:
-    """Earth-centred metres (3, height, width) of pixel centres, within a few centimetres."""
+    """Earth-centred metres (3, height, width) float64 of pixel centres, to a few centimetres."""
     return spread(knot_positions(lattice, window), window, lattice.knot)

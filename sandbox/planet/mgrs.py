@@ -1,7 +1,7 @@
 """Sentinel-2's tiling: 109.8 km tiles over the 100 km squares of the Military Grid Reference System.
 
-Letters and origins as in the Sentinel-2 tiling grid (kml of the ESA product page); the widened zones of Norway
-and Svalbard are left out, and a square that spans two latitude bands has one tile, named after its centre.
+Letters and origins are those of the Sentinel-2 tiling grid (kml of the ESA product page). The wider zones of Norway
+and Svalbard are not included, and a square in two latitude bands has one tile, named after its centre.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SOUTH, _NORTH = -56.5, 83.4
 
 @dataclass(frozen=True)
 class Tile:
-    """A square by the zone's EPSG code and its hundreds of kilometres of easting and northing."""
+    """A tile, by its zone's EPSG code and the easting and northing of its square in units of 100 km."""
 
     epsg: int
     east: int
@@ -58,14 +58,14 @@ def _extent(tile: Tile, pixel_m: int) -> Extent:
 
 @lru_cache(maxsize=65536)
 def centre_of(tile: Tile) -> tuple[float, float]:
-    """Degrees of the middle of the square."""
+    """Longitude and latitude of the square's centre, degrees."""
     lon, lat = lonlat_from_utm(np.array([tile.east * 1e5 + 5e4]), np.array([tile.north * 1e5 + 5e4]), tile.epsg)
     return float((lon[0] + 180) % 360 - 180), float(lat[0])
 
 
 @lru_cache(maxsize=65536)
 def is_tile(tile: Tile) -> bool:
-    """Whether the square reaches into its own zone and hemisphere, between the mission's latitudes."""
+    """Whether the square overlaps its own zone and hemisphere, between the mission's latitudes."""
     if not 1 <= tile.east <= 8:
         return False
     if tile.north < 0 if tile.epsg < 32700 else tile.north > 99:
@@ -78,7 +78,7 @@ def is_tile(tile: Tile) -> bool:
 
 
 def tile_named(name: str) -> Tile | None:
-    """The tile of a five-character name, or None where there is none."""
+    """The tile of a five-character name, or None if it does not exist."""
     if len(name) != 5 or not name[:2].isdigit() or name[2] not in _BANDS or name[4] not in _ROWS:
         return None
     zone = int(name[:2])
@@ -92,7 +92,7 @@ def tile_named(name: str) -> Tile | None:
 
 
 def tiles_in(west: float, south: float, east: float, north: float) -> Iterator[Tile]:
-    """Tiles that may touch a box of degrees (a few more than do); boxes may pass the antimeridian."""
+    """Tiles that may intersect a box in degrees (a few do not); a box may cross the antimeridian."""
     absolute = min(max(abs(south), abs(north)) + 1.0, 84.5)
     reach = 1.05 / np.cos(np.radians(absolute)) + 0.05
     first, last = int((west - reach + 180) // 6), int((east + reach + 180) // 6)
@@ -110,7 +110,7 @@ def tiles_in(west: float, south: float, east: float, north: float) -> Iterator[T
 def _tiles_of(epsg: int, west: float, south: float, east: float, north: float) -> Iterator[Tile]:
     lon, lat = np.meshgrid(np.linspace(west, east, 5), np.linspace(max(south, -80), min(north, 84.5), 5))
     x, y = utm_from_lonlat(lon, lat, epsg)
-    # A tile reaches 9.8 km beyond its square, to the east and to the south.
+    # A tile extends 9.8 km beyond its square, to the east and to the south.
     columns = range(int((x.min() - 9_900) // 1e5), int(x.max() // 1e5) + 2)
     rows = range(int(y.min() // 1e5) - 1, int((y.max() + 9_900) // 1e5) + 1)
     for column in columns:

@@ -1,6 +1,6 @@
 """Seeded randomness of the planet: integer hashes, smooth 3-D noise and a fine 3-D texture.
 
-All noise lives in Earth-centred coordinates, so that it has no seam at the antimeridian and none at the poles.
+All noise is a function of Earth-centred coordinates, so it has no seam at the antimeridian or the poles.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ F32 = NDArray[np.float32]
 _MASK = (1 << 64) - 1
 _CELLS = 64
 _FINE = 128
-# A fixed rotation keeps the lattice planes of the noise away from the equator and the meridians.
+# A fixed rotation, so that the lattice planes of the noise do not coincide with the equator and the meridians.
 _ROTATION = np.linalg.qr(np.random.default_rng(20170623).normal(size=(3, 3)))[0]
 
 
 def hash_int(*keys: int) -> int:
-    """Mix integers into 64 bits (splitmix64; Steele et al. 2014)."""
+    """A 64-bit hash of integers (splitmix64; Steele et al. 2014)."""
     state = 0x9E3779B97F4A7C15
     for key in keys:
         state = (state ^ (key & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
@@ -37,7 +37,7 @@ def hash_unit(*keys: int) -> float:
 
 
 def hash_units(seed: int, keys: NDArray[Any]) -> F64:
-    """Numbers in [0, 1), one for each integer of `keys` (any shape)."""
+    """Numbers in [0, 1), float64, one for each integer of `keys` (any shape)."""
     state = keys.astype(np.int64).view(np.uint64) ^ np.uint64(hash_int(seed))
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -45,7 +45,7 @@ def hash_units(seed: int, keys: NDArray[Any]) -> F64:
 
 
 def hash_words(seed: int, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.uint32]:
-    """32 random bits for each pair of integers (broadcast); quick rather than strong."""
+    """32 random bits (uint32) for each pair of integers (broadcast); fast, not cryptographic."""
     word = x.astype(np.uint32) * np.uint32(0x9E3779B1) ^ y.astype(np.uint32) * np.uint32(0x85EBCA77)
     word ^= np.uint32(hash_int(seed) & 0xFFFFFFFF)
     word = (word ^ (word >> np.uint32(16))) * np.uint32(0x7FEB352D)
@@ -65,28 +65,28 @@ def _fine_texture(rng: np.random.Generator) -> NDArray[np.int8]:
 
 
 def _rotated(xyz_m: F64) -> F64:
-    """The points (3, ...) turned by the fixed rotation.
+    """The points (3, ...) after the fixed rotation.
 
-    Written out, because a matrix product may round differently from one array shape to the next.
+    Written as sums, because a matrix product may round differently for different array shapes.
     """
     x, y, z = xyz_m
     return np.stack([row[0] * x + row[1] * y + row[2] * z for row in _ROTATION.tolist()])
 
 
 class Noise:
-    """Noise of one seed. Values have mean 0 and a deviation near 1."""
+    """Noise of one seed. Values have mean 0 and a standard deviation near 1."""
 
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng([seed, 1])
         table = rng.uniform(-1, 1, size=_CELLS**3).astype(np.float32)
-        # Quintic interpolation of uniform values leaves a deviation near 0.27.
+        # Quintic interpolation of uniform values has a standard deviation near 0.27.
         self._table = table / np.float32(0.27)
-        # Twice over, so that a shifted reading is a view that begins at the shift.
+        # The texture is repeated once, so that a shifted texture is a view that begins at the shift.
         self._fine = np.tile(_fine_texture(rng).ravel(), 2)
         self._above: dict[float, NDArray[np.bool_]] = {}
 
     def smooth(self, xyz_m: F64, wavelengths_m: F64, seeds: NDArray[np.int64]) -> F32:
-        """Value noise (octaves, points) at Earth-centred metres (3, points)."""
+        """Value noise (octaves, points) float32 at Earth-centred metres (3, points) float64."""
         scaled = _rotated(xyz_m)[:, None, :] / wavelengths_m[None, :, None]
         keys = seeds[None, :] * 3 + np.arange(3)[:, None]
         scaled += hash_units(11, keys)[:, :, None] * _CELLS
@@ -102,28 +102,28 @@ class Noise:
         return np.asarray(lines[0] + (lines[1] - lines[0]) * t[2])
 
     def fine_index(self, xyz_m: F64, voxel_m: float = 9.0) -> NDArray[np.intp]:
-        """Where each point (3, ...) falls in the fine texture; shared by every use of it."""
+        """The index (...) of each point (3, ...) in the fine texture; all uses of the texture share it."""
         cell = np.floor(_rotated(xyz_m) / voxel_m).astype(np.intp) & (_FINE - 1)
         return np.asarray((cell[0] * _FINE + cell[1]) * _FINE + cell[2])
 
     def fine_above(self, index: NDArray[np.intp], seed: int, limit: float) -> NDArray[np.bool_]:
-        """Where the shifted fine texture exceeds `limit` deviations (cheaper than the values)."""
+        """Where the shifted fine texture exceeds `limit` deviations, bool (this costs less than the values)."""
         above = self._above.get(limit)
         if above is None:
             above = self._above[limit] = self._fine > np.int8(limit * 40)
         return np.asarray(_shifted(above, seed).take(index))
 
     def grain(self, index: NDArray[np.intp], seed: int) -> F32:
-        """White noise, one draw for each voxel of the fine texture; deviation near 1."""
+        """White noise, float32, one draw per voxel of the fine texture; deviation near 1."""
         jumbled = (index * 1_664_525 + hash_int(seed, 78) % _FINE**3) & (_FINE**3 - 1)
         return np.asarray(self._fine.take(jumbled) * np.float32(1 / 40))
 
     def fine(self, index: NDArray[np.intp], seed: int) -> F32:
-        """The fine texture at `fine_index` positions, shifted by a seed; deviation near 1."""
+        """The fine texture at the indices of `fine_index`, shifted by a seed, float32; deviation near 1."""
         return np.asarray(_shifted(self._fine, seed).take(index) * np.float32(1 / 40))
 
 
 def _shifted(texture: NDArray[Any], seed: int) -> NDArray[Any]:
-    """One period of a doubled texture, from a place that the seed decides."""
+    """One period of the repeated texture, from an offset that depends on the seed."""
     shift = hash_int(seed, 77) % _FINE**3
     return texture[shift : shift + _FINE**3]

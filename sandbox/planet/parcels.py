@@ -1,6 +1,6 @@
-"""Fields, blocks and streets: rectangles turned to a direction that each district has of its own.
+"""Fields, blocks and streets: rectangles rotated by an angle that differs between districts.
 
-Districts are cells of about 5 km in rows of latitude, a whole number of them around each row, with warped edges.
+Districts are cells of about 5 km in rows of latitude, with a whole number of cells per row and warped edges.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _BLOCK_M = (92.0, 68.0)
 
 @dataclass(frozen=True)
 class Parcels:
-    """Per pixel: a random byte and a chance in [0, 1) of its field, whether it lies on the field's edge,
-    the chance of its town block, and whether it lies on a street."""
+    """Per pixel: the random byte and the random number in [0, 1) of its field, whether it is on the field's edge,
+    the random number of its town block, and whether it is on a street."""
 
     byte: NDArray[np.uint8]
     chance: F32
@@ -42,15 +42,15 @@ class Parcels:
 
 
 def parcels_of(seed: int, lon: F64, lat: F64, warp_a: F32, warp_b: F32) -> Parcels:
-    """Parcels at degrees (height, width); the warps (deviation 1) bend the districts' edges."""
-    row = _one_if_same(np.clip(np.floor((lat + 0.009 * warp_a) / _ROW_DEG).astype(np.int64) + 2001, 0, 4001))
+    """Parcels at longitudes and latitudes (height, width) in degrees; the warps (deviation 1) shift district edges."""
+    row = _single_if_uniform(np.clip(np.floor((lat + 0.009 * warp_a) / _ROW_DEG).astype(np.int64) + 2001, 0, 4001))
     metres, around = _METRES.take(row), _AROUND.take(row)
     whole = _wrapped(np.floor(((lon + 180) / 360 + 0.009 * warp_b / 360) * around), around)
-    district = _one_if_same(hash_words(seed, whole.astype(np.int64), row))
-    turn = district & np.uint32(63)
+    district = _single_if_uniform(hash_words(seed, whole.astype(np.int64), row))
+    direction = district & np.uint32(63)
     east, north = _wrapped(lon + 180, 360.0) * metres, lat * _DEGREE_M
-    along = east * _COS.take(turn) + north * _SIN.take(turn)
-    across = north * _COS.take(turn) - east * _SIN.take(turn)
+    along = east * _COS.take(direction) + north * _SIN.take(direction)
+    across = north * _COS.take(direction) - east * _SIN.take(direction)
     return _cells(along, across, district)
 
 
@@ -73,17 +73,17 @@ def _cells(along: F64, across: F64, district: NDArray[np.uint32]) -> Parcels:
     )
 
 
-def _one_if_same(values: NDArray[T]) -> NDArray[T]:
-    """(1, 1) where all values are the same, as within one district: what follows is then done once."""
+def _single_if_uniform(values: NDArray[T]) -> NDArray[T]:
+    """A (1, 1) array if all values are equal, as in one district, so that later operations are computed once."""
     return values[:1, :1] if (values == values[0, 0]).all() else values
 
 
 def _wrapped(values: F64, period: F64 | float) -> F64:
-    """Into [0, period); numpy's remainder takes five times as long."""
+    """The values modulo `period`; numpy's remainder takes five times as long."""
     return np.asarray(values - period * np.floor(values / period))
 
 
 def _split(metres: F64, size: F64 | np.float64) -> tuple[F64, F64]:
-    """Which cell, and how many metres into it."""
+    """The index of the cell, and the offset in it in metres."""
     whole = np.floor(metres / size)
     return whole, metres - whole * size

@@ -1,7 +1,7 @@
-"""Sentinel-2 passes: which relative orbits cover which part of a tile, on which days, under how much cloud.
+"""Sentinel-2 passes: which relative orbits cover which part of a tile, and on which days.
 
 143 relative orbits in 10 days (ESA Sentinel-2 user handbook), descending, swath 290 km, local time about 10:30.
-Everything is derived from the lattice of orbits and from hashes, nothing is stored.
+Everything is computed from the lattice of orbits and from hashes; nothing is stored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LAST_DAY = day_of(2025, 12, 31)
 
 @dataclass(frozen=True)
 class Strip:
-    """The part of a tile that one relative orbit sees, between two straight lines in UTM.
+    """The part of a tile that one relative orbit covers, between two straight lines in UTM.
 
     `west` and `east` are ((x, y), (x, y)) from the tile's top to its bottom, in metres.
     """
@@ -52,7 +52,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Flights:
-    """Acquisitions of a strip: days since 1970, satellites (0 is S2A, 1 is S2B) and draws in [0, 1)."""
+    """Acquisitions of a strip, (n,) int64 each: days since 1970, satellites (0 is S2A, 1 is S2B) and start times."""
 
     days: NDArray[np.int64]
     satellites: NDArray[np.int64]
@@ -61,18 +61,18 @@ class Flights:
 
 
 def node_longitudes() -> F64:
-    """Longitude of each relative orbit's descending node."""
+    """Longitude of each relative orbit's descending node, (143,) float64, degrees."""
     return -7.3 - np.arange(ORBITS) * 360.0 * CYCLE_DAYS / ORBITS
 
 
 def track_offset(lat: float) -> float:
-    """Degrees of longitude between a descending track at a latitude and its node (spherical Earth)."""
+    """Longitude difference in degrees between a descending track at a latitude and its node (spherical Earth)."""
     w = -np.arcsin(np.clip(np.sin(np.radians(lat)) / np.sin(_INCLINATION), -1, 1))
     return float(np.degrees(np.arctan2(np.cos(_INCLINATION) * np.sin(w), np.cos(w)) - w * _DRIFT))
 
 
 def _centre_lines(tile: Tile) -> tuple[F64, F64]:
-    """Easting (m) of every orbit's track at the top and at the bottom of the tile."""
+    """Easting (m) of each orbit's track at the top and at the bottom of the tile."""
     left, top = tile.origin_m
     x = left + TILE_M / 2
     lon, lat = lonlat_from_utm(np.array([x, x]), np.array([top, top - TILE_M]), tile.epsg)
@@ -85,7 +85,7 @@ def _centre_lines(tile: Tile) -> tuple[F64, F64]:
 
 @lru_cache(maxsize=4096)
 def strips_of(tile: Tile) -> tuple[Strip, ...]:
-    """Every orbit's part of a tile; slivers under 3 % of the tile are left out."""
+    """Each orbit's part of a tile, except parts below 3 % of the tile."""
     tops, bottoms = _centre_lines(tile)
     left, _ = tile.origin_m
     near = np.minimum(np.abs(tops - left), np.abs(bottoms - left)) < _HALF_SWATH_M + 2 * TILE_M
@@ -95,14 +95,14 @@ def strips_of(tile: Tile) -> tuple[Strip, ...]:
 
 
 def _planned(lat: float) -> NDArray[np.bool_]:
-    """Orbits that record at a latitude: all up to 55 degrees; fewer where the swaths pile up towards the pole."""
+    """Orbits that record at a latitude: all up to 55 degrees, fewer towards the poles, where swaths overlap."""
     share = min(1.0, float(np.cos(np.radians(lat))) / 0.57)
     return np.asarray(hash_units(12, np.arange(ORBITS)) < share)
 
 
 def _strip(tile: Tile, number: int, top_x: float, bottom_x: float) -> Strip | None:
     _, top = tile.origin_m
-    # The track leans, so its width along a parallel is a little more than across it.
+    # The track is inclined, so its width along a parallel is slightly larger than across the track.
     half = _HALF_SWATH_M * float(np.hypot(1.0, (top_x - bottom_x) / TILE_M))
     west, east = (top_x - half, bottom_x - half), (top_x + half, bottom_x + half)
     band = Polygon([(west[0], top), (east[0], top), (east[1], top - TILE_M), (west[1], top - TILE_M)])
@@ -115,7 +115,7 @@ def _strip(tile: Tile, number: int, top_x: float, bottom_x: float) -> Strip | No
 
 
 def flights_of(strip: Strip, first_ms: int, last_ms: int, seed: int) -> Flights:
-    """Acquisitions that start in [first_ms, last_ms): 10-daily, 5-daily once the second satellite flies."""
+    """Acquisitions that start in [first_ms, last_ms): every 10 days, every 5 days with the second satellite."""
     phase = (strip.orbit - 1) * CYCLE_DAYS // ORBITS
     low = max(first_ms // DAY_MS - 1, _FIRST_A)
     high = min(-(-last_ms // DAY_MS), LAST_DAY)
@@ -125,19 +125,19 @@ def flights_of(strip: Strip, first_ms: int, last_ms: int, seed: int) -> Flights:
     lon, lat = centre_of(strip.tile)
     local_h = (10.5 - lon / 15) % 24
     jitter_s = hash_units(seed + strip.orbit * 977 + 3, days) * 240
-    # The datatake begins in the far north; the satellite covers a degree of latitude in about 17 s.
+    # The datatake begins in the far north; the satellite moves one degree of latitude in about 17 s.
     datatake = days * DAY_MS + np.int64(local_h * 3.6e6) + (jitter_s * 1e3).astype(np.int64)
     datatake -= np.int64(_minutes_of(strip) * 1000)
     seconds = np.int64(max(83.5 - lat, 0) * 17_000)
-    flown = (satellites == 0) | (days >= _FIRST_B)
-    flown &= hash_units(seed + strip.key % (1 << 40), days) > 0.025
-    flown &= _sunlit(lat, days)
-    flown &= (datatake + seconds >= first_ms) & (datatake + seconds < last_ms)
-    return Flights(days[flown], satellites[flown], (datatake + seconds)[flown], datatake[flown])
+    acquired = (satellites == 0) | (days >= _FIRST_B)
+    acquired &= hash_units(seed + strip.key % (1 << 40), days) > 0.025
+    acquired &= _sunlit(lat, days)
+    acquired &= (datatake + seconds >= first_ms) & (datatake + seconds < last_ms)
+    return Flights(days[acquired], satellites[acquired], (datatake + seconds)[acquired], datatake[acquired])
 
 
 def _sunlit(lat: float, days: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the sun stands high enough at half past ten: the mission does not record the polar night."""
+    """Whether the sun is high enough at 10:30 local time: the mission does not record the polar night."""
     declination = np.radians(-23.44 * np.cos(2 * np.pi * (days % 365.25 + 10) / 365.25))
     a, hour = np.radians(lat), np.radians(-22.5)
     return np.asarray(np.sin(a) * np.sin(declination) + np.cos(a) * np.cos(declination) * np.cos(hour) > 0.06)

@@ -1,4 +1,4 @@
-"""Bands of the planet's images: a rectangle of a lattice and a painter of its pixels."""
+"""Bands of the planet's images: a rectangle of a lattice and a function that paints its pixels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Extent:
         return self.lattice.projection(self.column, self.row)
 
     def part(self, window: Window) -> Part | None:
-        """What a window, counted from the extent's first pixel, has of it; None: nothing."""
+        """The overlap of the extent with a window relative to its first pixel; None if they do not overlap."""
         left, top = max(window.column, 0), max(window.row, 0)
         right, bottom = min(window.column + window.width, self.width), min(window.row + window.height, self.height)
         if right <= left or bottom <= top:
@@ -43,14 +43,14 @@ class Extent:
 
 @dataclass(frozen=True)
 class Part:
-    """A window of lattice indices, and the row and column where it begins in the window that was asked for."""
+    """A window of lattice indices, and its first row and column in the requested window."""
 
     inside: Window
     row: int
     column: int
 
     def placed(self, values: NDArray[Any], window: Window) -> NDArray[Any]:
-        """The part's values (..., height, width) within the window, 0 around them."""
+        """The part's values (..., height, width) placed in the window, with 0 around them."""
         if (self.inside.width, self.inside.height) == (window.width, window.height):
             return values
         out = np.zeros((*values.shape[:-2], window.height, window.width), values.dtype)
@@ -60,7 +60,7 @@ class Part:
 
 @dataclass(frozen=True)
 class PlanetBand:
-    """A band whose painter answers lattice windows; outside `extent` pixels are masked."""
+    """A band whose painter computes lattice windows; pixels outside `extent` are masked."""
 
     name: str
     dtype: np.dtype[Any]
@@ -78,7 +78,7 @@ class PlanetBand:
         return self.extent.height, self.extent.width
 
     def read(self, window: Window) -> tuple[Values, Valid]:
-        """Values (height, width) and which are data; windows may reach outside the band."""
+        """Values (height, width) in `dtype` and the valid mask (bool); a window may extend beyond the band."""
         part = self.extent.part(window)
         if part is None:
             shape = (window.height, window.width)
@@ -90,7 +90,7 @@ class PlanetBand:
 
 
 class LazyImage(StoredImage):
-    """A stored image whose bands are made when they are asked for: catalogue answers hold hundreds."""
+    """A stored image whose bands are built on first use: one query may give hundreds of images."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ _LAZY = ("asset_id", "properties", "footprint", "_make")
 
 
 def extent_of(lattice: Lattice, left: float, top: float, width_m: float, height_m: float) -> Extent:
-    """The extent whose first corner is (left, top) in CRS units; the corner must lie on the lattice."""
+    """The extent whose first corner is (left, top) in CRS units; the corner must be on the lattice."""
     return Extent(
         lattice,
         round((left - lattice.x0) / lattice.dx),

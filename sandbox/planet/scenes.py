@@ -1,4 +1,4 @@
-"""The Sentinel-2 catalogue: scenes with their properties, computed from passes, never enumerated over the world."""
+"""The Sentinel-2 catalogue: scenes and their properties, computed from passes, never listed for the whole world."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _C = {name: k for k, name in enumerate(CHANNELS)}
 
 @dataclass(frozen=True)
 class Scene:
-    """One acquisition of a tile by one orbit; Level 1C and 2A share it."""
+    """One acquisition of a tile from one orbit; Levels 1C and 2A have the same scenes."""
 
     strip: Strip
     day: int
@@ -54,7 +54,7 @@ class Scene:
 
     @property
     def has_surface(self) -> bool:
-        """Whether Level 2A exists: everywhere from 2018-12-13, before that mostly over Europe."""
+        """Whether Level 2A exists: everywhere from 2018-12-13, earlier mostly in Europe."""
         if self.day >= _GLOBAL_L2A:
             return self.draw < 0.995
         lon, lat = centre_of(self.strip.tile)
@@ -73,7 +73,7 @@ class Scene:
 
 
 def _tangent(lon: float, lat: float, east: float, north: float) -> tuple[float, float, float]:
-    """An offset in metres at a place, as Earth-centred components."""
+    """An offset (east, north) in metres at a location, as Earth-centred components."""
     a, b = np.radians(lon), np.radians(lat)
     return (
         float(-np.sin(a) * east - np.sin(b) * np.cos(a) * north),
@@ -88,7 +88,7 @@ def tile_name(tile: Tile) -> str:
 
 
 class SceneCatalog:
-    """Finds scenes by place and time. Thread-safe (its caches are functools')."""
+    """Finds scenes by region and time. Thread-safe (its caches are those of functools)."""
 
     def __init__(self, seed: int, world: World) -> None:
         self._seed = seed
@@ -97,16 +97,16 @@ class SceneCatalog:
         self._acquired = lru_cache(maxsize=16384)(self._is_acquired)
 
     def find(self, query: Query) -> list[Scene]:
-        """Scenes whose footprint touches the region, in the period and under the query's cloud, by system:index.
+        """Scenes that intersect the region, in the period and below the query's cloud limit, by system:index.
 
         Raises:
-            QueryTooLarge: there is no region, or more than 5,000 scenes would have to be listed.
+            QueryTooLarge: the query has no region or needs more than 5,000 scenes.
         """
         first, last = _period(query)
         strips: list[Strip] = []
         for strip in self._strips(query.region):
             strips.append(strip)
-            # Five-daily passes: a bound good enough to refuse before listing.
+            # One pass every five days: a bound that is exact enough to reject a query before listing.
             if len(strips) * (last - first) / DAY_MS / 5 > 2 * _LIMIT:
                 raise QueryTooLarge(f"{len(strips)} passes or more over the region give more than {_LIMIT} scenes")
         scenes = [scene for strip in strips for scene in self.of_strip(strip, first, last)]
@@ -119,7 +119,7 @@ class SceneCatalog:
         return scenes
 
     def named(self, index: str) -> Scene | None:
-        """The scene with a system:index such as 20190604T102031_20190604T102024_T32TQM."""
+        """The scene with a system:index such as 20190604T102031_20190604T102024_T32TQM, or None."""
         parts = index.split("_")
         if len(parts) != 3 or len(parts[2]) != 6:
             return None
@@ -172,7 +172,7 @@ class SceneCatalog:
         return [Scene(strip, d, _NAMES[s], t, k, c, key ^ (d << 20), u) for d, s, t, k, c, u in rows]
 
     def _cloudiness(self, strip: Strip, days: NDArray[np.int64], draws: F64) -> F64:
-        """CLOUDY_PIXEL_PERCENTAGE: clear with the climate's chance, less in the rainy season, else spread out."""
+        """CLOUDY_PIXEL_PERCENTAGE, (n,) float64: clear with the climate's probability (lower in the rainy season)."""
         clear, season, lat = self._climate(strip.tile)
         wave = -np.cos(2 * np.pi * ((days - 17) / 365.25 + (0.5 if lat < 0 else 0)))
         chance = np.clip(clear * (1 - 0.75 * season * wave), 0.002, 0.85)
@@ -195,12 +195,12 @@ _BASELINE_DAYS = [day_of(year, month, 1) for year, month, _ in _BASELINES]
 
 
 def baseline(day: int) -> str:
-    """Processing baseline in force on a day (Sentinel-2 processing baseline history, ESA)."""
+    """The processing baseline on a day since 1970 (Sentinel-2 processing baseline history, ESA)."""
     return _BASELINES[bisect_right(_BASELINE_DAYS, day) - 1][2]
 
 
 def properties_of(scene: Scene, level: str) -> dict[str, object]:
-    """The metadata that Earth Engine shows on a scene of level "1C" or "2A"."""
+    """Earth Engine's properties of a scene of level "1C" or "2A"."""
     number, name = baseline(scene.day), tile_name(scene.strip.tile)
     compact = number.replace(".", "")
     taken, made = stamp(scene.datatake_ms), stamp(scene.start_ms + 4 * 3_600_000)

@@ -1,4 +1,4 @@
-"""Season: how green, how cold and how snowy each pixel is on a date."""
+"""Season: growth and snow of each pixel on a date."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sandbox.planet.ground import Ground, M
 
 F32 = NDArray[np.float32]
 
-# Middle of a field's growth, in parts of the year after midwinter, for each of eight crop calendars.
+# Middle of a field's growth, as a fraction of the year after midwinter, for each of eight crop calendars.
 _CROP_PEAK = np.array([0.36, 0.40, 0.44, 0.52, 0.56, 0.60, 0.48, 0.38])
 _CROP_WIDTH = np.array([0.13, 0.15, 0.12, 0.13, 0.15, 0.12, 0.22, 0.10])
 _EVERGREEN = np.array([0.0, 0.75, 0.15, 0.1, 0.0, 0, 0, 0, 0, 0, 0, 0.3, 0.9, 0.0, 0.2], dtype=np.float32)
@@ -19,19 +19,19 @@ _EVERGREEN = np.array([0.0, 0.75, 0.15, 0.1, 0.0, 0, 0, 0, 0, 0, 0, 0.3, 0.9, 0.
 
 @dataclass(frozen=True)
 class Season:
-    """Growth in 0..1 and the share of ground under snow (None where there is none)."""
+    """Growth in [0, 1] and the fraction of snow cover, (height, width) float32 (None: no snow)."""
 
     green: F32
     snow: F32 | None
 
 
 def phase_after_midwinter(year_phase: float, southern: bool) -> float:
-    """Parts of a year since mid-January (mid-July in the south)."""
+    """The fraction of a year since mid-January (mid-July in the southern hemisphere)."""
     return (year_phase - 0.045 + (0.5 if southern else 0.0)) % 1.0
 
 
 def season_of(ground: Ground, phase: float) -> Season:
-    """Season at `phase_after_midwinter`; local, so that a mountain is behind its valley."""
+    """The season at `phase_after_midwinter`, per pixel: at a mountain it is later than in its valley."""
     wave = np.float32(-np.cos(2 * np.pi * phase))
     now_c = ground.warmth_c + ground.swing_c * wave
     rain = ground.rain_mm * (1 + ground.rain_season * wave) * np.float32(1 / 12)
@@ -54,7 +54,7 @@ def _snow(ground: Ground, now_c: F32) -> F32 | None:
     cover = (-1.5 - now_c) * np.float32(0.22) + np.float32(0.12) * ground.fine
     if cover.max() <= 0:
         return None
-    # Snow lies under the crowns of woods, and melts off open water that does not freeze.
+    # In woods the crowns hide the snow, and on open water that does not freeze it melts.
     hold = np.array([0.35, 0.3, 0.8, 1, 1, 0.8, 0.5, 1, 1, 1, 1, 1, 0, 1, 0.4], dtype=np.float32)
     cover = np.clip(cover, 0, 1) * hold.take(ground.material)
     unfrozen = (ground.material == M["water"]) & (now_c > -7)

@@ -1,4 +1,4 @@
-"""Sentinel-1 GRD: slices of ascending and descending passes on UTM grids, backscatter in dB, and who is seen at all.
+"""Sentinel-1 GRD: slices of ascending and descending passes on UTM grids, backscatter in dB, observation plan.
 
 175 relative orbits in 12 days (ESA Sentinel-1 user handbook), swath 250 km, dawn (descending) and dusk passes.
 """
@@ -54,7 +54,7 @@ _SPECKLE = (10 * np.log10(np.sort(np.random.default_rng(44).gamma(4.4, 1 / 4.4, 
 
 @dataclass(frozen=True)
 class Slice:
-    """A piece of a relative orbit's swath. `part` counts pieces from the equator, in the flight's direction."""
+    """A slice of a relative orbit's swath. `part` is its number from the equator, in flight direction."""
 
     orbit: int
     ascending: bool
@@ -63,7 +63,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Outline:
-    """A slice on the ground: corners in UTM metres (4, 2), counter-clockwise or not, and its footprint."""
+    """A slice on the ground: corners (4, 2) in UTM metres, in either orientation, and its footprint."""
 
     epsg: int
     lon: float
@@ -75,7 +75,7 @@ class Outline:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """One overflight of a slice."""
+    """One acquisition of a slice."""
 
     slice: Slice
     satellite: str
@@ -84,7 +84,7 @@ class Acquisition:
 
     @property
     def absolute_orbit(self) -> int:
-        """Earth Engine users invert this: relative = (absolute - 73) mod 175 + 1 (27 for S1B)."""
+        """The absolute orbit, from which users compute: relative = (absolute - 73) mod 175 + 1 (27 for S1B)."""
         return self.cycle * _ORBITS + self.slice.orbit - 1 + (73 if self.satellite == "S1A" else 27)
 
     @property
@@ -93,7 +93,7 @@ class Acquisition:
 
 
 def _relative_track(w: F64, ascending: bool) -> tuple[F64, F64]:
-    """Longitude after the node and latitude, at angles `w` (degrees) flown since the node's equator crossing."""
+    """Longitude from the node and latitude, at angles `w` (degrees) along the orbit from the equator crossing."""
     a = np.radians(w)
     lat = np.degrees(np.arcsin(np.sin(_INCLINATION) * np.sin(a)))
     lon = np.degrees(np.arctan2(np.cos(_INCLINATION) * np.sin(a), np.cos(a)) - a * _DRIFT)
@@ -102,7 +102,7 @@ def _relative_track(w: F64, ascending: bool) -> tuple[F64, F64]:
 
 @lru_cache(maxsize=512)
 def _relative_corners(ascending: bool, part: int) -> F64:
-    """Corners (4, 2) of a slice in degrees, longitude counted from its orbit's node."""
+    """Corners (4, 2) of a slice in degrees, with longitudes relative to its orbit's node."""
     w = np.array([part, part + 1.0]) * _SLICE_DEG
     lon, lat = _relative_track(w, ascending)
     wide = _HALF_SWATH_DEG / np.cos(np.radians(np.clip(lat, -80, 80)))
@@ -140,20 +140,20 @@ class Radar:
         self._planned = lru_cache(maxsize=16384)(self._is_planned)
 
     def find(self, query: Query) -> list[StoredImage]:
-        """Images whose footprint touches the region and that start in the period, by system:index.
+        """Images that intersect the region and start in the period, by system:index.
 
         Raises:
-            QueryTooLarge: there is no region, or more than 5,000 images would have to be listed.
+            QueryTooLarge: the query has no region or needs more than 5,000 images.
         """
         if query.region is None:
             raise QueryTooLarge("Sentinel-1 without a region holds more than 5,000 images")
         wanted = dict(query.property_equals).get("orbitProperties_pass")
         passes = [up for up in (True, False) if wanted in (None, "ASCENDING" if up else "DESCENDING")]
-        pieces = sorted(self._pieces(query.region, passes), key=lambda p: (p.orbit, p.ascending, p.part))
+        slices = sorted(self._slices(query.region, passes), key=lambda p: (p.orbit, p.ascending, p.part))
         first, last = _period(query)
-        if len(pieces) * max((last - first) / DAY_MS / 12, 1) > 2 * _LIMIT:
-            raise QueryTooLarge(f"{len(pieces)} radar passes over the region give more than {_LIMIT} images")
-        result = [self._image(flown) for piece in pieces for flown in self._flights(piece, first, last)]
+        if len(slices) * max((last - first) / DAY_MS / 12, 1) > 2 * _LIMIT:
+            raise QueryTooLarge(f"{len(slices)} radar passes over the region give more than {_LIMIT} images")
+        result = [self._image(acquisition) for piece in slices for acquisition in self._flights(piece, first, last)]
         if len(result) > _LIMIT:
             raise QueryTooLarge(f"the query gives {len(result)} images, more than {_LIMIT}")
         return sorted(result, key=lambda image: str(image.properties["system:index"]))
@@ -170,11 +170,11 @@ class Radar:
         piece = Slice(orbit + 1, bool(code & 1), (code >> 1) - 64)
         if abs(piece.part) > 55 or not self._planned(piece):
             return None
-        flown = self._flight(piece, satellite, cycle)
-        image = self._image(flown) if flown else None
+        acquisition = self._flight(piece, satellite, cycle)
+        image = self._image(acquisition) if acquisition else None
         return image if image and image.properties["system:index"] == index else None
 
-    def _pieces(self, region: BaseGeometry, passes: list[bool]) -> Iterator[Slice]:
+    def _slices(self, region: BaseGeometry, passes: list[bool]) -> Iterator[Slice]:
         seen: set[Slice] = set()
         for box in lonlat_boxes(region):
             for ascending in passes:
@@ -188,16 +188,16 @@ class Radar:
                         yield piece
 
     def _is_planned(self, piece: Slice) -> bool:
-        """Land, and the region's observation plan: both passes, one of them, or (rarely) none."""
+        """Whether the slice has land and is in the observation plan: both passes, one of them, or (rarely) none."""
         outline = outline_of(piece)
         if not self._world.has_land(outline.lon, outline.lat, 1.3):
             return False
         return self.plan(outline.lon, outline.lat)[0 if piece.ascending else 1]
 
     def plan(self, lon: float, lat: float) -> tuple[bool, bool]:
-        """Whether a place is seen by ascending and by descending passes."""
-        place = np.array([lon]), np.array([lat])
-        from_noise = self._noise.smooth(_unit_xyz(*place), np.array([2.4e6, 1.1e6]), self._seed + np.array([700, 701]))
+        """Whether the plan has (ascending, descending) passes at a location in degrees."""
+        lonlat = np.array([lon]), np.array([lat])
+        from_noise = self._noise.smooth(_unit_xyz(*lonlat), np.array([2.4e6, 1.1e6]), self._seed + np.array([700, 701]))
         value = float(from_noise[0, 0] * 0.8 + from_noise[1, 0] * 0.6)
         return -2.2 < value < 1.15, (value > -1.1 or value < -2.2) and not -2.2 < value < -1.95
 
@@ -206,16 +206,16 @@ class Radar:
             low = int((first_ms // DAY_MS - _EPOCH) // _CYCLE_DAYS) - 2
             high = int((last_ms // DAY_MS - _EPOCH) // _CYCLE_DAYS) + 1
             for cycle in range(max(low, 0), high + 1):
-                flown = self._flight(piece, satellite, cycle)
-                if flown and first_ms <= flown.start_ms < last_ms:
-                    yield flown
+                acquisition = self._flight(piece, satellite, cycle)
+                if acquisition and first_ms <= acquisition.start_ms < last_ms:
+                    yield acquisition
 
     def _flight(self, piece: Slice, satellite: str, cycle: int) -> Acquisition | None:
         second = satellite == "S1B"
         day = _EPOCH + cycle * _CYCLE_DAYS + (piece.orbit - 1) * _CYCLE_DAYS // _ORBITS + (6 if second else 0)
         if not _EPOCH <= day <= _LAST_DAY or (second and not _B_DAYS[0] <= day < _B_DAYS[1]):
             return None
-        # Outside Europe, a good part of the world is seen by one satellite only.
+        # Outside Europe, a large part of the world is covered by one satellite only.
         if second and hash_unit(self._seed, piece.orbit, int(piece.ascending), piece.part // 8, 51) < 0.55:
             return None
         if hash_unit(self._seed, piece.orbit, int(piece.ascending), piece.part, cycle, int(second)) < 0.04:
@@ -224,48 +224,50 @@ class Radar:
         start = day * DAY_MS + round((local_h % 24) * 3.6e6) + piece.part * 26_000
         return Acquisition(piece, satellite, cycle, start)
 
-    def _image(self, flown: Acquisition) -> StoredImage:
-        outline = outline_of(flown.slice)
-        polarisations = _polarisations(flown, outline.lat)
-        properties = _properties(flown, polarisations)
+    def _image(self, acquisition: Acquisition) -> StoredImage:
+        outline = outline_of(acquisition.slice)
+        polarisations = _polarisations(acquisition, outline.lat)
+        properties = _properties(acquisition, polarisations)
         asset_id = f"{COLLECTION}/{properties['system:index']}"
-        make = partial(self._bands, flown, outline, polarisations)
+        make = partial(self._bands, acquisition, outline, polarisations)
         return LazyImage(asset_id, properties, outline.footprint, make)
 
-    def _bands(self, flown: Acquisition, outline: Outline, names: tuple[str, ...]) -> tuple[PlanetBand, ...]:
+    def _bands(self, acquisition: Acquisition, outline: Outline, names: tuple[str, ...]) -> tuple[PlanetBand, ...]:
         f64, lattice = np.dtype(np.float64), outline.extent.lattice
         bands = [
-            PlanetBand(name, f64, outline.extent, partial(self._backscatter, flown, outline, name, lattice))
+            PlanetBand(name, f64, outline.extent, partial(self._backscatter, acquisition, outline, name, lattice))
             for name in names
         ]
-        angle = PlanetBand("angle", np.dtype(np.float32), outline.extent, partial(self._angle, flown, outline, lattice))
+        angle = PlanetBand(
+            "angle", np.dtype(np.float32), outline.extent, partial(self._angle, acquisition, outline, lattice)
+        )
         return (*bands, angle)
 
     def _backscatter(
-        self, flown: Acquisition, outline: Outline, name: str, lattice: Lattice, window: Window
+        self, acquisition: Acquisition, outline: Outline, name: str, lattice: Lattice, window: Window
     ) -> tuple[Values, Valid | None]:
         ground = self._surface.ground(lattice, window)
         cross = int(name in ("VH", "HV"))
         db = _TABLE[cross].take(ground.material)
         if name[0] == "H":
             db += np.float32(0.6 if cross == 0 else -1.6)
-        season = season_of(ground, phase_after_midwinter(year_phase(flown.start_ms), outline.epsg >= 32700))
+        season = season_of(ground, phase_after_midwinter(year_phase(acquisition.start_ms), outline.epsg >= 32700))
         db += (season.green - np.float32(0.4)) * _GREENING.take(ground.material)
         if season.snow is not None:
             db -= np.float32(2.0) * season.snow
-        # Right-looking: ascending passes look east, descending ones west; slopes that face the radar shine.
-        facing = -ground.east if flown.slice.ascending else ground.east
+        # Right-looking: ascending passes look east, descending ones west; slopes that face the radar are brighter.
+        facing = -ground.east if acquisition.slice.ascending else ground.east
         db += np.clip(facing * np.float32(13), -7, 7)
         db += _PATCHY.take(ground.material) * ground.fine
-        db += np.float32(1.6 * (hash_unit(flown.key, 8) - 0.5))
-        word = byte_noise(flown.key % (1 << 40) + cross, window)
+        db += np.float32(1.6 * (hash_unit(acquisition.key, 8) - 0.5))
+        word = byte_noise(acquisition.key % (1 << 40) + cross, window)
         db += _SPECKLE.take((word >> np.uint32(7)) & np.uint32(4095))
         return db.astype(np.float64), _inside(outline, lattice, window)
 
     def _angle(
-        self, flown: Acquisition, outline: Outline, lattice: Lattice, window: Window
+        self, acquisition: Acquisition, outline: Outline, lattice: Lattice, window: Window
     ) -> tuple[Values, Valid | None]:
-        """Incidence in degrees, growing from 30.5 to 46 away from the satellite."""
+        """Incidence angle in degrees, from 30.5 at near range to 46 at far range."""
         x = lattice.x0 + (np.arange(window.column, window.column + window.width) + 0.5) * lattice.dx
         y = lattice.y0 + (np.arange(window.row, window.row + window.height) + 0.5) * lattice.dy
         corners = np.array(outline.corners_m)
@@ -273,7 +275,7 @@ class Radar:
         near = corners[0, 0] + (corners[1, 0] - corners[0, 0]) * t
         far = corners[3, 0] + (corners[2, 0] - corners[3, 0]) * t
         across = (x[None, :] - near[:, None]) / (far - near)[:, None]
-        across = across if flown.slice.ascending else 1 - across
+        across = across if acquisition.slice.ascending else 1 - across
         return (30.5 + 15.5 * np.clip(across, 0, 1)).astype(np.float32), _inside(outline, lattice, window)
 
 
@@ -302,9 +304,9 @@ def _period(query: Query) -> tuple[int, int]:
     return max(first, _EPOCH * DAY_MS), min(last, (_LAST_DAY + 2) * DAY_MS)
 
 
-def _polarisations(flown: Acquisition, lat: float) -> tuple[str, ...]:
-    polar = hash_unit(flown.slice.orbit, flown.slice.part, 5) < np.clip((abs(lat) - 62) / 12, 0, 0.97)
-    single = hash_unit(flown.key, 6) < 0.04
+def _polarisations(acquisition: Acquisition, lat: float) -> tuple[str, ...]:
+    polar = hash_unit(acquisition.slice.orbit, acquisition.slice.part, 5) < np.clip((abs(lat) - 62) / 12, 0, 0.97)
+    single = hash_unit(acquisition.key, 6) < 0.04
     names = ("HH", "HV") if polar else ("VV", "VH")
     return names[:1] if single else names
 
@@ -312,26 +314,26 @@ def _polarisations(flown: Acquisition, lat: float) -> tuple[str, ...]:
 _MODES = {("VV", "VH"): "DV", ("HH", "HV"): "DH", ("VV",): "SV", ("HH",): "SH"}
 
 
-def _properties(flown: Acquisition, names: tuple[str, ...]) -> dict[str, object]:
-    start, end = stamp(flown.start_ms), stamp(flown.start_ms + 25_000)
-    absolute = flown.absolute_orbit
-    code = ((flown.slice.part + 64) << 1 | int(flown.slice.ascending)) ^ (hash_int(absolute) & 0xFF00)
+def _properties(acquisition: Acquisition, names: tuple[str, ...]) -> dict[str, object]:
+    start, end = stamp(acquisition.start_ms), stamp(acquisition.start_ms + 25_000)
+    absolute = acquisition.absolute_orbit
+    code = ((acquisition.slice.part + 64) << 1 | int(acquisition.slice.ascending)) ^ (hash_int(absolute) & 0xFF00)
     take = hash_int(absolute, 2) & 0x3FFFF
-    index = f"{flown.satellite}_IW_GRDH_1S{_MODES[names]}_{start}_{end}_{absolute:06d}_{take:06X}_{code:04X}"
+    index = f"{acquisition.satellite}_IW_GRDH_1S{_MODES[names]}_{start}_{end}_{absolute:06d}_{take:06X}_{code:04X}"
     return {
         "system:index": index,
-        "system:time_start": flown.start_ms,
-        "system:time_end": flown.start_ms + 25_000,
+        "system:time_start": acquisition.start_ms,
+        "system:time_end": acquisition.start_ms + 25_000,
         "instrumentMode": "IW",
         "instrumentSwath": "IW",
-        "orbitProperties_pass": "ASCENDING" if flown.slice.ascending else "DESCENDING",
-        "relativeOrbitNumber_start": flown.slice.orbit,
-        "relativeOrbitNumber_stop": flown.slice.orbit,
+        "orbitProperties_pass": "ASCENDING" if acquisition.slice.ascending else "DESCENDING",
+        "relativeOrbitNumber_start": acquisition.slice.orbit,
+        "relativeOrbitNumber_stop": acquisition.slice.orbit,
         "orbitNumber_start": absolute,
-        "cycleNumber": flown.cycle,
-        "sliceNumber": flown.slice.part + 64,
+        "cycleNumber": acquisition.cycle,
+        "sliceNumber": acquisition.slice.part + 64,
         "transmitterReceiverPolarisation": list(names),
-        "platform_number": flown.satellite[-1],
+        "platform_number": acquisition.satellite[-1],
         "familyName": "SENTINEL-1",
         "productType": "GRD",
         "resolution": "H",
@@ -340,7 +342,7 @@ def _properties(flown: Acquisition, names: tuple[str, ...]) -> dict[str, object]
 
 
 def _inside(outline: Outline, lattice: Lattice, window: Window) -> Valid | None:
-    """Which pixels lie in the slice: on the inner side of its four straight edges (None: all)."""
+    """Which pixels are in the slice, on the inner side of its four straight edges (None: all)."""
     corners = np.array(outline.corners_m)
     middle = corners.mean(axis=0)
     x = lattice.x0 + (np.arange(window.column, window.column + window.width) + 0.5) * lattice.dx - middle[0]
@@ -351,7 +353,7 @@ def _inside(outline: Outline, lattice: Lattice, window: Window) -> Valid | None:
         normal *= -np.sign(normal @ a)
         limit = normal @ a
         farthest = max(normal[0] * x[0], normal[0] * x[-1]) + max(normal[1] * y[0], normal[1] * y[-1])
-        # The normal points to the middle, where the product is 0 and the edge's is negative.
+        # The normal points to the centre, where the product is 0; at the edge it is negative.
         nearest = min(normal[0] * x[0], normal[0] * x[-1]) + min(normal[1] * y[0], normal[1] * y[-1])
         if nearest >= limit:
             continue

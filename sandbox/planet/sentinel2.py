@@ -1,4 +1,4 @@
-"""Pixels of Sentinel-2 scenes: reflectance from the ground, the season, the light and the sky; cloud layers."""
+"""Pixels of Sentinel-2 scenes: reflectance from ground, season, illumination and clouds; cloud layers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _Layer = Callable[[Scene, Lattice, Window], tuple[Values, Valid | None]]
 
 @dataclass(frozen=True)
 class Light:
-    """What all bands of a scene share in a window: see `Painter`."""
+    """The fields that all bands of a scene share in a window, (height, width) each: see `Painter`."""
 
     ground: Ground
     green: F32
@@ -51,31 +51,31 @@ class Light:
 
 
 class Painter:
-    """Paints the bands of scenes. What bands share is kept for the latest windows. Thread-safe."""
+    """Paints the bands of scenes. The fields that bands share are cached for the latest windows. Thread-safe."""
 
     def __init__(self, surface: Surface, clouds: Clouds) -> None:
         self._surface = surface
         self._clouds = clouds
-        self._kept: OrderedDict[tuple[int, str, Lattice, Window], Light] = OrderedDict()
+        self._lights: OrderedDict[tuple[int, str, Lattice, Window], Light] = OrderedDict()
         self._lock = threading.Lock()
 
     def image(self, scene: Scene, level: str) -> StoredImage:
-        """The scene as Earth Engine's asset of level "1C" or "2A"; whether it exists is the caller's affair."""
+        """The scene as Earth Engine's asset of level "1C" or "2A"; the caller checks that the level exists."""
         properties = properties_of(scene, level)
         asset_id = f"{L1C if level == '1C' else L2A}/{properties['system:index']}"
         return LazyImage(asset_id, properties, scene.strip.footprint, partial(self.bands, scene, level))
 
     def bands(self, scene: Scene, level: str) -> tuple[PlanetBand, ...]:
         """Bands in Earth Engine's order; Level 2A has no B10 and may lack MSK_CLDPRB."""
-        made = [self._optical(scene, level, name) for name in BANDS if level == "1C" or name != "B10"]
+        result = [self._optical(scene, level, name) for name in BANDS if level == "1C" or name != "B10"]
         if level == "2A":
-            made.append(self._layer(scene, "AOT", 10, _U16, self._aerosol))
-            made.append(self._layer(scene, "WVP", 10, _U16, self._vapour))
-            made.append(self._layer(scene, "SCL", 20, _U8, self._scl))
+            result.append(self._layer(scene, "AOT", 10, _U16, self._aerosol))
+            result.append(self._layer(scene, "WVP", 10, _U16, self._vapour))
+            result.append(self._layer(scene, "SCL", 20, _U8, self._scl))
             if scene.has_cloud_probability:
-                made.append(self._layer(scene, "MSK_CLDPRB", 20, _U8, self._cloud_percent))
-        made.append(self._layer(scene, "QA60", 60, _U16, self._qa60))
-        return tuple(made)
+                result.append(self._layer(scene, "MSK_CLDPRB", 20, _U8, self._cloud_percent))
+        result.append(self._layer(scene, "QA60", 60, _U16, self._qa60))
+        return tuple(result)
 
     def _optical(self, scene: Scene, level: str, name: str) -> PlanetBand:
         extent = scene.tile.extent(_PIXEL_M[name])
@@ -89,14 +89,14 @@ class Painter:
     def light(self, scene: Scene, lattice: Lattice, window: Window) -> Light:
         key = (scene.key, scene.satellite, lattice, window)
         with self._lock:
-            kept = self._kept.get(key)
-        if kept is None:
-            kept = self._light(scene, lattice, window)
+            light = self._lights.get(key)
+        if light is None:
+            light = self._light(scene, lattice, window)
             with self._lock:
-                self._kept[key] = kept
-                while len(self._kept) > 24:
-                    self._kept.popitem(last=False)
-        return kept
+                self._lights[key] = light
+                while len(self._lights) > 24:
+                    self._lights.popitem(last=False)
+        return light
 
     def _light(self, scene: Scene, lattice: Lattice, window: Window) -> Light:
         ground = self._surface.ground(lattice, window)
@@ -104,7 +104,7 @@ class Painter:
         season = season_of(ground, phase_after_midwinter(year_phase(scene.start_ms), southern))
         sky = self._clouds.sky(scene.weather, lattice, window)
         towards_sun = np.float32(-1.0 if southern else 1.0)
-        # The sun stands in the south-east (north-east in the south) at half past ten.
+        # At 10:30 the sun is in the south-east (in the southern hemisphere in the north-east).
         shade = 1 - np.float32(0.45) * ground.east + np.float32(0.75) * towards_sun * ground.north
         shade = np.clip(shade, 0.25, 1.6)
         texture = np.float32(0.8) * ground.fine + np.float32(0.6) * ground.derived("grain", self._grain)
@@ -182,7 +182,7 @@ _PARCEL_TONE[[M["crop"], M["roof"], M["grass"]]] = (0.0022, 0.0012, 0.0004)
 
 
 def seen(strip: Strip, lattice: Lattice, window: Window) -> Valid | None:
-    """Which pixels lie in the strip (None: all of them)."""
+    """Which pixels are in the strip, (height, width) bool (None: all of them)."""
     if strip.whole:
         return None
     _, top = strip.tile.origin_m

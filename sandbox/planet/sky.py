@@ -1,4 +1,4 @@
-"""Clouds: how many a scene has, where they lie, and their shadows."""
+"""Clouds: their fraction in a scene, their positions, and their shadows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WEIGHTS /= np.sqrt((_WEIGHTS**2).sum())
 
 @dataclass(frozen=True)
 class Sky:
-    """Cloud opacity and shadow depth (height, width) in 0..1; None where there is none."""
+    """Cloud opacity and shadow depth, (height, width) float32 in [0, 1]; None: no cloud, no shadow."""
 
     cloud: F32 | None
     shadow: F32 | None
@@ -32,7 +32,7 @@ class Sky:
 
 @dataclass(frozen=True)
 class Weather:
-    """Of one scene: a seed shared by the datatake, the cloudy share, and the shadow's offset in metres."""
+    """A scene's weather: a seed shared by the datatake, the cloudy percentage, and the shadow's offset in metres."""
 
     seed: int
     cloudy_percent: float
@@ -45,25 +45,25 @@ class Clouds:
     def __init__(self, noise: Noise) -> None:
         self._noise = noise
         rng = np.random.default_rng(5)
-        places = rng.uniform(-6e6, 6e6, size=(3, 40_000))
-        draws = _WEIGHTS @ noise.smooth(places, _WAVELENGTHS_M, 91 + np.arange(5))
+        samples = rng.uniform(-6e6, 6e6, size=(3, 40_000))
+        draws = _WEIGHTS @ noise.smooth(samples, _WAVELENGTHS_M, 91 + np.arange(5))
         self._ranks = np.linspace(0, 1, 1001)
         self._quantiles = np.quantile(draws, self._ranks)
 
     def threshold(self, cloudy_percent: float) -> float:
-        """The field's value that `cloudy_percent` of the world lies above."""
+        """The value of the field that `cloudy_percent` of the world exceeds."""
         return float(np.interp(1 - cloudy_percent / 100, self._ranks, self._quantiles))
 
     def sky(self, weather: Weather, lattice: Lattice, window: Window) -> Sky:
         coarse = replace(lattice, step=_STEP.get(round(lattice.pixel_m), 1))
         positions = _node_positions(coarse, window)
         cloud = self._opacity(weather, positions)
-        moved = positions + np.array(weather.shadow_m)[:, None, None]
-        shadow = self._opacity(weather, moved)
+        shadow_positions = positions + np.array(weather.shadow_m)[:, None, None]
+        shadow = self._opacity(weather, shadow_positions)
         return Sky(_spread_any(cloud, window, coarse.step), _spread_any(shadow, window, coarse.step))
 
     def clear(self, weathers: Sequence[Weather], lattice: Lattice, window: Window) -> list[NDArray[np.bool_] | None]:
-        """Where the opacity of each of several skies is under a tenth; None: everywhere."""
+        """Where the opacity of each of several skies is below a tenth, (height, width) bool; None: everywhere."""
         coarse = replace(lattice, step=_STEP.get(round(lattice.pixel_m), 1))
         opacities = self._opacities(weathers, _node_positions(coarse, window))
         return [_clear(opacity, window, coarse.step) for opacity in opacities]
@@ -72,7 +72,7 @@ class Clouds:
         return self._opacities([weather], positions)[0]
 
     def _opacities(self, weathers: Sequence[Weather], positions: F64) -> list[F32]:
-        """Opacity (rows, columns), not yet clipped, of each sky at Earth-centred metres (3, rows, columns)."""
+        """Opacity (rows, columns), not clipped, of each sky at Earth-centred metres (3, rows, columns)."""
         flat = np.ascontiguousarray(positions.reshape(3, -1))
         seeds = np.concatenate([weather.seed + np.arange(5) for weather in weathers])
         octaves = self._noise.smooth(flat, np.tile(_WAVELENGTHS_M, len(weathers)), seeds)
@@ -92,7 +92,7 @@ def _spread_any(values: F32, window: Window, step: int) -> F32 | None:
 
 
 def _clear(opacity: F32, window: Window, step: int) -> NDArray[np.bool_] | None:
-    # Between nodes that are all far from the limit no pixel crosses it, however it is rounded.
+    # If all nodes are far from the limit, no pixel between them crosses it, whatever the rounding.
     if opacity.max() < 0.09:
         return None
     if opacity.min() > 0.11:

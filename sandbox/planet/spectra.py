@@ -1,6 +1,6 @@
-"""Reflectance of materials in Sentinel-2's bands, and the scattering that the atmosphere adds.
+"""Reflectance of materials in Sentinel-2's bands, and atmospheric scattering.
 
-Orders of magnitude after the USGS and ECOSTRESS spectral libraries; drawn, not measured.
+The orders of magnitude follow the USGS and ECOSTRESS spectral libraries; the values are invented, not measured.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ F32 = NDArray[np.float32]
 
 BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12")
 
-# Per mille, in the order of BANDS: at rest (dry, leafless) and in full growth.
+# Per mille, in the order of BANDS: dormant (dry, leafless) and in full growth.
 _DRY = {
     "broadleaf": (38, 45, 62, 72, 95, 130, 150, 165, 175, 180, 0, 215, 150),
     "conifer": (22, 26, 36, 34, 60, 125, 145, 155, 165, 168, 0, 95, 52),
@@ -45,13 +45,13 @@ _GREEN = {
     "moss": (45, 54, 86, 80, 122, 210, 245, 262, 278, 284, 0, 235, 150),
     "hedge": (22, 26, 48, 32, 84, 255, 325, 345, 362, 366, 0, 160, 74),
 }
-# How strongly texture shows in each material.
+# The strength of the texture in each material.
 _GRAIN = {
     "broadleaf": 0.15, "conifer": 0.17, "shrub": 0.16, "grass": 0.07, "crop": 0.04, "roof": 0.28, "street": 0.12,
     "sand": 0.06, "rock": 0.12, "snow": 0.025, "water": 0.02, "wetland": 0.16, "mangrove": 0.12, "moss": 0.10,
     "hedge": 0.12,
 }  # fmt: skip
-# Path reflectance (per mille) and transmittance of a clear atmosphere at the top of it.
+# Path reflectance (per mille) and transmittance of a clear atmosphere, at its top.
 _PATH = np.array([105, 78, 48, 29, 24, 19, 16, 13, 10, 4, 1, 3, 1], dtype=np.float32) / 1000
 _TRANS = np.array([0.70, 0.77, 0.84, 0.89, 0.90, 0.91, 0.92, 0.93, 0.95, 0.32, 0.004, 0.94, 0.95], dtype=np.float32)
 _CLOUD_L1C = np.array([0.70, 0.68, 0.67, 0.68, 0.69, 0.70, 0.71, 0.72, 0.73, 0.35, 0.035, 0.48, 0.38], dtype=np.float32)
@@ -70,12 +70,12 @@ SNOW = DRY[:, MATERIALS.index("snow")]
 
 
 def top_of_atmosphere(reflectance: F32, band: int) -> F32:
-    """Level 1C reflectance of a clear sky from that at the surface."""
+    """Level 1C reflectance under a clear sky from surface reflectance; float32."""
     return reflectance * _TRANS[band] + _PATH[band]
 
 
 def cloud_reflectance(band: int, surface_product: bool) -> float:
-    """Of an opaque cloud as the product shows it (Level 2A undoes the path's scattering, not the cloud)."""
+    """The reflectance of an opaque cloud in the product (Level 2A removes the path scattering, not the cloud)."""
     top = float(_CLOUD_L1C[band])
     if not surface_product:
         return top

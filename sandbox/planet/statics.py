@@ -1,4 +1,4 @@
-"""Layers that do not change: land cover, canopy height and the two elevation models."""
+"""Layers that do not change with time: land cover, canopy height and the two elevation models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GLO30 = "COPERNICUS/DEM/GLO30_2024_1"
 _U8, _I16, _F32 = np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.float32)
 _FINE = Lattice(4326, 1 / 12000, -1 / 12000, -180.0, 90.0, step=8)
 _SECOND = Lattice(4326, 1 / 3600, -1 / 3600, -180.0, 90.0, step=2)
-# Canopy by material: mean height (m), its spread, and the product's uncertainty; 0 where nothing stands.
+# Canopy by material: mean height (m), its variation, and the product's uncertainty; 0 without vegetation.
 _TALL = np.array([21, 18, 2.5, 0.6, 0.4, 2.2, 1.0, 0.1, 0.1, 0, 0, 3.0, 9.5, 0.3, 8.5], dtype=np.float32)
 _SPREAD = np.array([5.0, 4.6, 1.2, 0.5, 0.4, 2.0, 0.8, 0.1, 0.1, 0, 0, 1.6, 2.5, 0.3, 2.0], dtype=np.float32)
 _UNSURE = np.array([6.5, 6.0, 3.4, 1.8, 1.6, 3.0, 2.4, 1.0, 1.2, 0.5, 0.5, 3.6, 4.5, 1.4, 4.2], dtype=np.float32)
@@ -38,13 +38,13 @@ def _span(lattice: Lattice, north: float, south: float) -> Extent:
 
 
 class Statics:
-    """The timeless images. Thread-safe."""
+    """The static images. Thread-safe."""
 
     def __init__(self, surface: Surface, world: World) -> None:
         self._surface, self._world = surface, world
 
     def worldcover(self, year: int) -> StoredImage:
-        """Classes 10 to 100; the two years share the ground but differ in speckles, as the two versions do."""
+        """Classes 10 to 100; the two years have the same ground but other speckles, like the two product versions."""
         band = PlanetBand("Map", _U8, _span(_FINE, 82.75, -60.0), partial(self._cover, year))
         start = day_of(year, 1, 1) * DAY_MS
         properties = {
@@ -72,7 +72,7 @@ class Statics:
         return StoredImage(CANOPY_SD, (band,), {"system:index": CANOPY_SD.split("/")[-1]}, box(-180, -60, 180, 84))
 
     def _canopy(self, window: Window) -> tuple[Values, Valid | None]:
-        """Metres; open water and ice are nodata, as in the product's mask."""
+        """Canopy height in metres; open water and ice are masked, as in the product."""
         ground = self._surface.ground(_FINE, window)
         vigour = np.clip(ground.rain_mm / 1400, 0.45, 1.5) * np.clip((ground.warmth_c + 14) / 24, 0.35, 1.3)
         height = _TALL.take(ground.material) * vigour + _SPREAD.take(ground.material) * ground.fine
@@ -90,15 +90,15 @@ class Statics:
         return StoredImage(ASTER, (band,), {"system:index": "GDEM"}, box(-180, -83, 180, 83))
 
     def _aster(self, window: Window) -> tuple[Values, Valid | None]:
-        """Whole metres; the sea is 0."""
+        """Elevation in whole metres; the sea is 0."""
         height = self._surface.height_m(_SECOND, window)
         return np.round(np.maximum(height, 0)).astype(np.int16), None
 
     def glo30_find(self, query: Query) -> list[StoredImage]:
-        """The one-degree tiles with land that a region touches, by system:index.
+        """The one-degree tiles with land that intersect a region, by system:index.
 
         Raises:
-            QueryTooLarge: there is no region, or it touches more than 5,000 tiles.
+            QueryTooLarge: the query has no region, or it intersects more than 5,000 tiles.
         """
         if query.region is None:
             raise QueryTooLarge("the elevation model without a region holds more than 5,000 tiles")
@@ -107,7 +107,7 @@ class Statics:
         return sorted(images, key=lambda image: str(image.properties["system:index"]))
 
     def glo30_tile(self, south: int, west: int) -> StoredImage | None:
-        """The tile whose south-west corner is given, or None where there is no land."""
+        """The tile with a south-west corner in degrees, or None if it has no land."""
         if not -90 <= south < 90 or not self._world.has_land(west + 0.5, south + 0.5, 0.6):
             return None
         lattice = Lattice(4326, _glo30_spacing(south) / 3600, -1 / 3600, -180.0, 90.0, step=2)
@@ -132,13 +132,13 @@ class Statics:
 
 
 def _glo30_index(south: int, west: int) -> str:
-    """After the product's tile names, without their common prefix."""
+    """The system:index of a tile: the product's tile name without the common prefix."""
     ns, ew = ("N" if south >= 0 else "S"), ("E" if west >= 0 else "W")
     return f"DEM_{ns}{abs(south):02d}_00_{ew}{abs(west):03d}_00"
 
 
 def _glo30_spacing(south: int) -> float:
-    """Seconds of longitude per pixel (Copernicus DEM product handbook, table of latitude bands)."""
+    """Arc seconds of longitude per pixel (Copernicus DEM product handbook, table of latitude bands)."""
     absolute = max(abs(south), abs(south + 1))
     steps = ((50, 1.0), (60, 1.5), (70, 2.0), (80, 3.0), (85, 5.0))
     return next((seconds for limit, seconds in steps if absolute <= limit), 10.0)

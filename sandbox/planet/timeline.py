@@ -1,4 +1,4 @@
-"""Dates as days and milliseconds since 1970, and the twelve-month phase of seasons."""
+"""Dates as days and milliseconds since 1970, and the phase of the year."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def _date(day: int) -> str:
 
 
 def stamp(time_ms: int) -> str:
-    """As in product names: 20190604T102031."""
+    """A time as in product names: 20190604T102031."""
     day, second = divmod(time_ms // 1000, 86_400)
     return f"{_date(day)}T{second // 3600:02d}{second // 60 % 60:02d}{second % 60:02d}"
 
 
 def year_phase(time_ms: int) -> float:
-    """Where in the year, 0 to 1, a moment lies."""
+    """The fraction of the year, 0 to 1, at a time."""
     when = moment(time_ms)
     return (when.timetuple().tm_yday - 1 + when.hour / 24) / 365.25

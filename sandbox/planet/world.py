@@ -1,6 +1,6 @@
-"""The planet at half a degree: continents, height, climate, biomes and what they imply for the ground.
+"""The planet at half a degree: continents, height, climate, biomes and the ground parameters that follow.
 
-Everything finer is this plus noise whose strength this raster gives.
+Finer layers add noise to these rasters; the rasters give its strength.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ F32 = NDArray[np.float32]
 
 STEP_DEG = 0.5
 ROWS, COLUMNS = 360, 720
-_PIECE = 4096
+_BLOCK_POINTS = 4096
 
 BIOME_NAMES = {
     1: "Tropical & Subtropical Moist Broadleaf Forests",
@@ -43,7 +43,7 @@ CHANNELS = (
     "tree", "shrub", "grass", "crop", "wet", "people", "conifer", "mangrove", "clear",
 )  # fmt: skip
 
-# Shares of ground by biome: tree, shrub, grass (the rest is bare), crop suitability, wetland, conifer.
+# Ground cover fractions by biome: tree, shrub, grass (the rest is bare), crop suitability, wetland, conifer.
 _GROUND = {
     0: (0.4, 0.1, 0.3, 0.3, 0.05, 0.3),
     1: (0.86, 0.03, 0.09, 0.30, 0.03, 0.0),
@@ -67,7 +67,7 @@ ANTARCTICA = "Antarctica"
 
 
 def _blur(field: F64, cells: int) -> F64:
-    """Mean over a square of 2 * cells + 1, around the world in longitude."""
+    """The mean over a square of 2 * cells + 1 cells, periodic in longitude."""
     for axis, mode in ((1, "wrap"), (0, "edge")):
         pad = [(0, 0), (0, 0)]
         pad[axis] = (cells + 1, cells)
@@ -79,7 +79,7 @@ def _blur(field: F64, cells: int) -> F64:
 
 
 class World:
-    """Half-degree rasters (360, 720), north first, cell centres at -179.75, 89.75."""
+    """Half-degree rasters (360, 720), from north to south; the first cell centre is at (-179.75, 89.75)."""
 
     def __init__(self, seed: int, noise: Noise) -> None:
         self._seed = seed
@@ -100,10 +100,10 @@ class World:
         seeds = self._seed * 1009 + key * 31 + np.arange(octaves)
         weights = gain ** np.arange(octaves) / np.sqrt((gain ** (2 * np.arange(octaves))).sum())
         total = np.empty(self.unit.shape[1])
-        # Pieces that stay in the processor's cache: three times faster than the whole at once.
-        for start in range(0, total.size, _PIECE):
-            piece = self._noise.smooth(self.unit[:, start : start + _PIECE], wavelengths, seeds)
-            total[start : start + _PIECE] = weights @ piece
+        # Blocks that fit in the processor's cache: three times faster than the whole array at once.
+        for start in range(0, total.size, _BLOCK_POINTS):
+            block = self._noise.smooth(self.unit[:, start : start + _BLOCK_POINTS], wavelengths, seeds)
+            total[start : start + _BLOCK_POINTS] = weights @ block
         return total.reshape(ROWS, COLUMNS)
 
     def _relief(self) -> None:
@@ -168,7 +168,7 @@ class World:
         return np.select([r for r, _ in rules], [n for _, n in rules], default=8).astype(np.uint8)
 
     def _nearest(self, count: int, key: int, wobble: float) -> NDArray[np.int64]:
-        """Which of `count` random places is nearest to each cell, on a wobbled sphere."""
+        """Which of `count` random points is nearest to each cell, on a sphere distorted by noise."""
         rng = np.random.default_rng([self._seed, key])
         seats = rng.normal(size=(count, 3))
         seats /= np.linalg.norm(seats, axis=1)[:, None]
@@ -184,8 +184,8 @@ class World:
 
     def _stack(self) -> F32:
         ground = np.array([_GROUND[k] for k in range(16)])[self.biome]
-        share = {name: _blur(ground[..., k], 1) for k, name in enumerate(_GROUND_NAMES)}
-        crowd = np.clip(0.5 + 0.42 * self.people, 0, 1) * np.clip(share["crop"] * 2.2, 0, 1)
+        cover = {name: _blur(ground[..., k], 1) for k, name in enumerate(_GROUND_NAMES)}
+        crowd = np.clip(0.5 + 0.42 * self.people, 0, 1) * np.clip(cover["crop"] * 2.2, 0, 1)
         cold = np.clip((20 - self.sea_level_c) / 110, 0, 0.22)
         noise = np.clip(1 + 0.45 * self._fractal(12, 2200, 3), 0.1, 2)
         clear = np.clip((0.46 - 0.17 * np.log(self.rain_mm / 350) - cold) * noise, 0.004, 0.75)
@@ -193,14 +193,14 @@ class World:
             "height_m": self.height_m, "rough": self.rough, "sea_level_c": self.sea_level_c,
             "amplitude_c": self.amplitude_c, "rain_mm": self.rain_mm, "rain_season": self.rain_season,
             "people": crowd, "mangrove": _blur((self.biome == 14).astype(np.float64), 1), "clear": clear,
-            **{k: v for k, v in share.items()},
+            **{k: v for k, v in cover.items()},
         }  # fmt: skip
         stack = np.stack([channels[name] for name in CHANNELS], axis=-1).astype(np.float32)
         stack[0], stack[-1] = stack[0].mean(0), stack[-1].mean(0)
         return stack
 
     def sample(self, lon: F64, lat: F64) -> F32:
-        """Channels (len(CHANNELS), ...) at degrees, bilinear between cell centres, seamless in longitude."""
+        """Channels (len(CHANNELS), ...) float32 at degrees, bilinear between cell centres, periodic in longitude."""
         x = ((lon + 180) / STEP_DEG - 0.5) % COLUMNS
         y = np.clip((90 - lat) / STEP_DEG - 0.5, 0, ROWS - 1.000001)
         i, j = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
@@ -215,7 +215,7 @@ class World:
         return ANTARCTICA if number == len(_REALMS) else _REALMS[number]
 
     def has_land(self, lon: float, lat: float, reach_deg: float) -> bool:
-        """Whether any land cell lies within about `reach_deg` of a place (a scene would be acquired)."""
+        """Whether a land cell is within about `reach_deg` of a location (then a scene is acquired)."""
         top = max(0, int((90 - lat - reach_deg) // STEP_DEG))
         rows = np.arange(top, min(ROWS - 1, int((90 - lat + reach_deg) // STEP_DEG)) + 1)
         wide = min(reach_deg / max(np.cos(np.radians(lat)), 0.02), 180.0)

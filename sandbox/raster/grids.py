@@ -1,4 +1,4 @@
-"""Pixel grids, and where the centres of one grid's pixels fall in another grid."""
+"""Pixel grids, and the positions of one grid's pixel centres in another grid."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ LONLAT = "EPSG:4326"
 DEFAULT_PROJECTION = Projection(LONLAT, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
 """What a composite or a constant has: one degree."""
 
-_ON_LATTICE = 1e-6  # of a pixel
+_ON_LATTICE = 1e-6  # pixels
 
 _NODES = 7
-_EXACT_PIXELS = 256  # up to here every pixel is transformed
+_EXACT_PIXELS = 256  # up to this size every pixel is transformed exactly
 _CLOSE_DEG, _CLOSE_M = 1e-10, 1e-5
 
 Coordinates = NDArray[np.float64]
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PixelGrid:
-    """Exact pixels on Earth. `transform` is Earth Engine's order, as in stored.Projection."""
+    """A grid of `width` by `height` pixels. `transform` is in Earth Engine's order, as in stored.Projection."""
 
     crs: str
     transform: tuple[float, float, float, float, float, float]
@@ -48,7 +48,7 @@ class PixelGrid:
 
     @cached_property
     def _hash(self) -> int:
-        # A request looks pixels up by grid hundreds of times.
+        # One request uses a grid as a dictionary key hundreds of times.
         return hash((self.crs, self.transform, self.width, self.height))
 
     @property
@@ -67,9 +67,9 @@ class PixelGrid:
 
 @dataclass(frozen=True)
 class Mapping:
-    """Fractional (column, row) positions in one lattice of another grid's pixel centres.
+    """Fractional (column, row) positions of a grid's pixel centres in the lattice of a source.
 
-    `columns` is (1, width) and `rows` (height, 1) where the axes stay separate, else both are (height, width).
+    `columns` is (1, width) and `rows` (height, 1) if the axes are separable, else both are (height, width); float64.
     """
 
     columns: Coordinates
@@ -77,7 +77,7 @@ class Mapping:
     notes: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def derived(self, name: Any, make: Callable[[Mapping], T]) -> T:
-        """What `make` gives for this mapping, made once: bands on one lattice share it."""
+        """The result of `make(self)`, computed once per name: the bands of one lattice share it."""
         if name not in self.notes:
             self.notes[name] = make(self)
         made: T = self.notes[name]
@@ -101,34 +101,34 @@ def invert(transform: tuple[float, ...], x: Any, y: Any) -> tuple[Any, Any]:
 
 
 def window_grid(projection: Projection, window: Window) -> PixelGrid:
-    """The part of a projection's lattice that a window covers."""
+    """The grid of a window of a projection's lattice."""
     x, y = apply(projection.transform, window.column, window.row)
     x_scale, x_shear, _, y_shear, y_scale, _ = projection.transform
     return PixelGrid(projection.crs, (x_scale, x_shear, x, y_shear, y_scale, y), window.width, window.height)
 
 
 def window_on(projection: Projection, grid: PixelGrid) -> Window | None:
-    """The window of `projection` that `grid` is, pixel for pixel, or None when it is not on that lattice."""
+    """The window of `projection` whose pixels are those of `grid`, or None when `grid` is not on that lattice."""
     if grid.crs != projection.crs:
         return None
-    wanted, native = grid.transform, projection.transform
-    steps = [abs(wanted[i] - native[i]) for i in (0, 1, 3, 4)]
+    expected, native = grid.transform, projection.transform
+    steps = [abs(expected[i] - native[i]) for i in (0, 1, 3, 4)]
     if max(steps) * max(grid.width, grid.height) > _ON_LATTICE * (abs(native[0]) + abs(native[1])):
         return None
-    column, row = invert(native, wanted[2], wanted[5])
+    column, row = invert(native, expected[2], expected[5])
     if abs(column - round(column)) > _ON_LATTICE * 10 or abs(row - round(row)) > _ON_LATTICE * 10:
         return None
     return Window(round(column), round(row), grid.width, grid.height)
 
 
 def same_crs(left: str, right: str) -> bool:
-    """Whether two CRS codes name one CRS."""
+    """Whether two CRS codes are the same text (two spellings of one CRS count as different)."""
     return left == right
 
 
 @lru_cache(maxsize=512)
 def crs_of(code: str) -> CRS:
-    """The CRS of a code such as "EPSG:32632", or of WKT; unknown ones are a 400."""
+    """The CRS of a code such as "EPSG:32632", or of WKT. Raises EarthEngineError (400) for an unknown one."""
     try:
         return CRS.from_user_input(code)
     except Exception as error:
@@ -137,7 +137,7 @@ def crs_of(code: str) -> CRS:
 
 @lru_cache(maxsize=512)
 def transformer(source: str, target: str) -> Transformer:
-    """Exact coordinate operation in x, y (lon, lat) order; pyproj keeps one per thread behind it."""
+    """The exact coordinate operation in x, y (lon, lat) order; pyproj holds one operation per thread."""
     return Transformer.from_crs(crs_of(source), crs_of(target), always_xy=True)
 
 
@@ -149,13 +149,14 @@ def project(shape: BaseGeometry, source: str, target: str) -> BaseGeometry:
 
 
 def moved(shape: BaseGeometry, move: Callable[[Any, Any], Any]) -> BaseGeometry:
-    """A geometry with each vertex where `move(x, y)` puts it."""
+    """A geometry with each vertex (x, y) replaced by `move(x, y)`."""
     moved_shape: BaseGeometry = shapely.transform(shape, lambda xy: np.column_stack(move(xy[:, 0], xy[:, 1])))
     return moved_shape
 
 
 def centres(grid: PixelGrid) -> tuple[Coordinates, Coordinates]:
-    """The x (1, width) and y (height, 1) of pixel centres; both (height, width) where the grid is sheared."""
+    """The x (1, width) and y (height, 1) of pixel centres, float64 in CRS units; a sheared grid has both as
+    (height, width)."""
     columns = np.arange(grid.width, dtype=np.float64)[None, :] + 0.5
     rows = np.arange(grid.height, dtype=np.float64)[:, None] + 0.5
     return apply(grid.transform, columns, rows)
@@ -167,72 +168,72 @@ def is_axis_aligned(transform: tuple[float, ...]) -> bool:
 
 
 def positions(grid: PixelGrid, crs: str) -> tuple[Coordinates, Coordinates]:
-    """The coordinates of pixel centres in another CRS, both (height, width), to 10 micrometres."""
+    """x and y of pixel centres in another CRS, both (height, width) float64 in CRS units, to 10 micrometres."""
     result = _smooth_positions(grid, crs) if grid.width * grid.height > _EXACT_PIXELS else None
     if result is not None:
         return result
     x, y = np.broadcast_arrays(*centres(grid))
-    return _moved_to(np.ascontiguousarray(x), np.ascontiguousarray(y), grid.crs, crs)
+    return _transformed(np.ascontiguousarray(x), np.ascontiguousarray(y), grid.crs, crs)
 
 
 def _smooth_positions(grid: PixelGrid, crs: str) -> tuple[Coordinates, Coordinates] | None:
-    """The polynomial through exact positions at Chebyshev nodes, or None where exact positions between tell it wrong.
+    """Positions from a polynomial through exact ones at Chebyshev nodes, or None when it fails at the check points.
 
-    Changes of coordinates are smooth: degree 6 is exact to rounding over tens of kilometres, and needs 49 exact
-    positions in place of one for each pixel. Seams, poles and grids of whole continents are told by the check.
+    Coordinate operations are smooth: degree 6 is exact to rounding over tens of kilometres, and needs 49 exact
+    positions instead of one per pixel. The check detects seams, poles and grids of whole continents.
     """
     nodes = np.cos((np.arange(_NODES) + 0.5) / _NODES * np.pi)
     checks = np.linspace(-1, 1, 5)
-    exact, wanted = _at(grid, crs, nodes), _at(grid, crs, checks)
+    exact, expected = _at(grid, crs, nodes), _at(grid, crs, checks)
     limit = _CLOSE_DEG if geographic(crs) else _CLOSE_M
     check = _lagrange(nodes, checks)
-    # Not "any further than": a coordinate that is not finite is no agreement.
-    if not all(np.abs(check @ e @ check.T - w).max() <= limit for e, w in zip(exact, wanted, strict=True)):
+    # `not all(... <= limit)` also rejects coordinates that are not finite; `any(... > limit)` would accept NaN.
+    if not all(np.abs(check @ e @ check.T - w).max() <= limit for e, w in zip(exact, expected, strict=True)):
         return None
     across, down = (_lagrange(nodes, _unit(size)) for size in (grid.width, grid.height))
     return down @ exact[0] @ across.T, down @ exact[1] @ across.T
 
 
 def _unit(size: int) -> Coordinates:
-    """Pixel centres as -1 (the first) to 1 (the last)."""
+    """Pixel centres on a scale from -1 (the first) to 1 (the last), (size,) float64."""
     return np.linspace(-1, 1, size) if size > 1 else np.zeros(1)
 
 
-def _at(grid: PixelGrid, crs: str, places: Coordinates) -> tuple[Coordinates, Coordinates]:
-    """Exact positions (places, places) at parts -1 to 1 of the way from the first pixel centre to the last."""
-    columns = (places + 1) / 2 * (grid.width - 1) + 0.5
-    rows = (places + 1) / 2 * (grid.height - 1) + 0.5
+def _at(grid: PixelGrid, crs: str, points: Coordinates) -> tuple[Coordinates, Coordinates]:
+    """Exact positions (points, points); `points` run from -1 (the first pixel centre) to 1 (the last)."""
+    columns = (points + 1) / 2 * (grid.width - 1) + 0.5
+    rows = (points + 1) / 2 * (grid.height - 1) + 0.5
     x, y = apply(grid.transform, *np.meshgrid(columns, rows))
-    return _moved_to(x, y, grid.crs, crs)
+    return _transformed(x, y, grid.crs, crs)
 
 
-def _lagrange(nodes: Coordinates, places: Coordinates) -> Coordinates:
-    """Weights (places, nodes) of the polynomial through values at the nodes."""
-    away = places[:, None, None] - nodes[None, None, :]
+def _lagrange(nodes: Coordinates, points: Coordinates) -> Coordinates:
+    """Weights (points, nodes) of the polynomial through values at the nodes."""
+    away = points[:, None, None] - nodes[None, None, :]
     apart = nodes[:, None] - nodes[None, :] + np.eye(len(nodes))
     own = np.eye(len(nodes), dtype=np.bool_)
     return np.asarray((np.where(own, 1.0, away) / np.where(own, 1.0, apart)).prod(axis=2))
 
 
-def _moved_to(x: Coordinates, y: Coordinates, source: str, target: str) -> tuple[Coordinates, Coordinates]:
-    there = transformer(source, target).transform(x, y)
-    return there[0], there[1]
+def _transformed(x: Coordinates, y: Coordinates, source: str, target: str) -> tuple[Coordinates, Coordinates]:
+    result = transformer(source, target).transform(x, y)
+    return result[0], result[1]
 
 
 def geographic(crs: str) -> bool:
-    """Whether the CRS counts in degrees."""
+    """Whether the CRS has degrees as its unit."""
     return bool(crs_of(crs).is_geographic)
 
 
 def nominal_scale_m(projection: Projection) -> float:
-    """Metres of one pixel's side, degrees counted as on the equator."""
+    """The side of one pixel in metres; degrees are converted as on the equator."""
     x_scale, _, _, y_shear, _, _ = projection.transform
     units = float(np.hypot(x_scale, y_shear))
     return units * METERS_PER_DEGREE if geographic(projection.crs) else units
 
 
 def at_scale(crs: str, meters: float) -> Projection:
-    """The projection with pixels of `meters`, origin at (0, 0), y downwards."""
+    """The projection with pixels of `meters`, origin at (0, 0), rows from north to south."""
     step = meters / METERS_PER_DEGREE if geographic(crs) else meters
     return Projection(crs, (step, 0.0, 0.0, 0.0, -step, 0.0))
 

@@ -1,7 +1,7 @@
 """Pixels of a lattice at fractional positions: nearest, bilinear and bicubic, with masks.
 
 A bilinear or bicubic value is the weighted mean of the valid pixels around it; it is masked where none of those
-with a weight is valid. Integers are rounded to the nearest, so the band's type stays.
+with a weight is valid. Integers are rounded to the nearest, so the band's type is preserved.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from sandbox.raster.grids import Mapping
 Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
 
 MARGINS = {"nearest": 0, "bilinear": 1, "bicubic": 2}
-"""How many pixels around a position a mode looks at."""
+"""How many pixels on each side of a position a mode reads."""
 
 
 _Tap = tuple[NDArray[np.intp], NDArray[np.float64]]
-_KEPT_TAPS_PIXELS = 512 * 512
+_CACHED_TAPS_PIXELS = 512 * 512
 
 
 def nearest(values: NDArray[Any], valid: NDArray[np.bool_], mapping: Mapping) -> Pixels:
-    """The pixel that holds each position."""
-    place = nearest_place(mapping, values.shape[1])
-    return values.ravel().take(place), valid.ravel().take(place)
+    """The pixel that contains each position: values in their dtype and a bool mask, both (height, width)."""
+    index = nearest_index(mapping, values.shape[1])
+    return values.ravel().take(index), valid.ravel().take(index)
 
 
-def nearest_place(mapping: Mapping, width: int) -> NDArray[np.intp]:
-    """Where each position falls in a flattened source of that width (shared: not to be written to)."""
-    return mapping.derived(("nearest", width), lambda one: _place(one, width))
+def nearest_index(mapping: Mapping, width: int) -> NDArray[np.intp]:
+    """The index (height, width) of each position in a flattened source of that width (shared: do not modify)."""
+    return mapping.derived(("nearest", width), lambda source: _flat_index(source, width))
 
 
-def _place(mapping: Mapping, width: int) -> NDArray[np.intp]:
-    """Where each position falls in the flattened source."""
+def _flat_index(mapping: Mapping, width: int) -> NDArray[np.intp]:
+    """The index of each position in the flattened source."""
     return np.floor(mapping.rows).astype(np.intp) * width + np.floor(mapping.columns).astype(np.intp)
 
 
@@ -52,7 +52,7 @@ def _keys_weights(fraction: NDArray[np.float64]) -> list[NDArray[np.float64]]:
 
 
 def _taps(mode: str, positions: NDArray[np.float64]) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]]:
-    """(pixel index, weight) of each pixel that a position looks at along one axis."""
+    """(pixel index, weight) of each pixel that contributes to a position along one axis."""
     base = np.floor(positions - 0.5)
     fraction = positions - 0.5 - base
     first = base.astype(np.intp)
@@ -69,7 +69,10 @@ def _rounded(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def interpolated(mode: str, values: NDArray[Any], valid: NDArray[np.bool_], mapping: Mapping) -> Pixels:
-    """Bilinear or bicubic; every tap of `mapping` must lie inside `values`."""
+    """Bilinear or bicubic values (in the dtype of `values`) and a bool mask, both (height, width).
+
+    Every pixel that `mapping` reads must lie inside `values`.
+    """
     if not valid.all():
         return _masked(values, valid, _stencil(mode, mapping, values.shape[1]))
     if mapping.columns.shape[0] == 1 and mapping.rows.shape[1] == 1:
@@ -80,10 +83,10 @@ def interpolated(mode: str, values: NDArray[Any], valid: NDArray[np.bool_], mapp
 
 
 def _stencil(mode: str, mapping: Mapping, width: int) -> Iterable[_Tap]:
-    """(place in the flattened source, weight) of each pixel that a position looks at."""
-    if mapping.columns.shape[-1] * mapping.rows.shape[0] > _KEPT_TAPS_PIXELS:
+    """(index in the flattened source, weight) of each pixel that contributes to a position."""
+    if mapping.columns.shape[-1] * mapping.rows.shape[0] > _CACHED_TAPS_PIXELS:
         return _make_stencil(mode, mapping, width)
-    return mapping.derived((mode, width), lambda one: list(_make_stencil(mode, one, width)))
+    return mapping.derived((mode, width), lambda source: list(_make_stencil(mode, source, width)))
 
 
 def _make_stencil(mode: str, mapping: Mapping, width: int) -> Iterator[_Tap]:
@@ -94,19 +97,19 @@ def _make_stencil(mode: str, mapping: Mapping, width: int) -> Iterator[_Tap]:
 
 
 def _masked(values: NDArray[Any], valid: NDArray[np.bool_], stencil: Iterable[_Tap]) -> Pixels:
-    """As if all were valid, but where a position looks at a pixel that is not."""
+    """The fast computation for all positions, then the exact one for those that read an invalid pixel."""
     taps = list(stencil)
-    missing = ~valid.ravel()
-    touched = missing.take(taps[0][0])
-    for place, _ in taps[1:]:
-        touched |= missing.take(place)
+    invalid = ~valid.ravel()
+    touched = invalid.take(taps[0][0])
+    for index, _ in taps[1:]:
+        touched |= invalid.take(index)
     where = np.flatnonzero(touched)
     if 2 * where.size > touched.size:
         return _partly_valid(values, valid, taps)
     result = _rounded(_gathered(np.where(valid, values, values.dtype.type(0)), taps), values.dtype)
     known = np.ones(result.shape, np.bool_)
     if where.size:
-        edge = [(_picked(place, where, result), _picked(weight, where, result)) for place, weight in taps]
+        edge = [(_picked(index, where, result), _picked(weight, where, result)) for index, weight in taps]
         result.ravel()[where], known.ravel()[where] = _partly_valid(values, valid, edge)
     return result, known
 
@@ -121,17 +124,17 @@ def _partly_valid(values: NDArray[Any], valid: NDArray[np.bool_], stencil: Itera
     total: Any = 0.0
     weight: Any = 0.0
     heaviest: Any = 0.0
-    for place, part in stencil:
-        share = part * weights.take(place)
-        total = total + share * filled.take(place)
-        weight = weight + share
-        heaviest = np.maximum(heaviest, np.abs(share))
+    for index, part in stencil:
+        weighted = part * weights.take(index)
+        total = total + weighted * filled.take(index)
+        weight = weight + weighted
+        heaviest = np.maximum(heaviest, np.abs(weighted))
     known = (heaviest > 0) & (np.abs(weight) > 1e-9)
     return _rounded(total / np.where(known, weight, 1.0), values.dtype), known
 
 
 def _separable(mode: str, values: NDArray[Any], mapping: Mapping) -> NDArray[np.float64]:
-    """Along x on the source's rows, then along y: fewer products than at every output pixel."""
+    """First along x on the source's rows, then along y: this takes fewer products than a full stencil per pixel."""
     along: Any = 0.0
     for column, weight in _taps(mode, mapping.columns):
         along = along + values[:, column[0]] * weight
@@ -144,14 +147,14 @@ def _separable(mode: str, values: NDArray[Any], mapping: Mapping) -> NDArray[np.
 def _gathered(values: NDArray[Any], stencil: Iterable[_Tap]) -> NDArray[np.float64]:
     flat = values.ravel()
     total: Any = None
-    for place, weight in stencil:
-        part = flat.take(place) * weight
+    for index, weight in stencil:
+        part = flat.take(index) * weight
         total = part if total is None else np.add(total, part, out=total)
     return np.asarray(total, np.float64)
 
 
 def sampled(mode: str, values: NDArray[Any], valid: NDArray[np.bool_], mapping: Mapping) -> Pixels:
-    """Pixels at the positions of `mapping`, which count from the corner of values[0, 0]."""
+    """Values and mask (height, width) at the positions of `mapping`, relative to the corner of values[0, 0]."""
     if mode == "nearest":
         return nearest(values, valid, mapping)
     return interpolated(mode, values, valid, mapping)

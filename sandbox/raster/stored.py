@@ -1,6 +1,6 @@
-"""What a catalogue holds: images whose bands answer windows of their own native pixels, and feature tables.
+"""What a catalogue holds: images whose bands are read by windows of native pixels, and feature tables.
 
-The contract between the evaluator (which knows Earth Engine's semantics) and whatever holds the data
+This is the contract between the evaluator, which knows Earth Engine's semantics, and the source of the data
 (the procedural planet, a folder of real rasters, a test's arrays).
 """
 
@@ -20,9 +20,9 @@ Valid = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Projection:
-    """A CRS and the affine map from pixel (column, row) corners to its coordinates.
+    """A CRS and the affine transform from pixel (column, row) corners to its coordinates.
 
-    `transform` is Earth Engine's order: [x_scale, x_shear, x_origin, y_shear, y_scale, y_origin].
+    `transform` is in Earth Engine's order: [x_scale, x_shear, x_origin, y_shear, y_scale, y_origin].
     """
 
     crs: str
@@ -31,7 +31,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of a band's native pixels; it may reach outside the band (those pixels are masked)."""
+    """A rectangle of a band's native pixels; it may extend beyond the band (those pixels are masked)."""
 
     column: int
     row: int
@@ -52,21 +52,22 @@ class Band(Protocol):
     def projection(self) -> Projection: ...
 
     def read(self, window: Window) -> tuple[Values, Valid]:
-        """Values (height, width) in `dtype`, and which of them are data; outside the band none are."""
+        """Values (height, width) in `dtype` and the valid mask (height, width) bool, false outside the band."""
         ...
 
 
 class Poll(Protocol):
-    """Label bands of one lattice that can be counted together, which costs less than reading each."""
+    """Label bands of one lattice that can be counted together, which costs less than reading each band."""
 
     def counts(self, voters: Sequence[Any], window: Window) -> NDArray[np.unsignedinteger[Any]]:
-        """How many of the voters' bands say each label at each pixel: (labels, height, width), label 0 first."""
+        """How many of the voters' bands have each label at each pixel: (labels, height, width) unsigned integers,
+        label 0 first."""
         ...
 
 
 @dataclass(frozen=True)
 class Vote:
-    """A band's part in a poll; a stored band of bytes may have one as its attribute `vote`."""
+    """A band as a voter of a poll; a stored band of bytes may have this as its attribute `vote`."""
 
     poll: Poll
     voter: Any
@@ -84,11 +85,11 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class Query:
-    """What the evaluator could push down; a catalogue may return more than matches, never less.
+    """The conditions that the evaluator pushes down; a catalogue may return too many images, never too few.
 
     `start_ms` is inclusive and `end_ms` exclusive (milliseconds since 1970, on system:time_start).
-    `property_equals` are exact matches such as ("orbitProperties_pass", "ASCENDING"), `property_at_most` upper bounds
-    of numbers such as ("CLOUDY_PIXEL_PERCENTAGE", 10.0), which an image without the property meets.
+    `property_equals` are exact matches such as ("orbitProperties_pass", "ASCENDING"). `property_at_most` are upper
+    bounds of numbers such as ("CLOUDY_PIXEL_PERCENTAGE", 10.0); an image without the property also matches.
     """
 
     region: BaseGeometry | None = None
@@ -99,7 +100,7 @@ class Query:
 
 
 class QueryTooLarge(Exception):
-    """The catalogue would have to enumerate more images than Earth Engine would (5,000)."""
+    """The query needs more images than Earth Engine lists (5,000)."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class StoredFeature:
 
 
 class Catalog(Protocol):
-    """Holds assets under Earth Engine's ids. Every method returns None for an id that it does not hold."""
+    """A source of assets by Earth Engine's ids. Every method returns None for an id that it does not hold."""
 
     def describe(self, asset_id: str) -> dict[str, Any] | None:
         """{"type": "IMAGE" | "IMAGE_COLLECTION" | "TABLE" | "FOLDER", "properties": {...}}."""
@@ -121,7 +122,10 @@ class Catalog(Protocol):
     def image(self, asset_id: str) -> StoredImage | None: ...
 
     def images(self, collection_id: str, query: Query) -> Iterable[StoredImage] | None:
-        """Images in ascending order of system:index (Earth Engine's default collection order)."""
+        """Images in ascending order of system:index (Earth Engine's default collection order).
+
+        Raises QueryTooLarge when the query needs more than 5,000 images.
+        """
         ...
 
     def table(self, asset_id: str) -> list[StoredFeature] | None: ...

@@ -1,4 +1,4 @@
-"""What the server was asked: requests by endpoint and status, concurrency, bytes, repeated expressions."""
+"""Counts of the server's requests: by endpoint and status, concurrency, bytes, repeated expressions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Counters:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything but the requests in flight."""
+        """Reset all counts except the requests in flight."""
         with self._lock:
             self._requests: Counter[str] = Counter()
             self._statuses: Counter[str] = Counter()
@@ -28,19 +28,19 @@ class Counters:
             self._seconds = 0.0
 
     def enter(self) -> int:
-        """A request begins; the number now in flight, itself included."""
+        """Count the start of a request; returns the number in flight, this one included."""
         with self._lock:
             self._active += 1
             self._peak = max(self._peak, self._active)
             return self._active
 
     def leave(self) -> None:
-        """A request ended."""
+        """Count the end of a request."""
         with self._lock:
             self._active -= 1
 
     def answered(self, endpoint: str, status: int, bytes_in: int, bytes_out: int) -> None:
-        """A reply went out."""
+        """Count a reply."""
         with self._lock:
             self._requests[endpoint] += 1
             self._statuses[str(status)] += 1
@@ -49,21 +49,21 @@ class Counters:
             self._bytes_out += bytes_out
 
     def evaluated(self, endpoint: str, expression_hash: str, algorithms: set[str], cpu_seconds: float) -> None:
-        """An expression was evaluated with those algorithms."""
+        """Count an evaluated expression and the algorithms that it used."""
         with self._lock:
             self._expressions.setdefault(endpoint, Counter())[expression_hash] += 1
             self._algorithms.update(algorithms)
             self._seconds += cpu_seconds
 
     def fault(self, kind: str) -> None:
-        """A fault was injected."""
+        """Count an injected fault."""
         with self._lock:
             self._faults[kind] += 1
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything as JSON types.
+        """All counts as JSON types.
 
-        `expressions` has, per endpoint, how many different expressions came and how often the commonest did.
+        `expressions` has, per endpoint, the number of different expressions and the count of the most frequent one.
         """
         with self._lock:
             expressions = {

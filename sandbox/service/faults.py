@@ -1,4 +1,4 @@
-"""Faults on request: which replies go wrong and how, reproducibly from a seed."""
+"""Injected faults: which replies fail and how, reproducible from a seed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ KINDS = (*_ERRORS, "slow", *BODY_KINDS)
 
 @dataclass(frozen=True)
 class Fault:
-    """One rule: `kind` strikes at `endpoint` ("*": any) with probability `rate`, or on its `next` n requests.
+    """One rule: inject `kind` at `endpoint` ("*": any) with probability `rate`, or in its `next` n requests.
 
-    `seconds` is how long "slow" waits. "restricted" adds the quota header to an otherwise good reply.
+    `seconds` is the delay of "slow". "restricted" adds the quota header to an otherwise normal reply.
+    Raises ValueError when the kind is unknown or the rate is not between 0 and 1.
     """
 
     kind: str
@@ -54,38 +55,38 @@ def fault_from(document: Mapping[str, Any]) -> Fault:
 
 
 class Faults:
-    """The rules in force. The i-th request at an endpoint meets the same fate for the same seed."""
+    """The active rules. The i-th request at an endpoint has the same result for the same seed."""
 
     def __init__(self, seed: int = 0, rules: Iterable[Fault] = ()) -> None:
         self._lock = threading.Lock()
         self.set(rules, seed)
 
     def set(self, rules: Iterable[Fault], seed: int = 0) -> None:
-        """Replace all rules and start again from the seed."""
+        """Replace all rules and restart the random sequence from the seed."""
         with self._lock:
             self._rules = list(rules)
             self._seed = seed
             self._left = [rule.next for rule in self._rules]
-            self._asked: dict[tuple[int, str], int] = {}
+            self._request_counts: dict[tuple[int, str], int] = {}
 
     def strike(self, endpoint: str) -> Fault | None:
-        """The fault that this request meets, if any; the first rule that strikes."""
+        """The fault to inject into this request: that of the first rule that applies, or None."""
         with self._lock:
             return next((r for i, r in enumerate(self._rules) if self._hits(i, r, endpoint)), None)
 
-    def _hits(self, place: int, rule: Fault, endpoint: str) -> bool:
+    def _hits(self, index: int, rule: Fault, endpoint: str) -> bool:
         if rule.endpoint not in ("*", endpoint):
             return False
         if rule.next:
-            self._left[place] -= 1
-            return self._left[place] >= 0
-        turn = self._asked[place, endpoint] = self._asked.get((place, endpoint), -1) + 1
-        draw = random.Random(f"{self._seed}/{place}/{rule.kind}/{endpoint}/{turn}").random()  # noqa: S311
+            self._left[index] -= 1
+            return self._left[index] >= 0
+        number = self._request_counts[index, endpoint] = self._request_counts.get((index, endpoint), -1) + 1
+        draw = random.Random(f"{self._seed}/{index}/{rule.kind}/{endpoint}/{number}").random()  # noqa: S311
         return draw < rule.rate
 
 
 def apply_before(fault: Fault | None) -> None:
-    """Wait or raise as the fault says; faults of the body come later."""
+    """Wait for a "slow" fault; faults of the body are applied later. Raises EarthEngineError for an error fault."""
     if fault is None:
         return
     if fault.kind == "slow":

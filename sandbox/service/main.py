@@ -1,4 +1,4 @@
-"""Runs the sandbox on its own: chooses the catalogue, prints the address, stops with its parent or on a signal."""
+"""The sandbox as a process: selects the catalogue, prints the address, stops with its parent or on a signal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ Counters: GET {url}/sandbox/counters    Faults: POST {url}/sandbox/faults    Sto
 
 
 def catalog_of(seed: int, rasters: Path | None = None, index: Path | None = None, planet: bool = True) -> Catalog:
-    """The procedural planet of a seed; with a folder of rasters and its index, those first, or those alone."""
+    """The catalogue to serve: the planet of a seed, the rasters of a folder, or both (the rasters have precedence).
+
+    Raises ValueError when the index does not fit its files, OSError when a file does not exist.
+    """
     if rasters is None:
         return Planet(seed)
     folder = RasterFolder(rasters, index if index is not None else rasters / "index.toml")
@@ -38,7 +41,7 @@ def catalog_of(seed: int, rasters: Path | None = None, index: Path | None = None
 
 
 def _wait(with_parent: bool) -> None:
-    """Until SIGTERM, SIGINT or, where asked for, the end of the parent process."""
+    """Wait for SIGTERM, SIGINT or, with `with_parent`, the end of the parent process."""
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
@@ -58,18 +61,24 @@ def serve(
     with_parent: bool = False,
     ready_chips: int = 0,
 ) -> None:
-    """Serve a catalogue until told to stop; call it from the main thread (it handles signals)."""
+    """Serve a catalogue until a signal stops it. It handles signals, so call it from the main thread.
+
+    Raises OSError when the port is in use.
+    """
     with Sandbox(catalog, latency_s, quotas, seed, port, ready_chips) as sandbox:
         sandbox.faults(*faults)
         try:
             print(_GUIDE.format(url=sandbox.url), flush=True)
         except BrokenPipeError:
-            return  # whoever started us left before we were ready
+            return  # the process that started this one ended before the server was ready
         _wait(with_parent)
 
 
 def fault_of(text: str) -> Fault:
-    """A fault from "kind", "kind=rate" or "endpoint/kind=rate", such as "image:computePixels/503=0.02"."""
+    """A fault from "kind", "kind=rate" or "endpoint/kind=rate", such as "image:computePixels/503=0.02".
+
+    Raises ValueError when the kind is unknown or the rate is not a number between 0 and 1.
+    """
     rule, _, rate = text.partition("=")
     endpoint, _, kind = rule.rpartition("/")
     return Fault(kind, endpoint or "*", float(rate or 1.0))

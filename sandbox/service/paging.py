@@ -1,4 +1,4 @@
-"""Pages of a long list: a token names how far the last page went."""
+"""Pages of a long list: a token encodes the position at which the next page begins."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ def _offset(token: str | None) -> int:
 
 
 def page(items: Iterable[Item], size: int, token: str | None) -> tuple[list[Item], str | None]:
-    """The items of one page and the token of the next, None after the last."""
+    """The items of one page and the token of the next page, None after the last.
+
+    Raises EarthEngineError (400) for an invalid token.
+    """
     start = _offset(token)
     result = list(islice(iter(items), start, start + size + 1))
     return result[:size], _token(start + size) if len(result) > size else None

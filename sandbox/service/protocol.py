@@ -1,4 +1,4 @@
-"""The REST endpoints: a request in, a reply out, without sockets."""
+"""The REST endpoints as functions from a request to a reply, without sockets."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class Reply:
 
 
 def json_reply(document: Any, status: int = 200) -> Reply:
-    """A reply of JSON."""
+    """A reply with a JSON body."""
     return Reply(json.dumps(document, separators=(",", ":")).encode(), status=status)
 
 
 def parse(method: str, target: str, raw: bytes, root_url: str) -> Request:
-    """A Request from the first line and the body. Raises EarthEngineError (400) for a body that is not JSON."""
+    """A Request from the target and the body. Raises EarthEngineError (400) when the body is not a JSON object."""
     url = urlsplit(target)
     try:
         body = json.loads(raw) if raw else {}
@@ -78,7 +78,7 @@ Handler = Callable[["Protocol", Request, re.Match[str]], Reply]
 
 
 class Protocol:
-    """Answers requests from a catalogue."""
+    """The handlers of REST requests on a catalogue; each raises EarthEngineError when it cannot reply."""
 
     def __init__(self, catalog: Catalog, limits: Limits, counters: Counters, pool: ReadyPool | None = None) -> None:
         self._catalog, self._limits, self._counters, self._pool = catalog, limits, counters, pool
@@ -86,9 +86,9 @@ class Protocol:
         self._thumbnails: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
 
     def route(self, method: str, path: str) -> tuple[str, Handler, re.Match[str]] | None:
-        """The endpoint's name, its handler and the parts of the path."""
-        for name, wanted, pattern, handler in _ROUTES:
-            match = pattern.fullmatch(path) if method == wanted else None
+        """The endpoint's name, its handler and the matched path, or None for an unknown path."""
+        for name, verb, pattern, handler in _ROUTES:
+            match = pattern.fullmatch(path) if method == verb else None
             if match is not None:
                 return name, handler, match
         return None
@@ -100,7 +100,7 @@ class Protocol:
         return json_reply(client_files.algorithms())
 
     def _evaluate(self, endpoint: str, body: Mapping[str, Any], use: Callable[[Any], Any]) -> Any:
-        """Evaluate the expression and `use` its value, counting both."""
+        """Evaluate the expression and pass its value to `use`; the CPU time of both is counted."""
         expression = body.get("expression")
         if not isinstance(expression, dict):
             raise EarthEngineError("Invalid JSON payload received: 'expression' is required.")
@@ -126,7 +126,7 @@ class Protocol:
         return replace(reply, body=self._pool.keep(request.raw, request.body["grid"], reply.body))
 
     def ready(self, endpoint: str, request: Request) -> Reply | None:
-        """A reply that takes no evaluation, if there is a pool of ready chips and it has one."""
+        """A reply from the pool of ready chips, without evaluation; None without a pool or without a matching chip."""
         if self._pool is None or endpoint != "image:computePixels" or not _is_poolable(request.body):
             return None
         body = self._pool.find(request.raw, request.body["grid"])
@@ -136,9 +136,9 @@ class Protocol:
         return Reply(body, pixels.CONTENT_TYPES["NPY"])
 
     def _rendered(self, endpoint: str, body: Mapping[str, Any]) -> Reply:
-        kind = pixels.file_format(body)
+        format_name = pixels.file_format(body)
         data = self._evaluate(endpoint, body, lambda value: pixels.render(_image(value), body, self._limits))
-        return Reply(data, pixels.CONTENT_TYPES[kind])
+        return Reply(data, pixels.CONTENT_TYPES[format_name])
 
     def get_pixels(self, request: Request, match: re.Match[str]) -> Reply:
         name = {"constantValue": assets.asset_id(match["name"])}
@@ -147,7 +147,7 @@ class Protocol:
         return self._rendered("assets:getPixels", body)
 
     def create_thumbnail(self, request: Request, match: re.Match[str]) -> Reply:
-        """Evaluated at once, so that errors of the expression come with this reply, as Earth Engine's do."""
+        """Evaluates the expression immediately, so that its errors are in this reply, as in Earth Engine's."""
         pixels.file_format(request.body)
         self._evaluate("thumbnails", request.body, _image)
         canonical = json.dumps(request.body, sort_keys=True)
@@ -191,7 +191,7 @@ class Protocol:
             return self._listed(request, identifier, "assets")
         children = self._catalog.children(identifier)
         if children is None:
-            raise assets.missing(identifier)
+            raise assets.asset_not_found(identifier)
         return self._page(request, children, "assets", lambda child: assets.describe(self._catalog, child))
 
     def _listed(self, request: Request, identifier: str, key: str) -> Reply:
@@ -212,15 +212,15 @@ class Protocol:
 
 
 def _is_poolable(body: Mapping[str, Any]) -> bool:
-    """Whether a request says all of its grid and wants NPY."""
+    """Whether a request gives its complete grid and asks for NPY."""
     grid = body.get("grid")
     return body.get("fileFormat") == "NPY" and isinstance(grid, dict) and "dimensions" in grid
 
 
 def _digest(expression: Mapping[str, Any]) -> str:
-    """Names an expression, as written. Raises EarthEngineError (400) for one that nests too deeply."""
+    """A hash of the expression as written. Raises EarthEngineError (400) when it is nested too deeply."""
     try:
-        # Version 2 knows no references between equal objects, so that the same text gives the same bytes.
+        # Format version 2 has no references between equal objects, so the same text gives the same bytes.
         return hashlib.sha256(marshal.dumps(dict(expression), 2)).hexdigest()
     except ValueError as error:
         raise too_deep() from error
@@ -239,7 +239,7 @@ def _row(element: Any) -> dict[str, Any]:
 
 
 def project_of(path: str) -> str:
-    """The project that a path belongs to."""
+    """The project in a path, or an empty text."""
     match = re.match(r"/v1/projects/([^/:]+)", path)
     return match[1] if match else ""
 

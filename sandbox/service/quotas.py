@@ -1,4 +1,4 @@
-"""The service's limits per project: requests at once and per second; None switches one off."""
+"""The service's limits per project: concurrent requests and requests per second; None disables a limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sandbox.errors import EarthEngineError
 
 @dataclass(frozen=True)
 class Quotas:
-    """Earth Engine's defaults (guides/usage, 2026). `burst` is how many requests may come at once."""
+    """Earth Engine's defaults (guides/usage, 2026). `burst` is the size of the token bucket, in requests."""
 
     concurrent: int | None = 40
     requests_per_s: float | None = 100.0
@@ -25,7 +25,7 @@ OFF = Quotas(concurrent=None, requests_per_s=None, max_bytes=None, max_bands=Non
 
 
 class QuotaExceeded(EarthEngineError):
-    """A 429; `retry_after_s` goes into the Retry-After header."""
+    """An error with status 429; `retry_after_s` becomes the Retry-After header."""
 
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message, 429)
@@ -46,14 +46,14 @@ class Meter:
         self._projects: dict[str, _Project] = {}
 
     def enter(self, project: str) -> None:
-        """Admit one request. Raises QuotaExceeded; otherwise `leave` must follow."""
+        """Admit one request; call `leave` when it ends. Raises QuotaExceeded when it is over a limit."""
         with self._lock:
             state = self._projects.setdefault(project, _Project(self._quotas.burst, self._clock()))
             self._take_token(project, state)
-            self._take_place(state)
+            self._take_slot(state)
 
     def leave(self, project: str) -> None:
-        """The admitted request has ended."""
+        """Record the end of an admitted request."""
         with self._lock:
             self._projects[project].active -= 1
 
@@ -72,7 +72,7 @@ class Meter:
             )
         state.tokens -= 1
 
-    def _take_place(self, state: _Project) -> None:
+    def _take_slot(self, state: _Project) -> None:
         limit = self._quotas.concurrent
         if limit is not None and state.active >= limit:
             raise QuotaExceeded("Too Many Requests: Request was rejected because the request rate or the concurrency "

@@ -1,4 +1,4 @@
-"""Ready chips: requests for pixels of a kind seen before are answered from a pool, so that the client is measured."""
+"""Ready chips: pixel requests of a known kind get a pooled reply, so that a benchmark measures only the client."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 VARIANTS = 16
-# What differs between two chips of one kind: numbers, asset ids and places. Names of bands and algorithms stay.
+# What may differ between two requests of one kind: numbers, asset ids and locations; not band or algorithm names.
 _VARYING = re.compile(
     rb'"(?:constantValue|translateX|translateY|crsCode)":\s*(?:[-+\[\]\d., eE]+|"[^"]*/[^"]*"|"EPSG:\d+")'
 )
 
 
 def kind_of(request: bytes) -> bytes:
-    """Names what a request asks for, whichever place and scene it asks it of: bands, types and size of its answer."""
+    """A hash of the bands, types and size that a request asks for, without its location and its scene."""
     return hashlib.blake2b(_VARYING.sub(_shape, request), digest_size=16).digest()
 
 
 def _shape(varying: re.Match[bytes]) -> bytes:
-    """Nothing of a value but how many numbers it lists: a constant image has a band for each."""
+    """Only the count of numbers in a value: a constant image has one band for each."""
     return b"," * varying[0].count(b",")
 
 
 class ReadyPool:
     """NPY bodies by kind and variant; safe for many threads.
 
-    The variant follows from the grid alone, so that a place gets the same pixels however often and in whatever parts
-    it is asked for. A band of a variant is what the first request for it was given, for as long as the pool lives.
+    The variant depends on the grid alone, so repeated and partial requests for one location get the same pixels.
+    Each band of a variant has the pixels of the first request for it, for the lifetime of the pool.
     """
 
     def __init__(self, variants: int = VARIANTS) -> None:
@@ -45,11 +45,11 @@ class ReadyPool:
         self._lock = threading.Lock()
 
     def find(self, request: bytes, grid: Mapping[str, Any]) -> bytes | None:
-        """The answer to a request as it was sent, if the pool has one."""
+        """The NPY body for a request (its body as sent), or None when the pool has none."""
         return self._bodies.get(self._key(request, grid))
 
     def keep(self, request: bytes, grid: Mapping[str, Any], computed: bytes) -> bytes:
-        """Remember an answer, an NPY file, for all requests of its kind; returns it with the bands that were known."""
+        """Store an NPY body for all requests of its kind; returns it with the bands that the pool already had."""
         key = self._key(request, grid)
         array = np.load(io.BytesIO(computed))
         with self._lock:

@@ -1,4 +1,4 @@
-"""The HTTP server on 127.0.0.1, and `Sandbox`: a running one for tests, demos and benchmarks."""
+"""The HTTP server on 127.0.0.1, and `Sandbox`, which runs it for tests, demos and benchmarks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _GZIP_FROM_BYTES = 100_000
 
 
 class Service:
-    """What the handlers of one server share."""
+    """The state that the handlers of one server share."""
 
     def __init__(
         self, catalog: Catalog, latency_s: float, quotas: Quotas, seed: int, pool: ReadyPool | None = None
@@ -43,8 +43,8 @@ class Service:
         self.faults = Faults(seed)
         self.seed = seed
         self.meter = Meter(quotas)
-        # Evaluation is mostly Python: threads that wait for each other's lock cost a tenth more CPU, the client of
-        # a local service wants a core too, and few threads keep pyproj's per-thread operations warm.
+        # Evaluation is mostly Python: threads that compete for the interpreter lock cost a tenth more CPU. The local
+        # client needs a core too, and with few threads pyproj's per-thread operations are reused more often.
         self.workers = ThreadPoolExecutor(max_workers=max((os.cpu_count() or 2) // 2, 1), thread_name_prefix="evaluate")
         self.protocol = Protocol(catalog, Limits(quotas.max_bytes, quotas.max_bands), self.counters, pool)
 
@@ -70,8 +70,8 @@ class _Server(ThreadingHTTPServer):
             self._open.discard(request)
         super().shutdown_request(request)
 
-    def hang_up(self) -> None:
-        """End the connections that clients keep alive; their threads end with them."""
+    def close_connections(self) -> None:
+        """Close the connections that clients keep alive; their threads then end."""
         with self._lock:
             still_open = list(self._open)
         for connection in still_open:
@@ -79,7 +79,7 @@ class _Server(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that hang up are not worth a traceback."""
+        """Write no traceback when a connection fails, for example because the client closed it."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
-        """Nothing per request: the counters tell."""
+        """Log nothing per request: `counters` has the numbers."""
 
     def do_GET(self) -> None:
         self._handle("GET")
@@ -125,11 +125,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_with(reply, fault)
 
     def _with_profile(self, reply: Reply, raw: bytes, endpoint: str) -> Reply:
-        """Name the profile of a computation whose sender asked for one."""
-        if reply.status != 200 or endpoint not in _COMPUTING or not self.headers.get(profiles.ASKED):
+        """Add the name of the computation's profile if the request asks for one."""
+        if reply.status != 200 or endpoint not in _COMPUTING or not self.headers.get(profiles.REQUEST_HEADER):
             return reply
         name = profiles.profiled(raw, len(reply.body))
-        return replace(reply, headers={**reply.headers, profiles.ANSWERED: name})
+        return replace(reply, headers={**reply.headers, profiles.REPLY_HEADER: name})
 
     def _answer(self, method: str, raw: bytes, endpoint: str, fault: Fault | None) -> Reply:
         project = project_of(self.path)
@@ -167,21 +167,21 @@ class _Handler(BaseHTTPRequestHandler):
         except EarthEngineError:
             raise
         except Exception as error:
-            # A defect of the sandbox, not of the client: say so, so that nobody mistakes it for Earth Engine's.
+            # A defect of the sandbox, not of the client. The message says so, to distinguish it from Earth Engine's.
             raise EarthEngineError(f"Sandbox defect: {type(error).__name__}: {error}", 500) from error
 
     def _send_with(self, reply: Reply, fault: Fault | None) -> None:
         kind = fault.kind if fault is not None else ""
         if kind == "reset":
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-            self._hang_up()
+            self._close_connection()
         elif kind == "truncated":
             self._send(reply, keep=len(reply.body) // 2)
-            self._hang_up()
+            self._close_connection()
         else:
             self._send(reply, extra=_RESTRICTED if kind == "restricted" else {})
 
-    def _hang_up(self) -> None:
+    def _close_connection(self) -> None:
         self.close_connection = True
         with suppress(OSError):
             self.connection.close()
@@ -227,10 +227,11 @@ def _set_faults(service: Service, raw: bytes) -> Reply:
 
 
 class Sandbox:
-    """A local Earth Engine on 127.0.0.1 at a free port, in a thread; a context manager.
+    """A local Earth Engine on 127.0.0.1 that runs in a thread; a context manager. Port 0 takes a free port.
 
-    `latency_s` is added to every request without holding a core or a lock. With `ready_chips` pixel requests are
-    answered from a pool of so many variants once it is filled (`ready`): for measuring clients, not for data.
+    `latency_s` is added to every request without holding a core or a lock. With `ready_chips`, pixel requests get a
+    reply from a pool with that number of variants once it is filled (`ready`): for benchmarks of clients, not for data.
+    Raises OSError when the port is in use.
     """
 
     def __init__(
@@ -253,7 +254,7 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """What ee.Initialize takes as `url`."""
+        """The `url` argument of ee.Initialize."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Sandbox:
@@ -265,7 +266,7 @@ class Sandbox:
         """Stop serving and free the port."""
         self._server.shutdown()
         self._server.server_close()
-        self._server.hang_up()
+        self._server.close_connections()
         self._thread.join(timeout=5)
         self._service.workers.shutdown(wait=False, cancel_futures=True)
 
@@ -276,15 +277,15 @@ class Sandbox:
         self.stop()
 
     def counters(self) -> dict[str, Any]:
-        """What was asked since the start or the last reset (counters.Counters.snapshot)."""
+        """The counts since the start or the last reset (counters.Counters.snapshot)."""
         return self._service.counters.snapshot()
 
     def reset_counters(self) -> None:
-        """Start counting again."""
+        """Reset the counters."""
         self._service.counters.reset()
 
     def faults(self, *rules: Fault, seed: int | None = None) -> None:
-        """Put these faults in force instead of the present ones; none: no faults."""
+        """Replace the active faults by these; without arguments, remove them."""
         self._service.faults.set(rules, self._service.seed if seed is None else seed)
 
     def set_latency(self, latency_s: float) -> None:

@@ -14,7 +14,7 @@ from flows import sampling_plan, stages
 from flows.settings import Settings, load
 from flows.terminal import run
 from pipeline.errors import Fatal
-from pipeline.location import read_locations
+from pipeline.locations import Locations
 from pipeline.progress import Silent
 from sampling.splits import BandSplits, CellSplits
 
@@ -37,10 +37,22 @@ def test_a_sample_is_files_that_open(areas: Path) -> None:
     stages.sample(chosen, None, Silent())
     table = gpd.read_parquet(chosen.folder / "locations.parquet")
     assert table.crs.to_epsg() == 4326 and set(table["split"]) <= {"train", "val", "test"}
-    assert len(read_locations(chosen.folder / "locations.parquet")) == len(table) >= 60
+    assert len(Locations.read(chosen.folder / "locations.parquet")) == len(table) >= 60
     assert Image.open(chosen.folder / "sample.png").width > 1000
     told = json.loads((chosen.folder / "sample.json").read_text())
     assert told["locations"] == 60 == sum(told["splits"].values())
+
+
+def test_splits_are_carried_and_follow_from_the_place_where_a_table_lacks_them(areas: Path) -> None:
+    chosen = settings(areas, "sampling.locations=60", "split.train=0.5", "split.val=0.3", "split.test=0.2")
+    stages.sample(chosen, None, Silent())
+    carried = stages._candidates(chosen)
+    frame = gpd.read_parquet(chosen.folder / stages.LOCATIONS)
+    assert carried.table.column("split").to_pylist() == frame["split"].tolist()
+    frame.drop(columns="split").to_parquet(chosen.folder / stages.LOCATIONS)
+    assert stages._candidates(chosen).table.column("split").to_pylist() == frame["split"].tolist()
+    frame.assign(split="test").to_parquet(chosen.folder / stages.LOCATIONS)
+    assert set(stages._candidates(chosen).table.column("split").to_pylist()) == {"test"}
 
 
 def test_a_dry_run_prints_quotas_and_writes_nothing(areas: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,8 @@ from pyproj import Geod
 from shapely import Point
 
 from pipeline.errors import Fatal
-from pipeline.location import Location, location_id, read_locations, write_location_table
+from pipeline.location import Location, location_id, write_location_table
+from pipeline.locations import Locations
 from sampling.allocation import allocate, table
 from sampling.authalic import areas_km2
 from sampling.constraints import OVERLAP, Constraints
@@ -114,7 +115,7 @@ def test_the_table_is_written_and_read_as_locations(tmp_path: Path) -> None:
     regions = strips([1, 1], [4, 6])
     result = sample_of(regions, draw(regions, weigh(regions), 20, 0, Constraints(), 1.0), RULE)
     write_location_table(tmp_path / "l.parquet", result.table)
-    back = read_locations(tmp_path / "l.parquet")
+    back = Locations.read(tmp_path / "l.parquet")
     assert [item.lonlat for item in back] == list(zip(result.table["lon"], result.table["lat"], strict=True))
     assert back[0].id == location_id(*back[0].lonlat) and back[0].stratum == "eco-001"
 

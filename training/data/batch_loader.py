@@ -26,10 +26,11 @@ CPU = torch.device("cpu")
 
 
 class BatchLoader:
-    """Batches of the train rows of the shards in which every one of `layers` is finished when it is made.
+    """Batches of the train rows of the shards that are finished for all `layers` when the loader is made.
 
-    An epoch is every such row once, in the order of `Order`, cut into batches; what does not fill a last batch waits
-    for another epoch. What is in batch `step` does not depend on workers, devices or processes.
+    An epoch has every such row once, in the order of `Order`, cut into batches; rows that do not fill a last batch are
+    left out of that epoch. Batch `step` does not depend on workers, devices or processes. Raises `Fatal` when no such
+    shard has train rows.
     """
 
     def __init__(self, corpus: Corpus, layers: Sequence[Layer], config: PretrainConfig) -> None:
@@ -51,50 +52,52 @@ class BatchLoader:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """The manifest rows that are trained on, ascending."""
+        """The manifest rows that are trained on, (rows,) int64, ascending."""
         return self._order.rows
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """The manifest rows of an epoch in the order in which they are trained on."""
+        """The manifest rows of an epoch in training order, (rows,) int64."""
         return self._order.of(epoch)
 
     def position(self, step: int) -> Position:
-        """Where the epoch stands before `step`, the same for any number of processes."""
+        """The position in the epoch before `step`, the same for any number of processes."""
         epoch, rows = self._rows_of(step)
         return Position(epoch, int(rows[0]) // self._shard_rows, int(rows[0]))
 
-    def batches(self, first: int, stop: int, device: torch.device = CPU, share: RankSlice = WHOLE_BATCH) -> Stream:
-        """Batches `first` to `stop` (exclusive) on `device`, decoded ahead; with a share, its pieces of each in turn.
+    def batches(self, first: int, stop: int, device: torch.device = CPU, rank_slice: RankSlice = WHOLE_BATCH) -> Stream:
+        """Batches `first` to `stop` (exclusive) on `device`, decoded ahead; of each, the micro-batches of `rank_slice`.
 
-        Close what comes back, or exhaust it.
+        Close the stream, or exhaust it.
         """
-        return self.stream(first, stop, DevicePrefetcher(self._layers, device, share.pieces), share)
+        return self.stream(first, stop, DevicePrefetcher(self._layers, device, rank_slice.micro_batches), rank_slice)
 
-    def stream(self, first: int, stop: int, prefetcher: DevicePrefetcher, share: RankSlice = WHOLE_BATCH) -> Stream:
-        """As `batches`, for a delivery of the caller's."""
-        pieces = share.slices(self.batch_size)
-        jobs = (self._job(step, piece) for step in range(first, stop) for piece in pieces)
-        shapes = self._decoder.shapes(max(piece.stop - piece.start for piece in pieces), self._config.image_px)
+    def stream(
+        self, first: int, stop: int, prefetcher: DevicePrefetcher, rank_slice: RankSlice = WHOLE_BATCH
+    ) -> Stream:
+        """As `batches`, with a prefetcher of the caller."""
+        slices = rank_slice.slices(self.batch_size)
+        jobs = (self._job(step, part) for step in range(first, stop) for part in slices)
+        shapes = self._decoder.shapes(max(part.stop - part.start for part in slices), self._config.image_px)
         workers = self._config.workers or default_workers()
-        # A step takes all its pieces at once, so that as many must be on their way for the next.
-        ahead = self._config.read_ahead * len(pieces)
+        # A step takes all its micro-batches at once, so as many must be in progress for the next step.
+        ahead = self._config.read_ahead * len(slices)
         return Stream(jobs, shapes, prefetcher, workers, ahead)
 
     def batch(self, step: int) -> Batch:
-        """The whole batch of one step, counted from the run's start, on the CPU."""
+        """The whole batch of one step, on the CPU; steps count from the start of the run."""
         job = self._job(step, slice(0, self.batch_size))
         buffer = Buffer(self._decoder.shapes(self.batch_size, self._config.image_px), pinned=False)
         job.fill(buffer.arrays, slice(0, self.batch_size))
         return DevicePrefetcher(self._layers, CPU).send(buffer.with_pixels(job.raw)).batch
 
     def _rows_of(self, step: int) -> tuple[int, NDArray[np.int64]]:
-        epoch, place = divmod(step, self.steps_per_epoch)
-        return epoch, self.order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
+        epoch, index = divmod(step, self.steps_per_epoch)
+        return epoch, self.order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
 
-    def _job(self, step: int, piece: slice) -> Job:
+    def _job(self, step: int, part: slice) -> Job:
         config = self._config
-        epoch, whole = self._rows_of(step)
-        rows = whole[piece]
+        epoch, batch_rows = self._rows_of(step)
+        rows = batch_rows[part]
         visible = visible_patches(config.seed, epoch, rows, config.side, config.visible_patches)
         corners = crops_yx(config.seed, epoch, rows, self._size_px, config.image_px)
         raw = Raw(
@@ -108,5 +111,5 @@ class BatchLoader:
     def _fill(
         self, rows: Sequence[int], corners_yx: NDArray[np.int64], into: Mapping[str, NDArray[Any]], span: slice
     ) -> None:
-        run = {name: array[span] for name, array in into.items()}
-        self._decoder.pixels(run, rows[span], corners_yx[span])
+        arrays = {name: array[span] for name, array in into.items()}
+        self._decoder.pixels(arrays, rows[span], corners_yx[span])

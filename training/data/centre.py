@@ -1,4 +1,4 @@
-"""The middles of chips as they are stored: what is looked at where nothing is drawn by lot."""
+"""Stored values of the centres of chips, for uses without random crops."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from pipeline.corpus import Corpus
 
 
 def read_centre(corpus: Corpus, name: str, rows: NDArray[np.int64], image_px: int) -> NDArray[Any]:
-    """Stored values (rows, bands[, image_px, image_px]) of manifest `rows`, ascending: the middle of every chip."""
-    parts = [corpus.read(name, slice(int(run[0]), int(run[-1]) + 1))[run - run[0]] for run in _runs(corpus, rows)]
-    whole = np.concatenate(parts)
+    """The centres of the chips in manifest `rows` (ascending): (rows, bands[, image_px, image_px]), stored dtype."""
+    parts = [
+        corpus.read(name, slice(int(span[0]), int(span[-1]) + 1))[span - span[0]] for span in _shard_spans(corpus, rows)
+    ]
+    values = np.concatenate(parts)
     if corpus.modality(name).extent != "pixel":
-        return whole
+        return values
     first = (corpus.manifest.size_px - image_px) // 2
-    return whole[:, :, first : first + image_px, first : first + image_px]
+    return values[:, :, first : first + image_px, first : first + image_px]
 
 
-def _runs(corpus: Corpus, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """`rows` in pieces that share a shard."""
+def _shard_spans(corpus: Corpus, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """`rows` split by shard."""
     shards = rows // corpus.shard_rows
     yield from np.split(rows, np.flatnonzero(np.diff(shards)) + 1)

@@ -1,4 +1,4 @@
-"""Raw batches to the device that trains: at once on a CPU; beside the computing, on a stream of their own, on a GPU."""
+"""Copies raw batches to the training device: synchronously on a CPU, on a separate CUDA stream on a GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from training.batch import Batch, Raw
 from training.data.prepare import Preparation
 from training.layer import Layer
 
-_STEPS_AHEAD = 2  # Of the GPU, at most: or the host would fill its memory with batches that wait to be used.
+_STEPS_AHEAD = 2  # The most by which the host may be ahead of the GPU; otherwise waiting batches would fill its memory.
 
 
 Copied = torch.cuda.Event | None
@@ -20,7 +20,7 @@ Copied = torch.cuda.Event | None
 
 @dataclass(frozen=True)
 class PrefetchedBatch:
-    """A batch on its way: `copied` when its raw values may be overwritten, `ready` when it may be used (None: now)."""
+    """A batch in flight: after `copied` its raw values may be overwritten, after `ready` it may be used (None: now)."""
 
     batch: Batch
     copied: Copied = None
@@ -28,24 +28,25 @@ class PrefetchedBatch:
 
 
 class DevicePrefetcher:
-    """Copies and prepares batches for `device`, of which a step takes `pieces` at once."""
+    """Copies and prepares batches for `device`; a step takes `micro_batches` of them."""
 
-    def __init__(self, layers: Sequence[Layer], device: torch.device, pieces: int = 1) -> None:
+    def __init__(self, layers: Sequence[Layer], device: torch.device, micro_batches: int = 1) -> None:
         self.device = device
-        self._most_ahead = _STEPS_AHEAD * pieces
+        self._most_ahead = _STEPS_AHEAD * micro_batches
         self._prepare = Preparation(layers, device)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._used: deque[torch.cuda.Event] = deque()
         if self._stream is not None:
-            self._stream.wait_stream(torch.cuda.current_stream(device))  # The tables of the preparation are there.
+            # The tables of the preparation are copied on the current stream.
+            self._stream.wait_stream(torch.cuda.current_stream(device))
 
     @property
     def overlaps(self) -> bool:
-        """Whether sending a batch early takes no time from the caller."""
+        """Whether `send` returns before the batch is copied and prepared."""
         return self._stream is not None
 
     def send(self, raw: Raw) -> PrefetchedBatch:
-        """Start copying and preparing; on a CPU it is done on return."""
+        """Start copying and preparing a batch; on a CPU this is complete on return."""
         if self._stream is None:
             return PrefetchedBatch(self._prepare(raw))
         with torch.cuda.stream(self._stream):
@@ -54,7 +55,7 @@ class DevicePrefetcher:
             return PrefetchedBatch(self._prepare(moved), copied, self._stream.record_event())
 
     def receive(self, prefetched: PrefetchedBatch) -> Batch:
-        """The batch, for use on the current stream; holds the host back when it is too far ahead of the device."""
+        """The batch, for use on the current stream; waits while the host is too far ahead of the device."""
         if self._stream is None or prefetched.ready is None:
             return prefetched.batch
         current = torch.cuda.current_stream(self.device)

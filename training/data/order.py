@@ -1,4 +1,4 @@
-"""In what order rows are trained on: a function of (seed, epoch) and of the rows, whoever reads them."""
+"""The order in which rows are trained on: a function of (seed, epoch) and of the rows only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.errors import Fatal
 
 @dataclass(frozen=True)
 class Position:
-    """Where an epoch stands: the shard and the manifest row of its next sample. No number of processes enters it."""
+    """Position in an epoch: shard and manifest row of the next sample, independent of the number of processes."""
 
     epoch: int
     shard: int
@@ -23,10 +23,9 @@ class Position:
 
 
 class Order:
-    """Every row once an epoch: blocks in an order of their own, `mix` of them at a time shuffled together.
+    """Every row once per epoch: blocks in random order, the rows of `mix` blocks at a time shuffled together.
 
-    The manifest is shuffled already, so a block is a random sample of the corpus; what is read together is
-    a window of `mix` runs of neighbours.
+    A block has neighbouring rows. The manifest is shuffled already, so a block is a random sample of the corpus.
     """
 
     def __init__(self, blocks: Sequence[NDArray[np.int64]], seed: int, mix: int) -> None:
@@ -35,22 +34,22 @@ class Order:
         self.of = lru_cache(maxsize=2)(self._of)
 
     def _of(self, epoch: int) -> NDArray[np.int64]:
-        """The manifest rows of an epoch in the order in which they are trained on."""
+        """The manifest rows of an epoch in training order, (rows,) int64."""
         random = np.random.default_rng([self._seed, epoch])
         blocks = [self._blocks[index] for index in random.permutation(len(self._blocks))]
-        windows = [np.concatenate(blocks[start : start + self._mix]) for start in range(0, len(blocks), self._mix)]
-        return np.concatenate([random.permutation(window) for window in windows])
+        groups = [np.concatenate(blocks[start : start + self._mix]) for start in range(0, len(blocks), self._mix)]
+        return np.concatenate([random.permutation(rows) for rows in groups])
 
 
 def finished_shards(corpus: Corpus, names: Sequence[str]) -> frozenset[int]:
-    """Indices of the shards that are finished for every one of `names` now."""
+    """Indices of the shards that are finished for all of `names` now."""
     return frozenset.intersection(*(corpus.finished(name) for name in names))
 
 
 def blocks_of(corpus: Corpus, shards: Collection[int], read_rows: int) -> list[NDArray[np.int64]]:
-    """The train rows of `shards`, in runs of at most `read_rows` neighbours that share a shard.
+    """The train rows of `shards`, in blocks of at most `read_rows` neighbouring rows of one shard, (rows,) int64 each.
 
-    Raises `Fatal` for a corpus without train rows; a list without blocks means that none is in these shards.
+    The list is empty when these shards have no train rows. Raises `Fatal` for a corpus without train rows.
     """
     train = corpus.manifest.rows_of("train")
     if not len(train):

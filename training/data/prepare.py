@@ -1,4 +1,4 @@
-"""From stored integers to what the net sees, on the device that trains: the tensor twin of `Layer.values`."""
+"""From stored values to the values that the net sees, on the training device: `Layer.values` for tensors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 from training.batch import Batch, Raw
 from training.layer import IGNORED, Layer
 
-# Equal bits are equal numbers, and torch compares no unsigned integers but uint8.
+# torch cannot compare unsigned integers except uint8; equal bits are equal numbers.
 _SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
 Normalise = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 
 class Preparation:
-    """Makes batches on `device` of `Raw` ones that are there; equal to `Layer.values`, bit for bit on a CPU."""
+    """Makes a `Batch` of a `Raw` batch on `device`; on a CPU bit-identical to `Layer.values`."""
 
     def __init__(self, layers: Sequence[Layer], device: torch.device) -> None:
         self._parts: dict[str, Normalise] = {
@@ -26,14 +26,14 @@ class Preparation:
         }
 
     def __call__(self, raw: Raw) -> Batch:
-        """Values and validity of every layer."""
+        """The batch with values and validity of every layer."""
         parts = {name: part(raw.stored[name], raw.groups.get(name)) for name, part in self._parts.items()}
         values = {name: item for name, (item, _) in parts.items()}
         return Batch(values, {name: valid for name, (_, valid) in parts.items()}, raw.visible, raw.rows)
 
 
 class _Numbers:
-    """Normalises with the moments of each row's group; 0, the mean, where there is no data."""
+    """Normalises with the moments of each row's group; 0 (the mean) where there is no data."""
 
     def __init__(self, layer: Layer, device: torch.device) -> None:
         self._standardiser = layer.standardiser.moved(lambda table: torch.from_numpy(table).to(device))
@@ -41,10 +41,10 @@ class _Numbers:
         self._nodata_is_nan = bool(np.isnan(layer.modality.nodata))
 
     def __call__(self, stored: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor]:
-        # Without groups of its own, a layer has one for all rows, or none before anything was finished: the first.
+        # A layer without `statistics_by` has one group for all rows, or none before any shard is finished: index 0.
         chosen = groups if groups is not None else torch.zeros(1, dtype=torch.int64, device=stored.device)
         valid = self._is_data(stored).logical_and_(self._standardiser.known(stored, chosen))
-        values = stored.to(torch.float32, copy=True)  # In place from here: new memory costs more than the arithmetic.
+        values = stored.to(torch.float32, copy=True)  # In place below: allocation costs more than the arithmetic.
         return self._standardiser.standardise(values, chosen).masked_fill_(~valid, 0.0), valid
 
     def _is_data(self, stored: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class _Numbers:
 
 
 class _Classes:
-    """Class indices of codes, `IGNORED` for codes of no class; bytes through a table, wider codes by search."""
+    """Class indices of codes, `IGNORED` for codes of no class; by lookup table for one-byte codes, else by search."""
 
     def __init__(self, layer: Layer, device: torch.device) -> None:
         codes = np.array(layer.modality.codes, dtype=np.int64)
@@ -75,5 +75,5 @@ class _Classes:
 
     def _search(self, stored: Tensor) -> Tensor:
         codes = stored.to(torch.int64)
-        place = torch.searchsorted(self._known[:-1].contiguous(), codes)
-        return torch.where(self._known[place] == codes, self._order[place], IGNORED)
+        index = torch.searchsorted(self._known[:-1].contiguous(), codes)
+        return torch.where(self._known[index] == codes, self._order[index], IGNORED)

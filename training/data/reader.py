@@ -1,4 +1,4 @@
-"""Chips of one modality by manifest row: straight from shard files, or through zarr-python where that cannot be."""
+"""Chips of one modality by manifest row: directly from shard files, or else through zarr-python."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from pipeline.corpus import ABSENT, Corpus
 from pipeline.errors import Fatal
 from pipeline.sharding import CRC_BYTES, EMPTY, PAIR_BYTES
 
-_OPEN_SHARDS = 32  # Files held open per modality; a shuffle touches a few at a time.
-_HELD_RUNS = 16  # Of `RunReader`, per modality: two windows of the default shuffle.
-_BLOSC_SIZES = struct.Struct("<4xI4xI")  # The header of C-Blosc 1: among others the decoded size and its own.
+_OPEN_SHARDS = 32  # Open files per modality; a shuffle reads from a few at a time.
+_CACHED_SPANS = 16  # Of `SpanReader`, per modality: the blocks of two shuffles.
+_BLOSC_SIZES = struct.Struct("<4xI4xI")  # The header of C-Blosc 1; read are decoded and encoded size.
 
 _log = logging.getLogger(__name__)
 
@@ -33,16 +33,17 @@ class ChipReader(Protocol):
     """Reads chips (bands, y, x) of one modality; safe for many threads."""
 
     def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
-        """The stored values of a manifest row: in `scratch`, which has their shape and dtype, or held elsewhere.
+        """The stored values (bands, y, x) of a manifest row, in the stored dtype.
 
-        Do not write to what comes back. Raises `Fatal` for a shard that is not finished, or is damaged.
+        `scratch` has their shape and dtype; the result is `scratch` or a view of a cached array. Do not write to it.
+        Raises `Fatal` for a shard that is not finished or is damaged.
         """
 
 
-def open_reader(corpus: Corpus, name: str, run: int) -> ChipReader:
-    """The fastest reader that fits a pixel-level modality; logs one sentence where that is not `ShardReader`.
+def open_reader(corpus: Corpus, name: str, span_rows: int) -> ChipReader:
+    """The fastest reader for a pixel-level modality; logs one sentence where that is not `ShardReader`.
 
-    `run` is how many neighbouring rows the other one reads at once.
+    `span_rows` is the number of neighbouring rows that `SpanReader` reads at once.
     """
     with corpus.store.reading():
         array = zarr.open_array(corpus.store.zarr(read_only=True), path=name, mode="r")
@@ -50,12 +51,12 @@ def open_reader(corpus: Corpus, name: str, run: int) -> ChipReader:
     if problem is None:
         return ShardReader(corpus, name, Layout(corpus.shard_rows, _chip(array), array.dtype, array.fill_value))
     _log.warning("%r %s; it is read through zarr-python, many times slower.", name, problem)
-    return RunReader(corpus, name, run)
+    return SpanReader(corpus, name, span_rows)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What `zarr.json` says of an array: `chip` is the shape of an inner chunk without its first axis, which is 1."""
+    """The layout of an array; `chip` is the shape of an inner chunk without its first axis, whose length is 1."""
 
     shard_rows: int
     chip: tuple[int, ...]
@@ -70,7 +71,7 @@ def obstacle(corpus: Corpus, array: zarr.Array[Any]) -> str | None:
 
 def _obstacles(corpus: Corpus, array: zarr.Array[Any]) -> Iterable[tuple[bool, str]]:
     yield corpus.store.folder is None, "is in no local folder"
-    # As `zarr.json` has it: the classes of zarr-python spell the same in other ways from version to version.
+    # The content of `zarr.json`: the classes of zarr-python change from version to version.
     match array.metadata.to_dict().get("codecs"):
         case [{"name": "sharding_indexed", "configuration": dict() as sharding}]:
             expected = ((corpus.shard_rows, *_chip(array)), (1, *_chip(array)))
@@ -96,9 +97,9 @@ def _are(codecs: Iterable[Mapping[str, Any]], first: str, second: str) -> bool:
 
 
 class ShardReader:
-    """Decodes inner chunks out of memory-mapped shard files; the index of an open shard stays in memory.
+    """Decodes inner chunks from memory-mapped shard files; the index of an open shard stays in memory.
 
-    A chip costs one call of Blosc, during which the interpreter is free for other threads.
+    A chip takes one call of Blosc, which releases the GIL.
     """
 
     def __init__(self, corpus: Corpus, name: str, layout: Layout) -> None:
@@ -107,10 +108,10 @@ class ShardReader:
         self._nbytes = int(np.prod(layout.chip)) * layout.dtype.itemsize
 
     def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
-        """Decode into `scratch`; rows without an inner chunk, or without a file, are fill."""
-        index, place = divmod(row, self._layout.shard_rows)
+        """Decode into `scratch`; rows without an inner chunk or without a file are the fill value."""
+        index, index_in_shard = divmod(row, self._layout.shard_rows)
         shard = self._opened(index)
-        offset, length = shard.spans[place] if shard else (EMPTY, EMPTY)
+        offset, length = shard.byte_ranges[index_in_shard] if shard else (EMPTY, EMPTY)
         if shard is None or length == EMPTY:
             scratch[...] = self._layout.fill
             return scratch
@@ -132,7 +133,7 @@ class ShardReader:
         except FileNotFoundError as error:
             if self._corpus.ledger.read(self._name, index).digest != ABSENT:
                 raise self._unfinished(index) from error
-            return None  # All nodata: Zarr writes no object for it.
+            return None  # Zarr writes no object for a shard of nodata only.
         except ValueError as error:
             raise self._damaged(index, str(error)) from error
 
@@ -149,14 +150,14 @@ class ShardReader:
 
 @dataclass(frozen=True)
 class _OpenShard:
-    """A mapped file and (offset, length) of each inner chunk, in bytes."""
+    """A memory-mapped file and the (offset, length) of each inner chunk, in bytes."""
 
     content: memoryview
-    spans: tuple[tuple[int, int], ...]
+    byte_ranges: tuple[tuple[int, int], ...]
 
     @classmethod
     def of(cls, path: Path, rows: int) -> _OpenShard:
-        """Map a file of `rows` inner chunks; raises `ValueError` for one that is not whole."""
+        """Map a file of `rows` inner chunks; raises `ValueError` for a damaged index."""
         with path.open("rb") as stream:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         return cls(memoryview(mapped), _index(mapped, rows))
@@ -179,21 +180,21 @@ def _index(mapped: mmap.mmap, rows: int) -> tuple[tuple[int, int], ...]:
     return tuple((int(offset), int(length)) for offset, length in pairs.tolist())
 
 
-class RunReader:
-    """Reads `run` neighbouring rows at a time through `Corpus.read`, wherever the store is, and keeps a few runs."""
+class SpanReader:
+    """Reads `span_rows` neighbouring rows at a time through `Corpus.read`, from any store, and caches a few spans."""
 
-    def __init__(self, corpus: Corpus, name: str, run: int) -> None:
-        self._corpus, self._name, self._run = corpus, name, run
-        self._held = lru_cache(maxsize=_HELD_RUNS)(self._read)
+    def __init__(self, corpus: Corpus, name: str, span_rows: int) -> None:
+        self._corpus, self._name, self._span_rows = corpus, name, span_rows
+        self._cached = lru_cache(maxsize=_CACHED_SPANS)(self._read)
         self._lock = threading.Lock()
 
     def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
-        """A view of the run that is held."""
-        shard, place = divmod(row, self._corpus.shard_rows)
-        start = shard * self._corpus.shard_rows + place // self._run * self._run
-        with self._lock:  # Or two threads would read the same run.
-            return self._held(start)[row - start]
+        """A view of the cached span."""
+        shard, index_in_shard = divmod(row, self._corpus.shard_rows)
+        start = shard * self._corpus.shard_rows + index_in_shard // self._span_rows * self._span_rows
+        with self._lock:  # Otherwise two threads would read the same span.
+            return self._cached(start)[row - start]
 
     def _read(self, start: int) -> NDArray[Any]:
         shard = self._corpus.shards[start // self._corpus.shard_rows]
-        return self._corpus.read(self._name, slice(start, min(start + self._run, shard.stop)))
+        return self._corpus.read(self._name, slice(start, min(start + self._span_rows, shard.stop)))

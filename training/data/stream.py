@@ -1,4 +1,4 @@
-"""Batches on their way to the device: decoded ahead by threads into reused buffers, prepared where they are used."""
+"""A stream of batches: threads decode ahead into reused buffers, and the device prepares the values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from training.batch import Batch, Raw
 from training.data.device_prefetcher import Copied, DevicePrefetcher, PrefetchedBatch
 
-_CHIPS_A_TASK = 8  # Some milliseconds of decoding: handing out a task costs a hundredth of it.
+_CHIPS_A_TASK = 8  # Some milliseconds of decoding; submitting a task costs a hundredth of that.
 
 Shapes = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
 Fill = Callable[[Mapping[str, NDArray[Any]], slice], None]
@@ -26,14 +26,14 @@ Fill = Callable[[Mapping[str, NDArray[Any]], slice], None]
 
 @dataclass(frozen=True)
 class Job:
-    """A batch to make: `raw` holds everything but its pixels, and `fill` decodes those of a run of its rows."""
+    """A batch to make: `raw` has everything but the pixels, and `fill` decodes the pixels of a slice of its rows."""
 
     raw: Raw
     fill: Fill
 
 
 class Buffer:
-    """Arrays for the pixels of a batch, pinned where a GPU will fetch them, and the same memory as tensors."""
+    """Arrays for the pixels of a batch, and the same memory as tensors; pinned where a GPU copies from it."""
 
     def __init__(self, shapes: Shapes, pinned: bool) -> None:
         self.arrays: dict[str, NDArray[Any]] = {}
@@ -44,7 +44,7 @@ class Buffer:
             self.arrays[name] = self.tensors[name].numpy()
 
     def with_pixels(self, raw: Raw) -> Raw:
-        """`raw` with the pixels that are here."""
+        """`raw` with the pixels of this buffer."""
         stored = {name: tensor[: len(raw.rows)] for name, tensor in self.tensors.items()}
         return replace(raw, stored=stored | dict(raw.stored))
 
@@ -57,28 +57,28 @@ class _Decoding:
 
 
 class Stream(Iterator[Batch]):
-    """Batches of `jobs` in their order, up to `ahead` of them decoded while the caller works; `close` it.
+    """Batches of `jobs` in their order; up to `ahead` of them are decoded while the caller computes. `close` it.
 
-    `wait_s` is how long the last batch kept the caller waiting for decoding, in seconds. Errors of decoding surface
-    at the batch that they belong to.
+    `wait_s` is how long the caller waited for the decoding of the last batch, in seconds. An error of decoding is
+    raised by `next` for the batch in which it happened.
     """
 
     def __init__(
         self, jobs: Iterator[Job], shapes: Shapes, prefetcher: DevicePrefetcher, workers: int, ahead: int
     ) -> None:
         self._jobs, self._prefetcher = jobs, prefetcher
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="feed")
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
         pinned = prefetcher.device.type == "cuda"
-        buffers = ahead + 1 if prefetcher.overlaps else ahead  # One is being copied while the others are filled.
+        buffers = ahead + 1 if prefetcher.overlaps else ahead  # One is copied while the others are filled.
         self._free = deque(Buffer(shapes, pinned) for _ in range(buffers))
         self._decoding: deque[_Decoding] = deque()
         self._sent: deque[PrefetchedBatch] = deque()
-        # Not the prefetched batches themselves: they would stay in memory.
+        # Without the prefetched batches, which would stay in memory.
         self._in_flight: deque[tuple[Copied, Buffer]] = deque()
         self.wait_s = 0.0
 
     def __next__(self) -> Batch:
-        """The next batch, on the device; it is the caller's own."""
+        """The next batch, on the device; the caller may change it."""
         self._submit()
         self.wait_s = 0.0
         if not self._sent:
@@ -90,11 +90,11 @@ class Stream(Iterator[Batch]):
         return batch
 
     def close(self) -> None:
-        """Stop the threads; what they were decoding is dropped."""
+        """Stop the threads and drop the batches that they decode."""
         self._pool.shutdown(cancel_futures=True)
 
     def _send(self) -> None:
-        """Send the oldest batch on its way, decoded or waited for."""
+        """Send the oldest batch to the device, after waiting for its decoding."""
         if not self._decoding:
             self.close()
             raise StopIteration
@@ -106,7 +106,7 @@ class Stream(Iterator[Batch]):
         self._in_flight.append((self._sent[-1].copied, item.buffer))
 
     def _submit(self) -> None:
-        """Start on as many batches as there are buffers."""
+        """Start decoding as many batches as there are free buffers."""
         while (buffer := self._buffer()) is not None:
             job = next(self._jobs, None)
             if job is None:
@@ -115,7 +115,7 @@ class Stream(Iterator[Batch]):
             self._start(job, buffer)
 
     def _buffer(self) -> Buffer | None:
-        """One whose values are not needed any more; waits for that only where no other batch is under way."""
+        """A buffer whose values are copied already; waits for one only when no other batch is in progress."""
         if self._free:
             return self._free.popleft()
         if not self._in_flight:
@@ -136,6 +136,6 @@ class Stream(Iterator[Batch]):
 
 
 def default_workers() -> int:
-    """This process's share of the cores that it may run on."""
+    """The number of cores available to this process, divided by the processes on this machine."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, available // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -1,1 +1,1 @@
-"""What an encoder is worth: probes and fine-tuning."""
+"""Evaluation of encoders: probes and fine-tuning."""

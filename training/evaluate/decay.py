@@ -1,4 +1,4 @@
-"""Layer-wise learning rates: the deeper inside the encoder, the slower, and its stem the slowest of all."""
+"""Layer-wise learning rates: lower the nearer a layer is to the input, and lowest in the stem."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _STEMS = ("initial_conv", "stem", "stem_orig")
 
 
 def depth_of(name: str, depths: Sequence[int]) -> int:
-    """How far from the input a parameter of a classifier or UNet is: 0 in the stem, one more per block.
+    """The depth of a parameter of a classifier or UNet: 0 in the stem, one more per block.
 
-    A convolution between two stages belongs to the block after it; what is not the encoder's comes last. (The published
-    code gives the stem the rate of the head, as it looks for it under another name.)
+    A convolution between two stages belongs to the block after it; parameters outside the encoder have the largest
+    depth. (The published code gives the stem the rate of the head, because it expects another name for it.) Raises
+    `ValueError` for an unknown layer of the encoder.
     """
     if not name.startswith(_ENCODER):
         return sum(depths) + 1
@@ -34,9 +35,9 @@ def depth_of(name: str, depths: Sequence[int]) -> int:
 def parameter_groups(
     model: nn.Module, depths: Sequence[int], rate: float, layer_decay: float, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Groups for an optimiser, one per depth and kind: rate * `layer_decay` ** (layers above), kernels alone decaying.
+    """Parameter groups for an optimiser, by depth and weight decay; rate * `layer_decay` ** (number of layers above).
 
-    Matrices and kernels decay; biases, norms and response norms do not.
+    Matrices and kernels have weight decay; biases, norms and response norms have none.
     """
     kernels = decaying(model)
     groups: dict[tuple[int, bool], dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""From manifest rows to features: chips read in order, their centres normalised as in training, a batch at a time."""
+"""Features of manifest rows: reads chips in order and normalises their centres as in training, batch by batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.data.centre import read_centre
 from training.layer import Layer, groups_of
 from training.model.image import image_of
 
-_READ_ROWS = 256  # Of the twelve MMEarth layers of 128 px about 0.3 GB.
+_READ_ROWS = 256  # About 0.3 GB of the twelve MMEarth layers at 128 px.
 
 
 def features_of(
@@ -24,9 +24,10 @@ def features_of(
     image_px: int,
     features: Callable[[Tensor], NDArray[np.float32]],
 ) -> NDArray[np.float32]:
-    """`features` (rows, width) of the images (rows, channels, image_px, image_px) of manifest `rows`, ascending.
+    """Features (rows, width) float32 of the chips in manifest `rows` (rows,), ascending.
 
-    An image is the centre of a chip; `layers` are the inputs, with the moments that the encoder was trained with.
+    `features` computes them from images (rows, channels, image_px, image_px) float32, the centres of the chips.
+    `layers` are the inputs, with the moments with which the encoder was trained.
     """
     groups = [groups_of(corpus, layer) for layer in layers]
     parts = []
@@ -40,8 +41,8 @@ def features_of(
 
 
 def band_statistics(images: Tensor) -> NDArray[np.float32]:
-    """Mean and standard deviation per channel of `images` (n, channels, y, x): (n, 2 * channels).
+    """Mean and standard deviation per channel of `images` (n, channels, y, x): (n, 2 * channels) float32.
 
-    What one would use without any net. Where a layer has no data its images hold the mean.
+    A baseline without a network. Images have the mean where a layer has no data.
     """
     return np.asarray(torch.cat([images.mean(dim=(2, 3)), images.std(dim=(2, 3))], dim=1).numpy(), dtype=np.float32)

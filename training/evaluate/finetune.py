@@ -1,6 +1,4 @@
-"""Adapt an encoder to labelled images: one class per image or one per pixel, with the encoder frozen, learning, or both
-in turn.
-"""
+"""Adapts an encoder to labelled images: one class per image or per pixel; the encoder may be frozen for some epochs."""
 
 from __future__ import annotations
 
@@ -31,16 +29,16 @@ from training.weights.pretrained import Pretrained
 
 
 def finetune(pretrained: Pretrained, train: Samples, recipe: Recipe, progress: Progress | None = None) -> Finetuned:
-    """A model for the labels of `train`, begun from `pretrained`, which stays as it is.
+    """A model for the labels of `train`, initialised from `pretrained`, which is not changed.
 
-    One label per image makes a classifier, one per pixel a UNet. The same arguments give the same model on a CPU with
-    one number of threads. Raises `Fatal` for images that do not fit the encoder, samples without any label, or a loss
-    that is no number.
+    Labels per image give a classifier, labels per pixel a UNet. On a CPU with the same number of threads, the same
+    arguments give the same model. Raises `Fatal` for images that do not fit the encoder, samples without any label, or
+    a non-finite loss.
     """
     _refuse_misfits(pretrained.encoder, train)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        model = _begun(pretrained.encoder, train, recipe)
+        model = _initial_model(pretrained.encoder, train, recipe)
         losses = Tuning(model, pretrained, train, recipe).run(progress or Silent())
     return Finetuned(model.eval(), pretrained.normalisation, train.classes, tuple(losses), pretrained.facts)
 
@@ -56,7 +54,7 @@ def _refuse_misfits(encoder: Encoder, train: Samples) -> None:
             raise Fatal(f"images of {name!r}, {size}, are no multiple of the {patch} px patch; crop them.")
 
 
-def _begun(encoder: Encoder, train: Samples, recipe: Recipe) -> Classifier | UNet:
+def _initial_model(encoder: Encoder, train: Samples, recipe: Recipe) -> Classifier | UNet:
     fresh = Encoder.of(encoder.architecture, recipe.drop_path)
     fresh.load_state_dict(deepcopy(encoder.state_dict()))
     kind = Classifier if train.labels.ndim == 1 else UNet
@@ -65,7 +63,7 @@ def _begun(encoder: Encoder, train: Samples, recipe: Recipe) -> Classifier | UNe
 
 @dataclass
 class Tuning:
-    """A model that learns from samples by a recipe."""
+    """Fine-tuning of a model on samples by a recipe."""
 
     model: Classifier | UNet
     pretrained: Pretrained
@@ -73,7 +71,7 @@ class Tuning:
     recipe: Recipe
 
     def run(self, progress: Progress) -> list[float]:
-        """Every epoch; returns the mean loss of each."""
+        """Train all epochs; returns the mean loss of each. Raises `Fatal` for a non-finite loss."""
         recipe, size = self.recipe, len(self.train)
         steps = math.ceil(size / recipe.batch_size) * recipe.epochs
         optimiser, schedule = self._optimiser(steps)
@@ -99,12 +97,12 @@ class Tuning:
         return optimiser, LambdaLR(optimiser, lambda step: rate_at(step, steps, warm))
 
     def set_trainable(self, learns: bool) -> None:
-        """A frozen encoder is as it will be used: nothing of it moves and no path is dropped."""
+        """Freeze or unfreeze the encoder; a frozen one has no gradients and no stochastic depth."""
         self.model.train()
         self.model.encoder.train(learns)
         self.model.encoder.requires_grad_(learns)
         if isinstance(self.model, Classifier) and self.recipe.frozen == 1:
-            self.model.norm.requires_grad_(False)  # A linear probe is linear in the features, normalised once.
+            self.model.norm.requires_grad_(False)  # A linear probe keeps its initial norm.
 
     def _batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
         order = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(self.train))
@@ -124,13 +122,16 @@ class Tuning:
 
 
 def error_of(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Mean cross-entropy over what has a label; 0 where nothing has."""
+    """Mean cross-entropy over labelled images or pixels; 0 where there is no label.
+
+    `logits` (batch, classes[, y, x]) float32, `labels` (batch[, y, x]) int64, `IGNORED` for none.
+    """
     total = functional.cross_entropy(logits, labels, ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum")
     return total / (labels != IGNORED).sum().clamp(min=1)
 
 
 def _device(name: str) -> torch.device:
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
         raise Fatal("finetune.device is cuda, but torch finds no GPU here; use auto or cpu.")
-    return torch.device("cuda" if there and name != "cpu" else "cpu")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")

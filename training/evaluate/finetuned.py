@@ -1,4 +1,4 @@
-"""A model that was adapted to a task: predicts classes from stored values, says how well, and is kept in one file."""
+"""A fine-tuned model: predicts classes from stored values, scores itself on samples, and is saved in one file."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ _KINDS: dict[str, type[Classifier] | type[UNet]] = {"classifier": Classifier, "u
 
 @dataclass(frozen=True)
 class Scores:
-    """`confusion` (classes, classes) counts labels (first axis) by prediction (second)."""
+    """`confusion` (classes, classes) int64 counts labels (first axis) by prediction (second axis)."""
 
     confusion: NDArray[np.int64]
 
     @property
     def accuracy(self) -> float:
-        """Share of the labelled images or pixels that are right."""
+        """Fraction of the labelled images or pixels that are predicted correctly."""
         return float(np.trace(self.confusion) / self.confusion.sum())
 
     @property
     def iou(self) -> NDArray[np.float64]:
-        """Intersection over union per class (classes,), NaN for a class that is neither labelled nor predicted."""
+        """Intersection over union per class, (classes,) float64; NaN for a class neither labelled nor predicted."""
         hit = np.diagonal(self.confusion).astype(np.float64)
         union = self.confusion.sum(0) + self.confusion.sum(1) - hit
         return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
 
     @property
     def mean_iou(self) -> float:
-        """Over the classes that are there."""
+        """Mean over the classes that are labelled or predicted."""
         return float(np.nanmean(self.iou))
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """`losses` are the mean training losses of every epoch, `origin` the facts of the encoder it began from."""
+    """`losses` are the mean training losses per epoch, `origin` the facts of the pretrained encoder."""
 
     model: Classifier | UNet
     normalisation: Normalisation
@@ -62,9 +62,9 @@ class Finetuned:
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     def predict(self, samples: Samples) -> NDArray[np.int64]:
-        """Class indices, of the shape of the samples' labels."""
-        places = np.arange(len(samples))
-        parts = [samples.of(rows) for rows in np.split(places, range(_BATCH, len(places), _BATCH))]
+        """Class indices int64, in the shape of the samples' labels. Raises `Fatal` as `Normalisation.image` does."""
+        indices = np.arange(len(samples))
+        parts = [samples.of(rows) for rows in np.split(indices, range(_BATCH, len(indices), _BATCH))]
         return np.concatenate([self._logits(part).argmax(1).cpu().numpy() for part in parts])
 
     def _logits(self, part: Samples) -> Tensor:
@@ -74,9 +74,9 @@ class Finetuned:
         return result
 
     def score(self, samples: Samples) -> Scores:
-        """How the predictions compare with the labels, where there are any.
+        """Scores of the predictions on the samples that have labels.
 
-        Raises `Fatal` where there are none, or for other classes than those that were learned.
+        Raises `Fatal` where no sample has a label, or for classes other than those of the model.
         """
         if samples.classes != self.classes:
             raise Fatal(f"these samples have other classes than the model, which knows {', '.join(self.classes)}.")
@@ -87,8 +87,8 @@ class Finetuned:
         pairs = samples.labels[known] * count + self.predict(samples)[known]
         return Scores(np.bincount(pairs, minlength=count**2).reshape(count, count))
 
-    def save(self, path: Path) -> None:
-        """One file as of an encoder, whose head is there too: a classifier's under timm's names."""
+    def save(self, path: str | Path) -> None:
+        """Write encoder and head to one file, as `save_encoder` does; the head of a classifier has timm's names."""
         model, architecture = self.model, self.model.encoder.architecture
         rest = {name: item for name, item in model.state_dict().items() if not name.startswith(_ENCODER)}
         named = to_timm(rest, architecture) if isinstance(model, Classifier) else _prefixed(_UNET, rest)
@@ -97,9 +97,9 @@ class Finetuned:
         save_encoder(path, Pretrained(model.encoder, self.normalisation, facts), named)
 
 
-def load_finetuned(path: Path) -> Finetuned:
+def load_finetuned(path: str | Path) -> Finetuned:
     """The model that `Finetuned.save` wrote; raises `Fatal` for another file."""
-    pretrained, head = load_encoder(path), head_of(path)
+    pretrained, head = load_encoder(path), head_of(Path(path))
     encoder, facts = pretrained.encoder, pretrained.facts
     if facts.get("kind") not in _KINDS:
         raise Fatal(f"{path} holds an encoder and no fine-tuned model; fine-tune it first.")

@@ -1,4 +1,4 @@
-"""Linear probes: what a plain linear model reads off frozen features, with what is left to chance."""
+"""Linear probes: linear models on frozen features, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from training.model.encoder import Encoder
 
 Features = NDArray[np.float32]
 
-# From hardly any freedom to hardly any restraint; features have a standard deviation of 1.
-_STRENGTHS = tuple(10.0**power for power in range(-3, 2))  # of scikit-learn's C: one over the penalty
+# Penalties from very strong to very weak, and the reverse; features have a standard deviation of 1.
+_STRENGTHS = tuple(10.0**power for power in range(-3, 2))  # C of scikit-learn: 1 / penalty
 _PENALTIES = tuple(10.0**power for power in range(-2, 6))
 _MOST_ITERATIONS = 200
 _FOLDS = 3
@@ -31,9 +31,10 @@ _PERCENTILES = (2.5, 97.5)
 
 
 def embed(encoder: Encoder, images: Tensor, batch_size: int = 64) -> Features:
-    """Features (n, width) of unmasked `images` (n, channels, y, x): the last stage's, averaged over each image.
+    """Features (n, width) float32 of unmasked `images` (n, channels, y, x): the mean of the last stage over each image.
 
-    `images` are what the encoder was trained on: normalised, cut to a multiple of the patch.
+    `images` are normalised as in the training of the encoder, with edges that are multiples of the patch. Raises
+    `ValueError` for other edges.
     """
     device = next(encoder.parameters()).device
     trained = encoder.training
@@ -46,11 +47,11 @@ def embed(encoder: Encoder, images: Tensor, batch_size: int = 64) -> Features:
 
 @dataclass(frozen=True)
 class Probe:
-    """How well a linear model does on samples that it has not seen; all arrays are (test samples,).
+    """The losses of a linear model on test samples; all arrays are (test samples,) float64.
 
-    For classes `losses` are 0 or 1 and `scales` 1, so that `score` is the accuracy; for numbers they are squared errors
-    and squared distances from the mean, so that it is R2. `guesses` are the losses of always answering the training
-    part's commonest class, or its mean.
+    For classes, `losses` are 0 or 1 and `scales` are 1, so `score` is the accuracy. For numbers, they are squared
+    errors and squared distances from the mean, so `score` is R2. `guesses` are the losses of a constant prediction:
+    the commonest class, or the mean, of the training part.
     """
 
     losses: NDArray[np.float64]
@@ -64,17 +65,17 @@ class Probe:
 
     @property
     def chance(self) -> float:
-        """The score of the constant answer."""
+        """The score of the constant prediction."""
         return _score(self.guesses, self.scales)
 
     def interval(self, seed: int = 0) -> tuple[float, float]:
-        """Where the score of 95 % of the bootstrap's resamples of the test samples lies."""
+        """The 95 % bootstrap interval of the score, over resamples of the test samples."""
         return estimate([self], seed).interval
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over training seeds, and where it lies in 95 % of the resamples of seeds and of test samples."""
+    """A mean over training seeds, and its 95 % bootstrap interval over resamples of seeds and of test samples."""
 
     mean: float
     interval: tuple[float, float]
@@ -83,12 +84,12 @@ class Estimate:
 def linear_probe(
     train_x: Features, train_y: NDArray[Any], test_x: Features, test_y: NDArray[Any], seed: int = 0
 ) -> Probe:
-    """Fit a linear model to the training part, its penalty chosen by cross-validation inside that part, and test it.
+    """Fit a linear model to the training part, with a penalty chosen by cross-validation in that part, and test it.
 
-    `train_x` and `test_x` are (samples, features), standardised here by the training part. Whole-number labels
-    (samples,) are classes: logistic regression. Others (samples,) or (samples, columns) are numbers: ridge
-    regression. `seed` draws the folds. Raises `Fatal` for an empty part, fewer than two classes,
-    or features that are not finite.
+    `train_x` and `test_x` are (samples, features) float32; they are standardised by the training part. Integer labels
+    (samples,) are classes: logistic regression. Floating-point labels, (samples,) or (samples, columns), are numbers:
+    ridge regression. `seed` draws the folds. Raises `Fatal` for an empty part, unequal numbers of features and labels,
+    fewer than two classes, or non-finite features.
     """
     _check(train_x, train_y, test_x, test_y)
     if np.issubdtype(train_y.dtype, np.integer):
@@ -97,32 +98,32 @@ def linear_probe(
 
 
 def estimate(probes: Sequence[Probe], seed: int = 0) -> Estimate:
-    """The mean score of `probes` of the same test samples, one per training seed."""
-    return _resampled(lambda place, rows: _score_at(probes[place], rows), len(probes), len(probes[0].losses), seed)
+    """The mean score of `probes`, one per training seed, on the same test samples."""
+    return _resampled(lambda index, rows: _score_at(probes[index], rows), len(probes), len(probes[0].losses), seed)
 
 
-def difference(one: Sequence[Probe], other: Sequence[Probe], seed: int = 0) -> Estimate:
-    """The mean score of `one` minus that of `other`, probes of the same test samples, pair by pair.
+def difference(first: Sequence[Probe], second: Sequence[Probe], seed: int = 0) -> Estimate:
+    """The mean score of `first` minus that of `second`, probes of the same test samples, in pairs.
 
-    A resample draws samples, the same for both sides, and pairs. Raises `ValueError` for sides of different lengths.
+    A resample draws test samples, the same for both, and pairs. Raises `ValueError` for sequences of unequal length.
     """
-    pairs = list(zip(one, other, strict=True))
+    pairs = list(zip(first, second, strict=True))
 
-    def gap(place: int, rows: NDArray[np.int64]) -> float:
-        return _score_at(pairs[place][0], rows) - _score_at(pairs[place][1], rows)
+    def score_difference(index: int, rows: NDArray[np.int64]) -> float:
+        return _score_at(pairs[index][0], rows) - _score_at(pairs[index][1], rows)
 
-    return _resampled(gap, len(pairs), len(one[0].losses), seed)
+    return _resampled(score_difference, len(pairs), len(first[0].losses), seed)
 
 
 def _resampled(score: Callable[[int, NDArray[np.int64]], float], count: int, samples: int, seed: int) -> Estimate:
     random = np.random.default_rng(seed)
-    result = []
+    scores = []
     for _ in range(_RESAMPLES):
         rows = random.integers(0, samples, samples)
-        result.append(np.mean([score(place, rows) for place in random.integers(0, count, count)]))
-    low, high = np.percentile(result, _PERCENTILES)
-    whole = np.arange(samples)
-    return Estimate(float(np.mean([score(place, whole) for place in range(count)])), (float(low), float(high)))
+        scores.append(np.mean([score(index, rows) for index in random.integers(0, count, count)]))
+    low, high = np.percentile(scores, _PERCENTILES)
+    every_row = np.arange(samples)
+    return Estimate(float(np.mean([score(index, every_row) for index in range(count)])), (float(low), float(high)))
 
 
 def _score_at(probe: Probe, rows: NDArray[np.int64]) -> float:
@@ -139,7 +140,7 @@ def _probe_classes(
 ) -> Probe:
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=_MOST_ITERATIONS))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Rare classes and strong penalties are expected; scores tell.
+        warnings.simplefilter("ignore")  # Warnings about rare classes and strong penalties are expected.
         search = GridSearchCV(model, {"logisticregression__C": _STRENGTHS}, cv=_folds(train_y, seed))
         search.fit(train_x, train_y)
     missed = (search.predict(test_x) != test_y).astype(np.float64)
@@ -149,7 +150,7 @@ def _probe_classes(
 
 
 def _folds(labels: NDArray[Any], seed: int) -> StratifiedKFold | KFold:
-    """Folds that hold every class where its samples suffice."""
+    """Stratified folds where the classes have enough samples."""
     most = int(np.unique(labels, return_counts=True)[1].max())
     if most < 2:
         return KFold(2, shuffle=True, random_state=seed)
@@ -157,14 +158,14 @@ def _folds(labels: NDArray[Any], seed: int) -> StratifiedKFold | KFold:
 
 
 def _probe_numbers(train_x: Features, train_y: NDArray[Any], test_x: Features, test_y: NDArray[Any]) -> Probe:
-    """Columns count alike: each is divided by its standard deviation in the test part."""
+    """Columns have equal weight: errors are divided by the standard deviation of the column in the test part."""
     model = make_pipeline(StandardScaler(), RidgeCV(_PENALTIES))
     model.fit(train_x, train_y)
-    spread = test_y.std(axis=0)
-    spread = np.where(spread > 0, spread, 1.0)
+    std = test_y.std(axis=0)
+    std = np.where(std > 0, std, 1.0)
     predicted = model.predict(test_x).reshape(test_y.shape)
     losses, guessed, scales = (
-        (((test_y - answer) / spread) ** 2).mean(axis=1)
+        (((test_y - answer) / std) ** 2).mean(axis=1)
         for answer in (predicted, train_y.mean(axis=0), test_y.mean(axis=0))
     )
     return Probe(losses, guessed, scales)

@@ -1,3 +1,3 @@
-"""How many chips of each split a probe looks at where nothing else is said: apart from what needs PyTorch."""
+"""The default number of chips of each split for a probe, in a module that does not import PyTorch."""
 
 MOST_CHIPS = 5000

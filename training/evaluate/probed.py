@@ -1,4 +1,4 @@
-"""What an encoder knows of a layer of a corpus: its probe beside random weights and beside plain band statistics."""
+"""Probes of an encoder on a layer of a corpus, compared with random weights and with band statistics."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ THIS, RANDOM, BANDS = "this encoder", "random weights", "band means and deviatio
 class Probed:
     """Probes of `label` by kind of features, fitted to `train` train chips and tested on chips of `split`.
 
-    `measure` is "accuracy" (of the commonest class per chip) or "R2" (of means). `predicted` says that the encoder was
-    pretrained to predict this very layer.
+    `measure` is "accuracy" (of the commonest class per chip) or "R2" (of means). `predicted` is True where the encoder
+    was pretrained to predict this layer.
     """
 
     label: str
@@ -37,7 +37,7 @@ class Probed:
     probes: Mapping[str, Probe]
 
     def table(self) -> str:
-        """Lines for people."""
+        """The scores as lines of text."""
         first = self.probes[THIS]
         lines = [
             f"{self.label}: {self.measure} on {len(first.losses):,} {self.split} chips, fitted to {self.train:,} train "
@@ -66,10 +66,10 @@ def probe_layer(
     most_test: int = MOST_CHIPS,
     seed: int = 0,
 ) -> Probed:
-    """Probe `label` on the middles of the first chips of each split: test, or val where no chip is for testing.
+    """Probe `label` on the centres of the first chips of the train and test splits; val, where there are no test chips.
 
-    `seed` draws the random weights and the probes' folds. Raises `Fatal` for a layer or band that the corpus lacks, or
-    a split without chips.
+    `seed` draws the random weights and the folds. Raises `Fatal` for a layer or band that the corpus lacks, a split
+    without chips, or a label without data.
     """
     patch = pretrained.encoder.patch_px
     image_px = corpus.manifest.size_px // patch * patch
@@ -81,8 +81,8 @@ def probe_layer(
     result = [labels_of(corpus, label, rows, image_px) for rows in parts]
     layers = pretrained.normalisation.layers_of(corpus.modalities)
     probes = {}
-    for kind, see in _kinds(pretrained, seed).items():
-        train, test = (features_of(corpus, layers, item.rows, image_px, see) for item in result)
+    for kind, features in _kinds(pretrained, seed).items():
+        train, test = (features_of(corpus, layers, item.rows, image_px, features) for item in result)
         probes[kind] = linear_probe(train, result[0].values, test, result[1].values, seed)
     measure = "accuracy" if corpus.modality(label).categories else "R2"
     targets = pretrained.facts.get("config", {}).get("targets", ())
@@ -99,7 +99,7 @@ def _kinds(pretrained: Pretrained, seed: int) -> dict[str, Callable[[Tensor], Fe
 
 
 def untrained(encoder: Encoder, seed: int, init_std: InitStd = "fixed") -> Encoder:
-    """An encoder of the same shape, before its first step."""
+    """A new encoder of the same architecture, with initial weights drawn by `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = Encoder.of(encoder.architecture)

@@ -1,4 +1,4 @@
-"""How an encoder is adapted to a task: how long, how fast, and which part of it learns."""
+"""Recipes of fine-tuning: length, learning rates, and the part of the encoder that is trained."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from pipeline.validation import STRICT, Betas, Count, CountOrNone, Fraction, one
 
 @dataclass(frozen=True, config=STRICT)
 class Recipe:
-    """`blr` is the learning rate for a batch of 256, `layer_decay` what each layer below the head has less of it.
+    """`blr` is the learning rate for a batch of 256; it is multiplied by `layer_decay` for every layer below the head.
 
-    `frozen` is the share of the epochs, from the first, in which the encoder does not learn; `warmup` the share of the
-    steps in which the rate rises; half a cosine follows. `smoothing` is that of the labels.
+    `frozen` is the fraction of the epochs, from the first, in which the encoder is frozen. `warmup` is the fraction of
+    the steps in which the rate rises; then it falls by half a cosine. `smoothing` is label smoothing. Raises `Fatal`
+    for a value of a wrong type or outside its range.
     """
 
     epochs: Count = 100
@@ -40,8 +41,8 @@ class Recipe:
             return handler(data)
 
 
-# The published protocol of GEO-Bench: fine-tuning, a linear probe of the same length, and segmentation with a UNet
-# whose encoder joins in after a quarter of the epochs.
+# The published protocol for GEO-Bench: fine-tuning, a linear probe of the same length, and segmentation with a UNet
+# whose encoder is trained after a quarter of the epochs.
 RECIPES: dict[str, Recipe] = {
     "full": Recipe(),
     "linear": Recipe(frozen=1.0, drop_path=0.0),

@@ -1,4 +1,4 @@
-"""Labelled images for fine-tuning: arrays of one's own, or the chips of a corpus with one of its layers as label."""
+"""Labelled images for fine-tuning: arrays of the user, or the chips of a corpus with one of its layers as label."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from training.model.normalisation import Groups, Normalisation
 
 @dataclass(frozen=True)
 class Samples:
-    """Images in stored units, all in memory: `stored` (samples, bands, y, x) by layer, as `Normalisation.image` wants.
+    """Images in memory: `stored` (samples, bands, y, x) by layer in the stored dtype, as for `Normalisation.image`.
 
     `labels` are class indices, int64: (samples,) for one per image, (samples, y, x) for one per pixel, `IGNORED` (-1)
-    where there is none. `classes` are their names. `groups` are the samples' groups of statistics.
+    for none. `classes` are their names. `groups` are the groups of statistics of the samples. Raises `Fatal` for
+    unequal or zero numbers of images and labels, and for labels outside the classes.
     """
 
     stored: Mapping[str, NDArray[Any]]
@@ -43,7 +44,7 @@ class Samples:
         return len(self.labels)
 
     def of(self, rows: NDArray[np.int64]) -> Samples:
-        """Those at the places `rows`."""
+        """The samples at the indices `rows` (rows,) int64."""
         stored = {name: item[rows] for name, item in self.stored.items()}
         return Samples(stored, self.labels[rows], self.classes, _chosen(self.groups, rows))
 
@@ -57,9 +58,10 @@ def _chosen(groups: Groups, rows: NDArray[np.int64]) -> Groups:
 
 
 def chip_samples(corpus: Corpus, normalisation: Normalisation, label: str, split: str, image_px: int) -> Samples:
-    """The chips of a split whose centre has a class in layer `label`: the commonest among its pixels.
+    """The chips of a split with one class each: the commonest in layer `label` among the pixels of the centre.
 
-    Raises `Fatal` for a label that is not categorical or has no data in the split, or a corpus without the inputs.
+    Chips without a class are left out. Raises `Fatal` for a label that is not categorical or has no data in the split,
+    or a corpus that lacks the inputs.
     """
     modality = _categorical(corpus, label)
     labels = labels_of(corpus, label, corpus.manifest.rows_of(split), image_px)
@@ -68,10 +70,10 @@ def chip_samples(corpus: Corpus, normalisation: Normalisation, label: str, split
 
 
 def pixel_samples(corpus: Corpus, normalisation: Normalisation, label: str, split: str, image_px: int) -> Samples:
-    """All chips of a split, with the class that layer `label` gives each pixel of their centre.
+    """All chips of a split, with the class of every pixel of the centre in layer `label`.
 
-    Raises `Fatal` for a label that is not categorical or has no pixels, a split without chips, or a corpus without the
-    inputs.
+    Raises `Fatal` for a label that is not categorical or has no pixels, a split without chips, or a corpus that lacks
+    the inputs.
     """
     modality, rows = _categorical(corpus, label), corpus.manifest.rows_of(split)
     if modality.extent != "pixel":

@@ -1,4 +1,4 @@
-"""MP-MAE: one masked encoder, a light decoder, and a head per modality whose form follows from its specification."""
+"""MP-MAE: a masked encoder, a light decoder, and one head per modality that follows from its specification."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.model.visible import encode_visible, hidden_tiles, tiles_of
 
 @dataclass(frozen=True)
 class Objective:
-    """`total` (scalar) is what to minimise; `losses` and `active` (targets,) are its unweighted parts."""
+    """`total` (scalar) is minimised; `losses` float and `active` bool, (targets,), are its unweighted terms."""
 
     total: Tensor
     losses: Tensor
@@ -38,16 +38,16 @@ class PixelHead(nn.Module):
 
     def forward(self, decoded: Tensor) -> Tensor:
         """(batch, width, y, x) to (batch, channels, y * patch_px, x * patch_px)."""
-        # A product of matrices: as a convolution, over patches that are chips of their own, it took six times as long.
+        # As a matrix product: a convolution over single patches took six times as long.
         rows = functional.linear(decoded.permute(0, 2, 3, 1), self.expand.weight.flatten(1), self.expand.bias)
         return functional.pixel_shuffle(rows.permute(0, 3, 1, 2), self.patch_px)
 
 
 class MPMAE(nn.Module):
-    """Multi-pretext masked autoencoder (Nedungadi et al. 2024): `reference` in docs/training.md.
+    """Multi-pretext masked autoencoder (Nedungadi et al. 2024), see docs/training.md.
 
-    With `decoder="shared"`, one decoder serves all targets, as in the published checkpoints; "per-task" gives each
-    its own, as the paper's description has it.
+    With `decoder="shared"`, all targets share one decoder, as in the published checkpoints; with "per-task", each
+    target has its own, as the paper describes.
     """
 
     def __init__(self, inputs: Sequence[Layer], targets: Sequence[Layer], config: PretrainConfig) -> None:
@@ -72,26 +72,28 @@ class MPMAE(nn.Module):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, batch: Batch) -> list[Tensor]:
-        """A prediction per target: (batch, channels, y, x), or (batch, channels) at image level."""
+        """A prediction per target: (batch, channels, y, x), or (batch, channels) at image level, floating point."""
         decoded = self._decoded(batch)
         return self._predictions(decoded, decoded)
 
     def _decoded(self, batch: Batch) -> list[Tensor]:
-        """Of each decoder, (batch, width, patches, patches)."""
+        """The output of each decoder, (batch, width, patches, patches)."""
         features = self.proj(self._encoded(self.image(batch), batch.visible))
         patches = torch.where(batch.visible[:, None], features, self.mask_token.to(features.dtype))
         return [decoder(patches) for decoder in self.decoders]
 
-    def _predictions(self, whole: list[Tensor], patches: list[Tensor]) -> list[Tensor]:
-        """Of the heads: those at image level see `whole` images, those of pixels `patches`, all of them or some."""
+    def _predictions(self, decoded_images: list[Tensor], patches: list[Tensor]) -> list[Tensor]:
+        """The outputs of the heads; image-level heads take `decoded_images`, pixel heads `patches` (all or hidden)."""
         result = []
         for index, (layer, head) in enumerate(zip(self.targets, self.heads, strict=True)):
-            decoder = index if len(whole) > 1 else 0
-            result.append(head(patches[decoder] if layer.pixel else self.image_norm(whole[decoder]).mean(dim=(2, 3))))
+            decoder = index if len(decoded_images) > 1 else 0
+            result.append(
+                head(patches[decoder] if layer.pixel else self.image_norm(decoded_images[decoder]).mean(dim=(2, 3)))
+            )
         return result
 
     def _masked_targets(self, batch: Batch) -> tuple[list[Tensor], Batch]:
-        """Predictions and the batch to hold them to; where hidden patches are told apart, pixels are of those alone."""
+        """Predictions and the batch to compare them with; with `skip_hidden`, pixel layers have hidden patches only."""
         decoded = self._decoded(batch)
         if not self._visible_patches:
             return self._predictions(decoded, decoded), batch
@@ -106,28 +108,28 @@ class MPMAE(nn.Module):
         return features
 
     def image(self, batch: Batch) -> Tensor:
-        """The encoder's input (batch, channels, y, x): numbers as they are, classes one-hot, nodata as zeros."""
+        """The encoder's input (batch, channels, y, x) float32: numbers unchanged, classes one-hot, nodata 0."""
         return image_of(self.inputs, batch.values, batch.valid)
 
-    def objective(self, batch: Batch, counts: Tensor | None = None, share: float = 1.0) -> Objective:
-        """The loss of every target on what was hidden from the encoder, and their weighted sum.
+    def objective(self, batch: Batch, counts: Tensor | None = None, fraction: float = 1.0) -> Objective:
+        """The loss of every target on values hidden from the encoder, and their weighted sum.
 
-        Of a part of a batch, give the `counts` of the whole and what `share` of its chips this is: objectives of the
-        parts then add up to the objective of the whole, gradients included.
+        For a part of a batch, give the `counts` (targets,) of the whole batch and the `fraction` of its chips in this
+        part: the objectives of the parts, and their gradients, then add up to those of the whole batch.
         """
         wanted = self.counts(batch) if counts is None else counts
-        predictions, judged = self._masked_targets(batch)
-        parts = [self._loss(*item, judged) for item in zip(self.targets, predictions, wanted, strict=True)]
+        predictions, masked = self._masked_targets(batch)
+        parts = [self._loss(*item, masked) for item in zip(self.targets, predictions, wanted, strict=True)]
         values = torch.stack([loss for loss, _ in parts])
-        active = torch.stack([any_left for _, any_left in parts])
-        return Objective(losses.weigh(values, active, self.log_variances, share), values, active)
+        active = torch.stack([is_active for _, is_active in parts])
+        return Objective(losses.weigh(values, active, self.log_variances, fraction), values, active)
 
     def counts(self, batch: Batch) -> Tensor:
-        """How many values of each target the loss is a mean over, (targets,)."""
+        """The number of values over which the loss of each target is a mean, (targets,) int64."""
         return torch.stack([self._counted(layer, batch).sum() for layer in self.targets])
 
     def _counted(self, layer: Layer, batch: Batch) -> Tensor:
-        """Where there is data that the encoder did not see; at image level, where there is data."""
+        """True for valid values that were hidden from the encoder; at image level, for all valid values."""
         valid = batch.valid[layer.name]
         return valid & enlarge(~batch.visible, self.patch_px) if layer.pixel else valid
 

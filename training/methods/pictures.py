@@ -1,4 +1,4 @@
-"""Pictures of a run: a few fixed chips, layer by layer, as they are, as the encoder sees them, and as predicted."""
+"""Pictures of a run: a few fixed chips, layer by layer, as stored, as masked for the encoder, and as predicted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from training.model.normalisation import Normalisation
 from training.runtime.device import Device
 
 _LINES = ("as it is", "as the encoder\nsees it", "hidden patches\nas predicted")
-_HIDDEN = (92, 99, 112)  # A slate that neither a grey image nor the signs of nodata have.
+_HIDDEN = (92, 99, 112)  # A slate colour that occurs neither in grey images nor in the nodata pattern.
 _INK, _SOFT, _WRONG = "#1d2733", "#5d6875", "#b03a2e"
 _PANEL_INCHES, _TEXT_INCHES, _SIDE_INCHES, _TOP_INCHES = 1.25, 4.4, 1.05, 0.75
 _DOTS_PER_INCH = 100
@@ -36,9 +36,10 @@ _MOST_NUMBERS, _MOST_LETTERS = 4, 58
 
 @dataclass(frozen=True)
 class Sample:
-    """The chips that are drawn throughout a run, called `names`, as the net sees them and as they are stored.
+    """The chips that are drawn throughout a run, with their `names`, normalised and as stored.
 
-    `batch` is normalised; `stored` (rows, chosen bands[, y, x]) and the rows' `groups` of statistics are by layer.
+    `batch` is normalised. By layer: `stored` (rows, chosen bands[, y, x]) in the stored dtype, and `groups` (rows,),
+    the groups of statistics.
     """
 
     names: tuple[str, ...]
@@ -48,7 +49,7 @@ class Sample:
 
 
 class Pictures:
-    """Draws a model on the same few chips again and again, into `folder`."""
+    """Draws the predictions of a model for the same few chips, into `folder`."""
 
     def __init__(
         self, sample: Sample, inputs: Sequence[Layer], targets: Sequence[Layer], patch_px: int, folder: Path
@@ -57,11 +58,11 @@ class Pictures:
         self._patch_px, self._folder = patch_px, folder
 
     def draw(self, model: MPMAE, device: Device, step: int) -> Picture:
-        """Write `step-00000500.png` and return its pixels (y, x, 3); the model and random numbers stay as they are."""
+        """Write `step-00000500.png` and return its pixels (y, x, 3) uint8; model and random state are unchanged."""
         trained = model.training
         model.eval()
         with torch.inference_mode(), device.autocast():
-            predictions = [one.float().cpu() for one in model(self._sample.batch.to(device.place))]
+            predictions = [item.float().cpu() for item in model(self._sample.batch.to(device.place))]
         model.train(trained)
         figure = self._figure(predictions, step)
         canvas = FigureCanvasAgg(figure)
@@ -93,23 +94,23 @@ class Pictures:
             "predicted and the others as they are. Checkers: no data. Right: truth / prediction, wrong classes red."
         )
 
-    def _columns(self, place: int, found: dict[str, NDArray[Any]]) -> list[_Panels]:
-        visible = np.kron(self._sample.batch.visible[place].numpy(), np.ones((self._patch_px,) * 2)) > 0
+    def _columns(self, index: int, reconstructed: dict[str, NDArray[Any]]) -> list[_Panels]:
+        visible = np.kron(self._sample.batch.visible[index].numpy(), np.ones((self._patch_px,) * 2)) > 0
         layers = {layer.name: layer for layer in (*self._inputs, *self._targets) if layer.pixel}
         inputs = {layer.name for layer in self._inputs}
         columns = []
         for name, layer in layers.items():
-            truth = self._sample.stored[name][place]
-            predicted = np.where(visible, truth, found[name][place]) if name in found else None
+            truth = self._sample.stored[name][index]
+            predicted = np.where(visible, truth, reconstructed[name][index]) if name in reconstructed else None
             columns += _panels(layer, truth, predicted, visible if name in inputs else None)
         return columns
 
 
 def reconstruct(layer: Layer, prediction: Tensor, sample: Sample, patch_px: int) -> NDArray[Any]:
-    """Stored values (rows, bands, y, x) that a prediction (rows, channels, y, x) stands for, nodata where the truth is.
+    """A prediction (rows, channels, y, x) as (rows, bands, y, x) in the stored dtype, nodata where the truth is nodata.
 
-    Classes: the likeliest. Numbers: normalisation undone, by each patch's own moments first where targets are
-    normalised per patch; so such a picture takes a patch's brightness and contrast from the truth.
+    Classes: the most probable one. Numbers: the normalisation is inverted. Where targets are normalised per patch, the
+    moments of the true patch are used first, so the picture takes brightness and contrast of a patch from the truth.
     """
     valid = sample.batch.valid[layer.name]
     if layer.classes:
@@ -123,7 +124,7 @@ def reconstruct(layer: Layer, prediction: Tensor, sample: Sample, patch_px: int)
 
 @dataclass(frozen=True)
 class _Panels:
-    """One column of a chip: its title and a picture per line of `_LINES`, None where there is none to draw."""
+    """One column of a chip: its title and a picture per line of `_LINES`, None where there is no picture."""
 
     title: str
     pictures: tuple[Picture | None, Picture | None, Picture | None]
@@ -132,21 +133,21 @@ class _Panels:
 def _panels(
     layer: Layer, truth: NDArray[Any], predicted: NDArray[Any] | None, visible: NDArray[np.bool_] | None
 ) -> list[_Panels]:
-    """A column per picture that the modality's display asks for; `visible` (y, x) only of an input."""
-    modality = _calm(Normalisation.of([layer]).layers[0].modality)
+    """One column per picture of the modality's display; `visible` (y, x) bool only for an input."""
+    modality = _without_shading(Normalisation.of([layer]).layers[0].modality)
     width = truth.shape[-1]
-    # Side by side, so that what is stretched by its own values is stretched alike.
+    # Side by side, so that truth and prediction have the same contrast stretch.
     both = truth if predicted is None else np.concatenate([truth, predicted], axis=-1)
     result = []
     for band, picture in draw_all(modality, both):
-        real, made = picture[:, :width], None if predicted is None else picture[:, width:]
-        seen = None if visible is None else np.where(visible[..., None], real, np.array(_HIDDEN, dtype=np.uint8))
-        result.append(_Panels(_title(modality, band), (real, seen, made)))
+        real, guess = picture[:, :width], None if predicted is None else picture[:, width:]
+        masked = None if visible is None else np.where(visible[..., None], real, np.array(_HIDDEN, dtype=np.uint8))
+        result.append(_Panels(_title(modality, band), (real, masked, guess)))
     return result
 
 
-def _calm(modality: Modality) -> Modality:
-    """Heights in grey: shading would make cliffs of the small steps between patches."""
+def _without_shading(modality: Modality) -> Modality:
+    """Heights in grey: with shading, small steps between patches would look like cliffs."""
     if modality.display.style != "hillshade":
         return modality
     return replace(modality, display=replace(modality.display, style="grey", low=0.0, high=0.0))
@@ -158,20 +159,20 @@ def _title(modality: Modality, band: str) -> str:
 
 @dataclass(frozen=True)
 class _Words:
-    """A layer without pixels: its name, lines of truth / prediction, and whether the class is wrong."""
+    """An image-level layer: its name, lines of truth / prediction, and whether the predicted class is wrong."""
 
     name: str
     lines: tuple[str, ...]
     wrong: bool = False
 
 
-def _words(layer: Layer, prediction: NDArray[Any], sample: Sample, place: int) -> _Words:
-    truth, name = sample.stored[layer.name][place], layer.name.replace("_", " ")
+def _words(layer: Layer, prediction: NDArray[Any], sample: Sample, index: int) -> _Words:
+    truth, name = sample.stored[layer.name][index], layer.name.replace("_", " ")
     if layer.classes:
-        return _class_words(layer.modality, name, int(truth[0]), prediction[place].astype(np.float64))
-    group = sample.groups[layer.name][place : place + 1]
-    made = layer.stored(prediction[place : place + 1], group)[0]
-    values = zip(layer.bands, layer.modality.physical(truth), layer.modality.physical(made), strict=True)
+        return _class_words(layer.modality, name, int(truth[0]), prediction[index].astype(np.float64))
+    group = sample.groups[layer.name][index : index + 1]
+    guess = layer.stored(prediction[index : index + 1], group)[0]
+    values = zip(layer.bands, layer.modality.physical(truth), layer.modality.physical(guess), strict=True)
     bands = layer.modality.bands
     each = [f"{bands[band].name.replace('_', ' ')} {_number(a)} / {_number(b)} {bands[band].units.removesuffix('1')}"
             for band, a, b in values]  # fmt: skip
@@ -180,12 +181,12 @@ def _words(layer: Layer, prediction: NDArray[Any], sample: Sample, place: int) -
 
 
 def _class_words(modality: Modality, name: str, code: int, logits: NDArray[np.float64]) -> _Words:
-    shares = np.exp(logits - logits.max())
+    exponentials = np.exp(logits - logits.max())
     best = int(logits.argmax())
     real = next((item.name for item in modality.categories if item.code == code), "no data")
     guess = modality.categories[best].name
-    said = (_short(real), f"/ {_short(guess)} ({shares[best] / shares.sum():.0%})")
-    return _Words(name, said, wrong=guess != real)
+    lines = (_short(real), f"/ {_short(guess)} ({exponentials[best] / exponentials.sum():.0%})")
+    return _Words(name, lines, wrong=guess != real)
 
 
 def _short(text: str) -> str:
@@ -197,7 +198,7 @@ def _number(value: float) -> str:
 
 
 class _Page:
-    """A grid of panels: per chip three lines, a column per picture, and words on the right."""
+    """The page: per chip three lines of panels, one column per picture, and text on the right."""
 
     def __init__(self, chips: int, columns: int, words: bool) -> None:
         self._chips, self._columns = chips, columns
@@ -206,7 +207,7 @@ class _Page:
         self.figure = Figure(figsize=self._size, dpi=_DOTS_PER_INCH, facecolor="white")
 
     def _axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """Axes at inches from the upper left corner."""
+        """Axes with position and size in inches from the upper left corner."""
         across, down = self._size
         axes = self.figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
         axes.set_axis_off()
@@ -216,13 +217,13 @@ class _Page:
         return _TOP_INCHES + 0.35 + chip * (3 * _PANEL_INCHES + 0.55)
 
     def title(self, title: str, explained: str) -> None:
-        """What one looks at."""
+        """Draw the title and an explanation."""
         axes = self._axes(0.1, 0.05, self._size[0] - 0.2, _TOP_INCHES - 0.05)
         axes.text(0, 0.72, title, transform=axes.transAxes, fontsize=15, weight="bold", color=_INK)
         axes.text(0, 0.36, explained, transform=axes.transAxes, fontsize=8.5, color=_SOFT)
 
     def name(self, chip: int, name: str) -> None:
-        """Which chip, and what its lines are."""
+        """Draw the name of a chip and the names of its lines."""
         axes = self._axes(0.08, self._top(chip) - 0.33, _SIDE_INCHES, 0.3)
         axes.text(0, 0.5, name, transform=axes.transAxes, fontsize=8, va="center", color=_INK, weight="bold")
         for line, text in enumerate(_LINES):
@@ -230,7 +231,7 @@ class _Page:
             side.text(0, 0.5, text, transform=side.transAxes, fontsize=8, va="center", color=_SOFT)
 
     def panels(self, chip: int, column: int, panels: _Panels) -> None:
-        """One column of a chip, its title above."""
+        """Draw one column of a chip with its title."""
         for line, picture in enumerate(panels.pictures):
             left, top = _SIDE_INCHES + column * _PANEL_INCHES, self._top(chip) + line * _PANEL_INCHES
             axes = self._axes(left, top, _PANEL_INCHES * 0.96, _PANEL_INCHES * 0.96)
@@ -240,7 +241,7 @@ class _Page:
                 axes.set_title(panels.title, fontsize=7.5, color=_INK, pad=3)
 
     def words(self, chip: int, words: Sequence[_Words]) -> None:
-        """Layers without pixels, right of the panels; what has no room is left out."""
+        """Draw the image-level layers right of the panels; lines that do not fit are left out."""
         left = _SIDE_INCHES + self._columns * _PANEL_INCHES + 0.15
         height = 3 * _PANEL_INCHES + 0.15
         axes = self._axes(left, self._top(chip), _TEXT_INCHES - 0.2, height)

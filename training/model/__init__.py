@@ -1,1 +1,1 @@
-"""Nets and losses, whatever the method."""
+"""Networks and losses, independent of the pretraining method."""

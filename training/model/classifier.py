@@ -1,4 +1,4 @@
-"""One class per image: the encoder's features averaged, a norm and a linear layer, as in ConvNeXt."""
+"""One class per image: the mean of the encoder's features, a norm and a linear layer, as in ConvNeXt."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from training.model.encoder import Encoder
 
-# So small that the first predictions are all alike, as the published fine-tuning has it.
+# So small that the initial predictions are nearly equal, as in the published fine-tuning.
 _HEAD_STD = 2e-5
 
 
 class Classifier(nn.Module):
-    """`encoder` with a fresh head; modules are named as in ConvNeXt V2's own classifier."""
+    """`encoder` with a new head; modules are named as in ConvNeXt V2's own classifier."""
 
     def __init__(self, encoder: Encoder, classes: int) -> None:
         super().__init__()
@@ -24,5 +24,5 @@ class Classifier(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (batch, classes) of (batch, channels, y, x)."""
+        """Logits (batch, classes) of images (batch, channels, y, x), both floating point."""
         return cast(Tensor, self.head(self.norm(self.encoder(image).mean(dim=(2, 3)))))

@@ -1,4 +1,4 @@
-"""A dense ConvNeXt V2 that computes what a sparse one would: hidden patches are as if they were not there."""
+"""A dense ConvNeXt V2 that equals a sparse one: hidden patches have no effect on the visible ones."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class ChannelNorm(nn.LayerNorm):
 class ResponseNorm(nn.Module):
     """Global response normalisation (Woo et al. 2023) of (batch, y, x, channels).
 
-    `over` = "image": each image is normalised by its own response over its visible sites; hidden sites must hold
-    zeros, which add nothing to a norm. "batch" takes one norm over the whole batch, as the published sparse code does,
-    so that an image's features depend on its neighbours in the batch, and change when the weights move to a dense net,
-    which takes the norm per image. Norms are divided by their mean over channels, so the number of visible sites
-    cancels out, and the same weights serve images without a mask. docs/training.md has what the choice changes.
+    `over` = "image": the norm is taken over the visible sites of each image; hidden sites must be zero, which adds
+    nothing to a norm. "batch" takes one norm over the whole batch, as the published sparse code does: then the features
+    of an image depend on the other images of the batch, and they change in a dense net, which takes the norm per image.
+    Norms are divided by their mean over channels, so the number of visible sites cancels out, and the same weights work
+    for images without a mask. docs/training.md has measurements of both.
     """
 
     def __init__(self, channels: int, over: GrnScope = Architecture.grn_scope) -> None:
@@ -43,7 +43,7 @@ class ResponseNorm(nn.Module):
         self._axes = (1, 2) if over == "image" else (0, 1, 2)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Same shape as `maps`; the norm is taken in float32 at least."""
+        """Same shape and dtype as `maps`; the norm is computed in float32 at least."""
         exact = maps if maps.dtype == torch.float64 else maps.float()
         response = torch.linalg.vector_norm(exact, dim=self._axes, keepdim=True)
         relative = response / (response.mean(dim=-1, keepdim=True) + _EPSILON)
@@ -51,18 +51,18 @@ class ResponseNorm(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth (Huang et al. 2016): while training, a branch of (batch, ...) is left out for random images."""
+    """Stochastic depth (Huang et al. 2016): in training, a residual branch (batch, ...) is zeroed for random images."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
 
     def forward(self, branch: Tensor) -> Tensor:
-        """Same shape as `branch`; what stays is scaled up, so that the mean does not change."""
+        """Same shape as `branch`; the remaining images are scaled up, so that the mean does not change."""
         if not self.training or not self.rate:
             return branch
-        stays = branch.new_empty((len(branch),) + (1,) * (branch.ndim - 1)).bernoulli_(1 - self.rate)
-        return branch * stays / (1 - self.rate)
+        keep = branch.new_empty((len(branch),) + (1,) * (branch.ndim - 1)).bernoulli_(1 - self.rate)
+        return branch * keep / (1 - self.rate)
 
 
 class Block(nn.Module):
@@ -78,10 +78,10 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, maps: Tensor, visible: Tensor | None = None) -> Tensor:
-        """`visible` (batch, 1, y, x) is True where a site exists; without it all do. Same shape as `maps`."""
+        """`visible` (batch, 1, y, x) bool is True for visible sites; None means all. Same shape as `maps`."""
         inner = self.dwconv(maps).permute(0, 2, 3, 1)
         inner = functional.gelu(self.pwconv1(self.norm(inner)))
-        # The convolution and the biases revived the hidden sites; they must not count in the response.
+        # The convolution and the biases made hidden sites non-zero; the response must not include them.
         inner = self.grn(inner if visible is None else inner * visible.permute(0, 2, 3, 1))
         return _keep(maps + self.drop_path(self.pwconv2(inner).permute(0, 3, 1, 2)), visible)
 
@@ -89,9 +89,10 @@ class Block(nn.Module):
 class Encoder(nn.Module):
     """ConvNeXt V2 with MP-MAE's stem or its own; modules are named as in the published checkpoints.
 
-    MP-MAE's stem ("modified") keeps the resolution in a 3x3 convolution, then a depthwise one of kernel and stride
-    `patch_px` // 8 follows; the "original" is one convolution of that kernel and stride. Three 2x2 convolutions between
-    the stages do the rest: one output site per patch. `drop_path` is the rate of the last block, rising from 0.
+    MP-MAE's stem ("modified") is a 3x3 convolution at full resolution, then a depthwise one of kernel and stride
+    `patch_px` // 8; the "original" is one convolution of that kernel and stride. Three 2x2 convolutions of stride 2
+    between the stages give one output site per patch. `drop_path` is the rate of the last block; it rises linearly from
+    0 in the first.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Encoder(nn.Module):
         self.downsample_layers = nn.ModuleList(
             nn.Sequential(ChannelNorm(narrow), nn.Conv2d(narrow, wide, 2, 2)) for narrow, wide in pairwise(widths)
         )
-        rates = (drop_path * place / (sum(size.depths) - 1) for place in count())
+        rates = (drop_path * index / (sum(size.depths) - 1) for index in count())
         self.stages = nn.ModuleList(
             nn.ModuleList(Block(width, grn_scope, next(rates)) for _ in range(depth))
             for width, depth in zip(widths, size.depths, strict=True)
@@ -113,7 +114,7 @@ class Encoder(nn.Module):
 
     @classmethod
     def of(cls, architecture: Architecture, drop_path: float = 0.0) -> Encoder:
-        """An encoder of that shape, with torch's own initial weights."""
+        """An encoder of this architecture, with the initial weights of torch."""
         item = architecture
         return cls(item.channels, item.size, item.patch_px, item.stem, item.grn_scope, drop_path)
 
@@ -131,20 +132,23 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor, visible: Tensor | None = None) -> Tensor:
         """Features (batch, width, y / patch_px, x / patch_px) of `image` (batch, channels, y, x).
 
-        `visible` (batch, y / patch_px, x / patch_px) is True for the patches to look at; hidden patches come out
-        as zeros. Raises `ValueError` for an image whose edges are no multiples of the patch.
+        `visible` (batch, y / patch_px, x / patch_px) bool is True for visible patches; features of hidden patches are
+        zero. Raises `ValueError` for an image whose edges are not multiples of the patch.
         """
         return self.features(image, visible)[-1]
 
     def features(self, image: Tensor, visible: Tensor | None = None) -> list[Tensor]:
-        """The maps after each of the four stages, finest first (strides patch_px / 8, / 4, / 2, and patch_px)."""
+        """The maps after each of the four stages, finest first (strides patch_px / 8, / 4, / 2, and patch_px).
+
+        Raises `ValueError` for an image whose edges are not multiples of the patch.
+        """
         if image.shape[-2] % self.patch_px or image.shape[-1] % self.patch_px:
             raise ValueError(f"image {tuple(image.shape[-2:])} is no multiple of the {self.patch_px} px patch")
         full = None if visible is None else enlarge(visible, self.patch_px)
-        # Assigning instead of multiplying: a hidden pixel counts for nothing even where it is not a number.
+        # Filled, not multiplied: a hidden pixel must have no effect even if it is NaN.
         maps = image if full is None else image.masked_fill(~full, 0)
-        # A hidden pixel is 0 to the first convolution, as if absent. What the biases revive there stays in its own
-        # patch up to the first stage, which masks it.
+        # The first convolution sees hidden pixels as 0, like absent sites. Its biases make them non-zero, but this
+        # stays inside the patch until the first stage, which masks it.
         maps = self._stem(maps)
         result = []
         for stage in range(STAGES):
@@ -154,28 +158,28 @@ class Encoder(nn.Module):
         return result
 
     def _stage(self, stage: int, maps: Tensor, visible: Tensor | None) -> Tensor:
-        here = None if visible is None else enlarge(visible, 2 ** (STAGES - 1 - stage))
-        maps = _keep(maps, here)
+        sites = None if visible is None else enlarge(visible, 2 ** (STAGES - 1 - stage))
+        maps = _keep(maps, sites)
         for block in cast(nn.ModuleList, self.stages[stage]):
-            maps = block(maps, here)
+            maps = block(maps, sites)
         return maps
 
 
 def enlarge(visible: Tensor, factor: int) -> Tensor:
-    """The mask of patches (batch, y, x) as a mask of sites (batch, 1, y * factor, x * factor)."""
+    """A mask of patches (batch, y, x) as a mask of sites (batch, 1, y * factor, x * factor), both bool."""
     return visible[:, None].repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
 
 
 def _keep(maps: Tensor, visible: Tensor | None) -> Tensor:
-    """Zero where sparse convolution would have no site."""
+    """`maps` with zeros at hidden sites."""
     return maps if visible is None else maps * visible
 
 
 def initialise(module: nn.Module, init_std: InitStd = "fixed") -> None:
-    """Kernels drawn from a truncated normal, no biases.
+    """Draw kernels from a truncated normal distribution and set biases to 0.
 
-    The deviation is 0.02 everywhere ("fixed", as in ConvNeXt: Liu et al. 2022), which suits kernels of some 2,500
-    inputs, or one over the root of a kernel's own inputs ("fan-in": LeCun et al. 1998), which suits narrow nets.
+    The standard deviation is 0.02 ("fixed", as in ConvNeXt: Liu et al. 2022), which suits kernels of some 2,500 inputs,
+    or 1 / sqrt(inputs of the kernel) ("fan-in": LeCun et al. 1998), which suits narrow nets.
     """
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):

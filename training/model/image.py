@@ -1,4 +1,4 @@
-"""From normalised values to what an encoder looks at: numbers as they are, classes one-hot, layer after layer."""
+"""The input image of an encoder from normalised values: numbers unchanged, classes one-hot, layers stacked."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from training.layer import Layer
 
 
 def image_of(layers: Sequence[Layer], values: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> Tensor:
-    """The image (rows, channels, y, x) of `values` and `valid` (rows, bands, y, x) by layer, in the order of `layers`.
+    """The image (rows, channels, y, x) float32 of `values` and `valid` (rows, bands, y, x) by layer.
 
-    Numbers that are not valid must be 0 already, which is their mean; classes that are not are zeros in every channel.
+    Channels are in the order of `layers`. Invalid numbers must be 0 already, which is their mean; invalid classes are 0
+    in every channel.
     """
     parts = [_one_hot(layer, values[layer.name], valid[layer.name]) if layer.classes else values[layer.name]
              for layer in layers]  # fmt: skip
@@ -22,6 +23,6 @@ def image_of(layers: Sequence[Layer], values: Mapping[str, Tensor], valid: Mappi
 
 
 def _one_hot(layer: Layer, indices: Tensor, valid: Tensor) -> Tensor:
-    """Class indices (rows, bands, y, x) as (rows, bands * classes, y, x) of zeros and ones."""
+    """Class indices (rows, bands, y, x) int64 as (rows, bands * classes, y, x) float32 of zeros and ones."""
     ones = functional.one_hot(indices.clamp(min=0), layer.classes) * valid[..., None]
     return ones.permute(0, 1, 4, 2, 3).flatten(1, 2).float()

@@ -1,4 +1,4 @@
-"""What belongs beside an encoder's weights: its input layers, their band order, and their moments per group."""
+"""The normalisation stored with an encoder: its input layers, their bands in order, and their moments per group."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Groups = str | Sequence[str] | Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Turns raw stored values into an encoder's input; each of `layers` has only the bands that are used, in order."""
+    """Turns stored values into the input of an encoder; each of `layers` has only the bands in use, in order."""
 
     layers: tuple[Layer, ...]
 
     @classmethod
     def of(cls, layers: Sequence[Layer]) -> Normalisation:
-        """That of a model with these inputs, freed of the bands that they do not use."""
+        """The normalisation of a model with these inputs, without the bands that they do not use."""
         return cls(tuple(_restricted(layer) for layer in layers))
 
     @property
@@ -43,12 +43,12 @@ class Normalisation:
         return {layer.name: layer.modality.band_names for layer in self.layers}
 
     def image(self, stored: Mapping[str, NDArray[Any]], groups: Groups = EVERYTHING) -> Tensor:
-        """The input (rows, channels, y, x), float32, of stored values (rows, bands, y, x) by layer.
+        """The input (rows, channels, y, x) float32 of stored values (rows, bands, y, x) by layer, in the stored dtype.
 
-        Bands are those of `band_names`, in the units in which the corpus stores them, nodata included. `groups` is
-        the group of every row, of all, or of every row by layer: for a layer with `statistics_by` "level", its
-        processing level; a layer with one group for everything does not look at it. Raises `Fatal` for a missing
-        layer, other bands, or a group that has no moments.
+        Bands are those of `band_names`, in stored units, nodata included. `groups` is one group for all rows, a
+        sequence of one group per row, or such a sequence by layer. For a layer with `statistics_by` "level" it is the
+        processing level; a layer without `statistics_by` ignores it. Raises `Fatal` for a layer that is not given, a
+        wrong number of bands, or a group that has no moments.
         """
         values, valid = {}, {}
         for layer in self.layers:
@@ -58,11 +58,11 @@ class Normalisation:
         return image_of(self.layers, values, valid)
 
     def layers_of(self, modalities: Mapping[str, Modality]) -> tuple[Layer, ...]:
-        """The same layers for reading a corpus, whose arrays may hold more bands or others in between.
+        """The same layers with band indices for the arrays of a corpus, which may have other bands as well.
 
-        Raises `Fatal` for a layer or band that the corpus lacks, or other nodata or classes.
+        Raises `Fatal` for a layer or band that the corpus lacks, or for another encoding (scale, nodata, classes).
         """
-        return tuple(_found(layer, modalities) for layer in self.layers)
+        return tuple(_layer_in_corpus(layer, modalities) for layer in self.layers)
 
     def to_dict(self) -> list[dict[str, Any]]:
         """JSON values; `from_dict` gives the same normalisation back."""
@@ -73,16 +73,16 @@ class Normalisation:
         ]  # fmt: skip
 
     @classmethod
-    def from_dict(cls, plain: Sequence[Mapping[str, Any]]) -> Normalisation:
+    def from_dict(cls, data: Sequence[Mapping[str, Any]]) -> Normalisation:
         """The normalisation that `to_dict` described."""
-        return cls(tuple(_layer(item) for item in plain))
+        return cls(tuple(_layer(item) for item in data))
 
 
 def _restricted(layer: Layer) -> Layer:
     names = [layer.modality.bands[band] for band in layer.bands]
-    kept = {band.name for band in names}
+    used = {band.name for band in names}
     shown = layer.modality.display
-    display = shown if set(shown.bands) <= kept else replace(shown, style="none", bands=())
+    display = shown if set(shown.bands) <= used else replace(shown, style="none", bands=())
     modality = replace(layer.modality, bands=tuple(names), display=display, source=None)
     return Layer(modality, tuple(range(len(names))), layer.groups)
 
@@ -101,14 +101,14 @@ def _expected(layer: Layer, stored: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
 def _groups(layer: Layer, groups: Groups, rows: int) -> list[str]:
     if layer.modality.statistics_by is None:
         return [EVERYTHING] * rows
-    mine = groups[layer.name] if isinstance(groups, Mapping) else groups
-    each = [mine] * rows if isinstance(mine, str) else list(mine)
-    for group in sorted(set(each) - set(layer.groups)):
+    of_layer = groups[layer.name] if isinstance(groups, Mapping) else groups
+    result = [of_layer] * rows if isinstance(of_layer, str) else list(of_layer)
+    for group in sorted(set(result) - set(layer.groups)):
         raise unknown_name(f"{layer.modality.statistics_by} of {layer.name}", group, layer.groups)
-    return each
+    return result
 
 
-def _found(layer: Layer, modalities: Mapping[str, Modality]) -> Layer:
+def _layer_in_corpus(layer: Layer, modalities: Mapping[str, Modality]) -> Layer:
     if layer.name not in modalities:
         raise Fatal(f"these weights need modality {layer.name!r}, which the corpus lacks; use weights of other inputs.")
     known = modalities[layer.name]
@@ -121,12 +121,12 @@ def _found(layer: Layer, modalities: Mapping[str, Modality]) -> Layer:
 
 
 def _encoding(modality: Modality) -> tuple[Any, ...]:
-    """What decides which number a stored value is."""
-    nodata = modality.specification()["nodata"]  # as it is written, where NaN equals NaN
+    """The fields that decide the meaning of a stored value."""
+    nodata = modality.specification()["nodata"]  # As it is written, where NaN equals NaN.
     return modality.codes, modality.scale, modality.offset, nodata, modality.extent
 
 
-def _layer(plain: Mapping[str, Any]) -> Layer:
-    modality = Modality.from_specification(plain["modality"])
-    groups = {name: Moments.from_dict(moments) for name, moments in plain["groups"].items()}
+def _layer(data: Mapping[str, Any]) -> Layer:
+    modality = Modality.from_specification(data["modality"])
+    groups = {name: Moments.from_dict(moments) for name, moments in data["groups"].items()}
     return Layer(modality, tuple(range(len(modality.bands))), groups)

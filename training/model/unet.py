@@ -1,4 +1,4 @@
-"""One class per pixel: a decoder that climbs from the coarsest map to the finest (Ronneberger et al. 2015)."""
+"""One class per pixel: a decoder from the coarsest feature map to the finest (Ronneberger et al. 2015)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.model.encoder import ChannelNorm, Encoder, initialise
 
 
 class UpBlock(nn.Sequential):
-    """Enlarge by `factor`, then mix: (batch, channels, y, x) to (batch, width, y * factor, x * factor)."""
+    """Upsampling and a convolution: (batch, channels, y, x) to (batch, width, y * factor, x * factor)."""
 
     def __init__(self, channels: int, width: int, factor: int) -> None:
         super().__init__(
@@ -21,10 +21,10 @@ class UpBlock(nn.Sequential):
 
 
 class UNet(nn.Module):
-    """`encoder` with a fresh decoder that sees its features at all four scales.
+    """`encoder` with a new decoder that takes its features at all four scales.
 
-    The same for both stems: the last step goes from the first stage to pixels, where the modified stem has the same
-    resolution at a patch of 8 px. The published one adds the map of that stem's first convolution there.
+    It is the same for both stems: the last block goes from the first stage to pixels. There the published decoder also
+    takes the map of the modified stem's first convolution, which has the same resolution at a patch of 8 px.
     """
 
     def __init__(self, encoder: Encoder, classes: int) -> None:
@@ -32,7 +32,7 @@ class UNet(nn.Module):
         widths = encoder.architecture.size.widths
         self.encoder = encoder
         above = (widths[3], *(2 * width for width in (widths[2], widths[1])))
-        self.climbs = nn.ModuleList(
+        self.climbs = nn.ModuleList(  # The name in stored files.
             UpBlock(channels, width, 2) for channels, width in zip(above, reversed(widths[:3]), strict=True)
         )
         self.last = UpBlock(2 * widths[0], widths[0], encoder.architecture.stem_stride)
@@ -41,8 +41,8 @@ class UNet(nn.Module):
             initialise(part)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (batch, classes, y, x) of (batch, channels, y, x)."""
+        """Logits (batch, classes, y, x) of images (batch, channels, y, x), both floating point."""
         *finer, maps = self.encoder.features(image)
-        for climb, skipped in zip(self.climbs, reversed(finer), strict=True):
-            maps = torch.cat([climb(maps), skipped], dim=1)
+        for block, skipped in zip(self.climbs, reversed(finer), strict=True):
+            maps = torch.cat([block(maps), skipped], dim=1)
         return cast(Tensor, self.head(self.last(maps)))

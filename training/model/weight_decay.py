@@ -1,4 +1,4 @@
-"""Which parameters weight decay is for."""
+"""The parameters to which weight decay applies."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from torch import nn
 
 
 def decaying(model: nn.Module) -> frozenset[int]:
-    """The ids of the parameters that decay: matrices and kernels.
+    """The `id` of every parameter with weight decay: matrices and kernels.
 
-    Biases, norms, response norms and single tokens do not.
+    Biases, norms, response norms and tokens have none.
     """
     return frozenset(id(part.weight) for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear))

@@ -1,1 +1,1 @@
-"""The training loop: what a run will do, its steps and what it leaves."""
+"""The training loop: resolving the configuration, steps, metrics and results."""

@@ -1,4 +1,4 @@
-"""The losses at a run's beginning and end: enough to say whether it learned, small enough for every checkpoint."""
+"""The losses at the start and the end of a run, small enough to be in every checkpoint."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ _MOST_STEPS = 20
 
 @dataclass
 class LossHistory:
-    """Per step, one loss per target, NaN where the batch had nothing to predict; the first and last few steps."""
+    """Losses of the first and last `length` steps: per step one per target, NaN where the batch had no data for it."""
 
     names: Sequence[str]
-    metrics: int
+    length: int
     first: list[list[float]] = field(default_factory=list)
     last: list[list[float]] = field(default_factory=list)
 
     @classmethod
     def of(cls, names: Sequence[str], steps: int) -> LossHistory:
-        """For a run of `steps`; the two ends never overlap by more than they must."""
+        """An empty history for a run of `steps`; `length` is at most a quarter of them."""
         return cls(tuple(names), max(1, min(_MOST_STEPS, steps // 4)))
 
     def add(self, losses: Sequence[float], active: Sequence[bool]) -> None:
         """Record a step."""
         row = [loss if counts else math.nan for loss, counts in zip(losses, active, strict=True)]
-        if len(self.first) < self.metrics:
+        if len(self.first) < self.length:
             self.first.append(row)
-        self.last = [*self.last, row][-self.metrics :]
+        self.last = [*self.last, row][-self.length :]
 
     def means(self, rows: Sequence[Sequence[float]]) -> Mapping[str, float]:
-        """Mean per target over the steps that had something to predict; targets that never had are left out."""
+        """Mean per target over the steps with data for it; targets without such a step are left out."""
         columns = {name: [row[index] for row in rows if not math.isnan(row[index])]
                    for index, name in enumerate(self.names)}  # fmt: skip
         return {name: sum(column) / len(column) for name, column in columns.items() if column}

@@ -1,4 +1,4 @@
-"""The model card of a run: what it is, what it saw, what came of it, how to load it; out of the run's own facts."""
+"""The model card of a run: data, settings, losses, limits and how to load it, from the facts of the run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _NAMED_SETTINGS = (
 
 
 def write_card(path: Path, corpus: Corpus, run: Mapping[str, Any], result: PretrainResult) -> None:
-    """Publish the card of a finished run as Markdown; `run` is what its `run.json` holds.
+    """Write the card of a finished run as Markdown; `run` is the content of its `run.json`.
 
-    A card that is there stays when the run is called again with nothing left to do.
+    An existing card is kept when the run is called again and has no steps left.
     """
     if path.exists() and not result.samples_per_s:
         return
@@ -85,7 +85,7 @@ def _training(run: Mapping[str, Any], result: PretrainResult) -> list[str]:
     return [
         "## Training",
         f"- {result.steps:,} steps of {run['batch_size']:,} chips, {run['steps_per_epoch']:,} an epoch; {settings}.",
-        *_pace(run, result),
+        *_throughput(run, result),
         f"- Versions: {', '.join(f'{name} {item}' for name, item in versions.items() if item)}"
         + (f"; code {run['commit']}." if run.get("commit") else "."),
         "- Losses are on hidden patches of train chips, unweighted, means over the first and last steps: of squared "
@@ -99,12 +99,12 @@ def _training(run: Mapping[str, Any], result: PretrainResult) -> list[str]:
     ]  # fmt: skip
 
 
-def _pace(run: Mapping[str, Any], result: PretrainResult) -> Iterable[str]:
+def _throughput(run: Mapping[str, Any], result: PretrainResult) -> Iterable[str]:
     environment = run.get("environment", {})
     where = ", ".join(f"{name} {item}" for name, item in environment.items() if item not in (None, False))
     speed = f"{result.samples_per_s:.1f} chips/s in its last launch" if result.samples_per_s else ""
-    said = "; ".join(filter(None, [speed, where]))
-    return [f"- {said}."] if said else []
+    text = "; ".join(filter(None, [speed, where]))
+    return [f"- {text}."] if text else []
 
 
 def _use(run: Mapping[str, Any], result: PretrainResult) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which chips and which modality a step broke on: found by taking it again piece by piece, and kept for inspection."""
+"""Finds the chips and the modality that made a step non-finite, by repeating it part by part."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from training.runtime.device import Device
 
 @dataclass(frozen=True)
 class NonFiniteReport:
-    """`what` completes the sentence "at step N, ..."; `batch` holds the chips with which it happens, on the CPU."""
+    """`what` completes the sentence "at step N, ..."; `batch` has the chips that cause it, on the CPU."""
 
     what: str
     batch: Batch
 
     def save(self, path: Path) -> Path:
-        """For `torch.load`: rows, values and valid by modality, visible patches."""
+        """Write `path` for `torch.load`: rows, values and valid by modality, visible patches; returns `path`."""
         buffer = io.BytesIO()
         content = {"what": self.what, "rows": list(self.batch.rows), "values": self.batch.values,
                    "valid": self.batch.valid, "visible": self.batch.visible}  # fmt: skip
@@ -34,9 +34,9 @@ class NonFiniteReport:
 
 
 def find(model: MPMAE, parts: Iterable[Batch], device: Device) -> NonFiniteReport:
-    """The first of `parts` with a value, a loss or a gradient that is no finite number, under the present weights.
+    """The first of `parts` with a non-finite value, loss or gradient under the current weights.
 
-    Where none breaks alone, only their sum did, and the last part stands for all. There must be a part.
+    Where every part is finite, only their sum was not, and the report has the last part. `parts` must not be empty.
     """
     for part in parts:
         what = _broken_value(part) or _broken_target(model, part, device)

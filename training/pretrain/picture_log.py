@@ -1,4 +1,4 @@
-"""Which chips of a run are drawn, and when: what the method's pictures need of the corpus and of the log."""
+"""Selects the chips of a run that are drawn, and draws them when they are due."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ CHIPS = 3
 
 
 class PictureLog:
-    """The pictures of a run, in `run_folder`/pictures and in the log; nothing is read before the first is due."""
+    """The pictures of a run, in `run_folder`/pictures and in the log; chips are read when the first is due."""
 
     def __init__(self, resolved: ResolvedRun, run_folder: Path) -> None:
         self._resolved, self._folder = resolved, run_folder / PICTURES
 
     @cached_property
     def pictures(self) -> Pictures:
-        """Of the same few chips throughout the run."""
+        """Draws the same few chips throughout the run."""
         resolved = self._resolved
         sample = sample_of(resolved, rows_to_draw(resolved))
         return Pictures(sample, resolved.inputs, resolved.targets, resolved.config.patch_px, self._folder)
@@ -44,7 +44,7 @@ class PictureLog:
 
 
 def rows_to_draw(resolved: ResolvedRun) -> NDArray[np.int64]:
-    """The first manifest rows of the val chips that are finished, or of the train chips where there are none."""
+    """The first manifest rows (at most 3) of finished val chips, or of train chips where there are none."""
     corpus, names = resolved.corpus, [layer.name for layer in (*resolved.inputs, *resolved.targets)]
     unfinished = {shard.index for shard in corpus.missing(names)}
     val = corpus.manifest.rows_of("val")
@@ -53,16 +53,16 @@ def rows_to_draw(resolved: ResolvedRun) -> NDArray[np.int64]:
 
 
 def sample_of(resolved: ResolvedRun, rows: NDArray[np.int64]) -> Sample:
-    """The middles of the chips in manifest `rows`, masked as they would be in the first epoch."""
+    """The centres of the chips in manifest `rows`, with their masks of the first epoch."""
     config, corpus = resolved.config, resolved.corpus
     layers = {layer.name: layer for layer in (*resolved.inputs, *resolved.targets)}
     stored = {name: read_centre(corpus, name, rows, config.image_px) for name in layers}
     groups = {name: groups_of(corpus, layer)[rows] for name, layer in layers.items()}
-    seen = {name: layer.values(stored[name], groups[name]) for name, layer in layers.items()}
+    normalised = {name: layer.values(stored[name], groups[name]) for name, layer in layers.items()}
     visible = visible_patches(config.seed, 0, rows.tolist(), config.side, config.visible_patches)
     batch = Batch(
-        {name: torch.from_numpy(values) for name, (values, _) in seen.items()},
-        {name: torch.from_numpy(valid) for name, (_, valid) in seen.items()},
+        {name: torch.from_numpy(values) for name, (values, _) in normalised.items()},
+        {name: torch.from_numpy(valid) for name, (_, valid) in normalised.items()},
         torch.from_numpy(visible),
         tuple(int(row) for row in rows),
     )

@@ -1,4 +1,4 @@
-"""What a run will do, settled against a corpus before anything is written: layers, batches, number of steps."""
+"""A configuration resolved against a corpus before anything is written: layers, batches, number of steps."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from training.pretrain.selection import resolve_names
 
 @dataclass(frozen=True)
 class ResolvedRun:
-    """`corpus_digest` changes with the manifest, a specification, a statistic or the set of rows trained on.
+    """A run with everything that follows from its configuration and its corpus.
 
-    `shards` are those that the rows and statistics come from.
+    `corpus_digest` changes with the manifest, a specification, a statistic or the set of train rows. `shards` are the
+    indices of the shards from which rows and statistics come.
     """
 
     config: PretrainConfig
@@ -40,7 +41,7 @@ class ResolvedRun:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What follows from the two, for people; `shards` is what a relaunch of the run keeps to."""
+        """Derived numbers for `run.json`; a relaunch of the run uses the same `shards`."""
         loader = self.loader
         return {
             "steps": self.steps, "steps_per_epoch": loader.steps_per_epoch, "batch_size": loader.batch_size,
@@ -49,7 +50,7 @@ class ResolvedRun:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint of this run belongs to, and what its user needs to prepare the same input."""
+        """What identifies the checkpoints of this run, and what their users need to prepare the same input."""
         return {
             "config": self.config.to_dict(),
             "corpus": self.corpus_digest,
@@ -59,7 +60,7 @@ class ResolvedRun:
 
 
 def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | None = None) -> ResolvedRun:
-    """Resolve `config` against `corpus`; `shards` are those that the run began with, None if it begins now.
+    """Resolve `config` against `corpus`; `shards` are those with which the run started, None for a new run.
 
     Raises `Fatal` for an unknown modality or band, an input without pixels or without data, a crop larger than the
     chips, a corpus without finished train rows, or one that is still being built unless the configuration allows it.
@@ -73,7 +74,7 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
         shards if shards is not None else (item.index for item in corpus.shards if item.index not in unfinished)
     )
     if len(used) < len(corpus.shards):
-        corpus = _as_it_was(corpus, used)
+        corpus = _restricted_to(corpus, used)
     layers = {name: layer_of(corpus, name, config.bands) for name in names}
     inputs = tuple(layers[name] for name in config.inputs)
     targets = tuple(layers[name] for name in config.targets)
@@ -85,8 +86,8 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     return ResolvedRun(config, inputs, targets, loader, _digest(corpus, layers, loader), corpus, used)
 
 
-def _as_it_was(corpus: Corpus, shards: tuple[int, ...]) -> Corpus:
-    """The same corpus when only these shards were finished: rows and statistics come from them alone."""
+def _restricted_to(corpus: Corpus, shards: tuple[int, ...]) -> Corpus:
+    """The same corpus with only these shards finished: rows and statistics come from them alone."""
     view = Corpus.open(corpus.folder)
     view.ledger = Ledger(corpus.ledger.folder, only=shards)
     return view
@@ -95,9 +96,9 @@ def _as_it_was(corpus: Corpus, shards: tuple[int, ...]) -> Corpus:
 def _check(corpus: Corpus, config: PretrainConfig, inputs: tuple[Layer, ...]) -> None:
     if not inputs:
         raise Fatal("pretrain.inputs names no modality; name at least one with pixels.")
-    flat = [layer.name for layer in inputs if not layer.pixel]
-    if flat:
-        raise Fatal(f"modality {flat[0]!r} has one value per chip and cannot be an input; make it a target.")
+    image_level = [layer.name for layer in inputs if not layer.pixel]
+    if image_level:
+        raise Fatal(f"modality {image_level[0]!r} has one value per chip and cannot be an input; make it a target.")
     size_px = corpus.manifest.size_px
     if config.image_px > size_px:
         raise Fatal(f"pretrain.image_px {config.image_px} is larger than the corpus's {size_px} px chips; lower it.")
@@ -112,7 +113,7 @@ def _refuse_unfinished(corpus: Corpus, count: int) -> None:
 
 
 def _refuse_empty(inputs: tuple[Layer, ...]) -> None:
-    """Statistics are there only once shards are finished, so this comes after the feed's own checks."""
+    """Refuse inputs without data; after the loader's checks, as statistics exist only for finished shards."""
     for layer in inputs:
         if not any(moments.has_data.any() for moments in layer.groups.values()):
             raise Fatal(f"input {layer.name!r} holds no data in the train rows; choose another.")

@@ -1,4 +1,4 @@
-"""What came of a run, for whoever started it."""
+"""The result of a pretraining run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class PretrainResult:
-    """Losses are unweighted means per target over the first and last steps (at most 20 each), of those targets that
-    had data. `checkpoint` is the last one, `weights` the encoder alone. `samples_per_s` is of this call; 0 where
-    nothing was left to do.
+    """Losses are unweighted means per target over the first and last steps (at most 20 each), for targets with data.
+
+    `checkpoint` is the path of the last one, `weights` that of the encoder alone. `samples_per_s` is of this call, 0
+    where no steps were left.
     """
 
     steps: int

@@ -1,4 +1,4 @@
-"""Which layers a run takes, said by what they are: `@pixel`, `@image`, `@colour`, … beside plain names."""
+"""Selects the layers of a run by name or by kind: `@pixel`, `@image`, `@colour`, …."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.errors import Fatal, unknown_name
 from pipeline.modality import Modality
 from training.config import PretrainConfig
 
-DISPLAYED = "@display"  # Bands: those that a layer is shown in, in that order.
+DISPLAYED = "@display"  # For bands: the bands in which a layer is displayed, in that order.
 _INPUTS = "@inputs"
 _SELECTORS: dict[str, Callable[[Modality], bool]] = {
     "@all": lambda modality: True,
@@ -20,12 +20,12 @@ _SELECTORS: dict[str, Callable[[Modality], bool]] = {
 
 
 def resolve_names(config: PretrainConfig, modalities: Mapping[str, Modality]) -> PretrainConfig:
-    """`config` with the names of a corpus's layers and bands in the place of selectors.
+    """`config` with the names of a corpus's layers and bands in place of selectors.
 
-    `@all`, `@pixel`, `@image` and `@colour` (shown in true colour) select by what the specification says, targets also
-    by `@inputs`; a name with a minus leaves that layer out. Keys of `bands` may be selectors too, over which a name
-    has precedence, and `@display` stands for the bands that a layer is shown in. Raises `Fatal` for an unknown
-    selector, and for inputs or targets that select nothing.
+    `@all`, `@pixel`, `@image` and `@colour` (displayed in true colour) select by the specification, and targets also by
+    `@inputs`; a name with a minus excludes that layer. Keys of `bands` may be selectors too, but a name has precedence;
+    `@display` stands for the bands in which a layer is displayed. Raises `Fatal` for an unknown selector or excluded
+    name, for inputs or targets that select nothing, and for `@display` of a layer without display bands.
     """
     inputs = _chosen("inputs", config.inputs, modalities, ())
     targets = _chosen("targets", config.targets or ("@all",), modalities, inputs)
@@ -46,20 +46,20 @@ def _chosen(
     return names
 
 
-def _expanded(one: str, modalities: Mapping[str, Modality], inputs: Sequence[str]) -> list[str]:
-    if not one.startswith("@"):
-        return [one]
-    if one == _INPUTS:
+def _expanded(item: str, modalities: Mapping[str, Modality], inputs: Sequence[str]) -> list[str]:
+    if not item.startswith("@"):
+        return [item]
+    if item == _INPUTS:
         return list(inputs)
-    if one not in _SELECTORS:
-        raise unknown_name("selector", one, [*_SELECTORS, _INPUTS])
-    return [name for name, modality in modalities.items() if _SELECTORS[one](modality)]
+    if item not in _SELECTORS:
+        raise unknown_name("selector", item, [*_SELECTORS, _INPUTS])
+    return [name for name, modality in modalities.items() if _SELECTORS[item](modality)]
 
 
 def _by_name(
     config: PretrainConfig, modalities: Mapping[str, Modality], inputs: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
-    """The wanted bands by modality; what is said of a name comes after, and over, what is said of a selector."""
+    """The wanted bands by modality; an entry of a name overrides one of a selector."""
     ordered = sorted(config.bands.items(), key=lambda item: not item[0].startswith("@"))
     return {name: bands for key, bands in ordered for name in _expanded(key, modalities, inputs)}
 

@@ -1,4 +1,4 @@
-"""One optimisation step: the parts of a batch forward and backward, then one update; it never waits for the device."""
+"""One optimisation step: forward and backward for the parts of a batch, then one update, without synchronisation."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from training.runtime.flops import Utilisation
 
 
 class ObjectiveOf(nn.Module):
-    """The model's objective as a forward pass, which is what compiling and gradient exchange wrap."""
+    """The model's objective as a forward pass, for `torch.compile` and `DistributedDataParallel`."""
 
     def __init__(self, model: MPMAE) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, batch: Batch, counts: Tensor, share: float) -> tuple[Tensor, Tensor]:
-        """The weighted sum to minimise and the losses (targets,), of a part of a batch."""
-        result = self.model.objective(batch, counts, share)
+    def forward(self, batch: Batch, counts: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
+        """The weighted sum to minimise (scalar) and the losses (targets,) of a part of a batch."""
+        result = self.model.objective(batch, counts, fraction)
         return result.total, result.losses.detach()
 
 
 class Step:
     """A model and its optimiser.
 
-    Losses are means over the valid values of the whole batch, over all parts and processes, so that the update is
-    the same, rounding apart, however the batch is divided. Once a gradient is not finite, this update and all later
-    ones are skipped, on the device, so that the weights stay those that met the damage until the host looks.
+    Losses are means over the valid values of the whole batch, over all parts and processes. Apart from rounding, the
+    update does not depend on how the batch is divided. After a non-finite gradient, this update and all later ones are
+    skipped on the device, so the weights stay as they were until the host fetches the metrics.
     """
 
     def __init__(self, model: MPMAE, config: PretrainConfig, device: Device, context: DistributedContext) -> None:
@@ -48,14 +48,14 @@ class Step:
         objective: Any = ObjectiveOf(model)
         if device.compiled:
             objective = torch.compile(objective, dynamic=False)
-        # The batch is on the device already; naming devices would make the wrapper look for tensors to move.
-        unused = all(layer.pixel for layer in model.targets)  # Nothing passes the norm of image-level heads then.
+        # Without device ids: with them the wrapper would search the batch, which is on the device, for tensors to move.
+        unused = all(layer.pixel for layer in model.targets)  # The norm of image-level heads is unused then.
         self._objective = (
             DistributedDataParallel(objective, find_unused_parameters=unused) if context.count > 1 else objective
         )
 
     def take(self, parts: Sequence[Batch], chips: int, rate: float) -> Tensor:
-        """Update with this process's `parts` of a batch of `chips`; returns a row of `MetricBuffer`, on the device."""
+        """Update with this process's `parts` of a batch of `chips`; returns a row of `MetricBuffer` on the device."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         counts = self._context.summed(torch.stack([self.model.counts(part) for part in parts]).sum(0))
@@ -69,31 +69,31 @@ class Step:
         return row
 
     def utilisation(self, example: Batch, peak_tflops: float = 0.0) -> Utilisation:
-        """How busy steps on chips like those of `example` keep the device, whose peak is measured if not given."""
+        """The utilisation of the device by steps on chips like those of `example`; peak 0 means to measure it."""
         return Utilisation.of(ObjectiveOf(self.model), example, len(self.model.targets), self._device, peak_tflops)
 
-    def _backward(self, part: Batch, counts: Tensor, share: float, last: bool) -> Tensor:
-        silent = not last and isinstance(self._objective, DistributedDataParallel)
-        with self._objective.no_sync() if silent else nullcontext():
+    def _backward(self, part: Batch, counts: Tensor, fraction: float, last: bool) -> Tensor:
+        accumulating = not last and isinstance(self._objective, DistributedDataParallel)
+        with self._objective.no_sync() if accumulating else nullcontext():
             with self._device.autocast():
-                total, losses = self._objective(part, counts, share)
-            # Gradients are averaged over the processes, but the parts' objectives add up.
+                total, losses = self._objective(part, counts, fraction)
+            # `DistributedDataParallel` averages gradients, but the objectives of the parts add up.
             (total * self._context.count).backward()
         return losses.float()
 
     def _log_variances(self) -> Tensor:
-        spread = self.model.log_variances
-        return torch.zeros(0, device=self._device.place) if spread is None else spread.detach().float()
+        log_variances = self.model.log_variances
+        return torch.zeros(0, device=self._device.place) if log_variances is None else log_variances.detach().float()
 
     def _update(self, norm: Tensor) -> None:
         self._frozen = torch.maximum(self._frozen, (~torch.isfinite(norm)).float())
-        # The fused kernel reads this: it is how gradient scalers skip an update without asking the host.
+        # The fused kernel reads this attribute; gradient scalers use it to skip an update without synchronisation.
         self.optimiser.found_inf = self._frozen  # type: ignore[attr-defined]
         self.optimiser.step()
 
 
 def _parameter_groups(model: MPMAE, weight_decay: float) -> list[dict[str, Any]]:
-    """Only matrices and kernels decay; not biases, norms, response norms, the mask token or the log variances."""
+    """Weight decay for matrices and kernels; none for biases, norms, response norms, mask token and log variances."""
     kernels = decaying(model)
     parameters = list(model.parameters())
     return [

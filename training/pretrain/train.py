@@ -1,4 +1,4 @@
-"""Pretraining: one loop over steps, resumed exactly from the newest checkpoint by calling it again."""
+"""Pretraining: one loop over steps; calling it again resumes exactly from the newest checkpoint."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ _LESS_DATA = "lower pretrain.read_rows, pretrain.read_ahead or pretrain.batch_si
 def pretrain(
     corpus_folder: Path, config: PretrainConfig, run_folder: Path, progress: Progress | None = None
 ) -> PretrainResult:
-    """Train MP-MAE on the train rows of a corpus, or go on where an earlier call of the same was stopped.
+    """Train MP-MAE on the train rows of a corpus, or resume an earlier call with the same arguments.
 
     Writes `run.json`, `checkpoints/`, `tensorboard/`, `pictures/` and, at the end, `encoder.safetensors` and
-    `model_card.md` below `run_folder`. However often it is stopped, the weights come out bit-identical on a CPU with
-    one number of threads and of processes. `config.processes` are started here; where `torchrun` started several, this
-    is one of them. Raises `Fatal` for settings that do not fit the corpus, checkpoints that are all damaged or belong
-    to another run, a loss that is no number, or too little memory; `Transient` when a started process was killed.
+    `model_card.md` in `run_folder`. On a CPU, with the same number of threads and processes, the weights are
+    bit-identical however often it is stopped. It starts `config.processes` processes, unless it runs in a process that
+    `torchrun` started. Raises `Fatal` for settings that do not fit the corpus, checkpoints that are all damaged or
+    belong to another run, a non-finite loss, or too little memory; `Transient` when a started process was killed.
     """
     metric_writer.refuse_absent(config.wandb)
     if config.processes > 1 and not launch.started():
@@ -63,19 +63,23 @@ def pretrain(
     context = DistributedContext.from_environment()
     device = Device.of(config, context.local_rank)
     with threads(config.threads, context.local_world_size), context.joined(device.place), lowering(_LESS_MODEL):
-        resolved = resolve_run(Corpus.open(corpus_folder), config, _begun_with(run_folder))
+        resolved = resolve_run(Corpus.open(corpus_folder), config, _shards_in_use(run_folder))
         trainer = Trainer(resolved, run_folder, device, context)
         return trainer.run((progress if context.first else None) or Silent())
 
 
-def _begun_with(run_folder: Path) -> tuple[int, ...] | None:
-    """The shards that the run keeps to; None where it has not begun."""
+def _shards_in_use(run_folder: Path) -> tuple[int, ...] | None:
+    """The shards with which the run started; None for a new run."""
     path = run_folder / RUN
     return tuple(durable.read_json(path)["shards"]) if path.exists() else None
 
 
 class Trainer:
-    """A model, its optimiser and the number of steps they have seen, bound to a run folder."""
+    """A model, its optimiser and the number of steps taken, with a run folder.
+
+    Restores the newest checkpoint. Raises `Fatal` for a batch smaller than the number of processes, and for checkpoints
+    that are all damaged or belong to another run.
+    """
 
     def __init__(
         self,
@@ -100,12 +104,14 @@ class Trainer:
         self.history = LossHistory.of(self.names, resolved.steps)
         self.metrics = MetricBuffer(len(self.names), self.context)
         self._utilisation: Utilisation | None = None
-        kept = Checkpoints(run_folder / CHECKPOINTS, resolved.identity, config.checkpoints_kept, config.keep_every)
-        self.checkpoints, self.damaged = kept, self._restore(kept)
+        checkpoints = Checkpoints(
+            run_folder / CHECKPOINTS, resolved.identity, config.checkpoints_kept, config.keep_every
+        )
+        self.checkpoints, self.damaged = checkpoints, self._restore(checkpoints)
 
     def _restore(self, checkpoints: Checkpoints) -> tuple[Path, ...]:
-        """Go on from the newest whole checkpoint; returns those that were passed over."""
-        path, damaged = self.context.agreed(checkpoints.latest() if self.context.first else None)
+        """Restore the newest checkpoint that is whole; returns newer ones, which are damaged."""
+        path, damaged = self.context.broadcast(checkpoints.latest() if self.context.first else None)
         if path is not None:
             state = read(path)
             self.step = step_of(path)
@@ -125,7 +131,7 @@ class Trainer:
         self.checkpoints.save(self.step, state, asdict(self.resolved.loader.position(self.step)))
 
     def run(self, progress: Progress) -> PretrainResult:
-        """Take the remaining steps."""
+        """Take the remaining steps. Raises `Fatal` for a non-finite loss or gradient, or too little memory."""
         meter, config, began = ThroughputMeter(self.resolved.loader.batch_size), self.resolved.config, self.step
         pictures = PictureLog(self.resolved, self.run_folder)
         progress.start("pretrain", self.resolved.steps, self.step)
@@ -140,14 +146,14 @@ class Trainer:
                 if self.context.first:
                     pictures.draw_when_due(self.model, self.device, self.step, writer)
                 if save and self.context.first:
-                    writer.flush()  # First, so that a resumed run's log has no gap.
+                    writer.flush()  # Before the checkpoint, so that the log of a resumed run has no gap.
                     self._save()
                 progress.advance()
         return self._result(meter)
 
     @contextmanager
     def _writer(self, progress: Progress) -> Iterator[MetricWriter]:
-        """What the first process alone does before the first step, and where it draws."""
+        """The metric writer; before the first step, the first process writes `run.json`."""
         if not self.context.first:
             yield MetricWriter()
             return
@@ -162,60 +168,60 @@ class Trainer:
             yield writer
 
     def _batches(self) -> Generator[tuple[list[Batch], float]]:
-        """For every remaining step, this process's share of the batch, and how long it was waited for in seconds."""
-        share = self._share(self.context)
-        with lowering(_LESS_DATA), self._stream(self.step, self.resolved.steps, share) as stream:
+        """For every remaining step, this process's part of the batch and the time waited for it, in seconds."""
+        rank_slice = self._rank_slice(self.context)
+        with lowering(_LESS_DATA), self._stream(self.step, self.resolved.steps, rank_slice) as stream:
             for _ in range(self.step, self.resolved.steps):
-                arrived = [(next(stream), stream.wait_s) for _ in range(share.pieces)]
-                yield [part for part, _ in arrived], sum(waited_s for _, waited_s in arrived)
+                received = [(next(stream), stream.wait_s) for _ in range(rank_slice.micro_batches)]
+                yield [part for part, _ in received], sum(waited_s for _, waited_s in received)
 
-    def _share(self, context: DistributedContext) -> RankSlice:
-        return context.share(self.resolved.loader.batch_size, self.resolved.config.micro_batch)
+    def _rank_slice(self, context: DistributedContext) -> RankSlice:
+        return context.rank_slice(self.resolved.loader.batch_size, self.resolved.config.micro_batch)
 
-    def _stream(self, first: int, stop: int, share: RankSlice) -> closing[Stream]:
-        return closing(self.resolved.loader.batches(first, stop, self.device.place, share))
+    def _stream(self, first: int, stop: int, rank_slice: RankSlice) -> closing[Stream]:
+        return closing(self.resolved.loader.batches(first, stop, self.device.place, rank_slice))
 
     def _rate(self, step: int) -> float:
         return learning_rate(step, self.resolved.steps, self.resolved.config, self.resolved.loader.batch_size)
 
     def _take_step(self, parts: Sequence[Batch]) -> None:
-        """One update; what came of it stays on the device."""
+        """One update; its metrics stay on the device."""
         self.metrics.add(self.stepper.take(parts, self.resolved.loader.batch_size, self._rate(self.step)))
         self.step += 1
 
     def _log(self, parts: Sequence[Batch], meter: ThroughputMeter, writer: MetricWriter, progress: Progress) -> None:
-        """Fetch, check and show what the steps since the last look came to."""
-        figures = self.metrics.fetch(self.step)
+        """Fetch, check and log the metrics of the steps since the last call."""
+        metrics = self.metrics.fetch(self.step)
         throughput = meter.read()
-        self._refuse_broken(figures)
-        for item in figures:
+        self._refuse_broken(metrics)
+        for item in metrics:
             self.history.add(item.losses, item.active)
             writer.add(item.step, item.named(self.names) | {"lr": self._rate(item.step - 1)})
         if self.context.first:
             speed = {"samples_per_s": throughput.samples_per_s, "data_wait_share": throughput.data_wait_share}
             speed["mfu"] = self.utilisation(parts[0]).at(throughput.samples_per_s / self.context.count)
             writer.add(self.step, speed)
-            progress.note(**_shown(figures[-1].named(self.names) | {"lr": self._rate(self.step - 1)} | speed),
+            progress.note(**_shown(metrics[-1].named(self.names) | {"lr": self._rate(self.step - 1)} | speed),
                           eta=meter.left(self.resolved.steps - self.step))  # fmt: skip
 
     def utilisation(self, example: Batch) -> Utilisation:
-        """How busy steps keep the device; counted and measured once, on chips like those of `example`."""
+        """The utilisation of the device; counted and measured once, on chips like those of `example`."""
         if self._utilisation is None:
             self._utilisation = self.stepper.utilisation(example, self.resolved.config.peak_tflops)
         return self._utilisation
 
-    def _refuse_broken(self, figures: Sequence[StepMetrics]) -> None:
-        """Stop before what is no number reaches a checkpoint: name the modality, keep the chips."""
-        broken = next((item for item in figures if not item.finite), None)
+    def _refuse_broken(self, metrics: Sequence[StepMetrics]) -> None:
+        """Raise `Fatal` for a non-finite step, before a checkpoint is written: names the modality, saves the chips."""
+        broken = next((item for item in metrics if not item.finite), None)
         if broken is None:
             return
-        with self._stream(broken.step - 1, broken.step, self._share(DistributedContext())) as whole:
-            result = non_finite.find(self.model, whole, self.device)
+        with self._stream(broken.step - 1, broken.step, self._rank_slice(DistributedContext())) as stream:
+            report = non_finite.find(self.model, stream, self.device)
         path = self.run_folder / BAD_BATCH.format(broken.step)
         if self.context.first:
-            result.save(path)
-        self.context.wait()  # Whoever leaves first ends the others.
-        raise Fatal(f"at step {broken.step}, {result.what}; the chips are kept in {path}.")
+            report.save(path)
+        self.context.barrier()  # The first process to leave ends the others, so the file must be written.
+        raise Fatal(f"at step {broken.step}, {report.what}; the chips are kept in {path}.")
 
     def _result(self, meter: ThroughputMeter) -> PretrainResult:
         history, path, weights = self.history, self.checkpoints.path(self.step), self.run_folder / WEIGHTS
@@ -228,13 +234,13 @@ class Trainer:
         return result
 
 
-def _shown(figures: Mapping[str, float]) -> dict[str, float | str]:
+def _shown(metrics: Mapping[str, float]) -> dict[str, float | str]:
     """The total and the speed first, then the loss of each modality."""
-    shown: dict[str, float | str] = {name: figures[name] for name in ("loss", "lr", "samples_per_s")}
-    shown |= {name: f"{figures[name]:.1%}" for name in ("data_wait_share", "mfu")}
-    return shown | {name.replace("/", "_"): value for name, value in figures.items() if name.startswith("loss/")}
+    shown: dict[str, float | str] = {name: metrics[name] for name in ("loss", "lr", "samples_per_s")}
+    shown |= {name: f"{metrics[name]:.1%}" for name in ("data_wait_share", "mfu")}
+    return shown | {name.replace("/", "_"): value for name, value in metrics.items() if name.startswith("loss/")}
 
 
 def learning_rate(step: int, steps: int, config: PretrainConfig, batch_size: int) -> float:
-    """Per step, see `schedule`; the peak is `blr` * batch / 256."""
+    """The learning rate of a step, see `schedule`; the peak is `blr` * `batch_size` / 256."""
     return rate_at(step, steps, int(config.warmup * steps), config.blr * batch_size / BLR_BATCH)

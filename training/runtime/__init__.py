@@ -1,1 +1,1 @@
-"""Devices, processes, clocks and logs: what any training loop needs."""
+"""Devices, processes, throughput and logs, for any training loop."""

@@ -1,4 +1,4 @@
-"""What a run computes on and how: the device of this process, its arithmetic, and whether steps are compiled."""
+"""The device of this process, its precision, and whether steps are compiled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Device:
-    """`dtype` is that of autocast; float32 means none."""
+    """`place` is the torch device; `dtype` is the dtype of autocast, where float32 means no autocast."""
 
     place: torch.device
     dtype: torch.dtype
@@ -27,10 +27,10 @@ class Device:
 
     @classmethod
     def of(cls, config: PretrainConfig, local_rank: int = 0) -> Device:
-        """As configured; "auto" is bf16 and compiled on a GPU, float32 and eager on a CPU.
+        """The configured device; "auto" means bf16 and compiled on a GPU, float32 and eager on a CPU.
 
-        On CPUs bf16 gained nothing in the backward pass, and compiling takes minutes that a short run does not earn
-        back (docs/training.md). Raises `Fatal` for a GPU that is not there.
+        On CPUs, bf16 did not speed up the backward pass, and compiling takes minutes, which a short run does not regain
+        (docs/training.md). Raises `Fatal` for a GPU that the machine does not have.
         """
         device = _named(config.device, local_rank)
         gpu = device.type == "cuda"
@@ -39,9 +39,9 @@ class Device:
         return cls(device, torch.bfloat16 if bf16 else torch.float32, compiled)
 
     def adopt(self, model: Model) -> Model:
-        """The model, moved here, its kernels channels-last.
+        """The model, moved to this device, with channels-last kernels.
 
-        Only kernels: tokens and norms of four axes would get strides that their gradients lack.
+        Only kernels: four-dimensional tokens and norms would get strides that their gradients do not have.
         """
         for part in model.modules():
             if isinstance(part, nn.Conv2d):
@@ -53,20 +53,23 @@ class Device:
         return torch.autocast(self.place.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def synchronise(self) -> None:
-        """Wait until the device has done what it was given; a CPU has."""
+        """Wait until the device has finished its queued work; on a CPU there is none."""
         if self.place.type == "cuda":
             torch.cuda.synchronize(self.place)
 
     @property
     def description(self) -> str:
-        """For people: what hardware, how many threads."""
+        """The name of the GPU, or the number of CPU threads, as text."""
         if self.place.type == "cuda":
             return torch.cuda.get_device_name(self.place)
         return f"CPU, {torch.get_num_threads()} threads"
 
 
 def summary() -> dict[str, str | int]:
-    """For a person who asks what training would run on: torch's version, the kind of device, and what it is."""
+    """What training would run on: version of torch, kind of device, its description, and the number of devices.
+
+    Raises `Fatal` as `Device.of` does.
+    """
     device = Device.of(PretrainConfig())
     return {
         "torch": torch.__version__, "device": device.place.type, "description": device.description,
@@ -75,20 +78,20 @@ def summary() -> dict[str, str | int]:
 
 
 def _named(name: str, local_rank: int) -> torch.device:
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "cpu" or (name == "auto" and not there):
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and not gpus):
         return torch.device("cpu")
-    if not there:
+    if not gpus:
         raise Fatal("pretrain.device is cuda, but torch finds no GPU here; use auto or cpu.")
-    if local_rank >= there:
-        raise Fatal(f"process {local_rank + 1} finds no GPU: this machine has {there}; start as many processes.")
+    if local_rank >= gpus:
+        raise Fatal(f"process {local_rank + 1} finds no GPU: this machine has {gpus}; start as many processes.")
     torch.cuda.set_device(local_rank)
     return torch.device("cuda", local_rank)
 
 
 @contextmanager
 def threads(count: int, processes_here: int = 1) -> Iterator[None]:
-    """`count` threads for torch; 0 leaves its own number, shared among the processes of this machine."""
+    """`count` threads for torch; 0 keeps its default, or divides the cores among `processes_here` processes."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or (before if processes_here == 1 else max(1, (os.cpu_count() or 1) // processes_here)))
     try:

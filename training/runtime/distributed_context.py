@@ -1,4 +1,4 @@
-"""The processes that train together: who this one is, and the few things that it asks the others."""
+"""The processes that train together: rank and size, and the collective operations in use."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from torch import Tensor, distributed
 
 from training.rank_slice import RankSlice
 
-# A rank that reads a slow disk must not be taken for dead; one that died closes its connections at once.
-_PATIENCE = timedelta(minutes=30)
+# Long enough for a rank that reads a slow disk; a rank that dies closes its connections at once.
+_TIMEOUT = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """Process `rank` of `count`, number `local_rank` of `local_world_size` on this machine. Alone, it asks nobody."""
+    """Process `rank` of `count`, and `local_rank` of `local_world_size` on this machine.
+
+    A single process does no communication.
+    """
 
     rank: int = 0
     count: int = 1
@@ -29,33 +32,33 @@ class DistributedContext:
 
     @classmethod
     def from_environment(cls) -> DistributedContext:
-        """As `torchrun`, or `training.runtime.launch`, tells it."""
+        """From the environment that `torchrun` or `training.runtime.launch` sets."""
         rank, local_rank = (int(os.environ.get(name, 0)) for name in ("RANK", "LOCAL_RANK"))
         count, local_world_size = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
         return cls(rank, count, local_rank, local_world_size)
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+        """Whether this is the process that writes files and reports progress."""
         return self.rank == 0
 
     @contextmanager
     def joined(self, device: torch.device) -> Iterator[None]:
-        """Connected to the others: by NCCL between GPUs, by gloo between CPUs."""
+        """Connected to the other processes: by NCCL between GPUs, by gloo between CPUs."""
         if self.count == 1:
             yield
             return
         backend = "nccl" if device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, timeout=_PATIENCE)
+        distributed.init_process_group(backend, timeout=_TIMEOUT)
         try:
             yield
         finally:
             distributed.destroy_process_group()
 
-    def share(self, batch_size: int, most: int) -> RankSlice:
-        """This process's part of batches of `batch_size`, in pieces of at most `most` chips (0: one piece)."""
+    def rank_slice(self, batch_size: int, micro_batch: int) -> RankSlice:
+        """This process's part of batches of `batch_size`, in micro-batches of at most `micro_batch` chips (0: one)."""
         largest = -(-batch_size // self.count)
-        return RankSlice(self.rank, self.count, -(-largest // most) if most else 1)
+        return RankSlice(self.rank, self.count, -(-largest // micro_batch) if micro_batch else 1)
 
     def summed(self, values: Tensor) -> Tensor:
         """`values` summed over all processes, in place."""
@@ -63,15 +66,15 @@ class DistributedContext:
             distributed.all_reduce(values)
         return values
 
-    def agreed(self, choice: Any) -> Any:
-        """What the first process chose; a small plain value."""
+    def broadcast(self, value: Any) -> Any:
+        """The `value` of the first process; small and picklable."""
         if self.count == 1:
-            return choice
-        box = [choice]
-        distributed.broadcast_object_list(box, src=0)
-        return box[0]
+            return value
+        values = [value]
+        distributed.broadcast_object_list(values, src=0)
+        return values[0]
 
-    def wait(self) -> None:
-        """Until every process is here."""
+    def barrier(self) -> None:
+        """Wait until every process has called this."""
         if self.count > 1:
             distributed.barrier()

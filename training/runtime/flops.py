@@ -1,4 +1,4 @@
-"""How much arithmetic a step is, and how much the device can do: their quotient is the model FLOP utilisation."""
+"""Operations of a step and peak of the device; their quotient is the model FLOP utilisation (MFU)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from training.batch import Batch
 from training.runtime.device import Device
 
-_PASSES = 3  # Forward once, and backward twice as much: towards the inputs and towards the weights.
+_PASSES = 3  # One forward, and a backward pass of twice its operations: gradients of inputs and of weights.
 _EDGE = {"cuda": 8192, "cpu": 512}
 
 
 @dataclass(frozen=True)
 class Utilisation:
-    """The arithmetic of training on one chip, and what one device can do in a second."""
+    """Floating-point operations of training on one chip, and the peak of one device per second."""
 
     flops_per_chip: float
     peak_flops: float
@@ -28,19 +28,19 @@ class Utilisation:
     def of(
         cls, objective: nn.Module, example: Batch, targets: int, device: Device, peak_tflops: float = 0.0
     ) -> Utilisation:
-        """Counted for chips like those of `example`, as `flops_per_chip`; the peak is measured where none is given."""
+        """Counted for chips like those of `example` by `flops_per_chip`; without `peak_tflops` the peak is measured."""
         return cls(flops_per_chip(objective, example, targets), peak_tflops * 1e12 or measured_peak(device))
 
     def at(self, samples_per_s: float) -> float:
-        """The share of the peak that a device reaches at `samples_per_s` of its own."""
+        """The fraction of the peak that one device reaches at `samples_per_s` per device."""
         return self.flops_per_chip * samples_per_s / self.peak_flops
 
 
 def flops_per_chip(objective: nn.Module, batch: Batch, targets: int) -> float:
-    """Floating-point operations of training on one chip: of convolutions and matrix products, three times forward.
+    """Floating-point operations of training on one chip: convolutions and matrix products, three forward passes.
 
-    `objective` takes a batch, how many values each of so many `targets` has, and the share of a whole batch. Counted by
-    torch on the meta device, which computes nothing. A masked step is counted as it is computed.
+    `objective` takes a batch, the number of values of each of the `targets`, and the fraction of the whole batch.
+    torch counts on the meta device, which computes nothing. A masked step is counted as it is computed.
     """
     meta = torch.device("meta")
     weights: dict[str, Tensor] = {name: item.to(meta) for name, item in objective.state_dict().items()}
@@ -51,17 +51,17 @@ def flops_per_chip(objective: nn.Module, batch: Batch, targets: int) -> float:
 
 
 def measured_peak(device: Device) -> float:
-    """Floating-point operations a second in square matrix products of the run's own type: the best of a few."""
+    """Floating-point operations per second of square matrix products in the dtype of `device`: the best of five."""
     edge = _EDGE[device.place.type]
-    random = torch.Generator(device.place).manual_seed(0)  # Its own: a run's random numbers are for the run.
-    item, other = (torch.randn(edge, edge, generator=random, device=device.place).to(device.dtype) for _ in range(2))
-    best_s = min(_product_s(item, other, device) for _ in range(5))
+    random = torch.Generator(device.place).manual_seed(0)  # A separate one: the random state of the run is unchanged.
+    left, right = (torch.randn(edge, edge, generator=random, device=device.place).to(device.dtype) for _ in range(2))
+    best_s = min(_product_s(left, right, device) for _ in range(5))
     return float(2 * edge**3 / best_s)
 
 
-def _product_s(one: Tensor, other: Tensor, device: Device) -> float:
+def _product_s(left: Tensor, right: Tensor, device: Device) -> float:
     device.synchronise()
     began = time.perf_counter()
-    one @ other
+    left @ right
     device.synchronise()
     return time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""Several processes on this machine, for those who do not type `torchrun`: started, listened to, ended together."""
+"""Starts several processes on this machine without `torchrun`, reads their reports, and ends them together."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from pipeline.progress import Progress
 
 Result = TypeVar("Result")
 
-_SETTLING_S = 3.0  # Those whose partner died fail within moments of it; the partner's own words are worth waiting for.
+_GRACE_S = 3.0  # Processes fail soon after one of them dies; wait for the report of the one that explains it.
 
 
 def started() -> bool:
-    """Whether this process was started as one of a group, by us or by `torchrun`."""
+    """Whether this process was started as one of a group, by `together` or by `torchrun`."""
     return "WORLD_SIZE" in os.environ
 
 
 def together(function: Callable[..., Result], arguments: Sequence[Any], processes: int, progress: Progress) -> Result:
-    """Call `function(*arguments, progress)` in so many `processes`; pass on the first's progress and give its result.
+    """Call `function(*arguments, progress)` in `processes` processes; return the result of the first.
 
-    All of it is pickled: the function is one that can be imported, and its result is not None. When one process fails,
-    all end. Raises what that one raised, or `Transient` for one that was killed.
+    Progress is that of the first process. Function, arguments and result are pickled: the function must be importable,
+    and the result must not be None. When one process fails, all end. Raises the error of that process, or `Transient`
+    for a process that was killed.
     """
-    # As bytes: a process imports what the function needs only once it is told whom to end with.
+    # As bytes: a process unpickles the function, and imports what it needs, only after it watches its parent.
     group = _Group.start(processes, pickle.dumps((function, tuple(arguments))))
     try:
         result: Result = group.follow(progress)
@@ -44,18 +45,18 @@ def together(function: Callable[..., Result], arguments: Sequence[Any], processe
 
 @dataclass
 class _Member:
-    """One process: its exit is awaited, its reports are read."""
+    """One process, the connection of its reports, and what it has reported."""
 
     rank: int
     process: SpawnProcess
     reports: Connection
     result: Any = None
     failure: Exception | None = None
-    silent: bool = False
+    closed: bool = False
 
     @property
     def signal(self) -> int:
-        """What killed it; 0 while it lives, or when it ended by itself."""
+        """The signal that killed it; 0 while it runs, or when it ended by itself."""
         return max(0, -(self.process.exitcode or 0))
 
 
@@ -67,42 +68,42 @@ class _Group:
     def start(cls, count: int, work: bytes) -> _Group:
         context, group, port = multiprocessing.get_context("spawn"), cls(), str(free_port())
         for rank in range(count):
-            ours, theirs = context.Pipe(duplex=False)
+            receiver, sender = context.Pipe(duplex=False)
             environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": str(rank), "LOCAL_RANK": str(rank),
                            "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}  # fmt: skip
-            process = context.Process(target=_work, args=(theirs, environment, work), name=f"pretrain-{rank}")
+            process = context.Process(target=_work, args=(sender, environment, work), name=f"pretrain-{rank}")
             process.start()
-            theirs.close()
-            group.members.append(_Member(rank, process, ours))
+            sender.close()
+            group.members.append(_Member(rank, process, receiver))
         return group
 
     def follow(self, progress: Progress) -> Any:
-        """Until all are done or one has failed."""
-        while not all(member.silent for member in self.members):
-            self._hear(progress, None)
-            if any(member.failure or (member.silent and member.process.exitcode) for member in self.members):
+        """Pass on progress until all are done; returns the result of the first. Raises the failure of any process."""
+        while not all(member.closed for member in self.members):
+            self._receive(progress, None)
+            if any(member.failure or (member.closed and member.process.exitcode) for member in self.members):
                 raise self._failure(progress)
         result = self.members[0].result
         if result is None:
             raise self._failure(progress)
         return result
 
-    def _hear(self, progress: Progress, timeout_s: float | None) -> bool:
-        """Take in what has been reported; False where nothing was for `timeout_s`."""
-        speaking = {member.reports: member for member in self.members if not member.silent}
-        heard = wait(list(speaking), timeout_s)
-        for connection in heard:
-            member = speaking[connection]  # type: ignore[index]
+    def _receive(self, progress: Progress, timeout_s: float | None) -> bool:
+        """Read the reports that have arrived; False where there was none for `timeout_s`."""
+        waiting = {member.reports: member for member in self.members if not member.closed}
+        ready = wait(list(waiting), timeout_s)
+        for connection in ready:
+            member = waiting[connection]  # type: ignore[index]
             try:
-                _take(member, member.reports.recv(), progress)
-            except (EOFError, OSError):  # Gone, perhaps in the midst of a report.
-                member.silent = True
+                _apply(member, member.reports.recv(), progress)
+            except (EOFError, OSError):  # The process ended, perhaps during a report.
+                member.closed = True
                 member.process.join()
-        return bool(heard)
+        return bool(ready)
 
     def _failure(self, progress: Progress) -> Exception:
-        """The failure that explains the others: a process that was killed, else what one of them says of itself."""
-        while self._hear(progress, _SETTLING_S):
+        """The failure that explains the others: a process that was killed, else a reported error."""
+        while self._receive(progress, _GRACE_S):
             pass
         killed = next((member for member in self.members if member.signal), None)
         if killed:
@@ -110,13 +111,15 @@ class _Group:
                 f"process {killed.rank + 1} of {len(self.members)} was ended by signal {killed.signal}; if "
                 "memory ran out, lower pretrain.micro_batch, and run the same command again to go on."
             )
-        said = [member.failure for member in self.members if member.failure]
-        ours = [failure for failure in said if isinstance(failure, GeocorpusError)]
+        failures = [member.failure for member in self.members if member.failure]
+        known = [failure for failure in failures if isinstance(failure, GeocorpusError)]
         codes = [member.process.exitcode for member in self.members if member.process.exitcode]
-        return (ours or said or [Transient(f"a training process ended with {codes}; run the same command again.")])[0]
+        return (
+            known or failures or [Transient(f"a training process ended with {codes}; run the same command again.")]
+        )[0]
 
     def end(self) -> None:
-        """Leave no process behind."""
+        """End every process."""
         for member in self.members:
             if member.process.is_alive():
                 member.process.kill()
@@ -124,7 +127,7 @@ class _Group:
             member.reports.close()
 
 
-def _take(member: _Member, report: tuple[str, Sequence[Any], dict[str, Any]], progress: Progress) -> None:
+def _apply(member: _Member, report: tuple[str, Sequence[Any], dict[str, Any]], progress: Progress) -> None:
     kind, arguments, named = report
     if kind == "result":
         member.result = arguments[0]
@@ -135,7 +138,7 @@ def _take(member: _Member, report: tuple[str, Sequence[Any], dict[str, Any]], pr
 
 
 class _Reports:
-    """Progress that is sent to the process that started this one."""
+    """Progress that is sent to the parent process."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -157,13 +160,13 @@ class _Reports:
 
 
 def _work(connection: Connection, environment: dict[str, str], work: bytes) -> None:
-    """One process of the group; it does not outlive the one that started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The starter hears it too, says so, and ends.
-    threading.Thread(target=_end_with_starter, daemon=True).start()
+    """The main function of a process of the group; the process ends when its parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent gets it too, reports it, and ends.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= environment
     reports = _Reports(connection)
     try:
-        function, arguments = pickle.loads(work)  # noqa: S301 (the starter's own)
+        function, arguments = pickle.loads(work)  # noqa: S301 (from the parent)
         reports.send("result", function(*arguments, reports))
     except GeocorpusError as error:
         reports.send("failure", error)
@@ -176,8 +179,8 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _end_with_starter() -> None:
-    starter = multiprocessing.parent_process()
-    if starter is not None:
-        wait([starter.sentinel])
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
         os._exit(1)

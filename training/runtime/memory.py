@@ -1,4 +1,4 @@
-"""Out of memory, said in one sentence with the setting to lower."""
+"""Turns out-of-memory errors into one sentence with the setting to lower."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 
 from pipeline.errors import Fatal
 
-# What torch's allocators say where they raise no type of their own.
+# Messages of torch's allocators that raise a plain RuntimeError.
 _CPU_SIGNS = ("defaultcpuallocator", "not enough memory", "cannot allocate memory")
 
 
 @contextmanager
 def lowering(remedy: str) -> Iterator[None]:
-    """Turn every way in which memory runs out inside into a `Fatal` that ends in `remedy`."""
+    """Raise `Fatal`, with `remedy` at the end, for every kind of out-of-memory error inside."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:

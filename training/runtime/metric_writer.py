@@ -1,4 +1,4 @@
-"""Where figures are drawn: TensorBoard always, Weights & Biases where it was asked for."""
+"""Writes metrics to TensorBoard, and to Weights & Biases where that is configured."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ WANDB_ID = "wandb-id.txt"
 
 @dataclass(frozen=True)
 class MetricWriter:
-    """Takes figures; without a writer, as in processes that do not write, it draws nothing."""
+    """Writes metrics and pictures; without a `writer`, as in processes other than the first, it writes nothing."""
 
     writer: SummaryWriter | None = None
     wandb_run: Any = None
 
-    def add(self, step: int, figures: Mapping[str, float]) -> None:
-        """Draw `figures` at `step`. Weights & Biases ignores steps that a stopped run has sent already."""
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Write `metrics` at `step`. Weights & Biases ignores steps that a stopped run has sent already."""
         if self.writer is not None:
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 self.writer.add_scalar(name, value, step)
         if self.wandb_run is not None:
-            self.wandb_run.log(dict(figures), step=step)
+            self.wandb_run.log(dict(metrics), step=step)
 
     def show(self, step: int, name: str, picture: NDArray[np.uint8]) -> None:
-        """Draw a picture (y, x, 3); Weights & Biases gets figures alone."""
+        """Write a picture (y, x, 3) uint8, to TensorBoard only."""
         if self.writer is not None:
             self.writer.add_image(name, picture, step, dataformats="HWC")
 
     def flush(self) -> None:
-        """Make what was drawn outlive this process."""
+        """Write buffered metrics to disk."""
         if self.writer is not None:
             self.writer.flush()
 
 
 def refuse_absent(project: str) -> None:
-    """Raise `Fatal` when Weights & Biases was asked for and is not installed."""
+    """Raise `Fatal` when `project` is set and Weights & Biases is not installed."""
     if project and find_spec("wandb") is None:
         raise Fatal("pretrain.wandb is set, but wandb is not installed; run `pip install wandb`, or leave it empty.")
 
 
 @contextmanager
 def opened(folder: Path, step: int, project: str, config: Mapping[str, Any]) -> Iterator[MetricWriter]:
-    """The board of the run in `folder`, for the steps after `step`.
+    """The metric writer of the run in `folder`, for the steps after `step`.
 
-    Weights & Biases is imported, and contacted, only where `project` names one; `WANDB_MODE=offline` is its way not to.
+    Weights & Biases is imported and contacted only where `project` is set; `WANDB_MODE=offline` avoids the contact.
     """
     with ExitStack() as stack:
         writer = stack.enter_context(SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1))
@@ -69,10 +69,10 @@ def opened(folder: Path, step: int, project: str, config: Mapping[str, Any]) -> 
 
 
 def _wandb_run(folder: Path, project: str, config: Mapping[str, Any]) -> Any:
-    """The same run at every launch: its id was made up at the first and is kept in the folder."""
-    kept = folder / WANDB_ID
-    if not kept.exists():
-        durable.write_text(kept, uuid.uuid4().hex)
+    """The same Weights & Biases run at every launch: its id is made at the first and stored in the folder."""
+    path = folder / WANDB_ID
+    if not path.exists():
+        durable.write_text(path, uuid.uuid4().hex)
     wandb = import_module("wandb")
-    return wandb.init(project=project, name=folder.name, id=kept.read_text().strip(), resume="allow", dir=str(folder),
+    return wandb.init(project=project, name=folder.name, id=path.read_text().strip(), resume="allow", dir=str(folder),
                       config=dict(config))  # fmt: skip

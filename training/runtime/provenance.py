@@ -1,4 +1,4 @@
-"""Which code and which machine a run was made with, for its folder."""
+"""The code and the machine of a run, for the files in its folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def provenance(device: Device, context: DistributedContext) -> dict[str, Any]:
 
 
 def commit(folder: Path) -> str | None:
-    """The commit that the package in `folder` is checked out at, with "+" behind it where files were changed since.
+    """The commit at which the package in `folder` is checked out, with "+" appended where files were changed.
 
     None outside a git checkout of this project, as in an installed package, or without git.
     """

@@ -1,4 +1,4 @@
-"""How fast a run goes: chips a second, the share of the time that it waited for data, and when it will be done."""
+"""The speed of a run: chips per second, fraction of the time spent waiting for data, and time left."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.progress import duration
 
 @dataclass(frozen=True)
 class Throughput:
-    """Over some steps. A GPU waits less than the host that feeds it, having work queued: the share is a bound."""
+    """Over some steps. `data_wait_share` is that of the host, an upper bound for a GPU, which has work queued."""
 
     samples_per_s: float
     data_wait_share: float
@@ -19,9 +19,9 @@ class Throughput:
 
 @dataclass
 class ThroughputMeter:
-    """Measures between looks; a look must come after the device has done the steps, as fetching losses makes sure.
+    """Measures between calls of `read`, which must follow a synchronisation with the device, such as fetching losses.
 
-    The first look ends the start-up (compiling, first reads), which does not count for the whole.
+    The first `read` ends the start-up (compilation, first reads of data), which `samples_per_s` leaves out.
     """
 
     batch_size: int
@@ -29,25 +29,25 @@ class ThroughputMeter:
     _steps: int = 0
     _steps_since: int = 0
     _waited_s: float = 0.0
-    _settled_at: float | None = None
+    _started_at: float | None = None
     _read_at: float = field(default=0.0)
-    _only: float = 0.0
+    _first_samples_per_s: float = 0.0
 
     def __post_init__(self) -> None:
         self._read_at = self.now()
 
     def update(self, waited_s: float) -> None:
-        """A step was handed to the device, after so much waiting for its data."""
+        """Record a step whose data took `waited_s` seconds to arrive."""
         self._steps_since += 1
         self._waited_s += waited_s
 
     def read(self) -> Throughput:
-        """The pace since the last look."""
+        """The throughput since the last `read`."""
         now = self.now()
-        passed = max(now - self._read_at, 1e-9)
-        throughput = Throughput(self._steps_since * self.batch_size / passed, min(1.0, self._waited_s / passed))
-        if self._settled_at is None:
-            self._settled_at, self._only = now, throughput.samples_per_s
+        elapsed_s = max(now - self._read_at, 1e-9)
+        throughput = Throughput(self._steps_since * self.batch_size / elapsed_s, min(1.0, self._waited_s / elapsed_s))
+        if self._started_at is None:
+            self._started_at, self._first_samples_per_s = now, throughput.samples_per_s
         else:
             self._steps += self._steps_since
         self._read_at, self._steps_since, self._waited_s = now, 0, 0.0
@@ -55,13 +55,17 @@ class ThroughputMeter:
 
     @property
     def samples_per_s(self) -> float:
-        """Of the whole, up to the last look; 0 before the first step, that of the first look after it."""
-        if self._settled_at is None:
+        """From the first `read` to the last; 0 before the first, and the throughput of the start-up after only one."""
+        if self._started_at is None:
             return 0.0
-        return self._steps * self.batch_size / (self._read_at - self._settled_at) if self._steps else self._only
+        return (
+            self._steps * self.batch_size / (self._read_at - self._started_at)
+            if self._steps
+            else self._first_samples_per_s
+        )
 
     def left(self, steps: int) -> str:
-        """How long `steps` more will take, for people."""
+        """The time for `steps` more steps, as text."""
         if not self.samples_per_s:
             return "?"
         return duration(steps * self.batch_size / self.samples_per_s)

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, bound to their configuration and corpus; a run goes on from the newest good one."""
+"""Checkpoints: whole or absent, bound to a configuration and a corpus; a run resumes from the newest whole one."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PATTERN = "step-*.pt"
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """`folder/step-00000050.pt` with what `torch.load` reads, and a `.json` beside it, written last, that names it.
+    """Files `folder/step-00000050.pt` for `torch.load`, each with a `.json` beside it that describes it, written last.
 
-    `identity` is {"config": plain, "corpus": digest, ...}: what the states belong to. The `kept` newest stay, and those
-    whose step is a multiple of `keep_every` (0: none).
+    `identity` is {"config": JSON values, "corpus": digest, ...}: the run to which the states belong. The `kept` newest
+    are kept, and those whose step is a multiple of `keep_every` (0: none).
     """
 
     folder: Path
@@ -33,15 +33,15 @@ class Checkpoints:
     keep_every: int = 0
 
     def path(self, step: int) -> Path:
-        """Where the state after `step` steps is kept."""
+        """The path of the state after `step` steps."""
         return self.folder / f"step-{step:08d}.pt"
 
     def save(self, step: int, state: Mapping[str, Any], position: Mapping[str, int] | None = None) -> Path:
-        """Publish the state after `step` steps, then forget those that need not stay.
+        """Write the state after `step` steps, then delete those that are not kept; returns the path.
 
-        `position` is for people: a run finds its place from the step alone.
+        `position` is information only: a run computes its position from the step.
         """
-        durable.sweep(self.folder)  # of what a killed process had begun: one process of a run saves
+        durable.sweep(self.folder)  # Temporary files of a killed process; only one process of a run saves.
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         path = self.path(step)
@@ -56,10 +56,10 @@ class Checkpoints:
         return path
 
     def latest(self) -> tuple[Path | None, tuple[Path, ...]]:
-        """The newest checkpoint that is whole, None to begin from the start; and newer ones, which are damaged.
+        """The newest checkpoint that is whole (None where there is no checkpoint), and newer ones, which are damaged.
 
-        Raises `Fatal` when it belongs to another configuration or corpus, or when all are damaged: to begin anew is
-        for a person to decide.
+        Raises `Fatal` when it belongs to another configuration or corpus, or when all are damaged: the user decides
+        whether to start again.
         """
         damaged: list[Path] = []
         for path in reversed(complete(self.folder)):
@@ -72,10 +72,10 @@ class Checkpoints:
         return None, ()
 
     def _refuse_other(self, path: Path, description: Mapping[str, Any]) -> None:
-        mine, theirs = self.identity["config"], description["config"]
-        # A setting that is younger than the checkpoint was then what it is by default now.
-        theirs = PretrainConfig().to_dict() | theirs
-        changed = [name for name in mine if name not in WITHOUT_EFFECT and mine[name] != theirs[name]]
+        current, stored = self.identity["config"], description["config"]
+        # A setting that is newer than the checkpoint had its present default.
+        stored = PretrainConfig().to_dict() | stored
+        changed = [name for name in current if name not in WITHOUT_EFFECT and current[name] != stored[name]]
         if changed:
             raise Fatal(
                 f"checkpoint {path} was made with another {', '.join(changed)}; "
@@ -86,12 +86,12 @@ class Checkpoints:
 
 
 def complete(folder: Path) -> list[Path]:
-    """The checkpoints in `folder` that were written to their end, the oldest first."""
+    """The checkpoints in `folder` that were written completely, oldest first."""
     return [path for path in sorted(folder.glob(_PATTERN)) if path.with_suffix(".json").exists()]
 
 
 def step_of(path: Path) -> int:
-    """How many steps the state in a checkpoint has seen."""
+    """The number of steps before the state in a checkpoint."""
     return int(path.stem.removeprefix("step-"))
 
 
@@ -104,7 +104,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What is written beside a checkpoint: step, digest, config, corpus, versions, layers; `Fatal` if damaged."""
+    """The description of a checkpoint: step, digest, config, corpus, layers, inputs. Raises `Fatal` if damaged."""
     description = durable.read_json(path.with_suffix(".json"))
     if not isinstance(description, dict) or not {"step", "sha256", "config", "corpus"} <= description.keys():
         raise _damaged(path)
@@ -112,7 +112,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The state that was saved, on the CPU; raises `Fatal` naming the file when it is absent or damaged."""
+    """The saved state, on the CPU. Raises `Fatal` with the path when the file is absent or damaged."""
     state: dict[str, Any] = torch.load(io.BytesIO(_verified(path)), map_location="cpu", weights_only=True)
     return state
 

@@ -1,4 +1,4 @@
-"""The encoder of a pretraining run, out of a checkpoint that holds the whole model and its optimiser."""
+"""The encoder of a pretraining run, from a checkpoint of the whole model and its optimiser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ENCODER = "encoder."
 
 
 def newest_checkpoint(run_folder: Path) -> Path | None:
-    """The last complete checkpoint below a run's folder, None where there is none."""
+    """The newest complete checkpoint in the folder of a run, None where there is none."""
     paths = complete(run_folder / CHECKPOINTS)
     return paths[-1] if paths else None
 
@@ -26,7 +26,7 @@ def newest_checkpoint(run_folder: Path) -> Path | None:
 def from_checkpoint(path: Path) -> Pretrained:
     """The encoder of one of our own checkpoints, with the normalisation and the facts of its run.
 
-    Raises `Fatal` for a checkpoint that is absent, damaged, or older than the normalisation that travels with it.
+    Raises `Fatal` for a checkpoint that is absent, damaged, or so old that it has no normalisation.
     """
     description = describe(path)
     if "inputs" not in description:

@@ -1,4 +1,4 @@
-"""An encoder with everything that one needs to use it."""
+"""An encoder with everything that is needed to use it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from training.model.normalisation import Normalisation
 
 @dataclass(frozen=True)
 class Pretrained:
-    """An encoder, what prepares its input, and where it comes from.
+    """An encoder, the normalisation of its input, and its origin.
 
-    `facts` of our own files: `version` of geocorpus, digest of the `corpus`, the run's `config`, the `step`.
+    `facts` of files written by geocorpus: its `version`, digest of the `corpus`, `config` of the run, the `step`.
     """
 
     encoder: Encoder

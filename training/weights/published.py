@@ -1,10 +1,10 @@
-"""MMEarth's published checkpoints, made by a sparse engine, as weights of our encoder.
+"""Converts the published checkpoints of MMEarth, made by a sparse engine, to weights of our encoder.
 
-A sparse kernel is (k*k, in, out), depthwise (k*k, channels), and its first axis runs along y first, so that the two
-spatial axes come out swapped. Norms hold an `ln`, point-wise layers a `linear`; response norms and biases are
-(1, channels). A 1x1 convolution with stride 1 is a plain (in, out) matrix: the original stem at patch 8. Dense
-checkpoints of the same code need nothing but other names. Source: vishalned/MMEarth-train and the MinkowskiEngine fork
-that it builds (`src/kernel_region.hpp` has the order of a kernel's places).
+A sparse kernel is (k*k, in, out), a depthwise one (k*k, channels); its first axis runs along y first, so the two
+spatial axes are swapped. Norms have a submodule `ln`, point-wise layers a `linear`; response norms and biases are
+(1, channels). A 1x1 convolution with stride 1, the original stem at patch 8, is an (in, out) matrix. Dense checkpoints
+of the same code differ only in names. Source: vishalned/MMEarth-train and the MinkowskiEngine fork that it builds
+(`src/kernel_region.hpp` has the order of the positions in a kernel).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from training.architecture import STAGES, Architecture, Size
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
 
-# Parts of the published model that serve the pretext tasks, or a classifier of the fine-tuned ones.
+# Parts of the published model for the pretext tasks, and for the classifier of fine-tuned models.
 _PRETEXT = ("decoder", "mask_token", "proj", "pred", "layer_norm_tmp", "loss_fn", "log_var")
 _HEAD = re.compile(r"(norm|head)\.(weight|bias)")
 
@@ -37,14 +37,17 @@ _HEAD = re.compile(r"(norm|head)\.(weight|bias)")
 def read_published(path: Path) -> tuple[Encoder, Normalisation]:
     """The encoder of a published `checkpoint-199.pth` or the like, with the bands and moments of its inputs.
 
-    Raises `Fatal` for a file that is no such checkpoint, whose weights do not fit, or whose inputs are not known.
+    Raises `Fatal` for a file that is not such a checkpoint, whose weights do not fit, or whose inputs are unknown.
     """
     encoder = encoder_of(_state(path), str(path))
     return encoder, inputs_of(encoder.architecture.channels)
 
 
 def encoder_of(state: Mapping[str, Tensor], name: str = "the checkpoint") -> Encoder:
-    """An encoder with the weights of a published state dict; its size, stem and patch are told by the shapes."""
+    """An encoder with the weights of a published state dict; size, stem and patch follow from the shapes.
+
+    Raises `Fatal` for a state dict that does not fit.
+    """
     dense = to_dense(state)
     architecture = _architecture(dense, name)
     with torch.device("meta"):
@@ -55,7 +58,7 @@ def encoder_of(state: Mapping[str, Tensor], name: str = "the checkpoint") -> Enc
 
 
 def to_dense(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The encoder's part of a published state dict, sparse or dense, under our names and in our shapes."""
+    """The encoder's part of a published state dict, sparse or dense, with our names and shapes, float32."""
     result = {}
     for name, value in state.items():
         name = name.removeprefix("module.")
@@ -81,14 +84,14 @@ def _is_depthwise(name: str) -> bool:
 
 
 def _full(kernel: Tensor) -> Tensor:
-    """(k*k, in, out), or (in, out) for a single place, as (out, in, y, x)."""
-    places = kernel if kernel.ndim == 3 else kernel[None]
-    side = math.isqrt(len(places))
-    return places.permute(2, 1, 0).unflatten(2, (side, side)).transpose(2, 3).contiguous()
+    """A kernel (k*k, in, out), or (in, out) for a 1x1 kernel, as (out, in, y, x)."""
+    positions = kernel if kernel.ndim == 3 else kernel[None]
+    side = math.isqrt(len(positions))
+    return positions.permute(2, 1, 0).unflatten(2, (side, side)).transpose(2, 3).contiguous()
 
 
 def _depthwise(kernel: Tensor) -> Tensor:
-    """(k*k, channels) as (channels, 1, y, x)."""
+    """A depthwise kernel (k*k, channels) as (channels, 1, y, x)."""
     side = math.isqrt(len(kernel))
     return kernel.T.unflatten(1, (side, side)).transpose(1, 2)[:, None].contiguous()
 
@@ -109,52 +112,54 @@ def _architecture(dense: Mapping[str, Tensor], name: str) -> Architecture:
     return Architecture(dense[first].shape[1], size, patch_px, "original" if stem == "original" else "modified")
 
 
-def _refuse_other(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], name: str) -> None:
-    strange = sorted(found.keys() ^ wanted.keys())
-    if strange:
-        raise Fatal(f"{name} does not fit an encoder: {strange[0]!r} is {_where(strange[0], found)}; use another file.")
+def _refuse_other(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], name: str) -> None:
+    unmatched = sorted(state.keys() ^ wanted.keys())
+    if unmatched:
+        raise Fatal(
+            f"{name} does not fit an encoder: {unmatched[0]!r} is {_where(unmatched[0], state)}; use another file."
+        )
     for key, item in wanted.items():
-        if found[key].shape != item.shape:
-            shapes = f"{tuple(found[key].shape)} where {tuple(item.shape)} belongs"
+        if state[key].shape != item.shape:
+            shapes = f"{tuple(state[key].shape)} where {tuple(item.shape)} belongs"
             raise Fatal(f"{name} does not fit an encoder: {key!r} has shape {shapes}; use another file.")
 
 
-def _where(key: str, found: Mapping[str, Tensor]) -> str:
-    return "in the file and in no encoder" if key in found else "missing"
+def _where(key: str, state: Mapping[str, Tensor]) -> str:
+    return "in the file and in no encoder" if key in state else "missing"
 
 
 def inputs_of(channels: int) -> Normalisation:
-    """What the published checkpoints with that many input channels look at.
+    """The bands and moments of published checkpoints with that many input channels.
 
-    Raises `Fatal` where that is not known.
+    Raises `Fatal` for another number of channels.
     """
-    about = json.loads((files("training.weights") / "published_inputs.json").read_text())
-    if str(channels) not in about["inputs"]:
-        known = " or ".join(about["inputs"])
+    description = json.loads((files("training.weights") / "published_inputs.json").read_text())
+    if str(channels) not in description["inputs"]:
+        known = " or ".join(description["inputs"])
         raise Fatal(f"no published checkpoint is known to have {channels} input channels; use one with {known}.")
-    names = about["inputs"][str(channels)]
-    places = [about["bands"].index(item) for item in names]
+    names = description["inputs"][str(channels)]
+    indices = [description["bands"].index(item) for item in names]
     bands = {"bands": [{"name": item} for item in names]}
-    modality = Modality.from_specification(about["modality"] | bands).specification()
+    modality = Modality.from_specification(description["modality"] | bands).specification()
     groups = {
-        group: {kind: [values[place] for place in places] for kind, values in of_kind.items()}
-        | {"has_data": [True] * len(places)}
-        for group, of_kind in about["groups"].items()
+        group: {kind: [values[index] for index in indices] for kind, values in of_kind.items()}
+        | {"has_data": [True] * len(indices)}
+        for group, of_kind in description["groups"].items()
     }
     return Normalisation.from_dict([{"modality": modality, "groups": groups}])
 
 
 def _state(path: Path) -> Mapping[str, Tensor]:
-    """The model's state dict, read without running code that the file may hold."""
+    """The state dict of the model, read without running code from the file."""
     allowed: list[Any] = [argparse.Namespace, pathlib.PosixPath]
     try:
         with torch.serialization.safe_globals(allowed):
-            whole = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise Fatal(f"cannot read {path}: {error.strerror or error}.") from error
     except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise Fatal(f"{path} is no checkpoint that can be read safely; give one with tensors only.") from error
-    state = whole.get("model", whole) if isinstance(whole, dict) else None
+    state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(item, Tensor) for item in state.values()):
         raise Fatal(f"{path} holds no model; give a checkpoint with a `model` of named tensors.")
     return state

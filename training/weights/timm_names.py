@@ -1,8 +1,8 @@
-"""The names and shapes under which timm keeps a ConvNeXt V2, from and to ours; timm itself is not needed.
+"""Converts names and shapes of a ConvNeXt V2 between ours and timm's; timm itself is not needed.
 
 Source: `timm/models/convnext.py`, `timm/layers/{grn,mlp}.py` of huggingface/pytorch-image-models (1.0). timm's stem is
-one convolution and a norm, `stem.0` and `stem.1`: our original stem. The modified stem goes by the places that its
-layers have in a plain sequence (convolution, norm, GELU, convolution, norm), which `model.stem` can be replaced by.
+one convolution and a norm, `stem.0` and `stem.1`: our original stem. The modified stem is numbered as in an
+`nn.Sequential` of its layers (convolution, norm, GELU, convolution, norm), which can replace `model.stem`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from training.architecture import Architecture, Stem
 
-# The sizes for which timm writes the two point-wise layers of a block as 1x1 convolutions.
+# The sizes for which timm has the two point-wise layers of a block as 1x1 convolutions.
 _CONVOLUTIONS = ("atto", "femto", "pico", "nano")
 
 _BLOCK = {"dwconv": "conv_dw", "norm": "norm", "pwconv1": "mlp.fc1", "grn": "mlp.grn", "pwconv2": "mlp.fc2"}
@@ -28,7 +28,7 @@ _STEMS: dict[Stem, dict[str, str]] = {
 
 
 def to_timm(state: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
-    """An encoder's state, and a classifier's `norm` and `head` if they are there, as timm's model would hold them."""
+    """The state of an encoder, and `norm` and `head` of a classifier if present, with timm's names and shapes."""
     return {_timm_name(name, architecture.stem): _timm_shape(name, item, architecture) for name, item in state.items()}
 
 
@@ -86,11 +86,11 @@ Fit = Literal["as it is", "with patch_size", "with its stem replaced"]
 
 
 def fit(architecture: Architecture) -> Fit:
-    """How timm's own `convnextv2_*` of this size takes the weights.
+    """How timm's `convnextv2_*` of this size can load the weights.
 
-    It halves the resolution once more where its stem has a stride of 2, and not in its last stage where the stem's is 8
-    or more; our patches of 16 px and from 64 px on need `model.stem` replaced, as every modified stem does. Other
-    strides are its `patch_size`, of which 4 is what it begins with.
+    With a stem stride of 2, timm halves the resolution once more; with 8 or more, its last stage does not halve it. So
+    our patches of 16 px, those of 64 px and more, and every modified stem need `model.stem` replaced. Other strides
+    are set by `patch_size`, whose default is 4.
     """
     stride = architecture.stem_stride
     if architecture.stem == "modified" or stride == 2 or stride >= 8:

@@ -1,4 +1,4 @@
-"""Encoders as files that stand alone: safetensors with timm's names, and inside them bands, moments and origin."""
+"""Self-contained files of encoders: safetensors with timm's names, with bands, moments and origin as metadata."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _HEADS = ("head.", "unet.")
 _PICKLED = (".pth", ".pt", ".ckpt")
 
 
-def save_encoder(path: Path, pretrained: Pretrained, head: Mapping[str, Tensor] | None = None) -> None:
-    """Write `path` whole or not at all: the encoder's weights under timm's names, everything else as metadata.
+def save_encoder(path: str | Path, pretrained: Pretrained, head: Mapping[str, Tensor] | None = None) -> None:
+    """Write `path` atomically: the encoder's weights with timm's names, everything else as metadata.
 
-    `head` is what a task adds, under names that begin with `head.` or `unet.`.
+    `head` has the weights that a task adds, with names that start with `head.` or `unet.`.
     """
     encoder = pretrained.encoder
     weights = to_timm(encoder.state_dict(), encoder.architecture) | dict(head or {})
@@ -46,15 +46,16 @@ def save_encoder(path: Path, pretrained: Pretrained, head: Mapping[str, Tensor] 
         "inputs": pretrained.normalisation.to_dict(),
     }
     data = {name: item.detach().cpu().contiguous() for name, item in weights.items()}
-    durable.write_bytes(path, save(data, {"format": "pt", "geocorpus": json.dumps(about)}))
+    durable.write_bytes(Path(path), save(data, {"format": "pt", "geocorpus": json.dumps(about)}))
 
 
 def load_encoder(source: str | Path, sha256: str | None = None) -> Pretrained:
-    """The encoder in a file, in a run's folder or at an address, with what prepares its input; on the CPU.
+    """The encoder in a file, in the folder of a run or at an address, with its normalisation; on the CPU.
 
-    `source` is one of our `.safetensors`, a run's folder (its `encoder.safetensors`, or else its newest checkpoint),
-    one of its checkpoints, a published MMEarth checkpoint (`.pth`), or the https address of a file; `sha256` is what
-    the bytes must have. Raises `Fatal` for anything else, and `Transient` where a server does not answer.
+    `source` is a `.safetensors` of geocorpus, the folder of a run (its `encoder.safetensors`, or else its newest
+    checkpoint), one of its checkpoints, a published MMEarth checkpoint (`.pth`), or the https address of a file;
+    `sha256` is the expected digest of the file. Raises `Fatal` for any other source or digest, and `Transient` where a
+    server does not answer.
     """
     path = _local(source, sha256)
     if path.suffix == ".pt" and path.with_suffix(".json").exists():
@@ -71,7 +72,7 @@ def load_encoder(source: str | Path, sha256: str | None = None) -> Pretrained:
 
 
 def head_of(path: Path) -> dict[str, Tensor]:
-    """What a task added to the encoder in a file; empty where nothing did."""
+    """The weights that a task added to the encoder in a file, empty for an encoder alone. Raises `Fatal` if damaged."""
     return {name: item for name, item in _read(path)[1].items() if name.startswith(_HEADS)}
 
 

@@ -166,6 +166,14 @@ def test_no_credentials_is_one_sentence(monkeypatch, tmp_path):
     assert "\n" not in str(error.value)
 
 
+def test_a_damaged_file_of_credentials_is_one_sentence(monkeypatch, tmp_path):
+    path = tmp_path / "credentials"
+    path.write_text('{"refresh_token": ')
+    monkeypatch.setattr(ee.oauth, "get_credentials_path", lambda: str(path))
+    with pytest.raises(Fatal, match="credentials is damaged; .*earthengine authenticate"):
+        connect(Connection("demo-project"))
+
+
 def test_credentials_are_sent_and_never_shown(sandbox, caplog, capsys):
     caplog.set_level(logging.DEBUG)
     credentials = google.oauth2.credentials.Credentials(token=SECRET)
@@ -201,3 +209,12 @@ def test_a_second_server_can_be_connected_to(engine):
 def test_credentials_go_nowhere_unencrypted():
     with pytest.raises(Fatal, match="not encrypted"):
         connect(Connection("demo", "http://earthengine.example.org", google.oauth2.credentials.Credentials("t")))
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+def test_no_proxy_is_asked_for_this_machine(sandbox, monkeypatch, name):
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody answers
+    engine = connect(Connection("demo-project", url=sandbox.url, patience=IMPATIENT))
+    assert engine.value(ee.Number(1).add(2)) == 3

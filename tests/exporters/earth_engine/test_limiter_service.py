@@ -204,14 +204,15 @@ def test_who_leaves_the_queue_takes_no_slot():
 def test_never_above_the_cap_whatever_breaks(cap: int, seed: int) -> None:
     """Connections that break at random; the requests of those lost go on at Earth Engine, as the gauge has it."""
     limiter, gauge, chance = Limiter(cap, FAST), Gauge(), random.Random(seed)
-    fates = [chance.choice(["well", "well", "broken", "left"]) for _ in range(24)]
+    fates = [chance.choice(["well", "well", "broken", "left"]) for _ in range(12)]
     running: list[threading.Thread] = []
 
     def remote() -> None:
         with gauge.passing():
             time.sleep(0.01)
 
-    with service(limiter, deadline_s=0.05) as (served, _):
+    # Long beside the 10 ms of a request, however busy the machine is.
+    with service(limiter, deadline_s=0.5) as (served, _):
         clients = [RemoteLimiter(served.endpoint()) for _ in range(3)]
 
         def work(place: int) -> None:
@@ -248,7 +249,7 @@ def test_a_service_that_ends_lets_what_is_under_way_end_and_grants_no_more():
             refused.append(error)
 
     def end_soon() -> None:
-        assert within(60, lambda: served._ends), "it is ending, whatever this machine is busy with"
+        assert within(60, lambda: served._closing), "it is ending, whatever this machine is busy with"
         time.sleep(0.1)
         client._finish(held, ["served", False])
 

@@ -22,6 +22,7 @@ from exporters.pull.turn_gate import TurnGate
 from pipeline.corpus import MANIFEST, Corpus
 from pipeline.dead_letters import DeadLetters
 from pipeline.errors import Fatal, Transient
+from pipeline.locations import Locations
 from pipeline.manifest import Manifest
 from pipeline.progress import Silent
 from pipeline.spool import Spool
@@ -313,8 +314,8 @@ def test_a_corpus_of_500_costs_at_most_1_05_requests_a_location(sandbox, tmp_pat
     engine = connect(Connection("demo-project", url=sandbox.url))
     places = [location(index) for index in range(1500)]
     rules = AnchorRules(years=(2018, 2019, 2020), size_px=12)
-    result = anchoring.anchor(engine, places, {"7": 500}, rules, tmp_path / "parts", Silent())
-    corpus, layers = new_corpus(tmp_path, Manifest.freeze(result.chips, 0), ["esa_worldcover", "era5"], 128)
+    result = anchoring.anchor(engine, Locations.of(places), {"7": 500}, rules, tmp_path / "parts", Silent())
+    corpus, layers = new_corpus(tmp_path, Manifest.freeze_rows(result.rows, 0), ["esa_worldcover", "era5"], 128)
     export(engine, corpus, layers, tmp_path / "spool", Silent())
     assert len(corpus.manifest) == 500
     assert engine.figures().requests <= 525

@@ -40,7 +40,7 @@ def test_assets_that_cannot_be_read_are_all_named(engine):
     work = work_of(["aster", "esa_worldcover", "lat"])
     lost = [replace(layer, assets=("users/nobody/gone", "users/nobody/lost")) for layer in work.layers]
     with pytest.raises(Fatal, match="2 of .* users/nobody/gone .*users/nobody/lost") as error:
-        preflight.readable(engine, Work(work.manifest, {shard: lost for shard in work.missing}))
+        preflight.readable(engine, Work(work.manifest, {shard: lost for shard in work.unfinished}))
     assert "\n" not in str(error.value)
 
 
@@ -74,7 +74,7 @@ def test_the_estimate_scales_with_what_is_missing(engine, tmp_path):
     tried = preflight.pilot(engine, small, 4)
     item, ten = (preflight.estimate(engine, work, tried, tmp_path) for work in (small, large))
     assert item.chips == CHIPS and ten.chips == 10 * CHIPS
-    assert item.requests == CHIPS + len(small.missing)
+    assert item.requests == CHIPS + len(small.unfinished)
     assert ten.stored_gb == pytest.approx(10 * item.stored_gb) and ten.hours == pytest.approx(10 * item.hours, rel=0.1)
     assert ten.affordable_eecu_s()["Community"] == pytest.approx(150 * 3600 / (10 * CHIPS))
 
@@ -90,7 +90,7 @@ def test_a_disk_without_room_is_refused(engine, tmp_path: Path, monkeypatch):
 def test_each_disk_has_to_have_room_for_its_own_part(engine, tmp_path: Path, monkeypatch):
     """A store on another disk, or in a bucket, is not looked for on the disk of the folder."""
     work, other = work_of(["esa_worldcover"]), tmp_path / "other"
-    spool_gb = max(map(len, work.missing)) * work.raw_bytes_per_chip / 1e9
+    spool_gb = max(map(len, work.unfinished)) * work.raw_bytes_per_chip / 1e9
     free_gb = {tmp_path: 2 * spool_gb, other: 0.0}
     monkeypatch.setattr(preflight, "free_bytes", lambda folder: free_gb[folder] * 1e9)
     monkeypatch.setattr(preflight, "_disk_of", lambda folder: list(free_gb).index(folder))

@@ -40,4 +40,4 @@ def test_a_shard_that_fails_or_has_nothing_to_pull_hands_over() -> None:
     with gate.turn(1) as turn:
         turn.begun()
         turn.begun()
-    assert not gate._turn.locked()
+    assert not gate._gate.locked()

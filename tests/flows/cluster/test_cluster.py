@@ -389,10 +389,10 @@ def test_two_runs_take_turns_in_one_process(monkeypatch: pytest.MonkeyPatch, tmp
     one, other = (job(tmp_path / name, "http://127.0.0.1:9", Endpoint("", 0, "")) for name in ("a", "b"))
 
     def work() -> None:
-        with post.taken(other):
+        with post.acquired(other):
             log.append("other")
 
-    with post.taken(one), post.taken(one):
+    with post.acquired(one), post.acquired(one):
         thread = threading.Thread(target=work)
         thread.start()
         time.sleep(0.05)

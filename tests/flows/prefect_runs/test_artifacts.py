@@ -43,7 +43,7 @@ def test_a_server_that_is_not_there_costs_the_work_nothing() -> None:
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         with Artifacts(lambda: Snapshot("export", 1, 2), saying, every_s=0.01) as artifacts:
             assert saying.spoke.wait(60)
-            artifacts._teller.join(10)
+            artifacts._sender.join(10)
     assert len(saying.said) == 1 and "the work goes on" in saying.said[0]
 
 
@@ -58,7 +58,7 @@ def test_a_flow_run_has_a_bar_and_a_table_that_are_updated(tmp_path: Path) -> No
         with ProgressFile(saying, tmp_path) as progress:
             progress.start("export", 200, 50)
             with Artifacts(progress.snapshot, progress, every_s=0.05) as artifacts:
-                while "export" not in artifacts._made:
+                while "export" not in artifacts._created:
                     artifacts._over.wait(0.05)
                 progress.advance(100)
                 progress.note(requests=101)

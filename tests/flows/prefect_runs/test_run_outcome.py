@@ -40,15 +40,15 @@ def server() -> Iterator[str]:
 
 
 def test_only_a_server_that_is_gone_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_outcome, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(run_outcome, "_POLL_S", 0.01)
     left, over = threading.Event(), RunOutcome()
     with server() as url:
         over.watch(url, lambda of: left.set())
         assert not left.wait(0.1), "the work goes on"
-        over.came("done")
+        over.succeeded("done")
         assert not left.wait(0.2), "the server answers"
     assert left.wait(5)
-    assert over.said == "done" and over.error is None
+    assert over.message == "done" and over.error is None
 
 
 def test_a_body_tells_what_it_came_to_before_prefect_is() -> None:
@@ -63,12 +63,12 @@ def test_a_body_tells_what_it_came_to_before_prefect_is() -> None:
     token = current.set(good)
     assert body(number=2) == "done 2"
     good.failed(ConnectionError("Prefect cannot be told"))
-    assert good.said == "done 2" and good.error is None
+    assert good.message == "done 2" and good.error is None
     current.set(bad)
     with pytest.raises(Fatal):
         body(-1)
     current.reset(token)
-    assert bad.said is None and isinstance(bad.error, Fatal)
+    assert bad.message is None and isinstance(bad.error, Fatal)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from sandbox.functions.features import Feature
 from sandbox.functions.filters import negated
 from sandbox.functions.image_bands import named
 from sandbox.functions.image_polls import polled_mode
-from sandbox.functions.image_regions import _shares
+from sandbox.functions.image_regions import _coverage
 from sandbox.functions.image_stacks import reduced
 from sandbox.functions.images import Scope
 from sandbox.functions.reducers import MODE
@@ -168,7 +168,7 @@ def test_ground_of_20_m_is_the_same_from_10_m_and_by_itself() -> None:
 
 def test_long_octaves_are_nearly_those_of_every_node() -> None:
     surface, lattice = shared_planet().surface, utm_lattice(32632, 10)
-    _, positions, _, nodes = surface._places(lattice, Window(60_000, -540_000, 200, 200))
+    _, positions, _, nodes = surface._node_positions(lattice, Window(60_000, -540_000, 200, 200))
     sparse = surface._octaves(lattice, positions, nodes, _ALL_OCTAVES)
     dense = surface._noise_at(positions, _ALL_OCTAVES)
     long = _WAVELENGTHS_M >= _LONG_M
@@ -224,15 +224,15 @@ def test_the_mode_of_labels_counted_together_is_that_of_reading_each(crs: str) -
         assert np.array_equal(mine, theirs)
 
 
-def test_shares_of_edge_pixels_are_those_of_cutting_every_pixel() -> None:
+def test_coverage_of_edge_pixels_is_that_of_cutting_every_pixel() -> None:
     grid = PixelGrid("EPSG:32632", (10.0, 0.0, 0.0, 0.0, -10.0, 300.0), 30, 30)
     ring = shapely.Point(151.0, 148.0).buffer(110.0).difference(shapely.Point(160.0, 150.0).buffer(40.0))
     columns, rows = np.meshgrid(np.arange(30), np.arange(30))
     boxes = shapely.box(columns * 10.0, 290.0 - rows * 10.0, columns * 10.0 + 10, 300.0 - rows * 10.0)
     data = shapely.area(shapely.intersection(boxes, ring)) / 100.0
-    shares = _shares(ring, grid)
-    assert 0 < shares.sum() < 900
-    assert np.allclose(shares, data, atol=1e-12)
+    coverage = _coverage(ring, grid)
+    assert 0 < coverage.sum() < 900
+    assert np.allclose(coverage, data, atol=1e-12)
 
 
 def test_spread_is_bilinear() -> None:

@@ -138,7 +138,7 @@ def test_radar_images_equal_a_brute_force_listing(planet: Planet) -> None:
         result = list(planet.images(S1, query) or [])
         tracks = {(i.properties["relativeOrbitNumber_start"], i.properties["sliceNumber"]) for i in result}
         assert tracks <= {(s.orbit, s.part + 64) for s in expected}
-        listed = {(s.orbit, s.ascending, s.part) for s in planet.radar._pieces(region, [True, False])}
+        listed = {(s.orbit, s.ascending, s.part) for s in planet.radar._slices(region, [True, False])}
         planned = {s for s in expected if planet.radar._planned(s)}
         assert listed == {(s.orbit, s.ascending, s.part) for s in planned}
 

@@ -107,8 +107,8 @@ def ask(sandbox: Sandbox, headers: dict[str, str]) -> requests.Response:
 
 
 def test_a_profile_is_made_for_those_who_ask(sandbox):
-    assert profiles.ANSWERED not in ask(sandbox, {}).headers
-    names = [ask(sandbox, {profiles.ASKED: "1"}).headers[profiles.ANSWERED] for _ in range(3)]
+    assert profiles.REPLY_HEADER not in ask(sandbox, {}).headers
+    names = [ask(sandbox, {profiles.REQUEST_HEADER: "1"}).headers[profiles.REPLY_HEADER] for _ in range(3)]
     table = ee.ApiFunction.lookup("Profile.getProfiles").call(ids=names).getInfo().splitlines()
     assert table[0].split() == ["EECU·s", "PeakMem", "Count", "Description"]
     assert [line.split()[2:] for line in table[1:]] == [["3", "Algorithm", "Number.abs"], ["36", "(plumbing)"]]

@@ -87,19 +87,19 @@ def test_a_batch_holds_the_cropped_chips(corpus: Corpus) -> None:
 
 @settings(max_examples=8, deadline=None)
 @given(
-    workers=st.integers(1, 5), read_ahead=st.integers(1, 4), world=st.integers(1, 5), pieces=st.integers(1, 3),
-    batch_size=st.integers(5, 16),
+    workers=st.integers(1, 5), read_ahead=st.integers(1, 4), world_size=st.integers(1, 5),
+    micro_batches=st.integers(1, 3), batch_size=st.integers(5, 16),
 )  # fmt: skip
 def test_any_workers_and_processes_see_the_same_samples(
-    corpus: Corpus, workers: int, read_ahead: int, world: int, pieces: int, batch_size: int
+    corpus: Corpus, workers: int, read_ahead: int, world_size: int, micro_batches: int, batch_size: int
 ) -> None:
     whole = make_loader(corpus, batch_size=batch_size)
     loader = make_loader(corpus, batch_size=batch_size, workers=workers, read_ahead=read_ahead)
-    shares = [RankSlice(rank, world, pieces) for rank in range(world)]
-    streams = [list(loader.batches(3, 6, share=share)) for share in shares]
-    assert {len(stream) for stream in streams} == {3 * pieces}
+    rank_slices = [RankSlice(rank, world_size, micro_batches) for rank in range(world_size)]
+    streams = [list(loader.batches(3, 6, rank_slice=rank_slice)) for rank_slice in rank_slices]
+    assert {len(stream) for stream in streams} == {3 * micro_batches}
     for index, step in enumerate(range(3, 6)):
-        parts = [part for stream in streams for part in stream[index * pieces : (index + 1) * pieces]]
+        parts = [part for stream in streams for part in stream[index * micro_batches : (index + 1) * micro_batches]]
         assert same(joined(parts), whole.batch(step))
         sizes = [len(part.rows) for part in parts]
         assert max(sizes) - min(sizes) <= 1
@@ -127,7 +127,7 @@ def test_a_corpus_in_a_bucket_gives_the_same_batches(corpus: Corpus, tmp_path: P
     assert len(far) == 3 and all(same(*pair) for pair in zip(local, far, strict=True))
 
 
-class LateDelivery(DevicePrefetcher):
+class LatePrefetcher(DevicePrefetcher):
     """Fetches batches some time after they were sent, as a GPU does, by a thread of its own."""
 
     overlaps = True
@@ -164,7 +164,7 @@ class Fetched:
 @pytest.mark.parametrize("read_ahead", [1, 2, 4])
 def test_buffers_are_not_refilled_before_they_were_fetched(corpus: Corpus, read_ahead: int) -> None:
     loader = make_loader(corpus, read_ahead=read_ahead, workers=2)
-    prefetcher = LateDelivery([layer_of(corpus, name, {}) for name in NAMES])
+    prefetcher = LatePrefetcher([layer_of(corpus, name, {}) for name in NAMES])
     with prefetcher.pool, closing(loader.stream(0, 12, prefetcher)) as batches:
         kept = list(batches)
     assert len(kept) == 12 and all(same(batch, loader.batch(step)) for step, batch in enumerate(kept))
@@ -273,7 +273,7 @@ def test_stopping_early_leaves_no_thread(corpus: Corpus) -> None:
     batches = make_loader(corpus).batches(0, 50)
     next(batches)
     batches.close()
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("feed")]
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("loader")]
 
 
 def test_errors_of_the_reading_thread_reach_the_caller(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.modality import Band, Modality
 from tests.pipeline.chips import make_manifest
-from training.data.reader import ChipReader, RunReader, ShardReader, obstacle, open_reader
+from training.data.reader import ChipReader, ShardReader, SpanReader, obstacle, open_reader
 
 ROWS, SHARD_ROWS, SIZE_PX = 19, 8, 6  # The last of three shards is short.
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")
@@ -78,7 +78,7 @@ def test_reads_what_zarr_python_reads(every: Corpus, dtype: str, rows: list[int]
     reader = open_reader(every, dtype, run)
     assert isinstance(reader, ShardReader)
     assert same_bits(chips(reader, stored, rows), stored[rows])
-    assert same_bits(chips(RunReader(every, dtype, run), stored, rows), stored[rows])
+    assert same_bits(chips(SpanReader(every, dtype, run), stored, rows), stored[rows])
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def test_leaves_to_zarr_python_what_it_does_not_know(
     assert obstacle(full, array) == problem
     with caplog.at_level(logging.WARNING):
         reader = open_reader(full, "layer", 5)
-    assert isinstance(reader, RunReader)
+    assert isinstance(reader, SpanReader)
     assert f"'layer' {problem}; it is read through zarr-python" in caplog.text
     assert same_bits(chips(reader, stored, list(range(ROWS))), stored)
 

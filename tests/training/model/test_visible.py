@@ -63,7 +63,7 @@ def test_sites_are_those_of_the_mask() -> None:
     windows = numbers[patches.sites(3, rim=1)].view(3, 5, 5, 5)
     inner = torch.arange(1, 3 * 144 + 1)[patches.sites(3)].view(3, 5, 3, 3)
     assert torch.equal(windows[:, :, 1:4, 1:4], inner)
-    at_border = patches.places % 4 == 0
+    at_border = patches.indices % 4 == 0
     assert torch.equal(windows[:, :, 2, 0], torch.where(at_border, 0, inner[:, :, 1, 0] - 1))
 
 

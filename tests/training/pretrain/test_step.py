@@ -42,23 +42,23 @@ def gradients(model: MPMAE) -> dict[str, torch.Tensor]:
     return {name: weights.grad.clone() for name, weights in model.named_parameters() if weights.grad is not None}
 
 
-def parts_of(loader: BatchLoader, share: RankSlice) -> list[Batch]:
-    stream = loader.batches(0, 1, share=share)
+def parts_of(loader: BatchLoader, rank_slice: RankSlice) -> list[Batch]:
+    stream = loader.batches(0, 1, rank_slice=rank_slice)
     parts = list(stream)
     stream.close()
     return parts
 
 
 @pytest.mark.parametrize("weighting", ["uncertainty", "sum"])
-@pytest.mark.parametrize("pieces", [1, 2, 5, 12])
-def test_parts_add_up_to_the_whole(corpus: Corpus, weighting: str, pieces: int) -> None:
+@pytest.mark.parametrize("micro_batches", [1, 2, 5, 12])
+def test_parts_add_up_to_the_whole(corpus: Corpus, weighting: str, micro_batches: int) -> None:
     """Held to one plain pass over the whole batch; layers lack data in some chips, so that counts differ by part."""
     resolved, step = make_step(corpus, weighting=weighting)
     whole = resolved.loader.batch(0)
     objective = step.model.objective(whole)
     objective.total.backward()
     expected = gradients(step.model)
-    row = step.take(parts_of(resolved.loader, RankSlice(pieces=pieces)), BATCH, rate=0.0)
+    row = step.take(parts_of(resolved.loader, RankSlice(micro_batches=micro_batches)), BATCH, rate=0.0)
     result = gradients(step.model)
     assert result.keys() == expected.keys()
     for name, gradient in expected.items():
@@ -76,7 +76,7 @@ def test_parts_add_up_to_the_whole(corpus: Corpus, weighting: str, pieces: int) 
 def test_averaging_the_parts_losses_would_be_another_step(corpus: Corpus) -> None:
     """The counts matter: if they did not here, the test above could not tell."""
     resolved, step = make_step(corpus)
-    parts = parts_of(resolved.loader, RankSlice(pieces=5))
+    parts = parts_of(resolved.loader, RankSlice(micro_batches=5))
     mean = torch.stack([step.model.objective(part).losses.detach() for part in parts]).mean(0)
     whole = step.model.objective(resolved.loader.batch(0)).losses.detach()
     assert not torch.allclose(mean, whole, rtol=1e-3)
@@ -89,7 +89,7 @@ def test_any_number_of_processes_sees_every_row_once(corpus: Corpus, worlds: tup
     for step in range(2 * loader.steps_per_epoch):
         rows: list[int] = []
         for rank in range(count):
-            stream = loader.batches(step, step + 1, share=DistributedContext(rank, count).share(7, most))
+            stream = loader.batches(step, step + 1, rank_slice=DistributedContext(rank, count).rank_slice(7, most))
             for part in stream:
                 assert len(part.rows) <= most or count * most < 7
                 rows += part.rows
@@ -101,10 +101,12 @@ def test_pieces_are_no_larger_than_asked() -> None:
     for batch in range(1, 40):
         for count in range(1, min(batch, 6) + 1):
             for most in range(1, 9):
-                shares = [DistributedContext(rank, count).share(batch, most).slices(batch) for rank in range(count)]
-                sizes = [piece.stop - piece.start for share in shares for piece in share]
+                rank_slices = [
+                    DistributedContext(rank, count).rank_slice(batch, most).slices(batch) for rank in range(count)
+                ]
+                sizes = [piece.stop - piece.start for rank_slice in rank_slices for piece in rank_slice]
                 assert sum(sizes) == batch and max(sizes) <= most
-    assert DistributedContext(0, 2).share(10, 0).pieces == 1
+    assert DistributedContext(0, 2).rank_slice(10, 0).micro_batches == 1
 
 
 class Calls(TorchDispatchMode):
@@ -122,7 +124,7 @@ class Calls(TorchDispatchMode):
 def test_a_step_does_not_wait_for_the_device(corpus: Corpus) -> None:
     """No operator of a step hands a value to the host, or has a shape that depends on values."""
     resolved, step = make_step(corpus)
-    parts = parts_of(resolved.loader, RankSlice(pieces=2))
+    parts = parts_of(resolved.loader, RankSlice(micro_batches=2))
     with Calls() as calls:
         row = step.take(parts, BATCH, rate=0.1)
         step.take(parts, BATCH, rate=0.1)

@@ -1,0 +1,28 @@
+"""Pretraining from Python: the stage `geocorpus pretrain` with its settings as arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import Fatal
+from pipeline.lock import RUNS
+from pipeline.progress import Progress
+from training.config import PretrainConfig
+from training.pretrain.result import PretrainResult
+from training.pretrain.train import pretrain as train
+
+
+def pretrain(
+    folder: str | Path, run: str = "pretrain", progress: Progress | None = None, **settings: Any
+) -> PretrainResult:
+    """Train an encoder on the corpus in `folder`, or go on where an earlier call of the same was stopped.
+
+    `settings` are those of the section `[pretrain]`: `preset`, `pretext` and the fields of `PretrainConfig`. The run is
+    kept in `runs/<run>` of the folder, as the command keeps it. Raises `Fatal` for an unknown setting, one that does
+    not fit the corpus, a folder that is none, or a loss that is no number.
+    """
+    if Path(run).name != run or run in (".", ".."):
+        raise Fatal(f"a run cannot be called {run!r}: it names a folder below {RUNS}/.")
+    corpus_folder = Path(folder).expanduser()
+    return train(corpus_folder, PretrainConfig.from_dict(settings), corpus_folder / RUNS / run, progress)
