@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from geocorpus.extras import imported_with_extra
 from pipeline import corpus as pipeline_corpus
 from pipeline.chip import Chip
-from pipeline.errors import Fatal
+from pipeline.errors import Fatal, unknown_name
+from pipeline.modality import Modality
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -83,11 +84,22 @@ class OpenChip(Chip):
 
     corpus: Corpus = field(kw_only=True, repr=False, compare=False)
 
-    def stored(self, name: str) -> NDArray[Any]:
-        """Values of a layer as they are stored, (bands[, y, x]); raises `Fatal` for a layer that is not there yet."""
-        self.corpus.modality(name)
-        return np.asarray(self.corpus.read(name, slice(self.row, self.row + 1))[0])
+    def stored(self, name: str, bands: Sequence[str] | None = None) -> NDArray[Any]:
+        """Values of a layer as they are stored, (bands[, y, x]) in its dtype; `bands` None means all of them.
 
-    def physical(self, name: str) -> NDArray[np.float64]:
+        Raises `Fatal` for a layer that is not there yet, and for a band that it does not have.
+        """
+        chosen = _indices(self.corpus.modality(name), bands)
+        return np.asarray(self.corpus.read(name, slice(self.row, self.row + 1))[0][chosen])
+
+    def physical(self, name: str, bands: Sequence[str] | None = None) -> NDArray[np.float64]:
         """Values of a layer in its bands' units, (bands[, y, x]), NaN where there is no data; raises as `stored`."""
-        return self.corpus.modality(name).physical(self.stored(name))
+        return self.corpus.modality(name).physical(self.stored(name, bands))
+
+
+def _indices(modality: Modality, bands: Sequence[str] | None) -> list[int]:
+    known = modality.band_names
+    for band in bands or ():
+        if band not in known:
+            raise unknown_name(f"band of {modality.name}", band, known)
+    return [known.index(band) for band in (known if bands is None else bands)]

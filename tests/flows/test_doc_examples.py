@@ -47,12 +47,18 @@ def program_of(page: Path) -> str:
 RUNNABLE = [page for page in PAGES if blocks_of(page)]
 
 
+SCARCE = "B10"
+
+
 def values_of(modality: Modality, rows: int) -> np.ndarray:
     """Legal values, the same for a layer whenever it is asked."""
     random, shape = np.random.default_rng(0), (rows, *modality.shape(SIZE_PX))
     if modality.categories:
         return random.choice(modality.codes, shape).astype(modality.dtype)
-    return random.integers(200, 300, shape).astype(modality.dtype)
+    values = random.integers(200, 300, shape).astype(modality.dtype)
+    if modality.statistics_by:  # a band that one of the groups lacks everywhere is no input, as in the demo
+        values[:, modality.band_names.index(SCARCE)] = modality.nodata
+    return values
 
 
 @pytest.fixture(scope="module")
