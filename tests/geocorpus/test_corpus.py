@@ -82,6 +82,10 @@ def test_what_there_is_not_is_refused_in_a_sentence(folder: Path, tmp_path: Path
         geocorpus.pretrain(folder, stpes=3)
     with pytest.raises(fatal, match=r"a run cannot be called '../elsewhere': it names a folder below runs/"):
         geocorpus.pretrain(folder, run="../elsewhere")
+    with pytest.raises(fatal, match="a run cannot be called ''"):
+        geocorpus.pretrain(folder, run="")
+    with pytest.raises(fatal, match="there is no corpus in .*manifest.parquet"):
+        geocorpus.open(folder / "manifest.parquet")
 
 
 def test_pretraining_is_the_stage_with_its_settings_as_arguments(folder: Path) -> None:
