@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from exporters.anchor.scene_rules import AnchorRules
 from exporters.earth_engine.connection import Connection
@@ -19,10 +20,12 @@ from flows import finetune_task
 from pipeline import durable
 from pipeline.errors import Fatal, unknown_name
 from pipeline.sizes import CHIP_PX, SHARD_ROWS
-from training.config import PretrainConfig
+from training.config import RENAMED, PretrainConfig
 
 SANDBOX_PROJECT = "sandbox"
 SAVED_AS = "config.toml"
+CHECKED_ELSEWHERE = ("pretrain", "finetune")  # by the classes that use them; they decide nothing about the chips
+_OTHER_NAME = RENAMED | {new: old for old, new in RENAMED.items()}
 
 
 class Section(BaseModel):
@@ -32,9 +35,9 @@ class Section(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _is_comparable(cls, value: Any) -> Any:
+    def _is_comparable(cls, value: Any, info: ValidationInfo) -> Any:
         # It differs from itself, so a corpus that was begun with one could never be gone on with.
-        if _holds_nan(value):
+        if _holds_nan(value) and info.field_name not in CHECKED_ELSEWHERE:
             raise ValueError("it must be a number, not nan")
         return value
 
@@ -122,7 +125,7 @@ class SplitSettings(Section):
     cell_deg: float = Field(1.0, gt=0, le=90)
     buffer_m: float = Field(5000.0, ge=0)
     bands: int = Field(60, ge=1)
-    angle_rad: float = 0.9
+    angle_rad: float = Field(0.9, allow_inf_nan=False)
     extent: tuple[float, float, float, float] = (-180.0, -90.0, 180.0, 90.0)
 
     @model_validator(mode="after")
@@ -202,7 +205,8 @@ class Settings(Section):
         saved = self.folder / SAVED_AS
         if not saved.exists():
             return
-        before, now = parse(_read(saved)).deciding(), self.deciding()
+        kept = {name: section for name, section in _read(saved).items() if name not in CHECKED_ELSEWHERE}
+        before, now = parse(kept).deciding(), self.deciding()
         changed = sorted(key for key in now if before.get(key) != now[key])
         if changed:
             raise Fatal(
@@ -250,9 +254,23 @@ def load(config: str, overrides: Iterable[str] = ()) -> Settings:
     if Path(config).is_dir():
         # The folder may have been moved since its settings were saved, or the command is typed in another folder.
         data.setdefault("corpus", {})["folder"] = config
+    before = copy.deepcopy(data)
     for override in overrides:
         _apply(data, override)
-    return parse(data)
+    try:
+        return parse(data)
+    except Fatal as error:
+        if not _is_refused(before):
+            raise
+        raise Fatal(f"in {path}: {error}") from error
+
+
+def _is_refused(data: Mapping[str, Any]) -> bool:
+    try:
+        parse(data)
+    except Fatal:
+        return True
+    return False
 
 
 def _find(config: str) -> Path:
@@ -285,6 +303,8 @@ def _apply(data: dict[str, Any], override: str) -> None:
         if not isinstance(table, dict):
             raise Fatal(f"{override!r} reaches into {part!r}, which is a value, not a section.")
     table[parts[-1]] = _value(text.strip())
+    if parts[:-1] == ["pretrain"]:  # the file may hold it under its other name
+        table.pop(_OTHER_NAME.get(parts[-1], ""), None)
 
 
 def _value(text: str) -> Any:
@@ -308,7 +328,8 @@ def _explain(error: ValidationError) -> Fatal:
     path = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         return unknown_name("setting", ".".join(path), _known_keys(path))
-    return Fatal(f"setting {'.'.join(path)} = {first['input']!r} is not allowed: {first['msg'].lower()}.")
+    why = first["msg"].lower().removeprefix("value error, ")
+    return Fatal(f"setting {'.'.join(path)} = {first['input']!r} is not allowed: {why}.")
 
 
 def _known_keys(path: list[str]) -> list[str]:

@@ -303,7 +303,7 @@ def run_name(settings: Settings) -> str:
     data = settings.pretrain
     chosen = [str(data[key]) for key in ("preset", "pretext") if key in data]
     name = str(data.get("run", "-".join(chosen) or "pretrain"))
-    if Path(name).name != name or name in (".", ".."):
+    if Path(name).name != name or name in ("", ".", ".."):
         raise Fatal(f"setting pretrain.run = {name!r} is not allowed: it names a folder below {RUNS}/.")
     return name
 

@@ -36,7 +36,10 @@ class Corpus(pipeline_corpus.Corpus):
     @classmethod
     def open(cls, folder: str | Path) -> Self:
         """Open an existing corpus; raises `Fatal` when there is none or it belongs to another manifest."""
-        return super().open(Path(folder).expanduser())
+        try:
+            return super().open(Path(folder).expanduser())
+        except RuntimeError as error:  # "~name" of somebody who has no home here
+            raise Fatal(f"there is no folder {folder}: {error}.") from error
 
     def chip(self, row: int) -> OpenChip:
         """The chip of a row: its place, grid and scenes, and its layers; raises `Fatal` for a row that there is not."""

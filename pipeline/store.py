@@ -107,7 +107,7 @@ class FolderStore(Store):
     def get(self, key: str) -> bytes | None:
         try:
             return (self.folder / key).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def put(self, key: str, *parts: memoryview | bytes) -> None:
@@ -126,7 +126,7 @@ class FolderStore(Store):
         try:
             with (self.folder / key).open("rb") as stream:
                 return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def size_bytes(self) -> int:

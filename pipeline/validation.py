@@ -22,6 +22,7 @@ def _whole(value: Any) -> Any:
 Whole = Annotated[int, BeforeValidator(_whole)]  # 5.0 is a whole number as well.
 Count = Annotated[Whole, Field(ge=1)]
 CountOrNone = Annotated[Whole, Field(ge=0)]  # 0 means none, or no limit.
+Seed = Annotated[Whole, Field(ge=0, lt=2**63)]  # PyTorch takes no more.
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Names = Annotated[tuple[Annotated[str, Strict()], ...], Strict(False)]  # A TOML list is accepted.
 Betas = Annotated[tuple[Fraction, Fraction], Strict(False)]  # Of Adam.

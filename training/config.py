@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from pipeline.errors import Fatal, unknown_name
-from pipeline.validation import STRICT, Betas, Count, CountOrNone, Fraction, Names, Whole, one_sentence
+from pipeline.validation import STRICT, Betas, Count, CountOrNone, Fraction, Names, Seed, Whole, one_sentence
 from training.architecture import SIZES, Architecture, GrnScope, InitStd, Stem
 
 Weighting = Literal["uncertainty", "sum"]
@@ -79,7 +79,7 @@ class PretrainConfig:
     warmup: Fraction = 0.2
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     betas: Betas = (0.9, 0.95)
-    seed: CountOrNone = 0
+    seed: Seed = 0
     checkpoint_every: Count = 500
     checkpoints_kept: Count = 2
     read_rows: Count = 64

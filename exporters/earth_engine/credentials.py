@@ -63,7 +63,7 @@ def _application_default(path: Path) -> FoundCredentials:
     stored = _read(path)
     if stored is None:
         return FoundCredentials(path, "unreadable", "it is not JSON that can be read")
-    kind = stored.get("type", "")
+    kind = str(stored.get("type", ""))
     fault = None if kind in _KINDS else "it is no file of credentials that Google's sign-in knows"
     return FoundCredentials(path, _KINDS.get(kind, "unknown"), fault)
 

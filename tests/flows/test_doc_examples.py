@@ -87,6 +87,7 @@ def test_pages_have_blocks_and_most_of_them_run() -> None:
     assert sum(page.read_text().count("<!-- not run: ") for page in PAGES) <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.name)
 def test_blocks_run_as_they_are_written(page: Path, folder: Path) -> None:
     program = folder / f"page_{page.stem}.py"  # "training.py" would hide a package of ours

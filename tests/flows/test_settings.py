@@ -35,6 +35,9 @@ def test_the_demo_becomes_real_by_one_value() -> None:
         ("sampling.locations=many", "sampling.locations = 'many' is not allowed"),
         ("sampling.locations=0", "sampling.locations = 0 is not allowed"),
         ("split.angle_rad=nan", "split.angle_rad = nan is not allowed"),
+        ("split.angle_rad=inf", "split.angle_rad = inf is not allowed"),
+        ("pretrain.blr=nan", "pretrain.blr must be a finite number, not nan"),
+        ("pretrain.seed=1e30", "pretrain.seed must be below"),
         ("split.extent=[-20.0, nan, 40.0, 60.0]", "it must be a number, not nan"),
         ("sampling.weights={forest = nan}", "it must be a number, not nan"),
         ("locations=5", "write it as section.key=value"),
@@ -94,3 +97,21 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: str) -> None:
         load(str(tmp_path / "absent.toml"))
     with pytest.raises(Fatal, match="setting"):
         parse({"corpus": 3})
+
+
+def test_what_decides_no_chip_does_not_keep_an_older_folder_from_going_on(tmp_path: Path) -> None:
+    """An earlier version saved what it did not check."""
+    mine = load("demo", [f"corpus.folder={tmp_path}"])
+    mine.save()
+    saved = tmp_path / "config.toml"
+    saved.write_text(saved.read_text().replace("[finetune]", "[finetune]\nnonsense = 1"))
+    mine.refuse_changes()
+    with pytest.raises(Fatal, match=f"in {saved}: unknown setting 'finetune.nonsense'"):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize(("held", "given"), [("spread", "init_std"), ("init_std", "spread")])
+def test_an_override_counts_whatever_the_file_calls_the_setting(tmp_path: Path, held: str, given: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'[pretrain]\n{held} = "fixed"\n')
+    assert load(str(path), [f"pretrain.{given}=fan-in"]).pretrain == {given: "fan-in"}

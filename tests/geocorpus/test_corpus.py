@@ -88,6 +88,10 @@ def test_settings_that_there_are_not_are_refused_in_a_sentence(folder: Path) -> 
         geocorpus.pretrain(folder, stpes=3)
     with pytest.raises(fatal, match=r"a run cannot be called '../elsewhere': it names a folder below runs/"):
         geocorpus.pretrain(folder, run="../elsewhere")
+    with pytest.raises(fatal, match="a run cannot be called ''"):
+        geocorpus.pretrain(folder, run="")
+    with pytest.raises(fatal, match="there is no corpus in .*manifest.parquet"):
+        geocorpus.open(folder / "manifest.parquet")
 
 
 @needs_torch

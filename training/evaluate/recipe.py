@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
-from pipeline.validation import STRICT, Betas, Count, CountOrNone, Fraction, one_sentence
+from pipeline.validation import STRICT, Betas, Count, Fraction, Seed, one_sentence
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -31,7 +31,7 @@ class Recipe:
     smoothing: Fraction = 0.2
     frozen: Annotated[float, Field(ge=0, le=1)] = 0.0
     warmup: Fraction = 0.0
-    seed: CountOrNone = 0
+    seed: Seed = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     @model_validator(mode="wrap")

@@ -38,6 +38,7 @@ def run(corpus_60: Corpus) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_table_for_a_run_and_a_layer(run: Path, corpus_60: Corpus) -> None:
     result = probe(str(run), "echo", None, 5000).splitlines()
     assert result[0].startswith("echo: R2 on 8 val chips, fitted to 32 train chips")

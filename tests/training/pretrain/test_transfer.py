@@ -36,7 +36,7 @@ def test_few_labels_come_from_one_half_and_the_other_is_tested() -> None:
 
 def test_a_task_averages_what_each_draw_says_of_a_sample() -> None:
     """A feature that gives the class away is read in every draw; one that does not, in none."""
-    task = folds("any", CLASSES, 2, inverted=False)
+    task = folds("any", CLASSES, 1, inverted=True)  # five draws; four of them test each sample
     assert task.probe(np.eye(4, dtype=np.float32)[CLASSES]).score == 1
     noise = np.random.default_rng(0).normal(size=(len(CLASSES), 4)).astype(np.float32)
     assert task.probe(noise).score < 0.5
