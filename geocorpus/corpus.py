@@ -56,7 +56,7 @@ class Corpus(pipeline_corpus.Corpus):
         """
         import xarray
 
-        finalized = "consolidated_metadata" in self._metadata("")
+        finalized = bool(self._metadata("").get("consolidated_metadata"))  # null before, with zarr-python 3.1.3
         with self.store.reading():
             return xarray.open_zarr(self.store.zarr(read_only=True), consolidated=finalized)
 

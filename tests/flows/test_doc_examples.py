@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.extras import NO_TORCH
+
+pytest.importorskip("torch", reason=NO_TORCH)
+
 import geocorpus
 from exporters import catalog
 from pipeline.corpus import Corpus

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch", reason="torch is not installed: pip install 'geocorpus[train]'")
+from tests.extras import NO_TORCH
+
+pytest.importorskip("torch", reason=NO_TORCH)
 
 import torch
 

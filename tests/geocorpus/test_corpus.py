@@ -12,6 +12,7 @@ import pytest
 
 import geocorpus
 from tests.buckets import BUCKET, service
+from tests.extras import needs_torch
 from tests.training.corpora import ALL, make_corpus
 
 
@@ -78,6 +79,11 @@ def test_what_there_is_not_is_refused_in_a_sentence(folder: Path, tmp_path: Path
             opened.chip(row)
     with pytest.raises(fatal, match="unknown modality 'lihgt'; did you mean 'light'?"):
         opened.chip(0).stored("lihgt")
+
+
+@needs_torch
+def test_settings_that_there_are_not_are_refused_in_a_sentence(folder: Path) -> None:
+    fatal = geocorpus.errors.Fatal
     with pytest.raises(fatal, match=r"unknown setting 'pretrain.stpes'; did you mean 'pretrain.steps'?"):
         geocorpus.pretrain(folder, stpes=3)
     with pytest.raises(fatal, match=r"a run cannot be called '../elsewhere': it names a folder below runs/"):
@@ -88,6 +94,7 @@ def test_what_there_is_not_is_refused_in_a_sentence(folder: Path, tmp_path: Path
         geocorpus.open(folder / "manifest.parquet")
 
 
+@needs_torch
 def test_pretraining_is_the_stage_with_its_settings_as_arguments(folder: Path) -> None:
     settings = {"preset": "demo", "steps": 2, "batch_size": 4, "image_px": 24, "inputs": ["light"], "pictures_every": 0}
     result = geocorpus.pretrain(str(folder), run="tiny", **settings)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import geocorpus
+from tests.extras import needs_torch
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ("geocorpus", "pipeline", "sampling", "exporters", "training", "flows", "sandbox")
@@ -65,6 +66,7 @@ def test_nouns_bring_no_earth_engine(tmp_path: Path) -> None:
     assert not {"torch", "prefect", "ee"} & set(result["modules"])
 
 
+@needs_torch
 def test_every_name_is_what_type_checkers_are_told() -> None:
     tree = ast.parse((ROOT / "geocorpus" / "__init__.py").read_text())
     told = next(node for node in tree.body if isinstance(node, ast.If)).body
