@@ -59,7 +59,7 @@ def test_a_flow_run_has_a_bar_and_a_table_that_are_updated(tmp_path: Path) -> No
             progress.start("export", 200, 50)
             with Artifacts(progress.snapshot, progress, every_s=0.05) as artifacts:
                 while "export" not in artifacts._created:
-                    artifacts._over.wait(0.05)
+                    artifacts._stopped.wait(0.05)
                 progress.advance(100)
                 progress.note(requests=101)
 
