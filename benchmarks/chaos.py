@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import random
 import re
 import subprocess
@@ -18,7 +19,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ import psutil
 
 from benchmarks.dask_processes import DaskProcesses, dask_processes
 from pipeline.chip import Acquisition, Chip, Scene
-from pipeline.corpus import MANIFEST
+from pipeline.corpus_folder import MANIFEST
 from pipeline.grid import Grid, utm_crs
 from pipeline.location import Location, location_id
 from pipeline.manifest import Manifest
@@ -40,6 +41,7 @@ LAYERS = "['esa_worldcover', 'era5', 'lat']"
 FAULTS = ("503=0.01", "500=0.01", "reset=0.01", "truncated=0.01", "slow=0.01")
 BROKEN = ("reset", "truncated")  # answers that the service computed and nobody got
 WORKERS = 2
+_NO_VARIABLES: Mapping[str, str] = {}
 _URL = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
@@ -108,14 +110,23 @@ def counters(url: str) -> dict[str, Any]:
         return dict(json.load(response))
 
 
-def export(plan: Plan, url: str, folder: Path, *more: str) -> subprocess.Popen[str]:
-    """`geocorpus export`, running."""
+def export(
+    plan: Plan, url: str, folder: Path, *more: str, environment: Mapping[str, str] = _NO_VARIABLES
+) -> subprocess.Popen[str]:
+    """`geocorpus export`, running, with more environment variables."""
     command = [
         sys.executable, "-m", "flows.terminal.cli", "export", "demo", f"corpus.folder={folder}", f"source.url={url}",
         f"source.concurrency={plan.cap}", "source.deadline_s=60", f"corpus.shard_rows={plan.shard_rows}",
         f"corpus.modalities={LAYERS}", *more,
     ]  # fmt: skip
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | dict(environment),
+    )
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -156,7 +167,8 @@ class Tormentor:
         self.launches += 1
         local = self._chance.random() < 0.5
         where = ("local", f"cluster.workers={WORKERS}") if local else ("address", f"cluster.address={dask.address}")
-        process = export(self.plan, self.url, self.folder, f"cluster.kind={where[0]}", where[1])
+        overrides = (f"cluster.kind={where[0]}", where[1])
+        process = export(self.plan, self.url, self.folder, *overrides, environment=dask.environment)
         try:
             while process.poll() is None:
                 self._wait(process)
@@ -167,7 +179,7 @@ class Tormentor:
             process.kill()
             _, errors = process.communicate()
         # A scheduler that died before the run had reached it is for a person to start again.
-        without_scheduler = process.returncode == 2 and "no Dask scheduler answers" in errors and not local
+        without_scheduler = process.returncode == 2 and "no Dask scheduler lets this process in" in errors and not local
         if process.returncode not in (0, 1, -9) and not without_scheduler or "Traceback" in errors:
             raise AssertionError(f"ended with code {process.returncode}:\n{errors}")
         if process.returncode in (1, 2):

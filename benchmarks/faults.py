@@ -28,7 +28,8 @@ from benchmarks.service import Service
 from exporters.earth_engine.client import Connection, connect
 from flows import stages
 from flows.settings import Settings, parse
-from pipeline.corpus import LEDGER, MANIFEST, STATISTICS, STORE, Corpus
+from pipeline.corpus import Corpus
+from pipeline.corpus_folder import LEDGER, MANIFEST, STATISTICS, STORE
 from pipeline.manifest import Manifest
 from pipeline.progress import Silent
 

@@ -9,7 +9,8 @@ per second, ours over Blosc alone on the same chunks and threads), chips_per_s (
 that a GPU fetches; x_hdf5_per_core_prepared has the CPU do the GPU's part too. fraction_of_codec_per_core is by core-
 seconds, which other work on the machine disturbs less than the clock. x_own_loader is chips per core-second of
 `Corpus.torch_dataset` by threads over those of ours prepared on the CPU (x_own_loader_workers: by a DataLoader's
-processes): all give whole chips as float32, class indices and masks, shuffled by blocks.
+processes): all give whole chips as float32, class indices and masks, shuffled by blocks. x_without_checksums is ours
+over ours from a store of format 1, which has no checksums (chips per core-second): what looking at them costs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import argparse
 import json
 import multiprocessing
 import resource
+import shutil
 import statistics
 import struct
 import tempfile
@@ -43,6 +45,7 @@ import geocorpus
 from benchmarks.published_loader import moments_of, published_loader, write_hdf5
 from benchmarks.resampled import TWELVE, resampled
 from pipeline.corpus import Corpus
+from pipeline.corpus_folder import MANIFEST
 from training.batch import Batch, Raw
 from training.config import PretrainConfig
 from training.data.batch_loader import CPU, BatchLoader
@@ -54,6 +57,7 @@ from training.layer import groups_of, layer_of
 
 _BATCH, _CROP_PX, _ROUNDS = 64, 112, 3
 _HDF5 = "data.h5"
+_OLDER = "format-1"  # the folder of the same corpus without checksums
 _NO_CHUNK = 2**64 - 1
 
 
@@ -153,6 +157,11 @@ def ours(task: Task) -> Read:
     return lambda chips: _exhausted(loader.stream(0, chips // _BATCH, HandOver([], CPU)))
 
 
+def ours_without_checksums(task: Task) -> Read:
+    """The same from a store of format 1."""
+    return ours(Task(task.folder / _OLDER, task.workers))
+
+
 def ours_prepared(task: Task) -> Read:
     """Our loader, with the batches prepared by the CPU as well."""
     loader = task.loader()
@@ -233,7 +242,7 @@ class Chunks:
                 pair = len(content) - 4 - 16 * (self._rows - place)  # The index ends the file, then four bytes.
                 offset, length = struct.unpack_from("<QQ", content, pair)
                 if length != _NO_CHUNK:
-                    blosc.decompress(content[offset : offset + length], into)
+                    blosc.decompress(content[offset : offset + length], into)  # not as far as the checksum
 
 
 @dataclass(frozen=True)
@@ -252,6 +261,7 @@ CONTENDERS = {
     "torch_dataset, by threads": Contender(torch_dataset, 2),
     "torch_dataset, by a DataLoader's workers": Contender(torch_workers, 2),
     "ours": Contender(ours, 4),
+    "ours, without checksums": Contender(ours_without_checksums, 4),
     "decoding alone": Contender(decoding_alone, 4),
 }
 
@@ -336,6 +346,10 @@ def result(found: dict[str, list[Spent]]) -> dict[str, float]:
             / per_core_s(found["ours, whole chips prepared on the CPU"]),
             2,
         ),
+        "x_without_checksums": round(statistics.median(
+            (mine.chips / mine.cpu_s) / (other.chips / other.cpu_s)
+            for mine, other in zip(found["ours"], found["ours, without checksums"], strict=True)
+        ), 3),
         "chips_per_s": round(per_s(found["ours"]), 1),
     }  # fmt: skip
 
@@ -365,10 +379,24 @@ def made(folder: Path, chips: int) -> tuple[float, float]:
         write_hdf5(resampled(folder, chips), folder / f"{_HDF5}.partial", TWELVE)
         (folder / f"{_HDF5}.partial").rename(folder / _HDF5)
     corpus = Corpus.open(folder)
+    if not (folder / _OLDER).exists():
+        write_older(corpus, folder / f"{_OLDER}.partial")
+        (folder / f"{_OLDER}.partial").rename(folder / _OLDER)
     objects = [corpus.object_path(name, shard) for name in TWELVE for shard in corpus.shards]
     stored = sum(path.stat().st_size for path in objects if path.exists())
     count = 1e3 * len(corpus.manifest)
     return stored / count, (folder / _HDF5).stat().st_size / count
+
+
+def write_older(corpus: Corpus, folder: Path) -> None:
+    """The same corpus in format 1."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    shutil.copy(corpus.folder / MANIFEST, folder)
+    older = Corpus.create(folder, corpus.modalities.values(), corpus.shard_rows, format_version=1)
+    for shard, names in older.missing().items():
+        for name in names:
+            older.write(shard, name, corpus.read(name, shard.slice), {})
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.chip import Acquisition, Chip, Scene
-from pipeline.corpus import MANIFEST, Corpus
+from pipeline.corpus import Corpus
+from pipeline.corpus_folder import MANIFEST
 from pipeline.grid import Grid, utm_crs
 from pipeline.location import Location, location_id
 from pipeline.manifest import Manifest
@@ -64,14 +65,15 @@ INPUT = LAYERS[0].name
 def made_corpus(folder: Path, chips: int, threads: int) -> Corpus:
     """A finished corpus of so many chips in `folder`, all of them to train on."""
     folder.mkdir(parents=True, exist_ok=True)
-    Manifest.freeze([_chip(number) for number in range(chips)], seed=0).write(folder / MANIFEST)
+    Manifest.freeze([made_chip(number) for number in range(chips)], seed=0).write(folder / MANIFEST)
     corpus = Corpus.create(folder, LAYERS, SHARD_ROWS)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(partial(_write, corpus), corpus.shards))
     return corpus
 
 
-def _chip(number: int) -> Chip:
+def made_chip(number: int) -> Chip:
+    """The chip of that number, somewhere on land or sea."""
     random = np.random.default_rng(number)
     lonlat = (float(random.uniform(-179, 179)), float(random.uniform(-60, 70)))
     place = Location(location_id(*lonlat), *lonlat, stratum="all", biome=1, biome_name="all")
@@ -91,7 +93,7 @@ def _block(modality: Modality, rows: int, random: np.random.Generator) -> NDArra
     if modality.extent == "image":
         classes = len(modality.categories)
         return (random.integers(0, classes, shape) if classes else random.normal(size=shape)).astype(modality.dtype)
-    fields = _smooth(shape, random)
+    fields = smooth(shape, random)
     if modality.categories:
         return (fields * len(modality.categories)).astype(modality.dtype)
     top = 200 if modality.dtype == "uint8" else 4000
@@ -99,7 +101,7 @@ def _block(modality: Modality, rows: int, random: np.random.Generator) -> NDArra
     return np.clip(noisy, 1, top).astype(modality.dtype)
 
 
-def _smooth(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.float32]:
+def smooth(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.float32]:
     """Fields in [0, 1) of `shape`, interpolated between a few places."""
     coarse = random.random((*shape[:-2], _COARSE, _COARSE), dtype=np.float32) * np.float32(0.999)
     at = np.linspace(0, _COARSE - 1, SIZE_PX)

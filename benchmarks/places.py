@@ -9,7 +9,7 @@ from exporters.earth_engine.client import EarthEngine
 from flows import stages
 from flows.settings import Settings, parse
 from pipeline.chip import Chip
-from pipeline.corpus import MANIFEST
+from pipeline.corpus_folder import MANIFEST
 from pipeline.grid import Grid
 from pipeline.location import location_id
 from pipeline.manifest import Manifest

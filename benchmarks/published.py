@@ -26,7 +26,7 @@ from benchmarks.service import Service
 from flows import stages
 from flows.settings import parse
 from pipeline.chip import Chip
-from pipeline.corpus import MANIFEST
+from pipeline.corpus_folder import MANIFEST
 from pipeline.grid import LATTICE_M, to_lonlat
 from pipeline.manifest import Manifest
 from pipeline.progress import Silent

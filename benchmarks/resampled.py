@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.sandbox import corpus_cost, sandbox_process
-from pipeline.corpus import MANIFEST, Corpus
+from pipeline.corpus import Corpus
+from pipeline.corpus_folder import MANIFEST
 from pipeline.manifest import Manifest
 
 # The modalities that MMEarth trains on.

@@ -1,11 +1,13 @@
 """CPU time of the sandbox itself: to anchor a location, to give a full-stack chip, and while it waits.
 
-    python -m benchmarks.sandbox [--quick]
+    python -m benchmarks.sandbox [--quick] [--before COMMIT]
 
 The sandbox runs in a process of its own, so the client's work is not counted. The last line is one JSON object:
 cpu_ms_per_chip (everything that the export of a 128-pixel chip of every modality costs, HTTP included),
 cpu_ms_per_location_anchored, chips, share_planet and share_evaluator (of the export: making pixels and scenes, and
-all other evaluation; the rest is HTTP), latency_cpu_share (CPU per second of simulated latency).
+all other evaluation; the rest is HTTP), latency_cpu_share (CPU per second of simulated latency), and x_today: CPU of
+the same chips' requests now, divided by that of the sandbox of an earlier commit, which answers them in turn;
+chips_compared of them, and chips_that_differ.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
+from benchmarks.anchoring import checked_out
+from benchmarks.sandbox_before import BEFORE, Posted, compared
 from flows import stages
 from flows.progress.display import display
 from flows.settings import Settings, parse
@@ -32,6 +36,9 @@ from pipeline.corpus import Corpus
 from sandbox.planet import Planet
 from sandbox.planet.dynamic_world import TileLabels
 from sandbox.planet.raster import PlanetBand
+from sandbox.service import server
+from sandbox.service.main import spare_the_collector
+from sandbox.service.protocol import Request
 from sandbox.service.server import Sandbox
 
 _LATENCY_S, _WAITING = 0.25, 16
@@ -78,14 +85,33 @@ def _serve(pipe: Pipe) -> None:
     catalogue = [(Planet, name) for name in ("images", "image", "table")]
     for owner, name in ((PlanetBand, "read"), (TileLabels, "counts"), *catalogue):
         setattr(owner, name, clock.timed(getattr(owner, name)))
-    with Sandbox(Planet(0)) as sandbox:
+    posted = _remembered()
+    planet = Planet(0)
+    spare_the_collector()
+    with Sandbox(planet) as sandbox:
         pipe.send(sandbox.url)
         while (asked := pipe.recv()) is not None:
-            if asked == "spent":
+            if asked == "posted":
+                pipe.send(posted)
+            elif asked == "spent":
                 evaluation = sandbox.counters()["evaluation_cpu_seconds"]
                 pipe.send(Spent(time.process_time(), evaluation, clock.seconds))
             else:
                 sandbox.set_latency(float(asked))
+
+
+def _remembered() -> list[Posted]:
+    """Every request with a body that this process answers from now on."""
+    posted: list[Posted] = []
+    parse = server.parse
+
+    def remembering(method: str, target: str, raw: bytes, root_url: str) -> Request:
+        if method == "POST":
+            posted.append(Posted(target, raw))
+        return parse(method, target, raw, root_url)
+
+    setattr(server, "parse", remembering)  # noqa: B010  (as the clocks above)
+    return posted
 
 
 @dataclass(frozen=True)
@@ -98,6 +124,12 @@ class Process:
     def spent(self) -> Spent:
         self.pipe.send("spent")
         result: Spent = self.pipe.recv()
+        return result
+
+    def posted(self) -> list[Posted]:
+        """The requests that it has answered."""
+        self.pipe.send("posted")
+        result: list[Posted] = self.pipe.recv()
         return result
 
     def cost_of(self, work: Callable[[], object]) -> Spent:
@@ -159,11 +191,16 @@ def main() -> None:
     """Measure, print and give the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="32 locations in place of 128")
-    locations = 32 if parser.parse_args().quick else 128
+    parser.add_argument("--before", default=BEFORE, metavar="COMMIT", help="the sandbox to compare with")
+    options = parser.parse_args()
+    locations = 32 if options.quick else 128
     with sandbox_process() as sandbox, tempfile.TemporaryDirectory() as folder:
         corpus_cost(sandbox, 4, Path(folder) / "warm")
         chips, anchoring, exporting = corpus_cost(sandbox, locations, Path(folder) / "measured")
+        requests = sandbox.posted()
         waiting = latency_share(sandbox, 4 * _WAITING)
+        with checked_out(options.before, Path(folder) / "checkout") as checkout:
+            both = compared(requests, checkout)
     print(json.dumps({
         "cpu_ms_per_chip": round(1e3 * exporting.process / chips, 1),
         "cpu_ms_per_location_anchored": round(1e3 * anchoring.process / chips, 1),
@@ -171,6 +208,9 @@ def main() -> None:
         "share_planet": round(exporting.planet / exporting.process, 3),
         "share_evaluator": round((exporting.evaluation - exporting.planet) / exporting.process, 3),
         "latency_cpu_share": round(waiting, 4),
+        "x_today": round(both.now_s / both.before_s, 3),
+        "chips_compared": both.chips,
+        "chips_that_differ": both.differing,
     }))  # fmt: skip
 
 

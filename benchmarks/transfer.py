@@ -28,7 +28,8 @@ from benchmarks import eurosat
 from flows import stages
 from flows.progress.display import display
 from flows.settings import parse
-from pipeline.corpus import MANIFEST, Corpus
+from pipeline.corpus import Corpus
+from pipeline.corpus_folder import MANIFEST
 from training.architecture import SIZES
 from training.config import PretrainConfig
 from training.evaluate.embedding import band_statistics, features_of

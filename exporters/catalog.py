@@ -5,27 +5,31 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
 from exporters import modalities as folder
-from exporters.sources import source_of
+from exporters.sources import Local, source_of
 from pipeline.errors import Fatal, unknown_name
+from pipeline.layout import is_reserved
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 
 
 def modalities(names: Sequence[str] | None = None, files: Iterable[Path] = ()) -> list[Modality]:
-    """The layers called `names`, in that order; for None all layers, sorted by file.
+    """The layers called `names`, in that order; for None all that any manifest can have, sorted by file.
 
     A layer is a `Modality` at the top level of a module, with its `source` set. Raises `Fatal` for an unknown name
     (and names the nearest), a name defined or listed twice, and a file that cannot be read.
     """
-    known = _by_name([*_built_in(), *(_from_file(Path(path)) for path in files)])
-    chosen = list(known) if names is None else list(names)
+    return _chosen(_by_name(_modules(files)), names)
+
+
+def _chosen(known: Mapping[str, Modality], names: Sequence[str] | None) -> list[Modality]:
+    chosen = [name for name in known if not needs(known[name])] if names is None else list(names)
     for name in chosen:
         if name not in known:
             raise unknown_name("modality", name, known)
@@ -33,6 +37,33 @@ def modalities(names: Sequence[str] | None = None, files: Iterable[Path] = ()) -
     if repeated:
         raise Fatal(f"modality {repeated!r} is asked for twice; name it once.")
     return [known[name] for name in chosen]
+
+
+def of_manifest(manifest: Manifest, names: Sequence[str] | None = None, files: Iterable[Path] = ()) -> list[Modality]:
+    """The layers called `names`, or for None all that this manifest can have, completed from it as `bound` does.
+
+    Raises `Fatal` as `modalities` does, and for a layer that needs a column which the manifest lacks.
+    """
+    known = _by_name(_modules(files))
+    chosen = _chosen(known, names)
+    if names is None:
+        chosen += [layer for layer in known.values() if needs(layer) and needs(layer) in manifest.own_columns]
+    for layer in chosen:
+        if needs(layer) and needs(layer) not in manifest.own_columns:
+            raise Fatal(
+                f"modality {layer.name!r} needs the column {needs(layer)!r}, which this manifest lacks; leave it out, "
+                "or sample places from a table that gives it."
+            )
+    return bound(chosen, manifest)
+
+
+def needs(layer: Modality) -> str:
+    """The owner's column that a layer needs; "" for none."""
+    return layer.source.needs if isinstance(layer.source, Local) else ""
+
+
+def _modules(files: Iterable[Path]) -> list[ModuleType]:
+    return [*_built_in(), *(_from_file(Path(path)) for path in files)]
 
 
 def of_file(path: Path) -> list[Modality]:
@@ -57,6 +88,11 @@ def _by_name(modules: Iterable[ModuleType]) -> dict[str, Modality]:
         for modality in _layers(module):
             if modality.name in known and known[modality.name] is not modality:
                 raise Fatal(f"modality {modality.name!r} is defined twice, the second time in {module.__file__}.")
+            if is_reserved(modality.name):
+                raise Fatal(
+                    f"a modality cannot be called {modality.name!r}, as in {module.__file__}: the store has that name "
+                    "for a coordinate; give another."
+                )
             known[modality.name] = modality
     return known
 

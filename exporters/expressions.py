@@ -1,6 +1,7 @@
 """Time rules as small functions: which image of an asset belongs to a chip. Each returns a source or an image.
 
-Dates are end-exclusive, as in Earth Engine.
+Dates are end-exclusive, as in Earth Engine. What is reduced over a window is nodata while the window is not over: a sum
+of seven months would pass for the year's.
 """
 
 from __future__ import annotations
@@ -10,18 +11,14 @@ from datetime import UTC, datetime, timedelta
 
 import ee
 
-from exporters.sources import Pixels, never
+from exporters.origin import Origin, Plain, as_stored
+from exporters.sources import Loaded, Pixels, never, same
 from pipeline.chip import Chip
 
 Then = Callable[[ee.Image], ee.Image]
 ORBIT_PASSES = ("ascending", "descending")
 SEASONS = ("winter", "spring", "summer", "fall")
 _MARGIN_M = 200.0
-
-
-def same(image: ee.Image) -> ee.Image:
-    """`image` unchanged: the default of `then`."""
-    return image
 
 
 def with_fallback(image: ee.Image, bands: Sequence[str]) -> ee.Image:
@@ -44,28 +41,79 @@ def footprint(chip: Chip) -> ee.Geometry:
     return ee.Geometry.Polygon([[list(corner) for corner in corners]])
 
 
-def at_anchor(bands: Sequence[str], then: Then = same, absent: Callable[[Chip], str | None] = never) -> Pixels:
-    """Bands of the Sentinel-2 image that the chip is pinned to."""
+def unfinished(end: datetime) -> str | None:
+    """Why a window up to `end` (exclusive) cannot be reduced yet; None where it is over."""
+    return f"its window of time is not over before {end:%Y-%m-%d}" if end > datetime.now(UTC) else None
 
-    def image(chip: Chip) -> ee.Image:
-        return then(with_fallback(ee.Image(chip.acquisition.anchor.asset_id), bands))
 
-    return Pixels(image, absent)
+def where_complete(image: ee.Image, images: ee.ImageCollection, bands: Sequence[str], count: int) -> ee.Image:
+    """`image`, reduced from `images`, with exactly `bands`; nodata where fewer than `count` of these have data.
+
+    For regular images, such as months, which arrive late.
+    """
+    return with_fallback(image, bands).updateMask(with_fallback(images.count(), bands).gte(count))
+
+
+def on_pixels_of(image: ee.Image, stored: ee.Image) -> ee.Image:
+    """`image` with the projection of `stored`, from which it was computed: interpolation is then on these pixels.
+
+    For what has to be computed before interpolation, such as a slope or a mask. `stored` is an image as it is loaded,
+    with bands of one projection: arithmetic is not promised to keep it.
+    """
+    return image.setDefaultProjection(stored.projection())
+
+
+def at_anchor(
+    bands: Sequence[str],
+    then: Then = same,
+    absent: Callable[[Chip], str | None] = never,
+    plain: Plain | None = None,
+) -> Pixels:
+    """Bands of the Sentinel-2 image that the chip is pinned to; `then` computes from them, already interpolated.
+
+    `plain` is what `then` does, in NumPy and band by band: with it, the live check can compare the layer.
+    """
+    known = as_stored if plain is None and then is same else plain
+
+    def origins(chip: Chip) -> Sequence[Origin]:
+        return [Origin(chip.acquisition.anchor.asset_id, tuple(bands), plain=known)] if known else []
+
+    return Pixels(
+        lambda chip: ee.Image(chip.acquisition.anchor.asset_id),
+        absent,
+        then=lambda image: then(with_fallback(image, bands)),
+        origins=origins,
+    )
 
 
 def per_orbit_pass(bands: Sequence[str], then: Then = same) -> Pixels:
     """Bands of the radar images that the chip is pinned to: of the ascending pass, then of the descending pass."""
-    return Pixels(lambda chip: then(_all_passes(chip, bands)), _no_pass)
+
+    def origins(chip: Chip) -> Sequence[Origin]:
+        return [_pass_origin(chip, orbit_pass, bands) for orbit_pass in ORBIT_PASSES] if then is same else []
+
+    return Pixels(_both_passes, _no_pass, then=lambda *passes: then(_all_passes(passes, bands)), origins=origins)
 
 
-def _all_passes(chip: Chip, bands: Sequence[str]) -> ee.Image:
-    return ee.Image.cat([_single_pass(chip, orbit_pass, bands) for orbit_pass in ORBIT_PASSES])
-
-
-def _single_pass(chip: Chip, orbit_pass: str, bands: Sequence[str]) -> ee.Image:
+def _pass_origin(chip: Chip, orbit_pass: str, bands: Sequence[str]) -> Origin:
     scene = getattr(chip.acquisition, orbit_pass)
-    image = with_fallback(ee.Image(scene.asset_id), bands) if scene else nothing(bands)
-    return image.rename([f"{band}_{orbit_pass}" for band in bands])
+    named = tuple(f"{band}_{orbit_pass}" for band in bands)
+    return Origin(scene.asset_id if scene else None, tuple(bands), named)
+
+
+def _both_passes(chip: Chip) -> tuple[Loaded, ...]:
+    scenes = [getattr(chip.acquisition, orbit_pass) for orbit_pass in ORBIT_PASSES]
+    return tuple(ee.Image(scene.asset_id) if scene else None for scene in scenes)
+
+
+def _all_passes(passes: Sequence[Loaded], bands: Sequence[str]) -> ee.Image:
+    named = zip(passes, ORBIT_PASSES, strict=True)
+    return ee.Image.cat([_single_pass(image, orbit_pass, bands) for image, orbit_pass in named])
+
+
+def _single_pass(image: Loaded, orbit_pass: str, bands: Sequence[str]) -> ee.Image:
+    given = nothing(bands) if image is None else with_fallback(ee.Image(image), bands)
+    return given.rename([f"{band}_{orbit_pass}" for band in bands])
 
 
 def _no_pass(chip: Chip) -> str | None:
@@ -77,31 +125,45 @@ def _no_pass(chip: Chip) -> str | None:
 def around_anchor(
     collection: str, bands: Sequence[str], days: float, reduce: Callable[[ee.ImageCollection], ee.Image]
 ) -> Pixels:
-    """`reduce` of a collection's images up to `days` before and after the anchor."""
+    """`reduce` of a collection's images, each interpolated, up to `days` before and after the anchor; a reason while
+    these days are not over.
+    """
+    reach = timedelta(days=days)
 
-    def image(chip: Chip) -> ee.Image:
-        reach = timedelta(days=days)
-        date = chip.acquisition.date
-        result = between(chip, collection, date - reach, date + reach + timedelta(milliseconds=1))
-        return with_fallback(reduce(result), bands)
+    def end(chip: Chip) -> datetime:
+        return chip.acquisition.date + reach + timedelta(milliseconds=1)
 
-    return Pixels(image)
+    return Pixels(
+        lambda chip: between(chip, collection, chip.acquisition.date - reach, end(chip)),
+        lambda chip: unfinished(end(chip)),
+        then=lambda found: with_fallback(reduce(found), bands),
+    )
 
 
 def mode_over_year(collection: str, band: str, then: Then = same) -> Pixels:
-    """Each pixel's most frequent value in the calendar year (UTC) of the anchor."""
+    """Each pixel's most frequent value in the calendar year (UTC) of the anchor; a reason while that is not over."""
 
-    def image(chip: Chip) -> ee.Image:
-        year = chip.acquisition.date.year
-        result = between(chip, collection, datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
-        return then(with_fallback(result.select([band]).mode(), [band]))
+    def first_day(chip: Chip, years_later: int) -> datetime:
+        return datetime(chip.acquisition.date.year + years_later, 1, 1, tzinfo=UTC)
 
-    return Pixels(image)
+    return Pixels(
+        lambda chip: between(chip, collection, first_day(chip, 0), first_day(chip, 1)).select([band]),
+        lambda chip: unfinished(first_day(chip, 1)),
+        then=lambda found: then(with_fallback(found.mode(), [band])),
+        unchecked="it is the mode of a year of images, each of which would be a request",
+    )
 
 
-def static(image: Callable[[], ee.Image]) -> Pixels:
-    """The same image for every chip. `image` is called later, because a graph needs an initialised client."""
-    return Pixels(lambda chip: image(), everywhere=True)
+def static(
+    image: Callable[[], Loaded | tuple[Loaded, ...]],
+    then: Callable[..., ee.Image] = same,
+    origins: Sequence[Origin] = (),
+) -> Pixels:
+    """The same image for every chip, or several, and what `then` computes from them, already interpolated.
+
+    `image` is called later, because a graph needs an initialised client.
+    """
+    return Pixels(lambda chip: image(), everywhere=True, then=then, origins=lambda chip: origins)
 
 
 def tiles(chip: Chip, collection: str, bands: Sequence[str]) -> ee.Image:
@@ -126,7 +188,9 @@ def seasons(year: int) -> dict[str, tuple[datetime, datetime]]:
 
 
 def between(chip: Chip, collection: str, start: datetime, end: datetime) -> ee.ImageCollection:
-    """Images of a collection that intersect the chip, from `start` to `end` (exclusive)."""
+    """Images of a collection that intersect the chip, from `start` to `end` (exclusive); none before `end`."""
+    if unfinished(end):
+        return ee.ImageCollection([])
     return ee.ImageCollection(collection).filterBounds(footprint(chip)).filterDate(*span(start, end))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pipeline.licence import YEARS, Licence
+
 # Both are HARMONIZED: the offset of +1000 DN that baseline 04.00 introduced is removed.
 # https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_S2_SR_HARMONIZED
 OPTICAL = {"l2a": "COPERNICUS/S2_SR_HARMONIZED", "l1c": "COPERNICUS/S2_HARMONIZED"}
@@ -12,3 +14,10 @@ TILE = "MGRS_TILE"
 ORBIT_PASS = "orbitProperties_pass"  # noqa: S105 - a property's name
 INSTRUMENT_MODE = "instrumentMode"
 LAND_MODE = "IW"
+# Of optical and radar scenes alike. Regulation (EU) 1159/2013 has whoever passes them on name the source, and say that
+# they were modified.
+LICENCE = Licence(
+    "Copernicus Sentinel data terms",
+    "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice",
+    f"Contains modified Copernicus Sentinel data {YEARS}.",
+)

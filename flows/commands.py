@@ -13,22 +13,22 @@ from pipeline.progress import Progress
 
 def _sample(settings: Settings, progress: Progress) -> str:
     connected = stages.earth_engine(settings) if stages.needs_engine_to_sample(settings) else nullcontext(None)
-    with locked(settings.folder), connected as engine:
+    with locked(settings.folder, progress.say), connected as engine:
         return stages.sample(settings, engine, progress)
 
 
 def _anchor(settings: Settings, progress: Progress) -> str:
-    with locked(settings.folder), stages.earth_engine(settings) as engine:
+    with locked(settings.folder, progress.say), stages.earth_engine(settings) as engine:
         return stages.anchor(settings, engine, progress)
 
 
 def _export(settings: Settings, progress: Progress) -> str:
-    with locked(settings.folder), stages.earth_engine(settings) as engine:
+    with locked(settings.folder, progress.say), stages.earth_engine(settings) as engine:
         return stages.export(settings, engine, progress)
 
 
 def _finalize(settings: Settings, progress: Progress) -> str:
-    with locked(settings.folder):
+    with locked(settings.folder, progress.say):
         return stages.finalize(settings, progress)
 
 

@@ -9,8 +9,8 @@ from pipeline.errors import Fatal
 # The module that is imported and the library's name, for each extra of the distribution.
 _NEEDED = {
     "train": {"torch": "PyTorch", "safetensors": "safetensors"},
-    "cluster": {"distributed": "distributed"},
-    "slurm": {"dask_jobqueue": "dask_jobqueue", "distributed": "distributed"},
+    "cluster": {"distributed": "distributed", "cryptography": "cryptography"},
+    "slurm": {"dask_jobqueue": "dask_jobqueue", "distributed": "distributed", "cryptography": "cryptography"},
 }
 
 

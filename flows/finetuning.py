@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from flows.closing import Closing
 from flows.extras import require
 from flows.finetune_task import Task
 from flows.settings import Settings
@@ -33,10 +34,12 @@ def finetune(settings: Settings, progress: Progress) -> str:
     path = settings.folder / FINETUNED / f"{task.label}-{task.per}.safetensors"
     tuned.save(path)
     scores = tuned.score(val)
-    return (
+    return Closing.of(
         f"{task.label} per {task.per}, {len(train)} chips: accuracy {scores.accuracy:.3f}, mean IoU "
-        f"{scores.mean_iou:.3f} on {len(val)} val chips; the model is {path}."
-    )
+        f"{scores.mean_iou:.3f} on {len(val)} val chips; the model is {path}.",
+        label=task.label, per=task.per, train_chips=len(train), val_chips=len(val),
+        accuracy=scores.accuracy, mean_iou=scores.mean_iou, weights=str(path),
+    )  # fmt: skip
 
 
 def convert(source: str, target: Path, sha256: str | None) -> str:

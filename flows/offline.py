@@ -51,6 +51,11 @@ def api_configured() -> bool:
     return bool(os.environ.get("PREFECT_API_URL")) or "PREFECT_API_URL" in _active_profile()
 
 
+def configured(*prefixes: str) -> bool:
+    """Whether the environment or the active profile has a setting of Prefect's that begins so."""
+    return any(name.startswith(prefixes) for name in (*os.environ, *_active_profile()))
+
+
 def _active_profile() -> dict[str, str]:
     try:
         profiles = tomllib.loads((Path(home_of_prefect()) / "profiles.toml").read_text(encoding="utf-8"))

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from exporters.earth_engine.batch_size import OneTooLarge
 from exporters.earth_engine.client import EarthEngine
 from exporters.pull import preflight
+from exporters.pull.layer_costs import Saving, layer_costs, saving_of
 from exporters.pull.preflight import Estimate, Pilot, Work
+from flows import live_check
+from flows.closing import Closing
+from flows.live_check import LiveCheck
+from pipeline.errors import Fatal, Transient
+from pipeline.layer_cost import LayerCost, by_seconds, write_layer_costs
 from pipeline.progress import Progress, duration
 from pipeline.store import Store
 
-LONG_CHIPS = 1000  # an export of this many chips or more is checked before it begins
+LONG_CHIPS = 1000  # an export of this many chips or more is estimated before it begins
 _UNKNOWN = (
     "EECU-hours       unknown: no profile could be read. They show in Cloud Monitoring a while after the pilot; "
     "to fit one month, a chip may cost"
@@ -19,21 +28,26 @@ _UNKNOWN = (
 
 
 def before(engine: EarthEngine, work: Work, folder: Path, store: Store, progress: Progress) -> None:
-    """Check a long export and show its estimate; does nothing for a short one.
+    """Look up the assets of an export, which takes a request each; of a long one, show its estimate too.
 
     Raises `Fatal` when an asset cannot be read or the disk is too small.
     """
+    preflight.readable(engine, work)
     if work.chips < LONG_CHIPS:
         return
-    preflight.readable(engine, work)
     pilot = preflight.pilot(engine, work)
     estimate = preflight.estimate(engine, work, pilot, store.folder or folder)
     preflight.refuse_full_disk(estimate, work, folder, store)
+    costs = layer_costs(engine, work)
     cost = "" if estimate.eecu_h is None else f"{estimate.eecu_h:,.3g} EECU-hours, "
     progress.say(
         f"{estimate.chips:,} chips to pull: about {estimate.requests:,} requests, {duration(estimate.hours * 3600)} at "
         f"{estimate.concurrency} at once, {cost}{estimate.stored_gb:.1f} GB in {store.url}."
     )
+    if costs:
+        write_layer_costs(folder, costs)
+        kind = "seconds" if by_seconds(costs) else "EECU-time"
+        progress.say(f"The dearest layer is {costs[0].name}: {costs[0].share:.0%} of the {kind} of all by themselves.")
 
 
 def dry_run(engine: EarthEngine, work: Work, folder: Path, store: Store) -> str:
@@ -41,12 +55,50 @@ def dry_run(engine: EarthEngine, work: Work, folder: Path, store: Store) -> str:
     if store.folder is None:
         store.check()
     if not work.unfinished:
-        return f"Nothing is missing in {folder}; an export would ask for nothing."
+        return Closing.of(f"Nothing is missing in {folder}; an export would ask for nothing.", chips=0, requests=0)
     assets = preflight.readable(engine, work)
+    values = _agreement(engine, work)
     pilot = preflight.pilot(engine, work)
     estimate = preflight.estimate(engine, work, pilot, store.folder or folder)
     preflight.refuse_full_disk(estimate, work, folder, store)
-    return "\n".join([*_checked(engine, assets, pilot), *_costs(estimate, store), *_absent(pilot)])
+    asks = bool(assets or estimate.requests)
+    checked, costs = (_checked(engine, assets, pilot), _costs) if asks else ([], _local_costs)
+    by_layer = layer_costs(engine, work)
+    lines = [*checked, *values, *costs(estimate, store), *_by_layer(by_layer, estimate), *_absent(pilot)]
+    return Closing.of(
+        "\n".join(lines),
+        done="Nothing was written.", assets=assets, restricted=engine.figures().restricted, **asdict(estimate),
+        months=estimate.months(), pilot=asdict(pilot) | {"reasons": _reasons(pilot)},
+        layers={cost.name: asdict(cost) | asdict(saving_of(cost, estimate)) for cost in by_layer},
+    )  # fmt: skip
+
+
+def _agreement(engine: EarthEngine, work: Work) -> list[str]:
+    """One chip against the pixels that Earth Engine stores, as a line; none where no layer is computed there.
+
+    Raises `Fatal` for layers that differ: their pixels would be wrong, and nothing would say so.
+    """
+    layers = live_check.remote(work.layers)
+    if not layers:
+        return []
+    try:
+        result = live_check.run(engine, live_check.telling(work.manifest), layers)
+    except (Transient, OneTooLarge) as error:
+        return [f"values           not compared with stored pixels: {error}"]
+    if result.differing:
+        raise Fatal(
+            f"values of {', '.join(result.differing)} are not what Earth Engine's stored pixels give; "
+            "`geocorpus doctor --live` with the same settings says by how much, and draws them."
+        )
+    return [f"values           {_agreed(result)}, {result.requests} requests; `geocorpus doctor --live` says more"]
+
+
+def _agreed(result: LiveCheck) -> str:
+    """How many layers agree; those that were not compared are named as such, as they do not disagree."""
+    same = sum(item.state == "same" for item in result.layers)
+    others = len(result.layers) - same
+    said = f"{same} of {len(result.layers)} layers of one chip agree with stored pixels"
+    return f"{said}, {others} {'is' if others == 1 else 'are'} not compared" if others else said
 
 
 def _checked(engine: EarthEngine, assets: list[str], pilot: Pilot) -> list[str]:
@@ -70,6 +122,11 @@ def _costs(estimate: Estimate, store: Store) -> list[str]:
     ]
 
 
+def _local_costs(estimate: Estimate, store: Store) -> list[str]:
+    """The lines of `_costs` that hold where nothing is asked of Earth Engine."""
+    return [f"chips to pull    {estimate.chips:,}", _storage(estimate, store), "Nothing was written."]
+
+
 def _compute(estimate: Estimate) -> str:
     """The estimated EECU-hours, and their share of a month of each tier."""
     if estimate.eecu_h is None:
@@ -80,6 +137,25 @@ def _compute(estimate: Estimate) -> str:
     )
     a_chip = estimate.eecu_h * 3600 / estimate.chips
     return f"EECU-hours       {estimate.eecu_h:,.3g}, {a_chip:.2g} EECU-s a chip by the pilot's profiles: {shares}"
+
+
+def _by_layer(costs: Sequence[LayerCost], estimate: Estimate) -> list[str]:
+    """A line for each layer: what one chip of it costs by itself, and what the export saves without it."""
+    if not costs:
+        return []
+    head = "by layer         a chip of it alone, and what the export takes less without it"
+    return [head, *(f"  {cost.name:24} {_alone(cost)}; {_saved(saving_of(cost, estimate))}" for cost in costs)]
+
+
+def _alone(cost: LayerCost) -> str:
+    eecu = "" if cost.eecu_s is None else f"{cost.eecu_s:.2g} EECU-s, "
+    received, stored = (f"{size / 1000:,.1f} kB" for size in (cost.received_bytes, cost.stored_bytes))
+    return f"{eecu}{cost.seconds:.2f} s, {received} to receive, {stored} stored"
+
+
+def _saved(saving: Saving) -> str:
+    eecu = "" if saving.saves_eecu_h is None else f"{saving.saves_eecu_h:,.2g} EECU-hours ({saving.share:.0%}), "
+    return f"{eecu}{_size(saving.saves_received_gb)} to receive, {_size(saving.saves_stored_gb)} stored"
 
 
 def _storage(estimate: Estimate, store: Store) -> str:
@@ -93,6 +169,14 @@ def _absent(pilot: Pilot) -> list[str]:
     counts = Counter(name for name, _ in pilot.reasons)
     examples = dict(pilot.reasons)
     return [f"{name}: no data in {count} of {pilot.chips} ({examples[name]})" for name, count in counts.items()]
+
+
+def _reasons(pilot: Pilot) -> dict[str, dict[str, int]]:
+    """Why chips of the pilot have no data, by layer: how often each reason."""
+    counts: dict[str, Counter[str]] = {}
+    for name, reason in pilot.reasons:
+        counts.setdefault(name, Counter())[reason] += 1
+    return {name: dict(reasons) for name, reasons in counts.items()}
 
 
 def _size(gigabytes: float) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from flows.settings import SourceSettings
 from pipeline.errors import Fatal
 from pipeline.interpreter import module_command, safe_environment
+from pipeline.stopping import at_stop
 
 _URL = re.compile(r"http://127\.0\.0\.1:\d+")
 
@@ -21,7 +24,7 @@ def running(settings: SourceSettings) -> Iterator[str]:
     Raises `Fatal` when it does not start.
     """
     command = module_command(
-        "sandbox", "--port", "0", "--with-parent",
+        "sandbox", "--port", "0", "--with-parent", str(os.getpid()),
         "--seed", str(settings.sandbox_seed), "--latency", str(settings.sandbox_latency_s),
     )  # fmt: skip
     # In a session of its own: Ctrl-C reaches only this process, and the sandbox ends when this process is gone.
@@ -30,12 +33,17 @@ def running(settings: SourceSettings) -> Iterator[str]:
         env=safe_environment(),
     )  # fmt: skip
     try:
-        yield _url(process)
+        with at_stop(partial(_end, process)):
+            yield _url(process)
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        _end(process)
         if process.stdout:
             process.stdout.close()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    process.wait(timeout=30)
 
 
 def _url(process: subprocess.Popen[str]) -> str:

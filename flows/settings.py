@@ -8,22 +8,41 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from exporters.anchor.scene_rules import AnchorRules
 from exporters.earth_engine.connection import Connection
 from exporters.earth_engine.retry import Patience
+from exporters.files.description import FilesSettings, LayerSettings
 from flows import finetune_task
 from pipeline import durable
+from pipeline.corpus import Corpus
+from pipeline.corpus_folder import MANIFEST
 from pipeline.errors import Fatal, unknown_name
 from pipeline.sizes import CHIP_PX, SHARD_ROWS
 from training.config import RENAMED, PretrainConfig
 
 SANDBOX_PROJECT = "sandbox"
 SAVED_AS = "config.toml"
+FOR_THE_RUN = "cluster"  # a section whose overrides say how to work this time, and nothing about the corpus
+_KEPT = "kept_cluster"  # beside the sections, where settings travel to a flow run
+_FILE_PATHS = {"folder", "table", "items"}  # of [files]: where they are now, which decides nothing about the chips
+_FORMER_DEADLINE_S = 300.0  # the default that older releases saved with every corpus
+_LONGEST_SHOWN = 200  # characters of a value that is refused
 CHECKED_ELSEWHERE = ("pretrain", "finetune")  # by the classes that use them; they decide nothing about the chips
 _OTHER_NAME = RENAMED | {new: old for old, new in RENAMED.items()}
 
@@ -33,6 +52,15 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_empty_path(cls, value: Any, info: ValidationInfo) -> Any:
+        # An empty path is the working folder to the operating system, and a variable without a value to its user.
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if Path in (kind, *get_args(kind)) and "" in (value if isinstance(value, list | tuple) else (value,)):
+            raise ValueError("it is empty; give a path, or . for the working folder")
+        return value
+
     @field_validator("*")
     @classmethod
     def _is_comparable(cls, value: Any, info: ValidationInfo) -> Any:
@@ -40,6 +68,16 @@ class Section(BaseModel):
         if _holds_nan(value) and info.field_name not in CHECKED_ELSEWHERE:
             raise ValueError("it must be a number, not nan")
         return value
+
+
+def _with_possible_port(url: str | None) -> str | None:
+    """The address; raises ValueError for a port that cannot be one, which else shows up as some failed connection."""
+    if url is not None:
+        _ = urlsplit(url if "://" in url else f"tcp://{url}").port
+    return url
+
+
+Address = Annotated[str | None, AfterValidator(_with_possible_port)]
 
 
 def _holds_nan(value: Any) -> bool:
@@ -63,13 +101,18 @@ class CorpusSettings(Section):
 
 
 class SourceSettings(Section):
-    """The Earth Engine to use. `project = "sandbox"` starts the built-in local one; `url` uses one that is running.
+    """Where pixels come from: the Earth Engine to use, or `kind = "files"`, which [files] and [layers] describe.
+
+    `project = "sandbox"` starts the built-in local one; `url` uses one that is running.
 
     `eecu_hours` is the most that the corpus may cost in a calendar month, as estimated from profiles of some requests.
+    `layers` says which layers are read from files instead: "files:" and a pattern, a URL, or a TOML file.
+    `deadline_s` = 300, which older releases saved, is read as the present default.
     """
 
+    kind: Literal["earth_engine", "files"] = "earth_engine"
     project: str = SANDBOX_PROJECT
-    url: str | None = None
+    url: Address = None
     concurrency: int = Field(Connection.concurrency, ge=1, le=1000)
     requests_per_s: float = Field(Connection.requests_per_s, gt=0)
     deadline_s: float = Field(Connection.deadline_s, gt=0)
@@ -78,6 +121,13 @@ class SourceSettings(Section):
     patience_s: float = Field(Patience.throttled_s, ge=0)
     sandbox_seed: int = 0
     sandbox_latency_s: float = Field(0.0, ge=0)
+    layers: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("deadline_s")
+    @classmethod
+    def _outlasts_the_service(cls, value: float) -> float:
+        # Nobody chose the former default, and it ends with the service's own five minutes, before its answer says why.
+        return Connection.deadline_s if value == _FORMER_DEADLINE_S else value
 
 
 class SamplingSettings(Section):
@@ -85,7 +135,7 @@ class SamplingSettings(Section):
 
     `column` and `weights` belong to strategy "column". `points` are the locations themselves; with `radius_km`,
     locations are drawn within that distance of them. Footprints stay `exclude_buffer_m` away from those in the files
-    of `exclude`.
+    of `exclude`. `overlap` says whether footprints may overlap; older files say it with `may_overlap`.
     """
 
     locations: int = Field(1000, ge=1)
@@ -96,18 +146,34 @@ class SamplingSettings(Section):
     points: Path | None = None
     radius_km: float | None = Field(None, gt=0)
     overdraw: float = Field(1.5, ge=1)
-    may_overlap: bool = False
+    overlap: Literal["refuse", "allow"] = "refuse"
     exclude: tuple[Path, ...] = ()
     exclude_buffer_m: float = Field(0.0, ge=0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_its_older_name(cls, section: Any) -> Any:
+        if not isinstance(section, dict) or not isinstance(section.get("may_overlap"), bool):
+            return section
+        older = "allow" if section["may_overlap"] else "refuse"
+        if section.get("overlap", older) != older:
+            raise ValueError("overlap and may_overlap, its older name, say different things; leave the latter out")
+        return {key: value for key, value in section.items() if key != "may_overlap"} | {"overlap": older}
+
 
 class AnchorSettings(Section):
-    """Which scenes are usable; `orbit_window_days` bounds how far a radar scene may be from the anchor."""
+    """Which scenes are usable; `orbit_window_days` bounds how far a radar scene may be from the anchor.
+
+    `date_window_days` bounds how far the anchor may be from a place's own date. Of such a place `years` decide nothing.
+    `max_cloud_percent` is of the whole scene, `max_chip_cloud_percent` of the chip in it, which is asked for only then.
+    """
 
     years: tuple[int, ...] = Field(AnchorRules.years, min_length=1)
     max_cloud_percent: float = Field(AnchorRules.max_cloud_percent, gt=0, le=100)
     levels: tuple[Literal["l2a", "l1c"], ...] = Field(AnchorRules.levels, min_length=1, validate_default=True)
     orbit_window_days: int = Field(AnchorRules.orbit_window_days, ge=0)
+    date_window_days: int = Field(AnchorRules.date_window_days, ge=0)
+    max_chip_cloud_percent: float | None = Field(None, ge=0, le=100)
     batch: int = Field(AnchorRules.batch, ge=1, le=1000)
 
 
@@ -148,7 +214,7 @@ class ClusterSettings(Section):
     workers: int = Field(2, ge=1)
     threads: int = Field(2, ge=1)
     shards_at_once: int | None = Field(None, ge=1)
-    address: str | None = None
+    address: Address = None
     host: str | None = None
     port: int = Field(0, ge=0, le=65535)
     jobs: int = Field(1, ge=1)
@@ -171,12 +237,16 @@ class Settings(Section):
 
     corpus: CorpusSettings = CorpusSettings()
     source: SourceSettings = SourceSettings()
+    files: FilesSettings = FilesSettings()
+    layers: dict[str, LayerSettings] = Field(default_factory=dict, validate_default=True)
     sampling: SamplingSettings = SamplingSettings()
     anchor: AnchorSettings = AnchorSettings()
     split: SplitSettings = SplitSettings()
     cluster: ClusterSettings = ClusterSettings()
     pretrain: dict[str, Any] = Field(default_factory=dict)
     finetune: dict[str, Any] = Field(default_factory=dict)
+    # What the file says of the cluster, where an override says something else for this run.
+    _kept_cluster: ClusterSettings | None = PrivateAttr(None)
 
     @field_validator("pretrain")
     @classmethod
@@ -195,24 +265,31 @@ class Settings(Section):
         """The corpus folder."""
         return self.corpus.folder
 
+    @field_validator("layers")
+    @classmethod
+    def _are_of_files(cls, layers: dict[str, LayerSettings], info: ValidationInfo) -> dict[str, LayerSettings]:
+        of_files = "source" in info.data and info.data["source"].kind == "files"
+        sampled = of_files and not layers and info.data["source"].layers
+        if of_files and not sampled and all(layer.column for layer in layers.values()):
+            raise ValueError('source.kind = "files" needs a [layers.NAME] with files or assets, or source.layers')
+        if layers and not of_files:
+            raise ValueError('layers describe files, with source.kind = "files"')
+        return layers
+
+    @property
+    def uses_files(self) -> bool:
+        """Whether the corpus comes from files, and no Earth Engine is asked."""
+        return self.source.kind == "files"
+
+    @property
+    def samples_places(self) -> bool:
+        """Whether places are sampled, and not where the files of [layers] are."""
+        return not (self.uses_files and self.layers)
+
     @property
     def uses_sandbox(self) -> bool:
         """Whether a local Earth Engine is to be started."""
-        return self.source.project == SANDBOX_PROJECT and self.source.url is None
-
-    def refuse_changes(self) -> None:
-        """Raise `Fatal` when the folder was begun with other values of the settings in `deciding`."""
-        saved = self.folder / SAVED_AS
-        if not saved.exists():
-            return
-        kept = {name: section for name, section in _read(saved).items() if name not in CHECKED_ELSEWHERE}
-        before, now = parse(kept).deciding(), self.deciding()
-        changed = sorted(key for key in now if before.get(key) != now[key])
-        if changed:
-            raise Fatal(
-                f"{self.folder} was begun with {changed[0]} = {before.get(changed[0])!r}, not {now[changed[0]]!r}; "
-                "put it back, or give another corpus.folder."
-            )
+        return not self.uses_files and self.source.project == SANDBOX_PROJECT and self.source.url is None
 
     def deciding(self) -> dict[str, Any]:
         """The settings that decide which chips the corpus holds, as "section.key"."""
@@ -221,20 +298,62 @@ class Settings(Section):
         sections["corpus"] = {key: data["corpus"][key] for key in ("seed", "size_px", "shard_rows")}
         local = self.source.project == SANDBOX_PROJECT
         sections["source"] = {"sandbox_seed": self.source.sandbox_seed, "sandbox": local}
+        if self.uses_files:
+            sections |= {
+                "source": {"kind": "files"},
+                "files": _without(data["files"], _FILE_PATHS),
+                "layers": data["layers"],
+            }
         return {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
 
-    def save(self) -> None:
-        """Write the resolved settings to the corpus folder, as a file that every command accepts.
+    def save(self, path: Path | None = None) -> None:
+        """Write the resolved settings, by default to the corpus folder, as a file that every command accepts.
 
-        Raises `Fatal` when the folder cannot be written to.
+        Overrides of the cluster are not among them: they hold for one run. Raises `Fatal` when the folder cannot be
+        written to.
         """
         data = self.model_dump(mode="json", exclude_none=True)
-        durable.write_text(self.folder / SAVED_AS, tomli_w.dumps(data))
+        if self._kept_cluster is not None:
+            data[FOR_THE_RUN] = self._kept_cluster.model_dump(mode="json", exclude_none=True)
+        durable.write_text(path or self.folder / SAVED_AS, tomli_w.dumps(data))
+
+    def parameters(self) -> dict[str, Any]:
+        """All of it as JSON values, for a flow run; `of_parameters` gives it back."""
+        kept = {} if self._kept_cluster is None else {_KEPT: self._kept_cluster.model_dump(mode="json")}
+        return self.model_dump(mode="json") | kept
+
+    def keeping(self, section: Mapping[str, Any]) -> Settings:
+        """The same settings, of which `save` writes this section in place of the run's cluster."""
+        kept = self.model_copy()
+        try:
+            kept._kept_cluster = ClusterSettings.model_validate(dict(section))
+        except ValidationError:  # of the file, and the run's overrides mended it
+            kept._kept_cluster = ClusterSettings()
+        return kept
+
+
+def of_parameters(parameters: Mapping[str, Any]) -> Settings:
+    """Settings from what `Settings.parameters` made, also in an earlier version; raises `Fatal` as `parse` does."""
+    data = dict(parameters)
+    kept = data.pop(_KEPT, None)
+    settings = parse(data)
+    return settings if kept is None else settings.keeping(kept)
+
+
+def _without(section: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key not in keys}
 
 
 def without_run(pretrain: Mapping[str, Any]) -> dict[str, Any]:
     """The section without the name of the run's folder, which the trainer does not use."""
     return {key: value for key, value in pretrain.items() if key != "run"}
+
+
+def saved(path: Path) -> Settings | None:
+    """The settings in a file, but for those that are checked elsewhere; None without the file. Raises as `parse`."""
+    if not path.exists():
+        return None
+    return parse({name: section for name, section in _read(path).items() if name not in CHECKED_ELSEWHERE})
 
 
 def shipped() -> dict[str, Path]:
@@ -249,20 +368,58 @@ def load(config: str, overrides: Iterable[str] = ()) -> Settings:
     Raises `Fatal` for a file that is absent or not TOML, for an unknown key (naming the nearest known one), and for a
     value that is not allowed.
     """
-    path = _find(config)
-    data = _read(path)
-    if Path(config).is_dir():
+    path, data = _found(config)
+    if path == Path(config) / SAVED_AS:
         # The folder may have been moved since its settings were saved, or the command is typed in another folder.
-        data.setdefault("corpus", {})["folder"] = config
+        corpus = data.setdefault("corpus", {})
+        if isinstance(corpus, dict):  # anything else is refused below
+            corpus["folder"] = config
     before = copy.deepcopy(data)
     for override in overrides:
         _apply(data, override)
     try:
-        return parse(data)
+        settings = parse(data)
     except Fatal as error:
         if not _is_refused(before):
             raise
         raise Fatal(f"in {path}: {error}") from error
+    given = before.get(FOR_THE_RUN, {})
+    return settings if data.get(FOR_THE_RUN, {}) == given else settings.keeping(given)
+
+
+def _found(config: str) -> tuple[Path, dict[str, Any]]:
+    """The file of settings and what is in it; of a corpus without one, which was published, what its arrays say."""
+    folder = Path(config)
+    if config not in shipped() and (folder / MANIFEST).is_file() and not (folder / SAVED_AS).exists():
+        corpus = Corpus.open(folder)
+        said = {"size_px": corpus.manifest.size_px, "shard_rows": corpus.shard_rows, "modalities": [*corpus.modalities]}
+        return folder / SAVED_AS, {"corpus": said}
+    path = _find(config)
+    data = _read(path)
+    _place_files(data, path.parent)
+    return path, data
+
+
+def _place_files(data: dict[str, Any], folder: Path) -> None:
+    """Make paths of files absolute: they are relative to the TOML file, which often lies beside them."""
+    source = data.get("source")
+    if not (isinstance(source, dict) and source.get("kind") == "files"):
+        return
+    files = data.setdefault("files", {})
+    if not isinstance(files, dict):
+        return  # it is refused when it is parsed
+    files.setdefault("folder", ".")
+    for key in _FILE_PATHS & files.keys():
+        if isinstance(files[key], str) and files[key]:
+            files[key] = str((folder / files[key]).absolute())
+
+
+def with_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> Settings:
+    """Settings from TOML or JSON values and `a.b=c`; raises `Fatal` as `load` does."""
+    changed = copy.deepcopy(dict(data))
+    for override in overrides:
+        _apply(changed, override)
+    return parse(changed)
 
 
 def _is_refused(data: Mapping[str, Any]) -> bool:
@@ -277,12 +434,27 @@ def _find(config: str) -> Path:
     path = Path(config)
     if path.is_dir():
         path = path / SAVED_AS
-    if config in shipped() and not path.is_file():
+    if config in shipped() and not (path.is_file() and _is_begun(config)):
+        if path.is_file():
+            raise Fatal(
+                f"{config} is a shipped configuration, and {Path(config).absolute()} is here as well; write ./{config} "
+                f"for what is here, or {shipped()[config]} for the shipped one."
+            )
         return shipped()[config]
-    if not path.is_file():
+    if not config or not path.is_file():
         known = ", ".join(shipped())
         raise Fatal(f"no configuration {config!r}: give a TOML file, a corpus folder, or one of {known}.")
     return path
+
+
+def _is_begun(name: str) -> bool:
+    """Whether the folder of this name is the one in which the shipped configuration `name` has its corpus."""
+    return Path(name).is_dir() and _read(shipped()[name]).get("corpus", {}).get("folder") == name
+
+
+def as_typed(folder: Path) -> str:
+    """How to type a corpus folder, so that it is not taken for a shipped configuration of the same name."""
+    return f"./{folder}" if str(folder) in shipped() and not _is_begun(str(folder)) else str(folder)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -329,12 +501,19 @@ def _explain(error: ValidationError) -> Fatal:
     if first["type"] == "extra_forbidden":
         return unknown_name("setting", ".".join(path), _known_keys(path))
     why = first["msg"].lower().removeprefix("value error, ")
-    return Fatal(f"setting {'.'.join(path)} = {first['input']!r} is not allowed: {why}.")
+    return Fatal(f"setting {'.'.join(path)} = {_shortened(first['input'])} is not allowed: {why}.")
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _known_keys(path: list[str]) -> list[str]:
     """The known keys of the section that `path` is in."""
     if len(path) == 1:
         return list(Settings.model_fields)
+    if path[0] == "layers":
+        return [f"layers.{path[1]}.{name}" for name in LayerSettings.model_fields]
     section = type(getattr(Settings(), path[0]))
     return [f"{path[0]}.{name}" for name in section.model_fields]

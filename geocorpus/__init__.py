@@ -18,21 +18,27 @@ if TYPE_CHECKING:  # What type checkers and editors read; a test holds it to `_N
         at_anchor,
         between,
         mode_over_year,
+        on_pixels_of,
         per_orbit_pass,
         seasons,
         static,
         tiles,
+        unfinished,
+        where_complete,
         with_fallback,
     )
+    from exporters.origin import Origin
     from exporters.sources import Local, Pixels, Region
     from geocorpus.corpus import Corpus, open
     from geocorpus.pretraining import pretrain
     from pipeline import errors
     from pipeline.chip import Acquisition, Chip, Scene
     from pipeline.grid import Grid
+    from pipeline.licence import Licence
     from pipeline.location import Location
     from pipeline.manifest import Manifest
     from pipeline.modality import Band, Category, Display, Modality
+    from pipeline.observed import Channel, CloudDetection, Observed, SkyClasses
     from pipeline.shard import Shard
     from training.evaluate.finetune import finetune
     from training.evaluate.finetuned import load_finetuned
@@ -44,11 +50,12 @@ if TYPE_CHECKING:  # What type checkers and editors read; a test holds it to `_N
     __version__: str
 
 __all__ = [
-    "Acquisition", "Band", "Category", "Chip", "Connection", "Corpus", "Display", "Grid", "Local", "Location",
-    "Manifest", "Modality", "ORBIT_PASSES", "Pixels", "RECIPES", "Region", "SEASONS", "Samples", "Scene", "Shard",
-    "around_anchor", "at_anchor", "between", "connect", "errors", "finetune", "load_encoder", "load_finetuned",
-    "mode_over_year", "open", "per_orbit_pass", "pretrain", "probe", "save_encoder", "seasons", "static", "tiles",
-    "with_fallback",
+    "Acquisition", "Band", "Category", "Channel", "Chip", "CloudDetection", "Connection", "Corpus", "Display", "Grid",
+    "Licence", "Local", "Location", "Manifest", "Modality", "ORBIT_PASSES", "Observed", "Origin", "Pixels",
+    "RECIPES", "Region", "SEASONS", "Samples", "Scene", "Shard", "SkyClasses", "around_anchor", "at_anchor", "between",
+    "connect", "errors", "finetune", "load_encoder", "load_finetuned", "mode_over_year", "on_pixels_of", "open",
+    "per_orbit_pass", "pretrain", "probe", "save_encoder", "seasons", "static", "tiles", "unfinished",
+    "where_complete", "with_fallback",
 ]  # fmt: skip
 
 _refuse_hidden()  # before any of the other packages is imported
@@ -59,16 +66,19 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "pipeline.chip": ("Acquisition", "Chip", "Scene"),
     "pipeline.errors": (),
     "pipeline.grid": ("Grid",),
+    "pipeline.licence": ("Licence",),
     "pipeline.location": ("Location",),
     "pipeline.manifest": ("Manifest",),
     "pipeline.modality": ("Band", "Category", "Display", "Modality"),
+    "pipeline.observed": ("Channel", "CloudDetection", "Observed", "SkyClasses"),
     "pipeline.shard": ("Shard",),
     "geocorpus.corpus": ("Corpus", "open"),
     # What a modality file needs.
+    "exporters.origin": ("Origin",),
     "exporters.sources": ("Local", "Pixels", "Region"),
     "exporters.expressions": (
-        "ORBIT_PASSES", "SEASONS", "around_anchor", "at_anchor", "between", "mode_over_year", "per_orbit_pass",
-        "seasons", "static", "tiles", "with_fallback",
+        "ORBIT_PASSES", "SEASONS", "around_anchor", "at_anchor", "between", "mode_over_year", "on_pixels_of",
+        "per_orbit_pass", "seasons", "static", "tiles", "unfinished", "where_complete", "with_fallback",
     ),
     # Earth Engine.
     "exporters.earth_engine.client": ("Connection", "connect"),

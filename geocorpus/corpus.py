@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorpus.extras import imported_with_extra
+from pipeline import arguments, measured
 from pipeline import corpus as pipeline_corpus
 from pipeline.chip import Chip
 from pipeline.errors import Fatal, unknown_name
@@ -34,31 +35,59 @@ class Corpus(pipeline_corpus.Corpus):
     """A folder with a manifest and a ledger, and the arrays that belong to it. `geocorpus.open` gives one."""
 
     @classmethod
-    def open(cls, folder: str | Path) -> Self:
-        """Open an existing corpus; raises `Fatal` when there is none or it belongs to another manifest."""
-        try:
-            return super().open(Path(folder).expanduser())
-        except RuntimeError as error:  # "~name" of somebody who has no home here
-            raise Fatal(f"there is no folder {folder}: {error}.") from error
+    def open(cls, folder: str | Path, state: str | None = None) -> Self:
+        """Open an existing corpus; raises `Fatal` when there is none or it belongs to another manifest.
+
+        `state` is the digest of a manifest that has grown since: of the corpus that it was then.
+        """
+        return super().open(arguments.path("the folder of a corpus", folder), state)
 
     def chip(self, row: int) -> OpenChip:
         """The chip of a row: its place, grid and scenes, and its layers; raises `Fatal` for a row that there is not."""
-        count = len(self.manifest)
+        count, row = len(self.manifest), arguments.whole_number("the row of a chip", row)
         if not 0 <= row < count:
             raise Fatal(f"there is no row {row} in {self.folder}; its rows are 0 to {count - 1}.")
         chip = self.manifest[row]
-        return OpenChip(chip.location, chip.grid, chip.acquisition, chip.split, chip.row, corpus=self)
+        return OpenChip(chip.location, chip.grid, chip.acquisition, chip.split, chip.row, chip.own, corpus=self)
+
+    def read(self, name: str, rows: slice) -> NDArray[Any]:
+        """Values (rows, bands[, y, x]) in the stored dtype; `rows` is as for a list of all rows.
+
+        Raises `Fatal` for a layer that there is not, if a shard of these rows is not finished, and for what is no
+        slice.
+        """
+        self.modality(name)
+        if not isinstance(rows, slice):
+            raise Fatal(f"rows are read as a slice, such as slice(0, 4), not {rows!r:.80}.")
+        start, stop, step = rows.indices(len(self.manifest))
+        if step < 1:
+            raise Fatal("rows are read forwards; turn them round afterwards.")
+        return super().read(name, slice(start, max(start, stop), step))
+
+    def column(self, name: str) -> NDArray[Any]:
+        """What is known of every chip, (chips,): a column of the manifest, of the owner, or one that was measured.
+
+        Measured is, from cloud layers as they are written, `chip_cloud_percent`, `chip_shadow_percent` and
+        `chip_snow_percent`: percent as float64, NaN where it is not known, or not yet. Raises `Fatal` for another name.
+        """
+        return measured.column(self, name)
 
     def xarray(self) -> Dataset:
-        """All arrays as xarray opens them, read when they are asked for: names, units, classes and nodata inside.
+        """All chips, read when they are asked for: layers with names of bands, units, classes, and where each chip is.
 
-        Values are physical, float with NaN where there is no data. What is not finished yet reads as no data.
+        Classes are integers as stored, with the attribute `nodata`; all else is in its units, NaN where there is no
+        data, float32 (float64 where the stored dtype is wider than float32 can hold). Layers are arrays of Dask in
+        chunks of up to 128 MiB, which are whole shards or equal parts of one; layers of one value per chip are one
+        chunk. What is not finished yet reads as no data. Coordinates along `chip` are those of the store (its CRS as
+        `epsg`, `origin_x_m`, `origin_y_m`, `resolution_m`, its scenes, …; docs/storage.md lists them), the columns
+        that the owner brought, but outlines, under their names, or with "own_" before the name of one that is there
+        already, and those that are measured (see `column`). The attribute `geocorpus`, a layer's whole specification,
+        is JSON text here, for netCDF has no other. Any rows of it can be saved with `to_zarr` and `to_netcdf`, packed
+        as they are stored.
         """
-        import xarray
+        from geocorpus.whole_corpus import whole_corpus
 
-        finalized = bool(self._metadata("").get("consolidated_metadata"))  # null before, with zarr-python 3.1.3
-        with self.store.reading():
-            return xarray.open_zarr(self.store.zarr(read_only=True), consolidated=finalized)
+        return whole_corpus(self)
 
     def torch_dataset(
         self,
@@ -99,10 +128,24 @@ class OpenChip(Chip):
         """Values of a layer in its bands' units, (bands[, y, x]), NaN where there is no data; raises as `stored`."""
         return self.corpus.modality(name).physical(self.stored(name, bands))
 
+    def xarray(self, names: Sequence[str] | None = None) -> Dataset:
+        """Layers of the chip on its grid, `names` None means all of them: a Dataset that rioxarray knows the place of.
+
+        Layers of pixels have coordinates `x` and `y`, centres of pixels in metres of the CRS, which `.rio.crs` gives.
+        Classes are integers as stored, with nodata as `.rio.nodata`; all else is in its units, NaN where there is no
+        data, float32 (float64 where the stored dtype is wider than float32 can hold). What is known of the chip is in
+        the attributes. Raises `Fatal` for a layer that there is not, or not yet.
+        """
+        from geocorpus.georeferenced import georeferenced
+
+        chosen = sorted(self.corpus.modalities) if names is None else arguments.names("layers", names)
+        return georeferenced(self, [(self.corpus.modality(name), self.stored(name)) for name in chosen])
+
 
 def _indices(modality: Modality, bands: Sequence[str] | None) -> list[int]:
     known = modality.band_names
-    for band in bands or ():
+    chosen = known if bands is None else arguments.names(f"the bands of {modality.name}", bands)
+    for band in chosen:
         if band not in known:
             raise unknown_name(f"band of {modality.name}", band, known)
-    return [known.index(band) for band in (known if bands is None else bands)]
+    return [known.index(band) for band in chosen]

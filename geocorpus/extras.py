@@ -9,7 +9,7 @@ from pipeline.errors import NotInstalled
 
 _EXTRAS = {
     "torch": "train", "safetensors": "train", "sklearn": "train", "tensorboard": "train",
-    "obstore": "cloud", "boto3": "cloud", "distributed": "cluster", "dask_jobqueue": "slurm",
+    "obstore": "cloud", "boto3": "cloud", "distributed": "cluster", "dask_jobqueue": "slurm", "s2cloudless": "clouds",
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipeline import arguments
 from pipeline.errors import Fatal
 from pipeline.lock import RUNS
 from pipeline.progress import Progress
@@ -22,7 +23,7 @@ def pretrain(
     kept in `runs/<run>` of the folder, as the command keeps it. Raises `Fatal` for an unknown setting, one that does
     not fit the corpus, a folder that is none, or a loss that is no number.
     """
-    if Path(run).name != run or run in ("", ".", ".."):
+    if not isinstance(run, str) or Path(run).name != run or run in ("", ".", ".."):
         raise Fatal(f"a run cannot be called {run!r}: it names a folder below {RUNS}/.")
-    corpus_folder = Path(folder).expanduser()
+    corpus_folder = arguments.path("the folder of a corpus", folder)
     return train(corpus_folder, PretrainConfig.from_dict(settings), corpus_folder / RUNS / run, progress)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -16,8 +16,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pipeline import fence
 from pipeline.errors import Fatal, Transient
-from pipeline.store import METADATA, Store
+from pipeline.store import Store
 
 _INSTALL = "a store in a bucket needs more packages; install them: pip install 'geocorpus[cloud]'."
 try:
@@ -84,9 +85,18 @@ class BucketStore(Store):
                 _refuse_absent_bucket(error)
                 return None
 
+    def tail(self, key: str, count: int) -> bytes | None:
+        with typed(self.url):
+            try:
+                return obstore.get(self._client, key, options={"range": {"suffix": count}}).bytes().to_bytes()
+            except FileNotFoundError as error:
+                _refuse_absent_bucket(error)
+                return None
+
     def put(self, key: str, *parts: memoryview | bytes) -> None:
         """Publish an object, then compare its length and ETag with those that were sent."""
         content = parts[0] if len(parts) == 1 else b"".join(parts)
+        fence.check()
         with typed(self.url):
             sent = obstore.put(
                 self._client, key, content, chunk_size=_PART_BYTES, use_multipart=len(content) > ONE_REQUEST_BYTES
@@ -95,7 +105,17 @@ class BucketStore(Store):
         if stored["size"] != len(content) or _tag(stored) != _tag(sent):
             raise Transient(f"{self.url}/{key} is not what was sent; make sure that nobody else writes there.")
 
+    def create(self, key: str, content: bytes) -> bool:
+        fence.check()
+        with typed(self.url):
+            try:
+                obstore.put(self._client, key, content, mode="create", use_multipart=False)
+            except exceptions.AlreadyExistsError:
+                return False
+        return True
+
     def delete(self, key: str) -> None:
+        fence.check()
         with typed(self.url):
             try:
                 obstore.delete(self._client, key)
@@ -131,11 +151,6 @@ class BucketStore(Store):
 
     def size_bytes(self) -> int:
         return sum(item["size"] for item in self._listed())
-
-    def adopt(self, objects: Mapping[str, memoryview]) -> None:
-        """Upload the root's metadata last, because a store exists from then on."""
-        for key in sorted(objects, key=lambda key: key == METADATA):
-            self.put(key, objects[key])
 
 
 def _tag(described: Any) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from pipeline.grid import Grid
 from pipeline.location import Location
+from pipeline.observed import ROLES as ROLES  # the name by which it is imported
+
+LEVELS = ("l1c", "l2a")  # of processing
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,15 @@ class Acquisition:
 
 @dataclass(frozen=True)
 class Chip:
-    """Everything that decides a chip's pixels. `row` is its row in the frozen manifest, or -1 before freezing."""
+    """Everything that decides a chip's pixels. `row` is its row in the frozen manifest, or -1 before freezing.
+
+    `own` holds what the owner's table of places says about it, by column: int, float, bool, str, date, datetime (UTC),
+    bytes (an outline as WKB, degrees), or None.
+    """
 
     location: Location
     grid: Grid
     acquisition: Acquisition
     split: str = "train"
     row: int = -1
+    own: Mapping[str, Any] = field(default_factory=dict, hash=False)

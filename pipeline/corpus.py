@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import copy
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
@@ -12,44 +14,47 @@ from typing import Any, Self
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import MemoryStore
 
-from pipeline import durable, sharding, statistics
-from pipeline.compression import compressor
+from pipeline import durable, fence, growth, seal, sharding, statistics, store_owner
+from pipeline.compression import FORMAT_VERSION
+from pipeline.corpus_folder import LEDGER, MANIFEST, PLACE, PROVENANCE, STATISTICS, STORE, no_corpus, place_of
 from pipeline.errors import Fatal, unknown_name
-from pipeline.ledger import Entry, Ledger, Mark
+from pipeline.first_use import damaged, refuse_other_object, unfinished
+from pipeline.layout import Layout, array_attributes, is_reserved, is_taken
+from pipeline.ledger import ABSENT, Entry, Ledger, Mark
 from pipeline.manifest import Manifest
+from pipeline.metadata import drop_consolidated, metadata_bytes, metadata_key, read_metadata
 from pipeline.modality import Modality
+from pipeline.older_format import say_what_it_lacks, version_of
 from pipeline.shard import Shard
 from pipeline.sharding import ChipCodec
 from pipeline.sizes import SHARD_ROWS
 from pipeline.store import METADATA, Store
-from pipeline.store_url import store_at
 
-STORE = "corpus.zarr"
-MANIFEST = "manifest.parquet"
-LEDGER = "ledger"
-STATISTICS = "statistics.json"
-PLACE = "store.json"  # holds the URL of the store if that is not in the folder
-FORMAT_VERSION = 1
-ABSENT = "absent"  # in place of the digest of a shard that is all nodata, for which Zarr writes no object
-_RESERVED = ("chip", "longitude", "latitude", "time", "level", "split")
+_CHECKED_AT_ONCE = 16  # objects on their first use: from a bucket each is a request
+# What zarr-python and its codecs raise for bytes that are not what was written.
+UNDECODABLE = (ValueError, RuntimeError, TypeError, IndexError, MemoryError)
 
 
 class Corpus:
     """A folder with `corpus.zarr`, `manifest.parquet` and `ledger/`, made by `create` and opened by `open`.
 
-    The arrays may be on another disk or in a bucket; `store.json` in the folder then holds their URL.
+    The arrays may be on another disk or in a bucket; `store.json` in the folder then holds their URL. `manifest` has
+    the rows that the store is laid out for; `whole` is the file, which may have gained more since.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, shard_rows: int, store: Store) -> None:
         self.folder = folder
         self.store = store
-        self.manifest = manifest
+        self.manifest = self.whole = manifest
         self.shard_rows = shard_rows
+        self.format_version = FORMAT_VERSION
         self.ledger = Ledger(folder / LEDGER)
+        self._is_owned = False
+        self._used: set[tuple[str, int]] = set()
         self._finished: dict[str, frozenset[int]] = {}
         self._codecs: dict[str, ChipCodec | None] = {}
+        self._known: dict[str, frozenset[str]] = {}
 
     @classmethod
     def create(
@@ -59,71 +64,110 @@ class Corpus:
         shard_rows: int = SHARD_ROWS,
         store_url: str | None = None,
         manifest: Manifest | None = None,
+        format_version: int = FORMAT_VERSION,
     ) -> Self:
         """Create the empty store for the manifest in `folder`, with the metadata of every array.
 
         `store_url` is a path, `s3://bucket/prefix` or `gs://bucket/prefix`; None is the store that the corpus has, or
-        `corpus.zarr` in the folder. `manifest` is that of `folder`, if it is read already. Another call with the same
-        arguments changes nothing; with more modalities it adds their arrays. Raises `Fatal` when the store belongs to
-        another manifest, shard size or specification, or may not be written, and `Transient` when it does not answer.
+        `corpus.zarr` in the folder. `manifest` is that of `folder`, if it is read already. `format_version` is of a
+        new store; a store that exists keeps its own, for further arrays too. Another call with the same arguments
+        changes nothing; with more modalities it adds their arrays; once the manifest was extended, it makes room for
+        the new rows. Raises `Fatal` when the store belongs to another corpus, manifest, shard size or specification, or
+        may not be written, and `Transient` when it does not answer.
         """
         corpus = cls(folder, manifest or Manifest.read(folder / MANIFEST), shard_rows, place_of(folder, store_url))
+        corpus.format_version = format_version
         corpus.store.check()
         if corpus.store.exists:
+            corpus._grow()
             corpus._refuse_other()
+            store_owner.claim(folder, corpus.store)
         else:
-            corpus.store.adopt(_objects(corpus._lay_out))
+            store_owner.claim(folder, corpus.store)
+            corpus.unseal()
+            corpus.store.adopt(corpus.layout.root_objects())
         if corpus.store.url != str(folder / STORE):
             durable.write_json(folder / PLACE, {"store": corpus.store.url})
         for modality in modalities:
             corpus.add(modality)
         return corpus
 
+    def _grow(self) -> None:
+        """Make room in the store for the rows that its manifest has gained, if any."""
+        attributes = self._group_attributes()
+        self.format_version = version_of(attributes, self.store.url)
+        digest, shard_rows = attributes.get("manifest_digest"), attributes.get("shard_rows")
+        if digest == self.manifest.digest or digest not in self.manifest.lineage or shard_rows != self.shard_rows:
+            return
+        self.manifest.refuse_false_ancestors()
+        self.unseal()
+        (self.folder / STATISTICS).unlink(missing_ok=True)  # those of the shorter corpus
+        growth.grow(self.store, self.layout.root_objects(), len(self.manifest))
+
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Open an existing corpus; raises `Fatal` when there is none or it belongs to another manifest."""
+    def open(cls, folder: Path, state: str | None = None) -> Self:
+        """Open an existing corpus, or the state of it whose manifest has the digest `state`: its first rows.
+
+        Where the manifest has gained rows that the store is not laid out for, the corpus is what it was before. Raises
+        `Fatal` when there is none, it belongs to another manifest, or has never been in that state; and when the corpus
+        is sealed, and one of its small parts is not as it was then.
+        """
         store = place_of(folder)
         if not store.exists:
-            raise Fatal(f"there is no corpus in {folder}; run `geocorpus export` first, or check the path.")
+            raise no_corpus(folder)
+        seal.check_opening(folder, store)
         corpus = cls(folder, Manifest.read(folder / MANIFEST), 0, store)
-        corpus.shard_rows = int(corpus._group_attributes().get("shard_rows", 0))
+        attributes = corpus._group_attributes()
+        corpus.shard_rows = int(attributes.get("shard_rows", 0))
+        corpus.manifest = corpus.whole.at(attributes.get("manifest_digest", "")) or corpus.whole
         corpus._refuse_other()
-        return corpus
+        return corpus if state is None else corpus.at(state)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By its folder: another process opens the corpus itself, as neither files nor connections travel."""
-        return type(self).open, (self.folder.absolute(),)
+        return type(self).open, (self.folder.absolute(), self.manifest.digest)
 
-    def _lay_out(self, group: zarr.Group) -> None:
-        """Create the attributes and the coordinates."""
-        group.update_attributes(self._attributes())
-        for name, values, attributes in _coordinates(self.manifest):
-            array = group.create_array(
-                name, shape=values.shape, dtype=values.dtype, chunks=(max(1, min(len(values), 65536)),),
-                dimension_names=("chip",), attributes=attributes,
-            )  # fmt: skip
-            array[:] = values
+    def at(self, state: str) -> Self:
+        """The corpus as it was when its manifest had the digest `state`, for who has seen no more of it.
 
-    def _attributes(self) -> dict[str, Any]:
-        return {
-            "Conventions": "CF-1.11",
-            "title": "geocorpus",
-            "coordinates": "longitude latitude time level split",
-            "format_version": FORMAT_VERSION,
-            "manifest_digest": self.manifest.digest,
-            "shard_rows": self.shard_rows,
-        }
+        Raises `Fatal` when it has never been in that state.
+        """
+        manifest = self.manifest.at(state)
+        if manifest is None:
+            raise Fatal(f"the corpus in {self.folder} never had the manifest {state[:16]}; put its own back.")
+        return self if manifest is self.manifest else self._with(manifest, self.ledger)
+
+    @property
+    def behind(self) -> int:
+        """How many rows the manifest's file has gained that the store is not laid out for."""
+        return len(self.whole) - len(self.manifest)
+
+    def ahead(self) -> Self:
+        """The corpus with all rows of the manifest's file, to plan those that the store is not yet laid out for."""
+        return self if self.whole is self.manifest else self._with(self.whole, self.ledger)
+
+    def restricted_to(self, shards: Iterable[int]) -> Self:
+        """The same corpus with only these shards finished."""
+        return self._with(self.manifest, Ledger(self.ledger.folder, only=shards))
+
+    def _with(self, manifest: Manifest, ledger: Ledger) -> Self:
+        other = copy.copy(self)
+        for known in ("modalities", "shards"):
+            other.__dict__.pop(known, None)
+        other.manifest, other.ledger, other._finished, other._known = manifest, ledger, {}, {}
+        return other
+
+    @property
+    def layout(self) -> Layout:
+        """The lay-out of the store, as it follows from the manifest."""
+        return Layout(self.manifest, self.shard_rows, self.format_version)
 
     def _group_attributes(self) -> dict[str, Any]:
         return dict(self._metadata("")["attributes"])
 
     def _metadata(self, name: str) -> dict[str, Any]:
         """Zarr's metadata of an array, or of the whole store; raises `Fatal` when it is absent or damaged."""
-        key = f"{name}/{METADATA}".lstrip("/")
-        try:
-            return dict(json.loads(self.store.get(key) or b""))
-        except ValueError as error:
-            raise Fatal(f"{self.store.url}/{key} is absent or damaged ({error}); restore it from a copy.") from error
+        return read_metadata(self.store, name)
 
     def _refuse_other(self) -> None:
         attributes = self._group_attributes()
@@ -137,57 +181,65 @@ class Corpus:
                 f"the store in {self.store.url} has {attributes.get('shard_rows')} rows a shard, "
                 f"not {self.shard_rows}; keep corpus.shard_rows as it was."
             )
+        self.format_version = version_of(attributes, self.store.url)
+        say_what_it_lacks(self.folder, self.format_version)
 
     def add(self, modality: Modality) -> None:
         """Add the empty array of `modality`; existing arrays are not touched.
 
         Raises `Fatal` when the name is reserved, or belongs to a modality with another specification.
         """
-        if _is_reserved(modality.name):
+        if self.layout.reserves(modality.name) or (is_reserved(modality.name) and not self._has_layer(modality.name)):
             raise Fatal(f"a modality cannot be called {modality.name!r}: the store uses that name; choose another.")
         known = self._stored_modality(modality.name)
         if known is None:
+            if is_taken(modality.name):
+                raise Fatal(f"a modality cannot be called {modality.name!r}: a chip's grid has it; choose another.")
             self._publish_array(modality)
-        elif known != modality:
+        elif self.manifest.ancestors and growth.is_extended_by(known, modality):
+            self._extend_classes(known, modality)
+        elif known != modality and not (self._is_composed and growth.holds_classes_of(known, modality)):
             raise Fatal(
                 f"modality {modality.name!r} in {self.folder} was written with another specification; "
                 "give the changed one another name."
             )
+        else:
+            drop_consolidated(self.store, unless_it_has=modality.name)  # before 0.2 they hid a layer that was added
+
+    @property
+    def _is_composed(self) -> bool:
+        """Whether the chips come from other corpora: classes that its own chips no longer have are known as well."""
+        return (self.folder / PROVENANCE).exists()
+
+    def _extend_classes(self, known: Modality, modality: Modality) -> None:
+        """New places may bring new classes: they follow the old ones, and what had fewer stays known."""
+        self.unseal()
+        drop_consolidated(self.store)
+        data = self._metadata(modality.name)
+        before = {self.manifest.ancestors[-1].digest: len(known.categories)}
+        former = data["attributes"].get(growth.FORMER_CLASSES, {}) | before
+        data["attributes"] = array_attributes(modality) | {growth.FORMER_CLASSES: former}
+        self.store.put(metadata_key(modality.name), metadata_bytes(data))
+
+    def _has_layer(self, name: str) -> bool:
+        """Whether there is a layer of a name that the coordinates of a newer format have."""
+        return self.store.get(metadata_key(name)) is not None and "geocorpus" in self._metadata(name)["attributes"]
 
     def _stored_modality(self, name: str) -> Modality | None:
-        if self.store.get(f"{name}/{METADATA}") is None:
+        if self.store.get(metadata_key(name)) is None:
             return None
-        return Modality.from_specification(self._metadata(name)["attributes"]["geocorpus"])
+        return Modality.from_attributes(self._metadata(name)["attributes"])
 
     def _publish_array(self, modality: Modality) -> None:
-        """Create the array in memory, then write only its new objects to the store, the array's metadata last."""
-        objects = _objects(partial(self._create_array, modality=modality))
-        del objects[METADATA]
-        for key in sorted(objects, key=lambda key: key == f"{modality.name}/{METADATA}"):
+        """Create the array in memory, then write only its new objects to the store, the array's metadata last.
+
+        Consolidated metadata go before, so that whoever opens the store from then on sees the array.
+        """
+        self.unseal()
+        drop_consolidated(self.store)
+        objects = self.layout.array_objects(modality)
+        for key in sorted(objects, key=lambda key: key == metadata_key(modality.name)):
             self.store.put(key, objects[key])
-
-    def _create_array(self, group: zarr.Group, modality: Modality) -> None:
-        self._create_band_names(group, modality)
-        shape = modality.shape(self.manifest.size_px)
-        rows = len(self.manifest)
-        pixel = modality.extent == "pixel"
-        group.create_array(
-            modality.name,
-            shape=(rows, *shape),
-            chunks=(1 if pixel else self.shard_rows, *shape),
-            shards=(self.shard_rows, *shape) if pixel else None,
-            dtype=modality.dtype,
-            fill_value=modality.fill,
-            compressors=compressor(modality.dtype),
-            dimension_names=_dimensions(modality),
-            attributes=array_attributes(modality),
-        )
-
-    def _create_band_names(self, group: zarr.Group, modality: Modality) -> None:
-        name = f"band_{modality.name}"
-        names = np.array(modality.band_names, dtype=np.dtypes.StringDType())
-        bands = group.create_array(name, shape=names.shape, dtype="string", chunks=names.shape, dimension_names=(name,))
-        bands[:] = names
 
     @cached_property
     def modalities(self) -> dict[str, Modality]:
@@ -195,9 +247,20 @@ class Corpus:
 
         Raises `Fatal` when the metadata of an array is absent or damaged.
         """
-        layers = [name for name in self.store.names() if not _is_reserved(name)]
-        specifications = {name: self._metadata(name)["attributes"].get("geocorpus") for name in layers}
-        return {name: Modality.from_specification(data) for name, data in specifications.items() if data}
+        layout = self.layout
+        layers = [name for name in self.store.names() if not layout.reserves(name) and self._is_laid_out(name)]
+        attributes = {name: self._metadata(name)["attributes"] for name in layers}
+        states = [*(item.digest for item in self.whole.ancestors), self.whole.digest]
+        later = states[states.index(self.manifest.digest) :]
+        return {
+            name: growth.as_of(Modality.from_attributes(data), data, later)
+            for name, data in attributes.items()
+            if data.get("geocorpus")
+        }
+
+    def _is_laid_out(self, name: str) -> bool:
+        """Whether an array is there; of one whose lay-out was cut short, only a folder is."""
+        return (self.ledger.folder / name).exists() or self.store.get(metadata_key(name)) is not None
 
     def modality(self, name: str) -> Modality:
         """The layer called `name`; raises `Fatal` with the nearest known name otherwise."""
@@ -235,13 +298,31 @@ class Corpus:
 
         Raises `Fatal` for a damaged entry.
         """
-        return (self.ledger.read(name, index) for index in sorted(self.finished(name)))
+        return (self._within(self.ledger.read(name, index)) for index in sorted(self.finished(name)))
+
+    def findings(self, name: str) -> Iterator[Entry]:
+        """As `entries`, without statistics: tens of thousands in a few seconds."""
+        for entry in self.ledger.without_statistics(name, sorted(self.finished(name))):
+            stop = self.shards[entry.shard].stop
+            yield replace(entry, missing={row: reason for row, reason in entry.missing.items() if row < stop})
+
+    def _within(self, entry: Entry) -> Entry:
+        """The entry as one of this state: without rows that came later, and with all classes that the layer has."""
+        shard, modality = self.shards[entry.shard], self.modality(entry.modality)
+        if entry.rows[1] != shard.stop:  # the last shard of an earlier state, which has been filled up since
+            missing = {row: reason for row, reason in entry.missing.items() if row < shard.stop}
+            summary = self._summarise(modality, shard, self._values(entry.modality, shard.slice))
+            return replace(entry, rows=(shard.start, shard.stop), missing=missing, summary=summary)
+        if entry.modality_digest != modality.digest:
+            return replace(entry, summary=statistics.with_classes(dict(entry.summary), len(modality.categories)))
+        return entry
 
     def finished(self, name: str) -> frozenset[int]:
         """Indices of the shards of a modality with a valid entry. An entry that was valid is not checked again.
 
         An entry of another manifest or specification is not valid. Neither is one whose object is absent, because the
-        shard would read as nodata. Raises `Fatal` for a damaged entry.
+        shard would read as nodata. An entry of another state of this manifest is valid if it has all rows of the shard.
+        Raises `Fatal` for a damaged entry.
         """
         marked = self.ledger.done(name)
         valid = self._finished.get(name, frozenset()) & marked
@@ -250,15 +331,44 @@ class Corpus:
         return valid
 
     def _valid_shards(self, marks: Iterable[Mark]) -> frozenset[int]:
-        matching = [mark for mark in marks if self._matches(mark)]
+        matching = [mark for mark in marks if self.belongs(mark)]
         keys = {mark.shard: self.object_key(mark.modality, self.shards[mark.shard]) for mark in matching}
         present = self.store.present(keys[mark.shard] for mark in matching if mark.digest != ABSENT)
         return frozenset(mark.shard for mark in matching if mark.digest == ABSENT or keys[mark.shard] in present)
 
-    def _matches(self, mark: Mark) -> bool:
-        """Whether a mark was written for this manifest and the stored specification."""
-        digests = (self.manifest.digest, self.modality(mark.modality).digest)
-        return (mark.manifest_digest, mark.modality_digest) == digests and mark.shard < len(self.shards)
+    def belongs(self, mark: Mark) -> bool:
+        """Whether a mark was written for all rows of its shard, by a state of this manifest, as now specified."""
+        if mark.shard >= len(self.shards) or not self._is_ours(mark):
+            return False
+        shard = self.shards[mark.shard]
+        return mark.rows[0] == shard.start and mark.rows[1] >= shard.stop
+
+    def _is_ours(self, mark: Mark) -> bool:
+        """Whether a mark is of a state of this manifest, and of the stored specification or of one that it extends."""
+        if mark.manifest_digest not in self.whole.lineage:
+            return False
+        return mark.modality_digest in self._specifications(mark.modality)
+
+    def _specifications(self, name: str) -> frozenset[str]:
+        if name not in self._known:
+            attributes = self._metadata(name)["attributes"]
+            stored = Modality.from_specification(attributes["geocorpus"])
+            self._known[name] = frozenset(item.digest for item in [stored, *growth.former(stored, attributes)])
+        return self._known[name]
+
+    def outgrown(self, name: str, shard: Shard) -> Entry | None:
+        """The entry of a shard that had fewer rows before the corpus grew; None where its object is not as it says.
+
+        Raises `Fatal` for a damaged entry.
+        """
+        marks = [mark for mark in self._marks_of(name, shard) if self._is_ours(mark)]
+        if not marks or not (marks[0].rows[0] == shard.start and marks[0].rows[1] < shard.stop):
+            return None
+        return self.ledger.read(name, shard.index) if self.verify(name, shard) else None
+
+    def held(self, entry: Entry) -> NDArray[Any]:
+        """Values (rows, bands[, y, x]) of the rows of an entry, in the stored dtype."""
+        return self._values(entry.modality, slice(*entry.rows))
 
     def write(
         self,
@@ -279,11 +389,13 @@ class Corpus:
         """
         modality = self.modality(name)
         _check_block(modality, shard, block, self.manifest.size_px)
+        self.unseal()
         key = self.object_key(name, shard)
-        digest = self.store.replace(key, self._encoded(modality, shard, block, compressed or {})) or ABSENT
+        parts, codec = self._encoded(modality, shard, block, compressed or {}), self.chip_codec(name)
+        digest, index_crc32c = self.store.replace(key, parts) or ABSENT, codec.index_crc32c(parts) if codec else None
         entry = Entry(
-            shard.index, name, (shard.start, shard.stop), self.manifest.digest, modality.digest,
-            digest, dict(missing), quality or {}, self._summarise(modality, shard, block),
+            shard.index, name, (shard.start, shard.stop), self.manifest.digest, modality.digest, digest,
+            dict(missing), quality or {}, self._summarise(modality, shard, block), index_crc32c=index_crc32c,
         )  # fmt: skip
         self.ledger.mark(entry)
         return entry
@@ -305,7 +417,7 @@ class Corpus:
         return self._codecs[name]
 
     def _array_metadata(self, name: str) -> bytes:
-        metadata = self.store.get(f"{name}/{METADATA}")
+        metadata = self.store.get(metadata_key(name))
         if metadata is None:
             raise Fatal(f"{self.store.url}/{name} has lost its {METADATA}; restore it from a copy.")
         return metadata
@@ -341,114 +453,89 @@ class Corpus:
     def read(self, name: str, rows: slice) -> NDArray[Any]:
         """Values (rows, bands[, y, x]) in the stored dtype; raises `Fatal` if a shard of these rows is not finished.
 
-        The check is needed because an absent shard would read as nodata, without an error.
+        The check is needed because an absent shard would read as nodata, without an error. Raises `Fatal` as well for
+        a shard that is not the one in the ledger, and for a chip that is damaged.
         """
         touched = range(rows.start // self.shard_rows, (rows.stop - 1) // self.shard_rows + 1)
         pending = set(touched) - self.finished(name)
         if pending:
-            raise Fatal(f"shard {min(pending)} of {name!r} in {self.folder} is not finished; run `geocorpus export`.")
+            raise unfinished(self.folder, name, min(pending))
+        return self._values(name, rows)
+
+    def _values(self, name: str, rows: slice) -> NDArray[Any]:
+        touched = self.shards[rows.start // self.shard_rows : (rows.stop - 1) // self.shard_rows + 1]
+        self._refuse_others(name, touched)
         with self.store.reading():
-            return np.asarray(zarr.open_array(self.store.zarr(read_only=True), path=name, mode="r")[rows])
+            array = zarr.open_array(self.store.zarr(read_only=True), path=name, mode="r")
+            try:
+                return np.asarray(array[rows])
+            except UNDECODABLE as error:
+                raise self._damage(array, name, touched, rows) from error
+
+    def _refuse_others(self, name: str, shards: Iterable[Shard]) -> None:
+        """Raise `Fatal` for a shard whose object is not the one in the ledger; each is looked at once."""
+        unused = [shard for shard in shards if (name, shard.index) not in self._used]
+        if unused:
+            with ThreadPoolExecutor(_CHECKED_AT_ONCE) as pool:
+                list(pool.map(partial(self._refuse_other_object, name), unused))
+            self._used |= {(name, shard.index) for shard in unused}
+
+    def _refuse_other_object(self, name: str, shard: Shard) -> None:
+        (mark,) = self.ledger.marks(name, [shard.index])
+        sharded, key = self.modality(name).extent == "pixel", self.object_key(name, shard)
+        refuse_other_object(self.store, key, mark, self.shard_rows, sharded=sharded, folder=self.folder)
+
+    def _damage(self, array: zarr.Array[Any], name: str, shards: Iterable[Shard], rows: slice) -> Fatal:
+        """The error for rows that cannot be decoded, which names the first of them."""
+        for shard in shards:
+            for row in range(max(shard.start, rows.start), min(shard.stop, rows.stop)):
+                try:
+                    array[row]
+                except UNDECODABLE:
+                    return damaged(self.folder, name, shard.index, f"row {row} cannot be decoded")
+        return damaged(self.folder, name, next(iter(shards)).index, f"one of rows {rows.start} to {rows.stop - 1}")
 
     def statistics(self, name: str) -> dict[str, list[statistics.BandStatistics]]:
         """Statistics of the train rows of a modality, per group and band, merged from the finished shards.
 
-        Raises `Fatal` for a damaged ledger entry.
+        Raises `Fatal` for a damaged ledger entry, and for one that is not as it was sealed.
         """
+        self.modality(name)
+        seal.check_entries(self.folder, self.ledger, name)
         return statistics.merge(entry.summary for entry in self.entries(name))
 
+    def unseal(self) -> None:
+        """Remove the seal; whatever changes a corpus that may be finished does this first.
+
+        Raises `Fatal` when the store belongs to another corpus.
+        """
+        if not self._is_owned:
+            store_owner.refuse_other(self.folder, self.store)
+            self._is_owned = True
+        seal.remove(self.folder)
+
     def finalize(self) -> None:
-        """Publish `statistics.json` and consolidate the metadata, so that readers open the store with a single read.
+        """Publish `statistics.json`, consolidate the metadata, and seal everything small (last).
 
         Raises `Fatal` when the folder or the store cannot be written to.
         """
+        self.unseal()
+        self.publish_statistics()
+        self.consolidate()
+        seal.Seal.of(self.folder, self.store, self.ledger, self.modalities, len(self.shards)).write(self.folder)
+
+    def publish_statistics(self) -> None:
+        """Write `statistics.json` from the ledger; raises `Fatal` for a damaged entry, and where it cannot write."""
         data = {name: statistics.to_dict(self.statistics(name)) for name in sorted(self.modalities)}
         durable.write_json(self.folder / STATISTICS, data)
+
+    def consolidate(self) -> None:
+        """Copy the metadata of all arrays into that of the root, so that readers open the store with a single read."""
         with warnings.catch_warnings():
             # The Zarr v3 specification has no consolidated metadata yet, but xarray and zarr-python read it.
             warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+            fence.check()
             zarr.consolidate_metadata(self.store.zarr(read_only=False))
-
-
-def _objects(build: Callable[[zarr.Group], None]) -> dict[str, memoryview]:
-    """The objects of a group that `build` fills, by key, as zarr-python would store them."""
-    buffers: dict[str, Any] = {}
-    build(zarr.open_group(MemoryStore(buffers), mode="w"))
-    return {key: memoryview(buffer.as_buffer_like()) for key, buffer in buffers.items()}
-
-
-def place_of(folder: Path, url: str | None = None) -> Store:
-    """The store of the corpus in `folder`: `url` for a new one, by default `corpus.zarr` in the folder.
-
-    Raises `Fatal` when the corpus already has a store at another URL than `url`, and for a URL that cannot be used.
-    """
-    default, recorded = store_at(str(folder / STORE)), folder / PLACE
-    known = store_at(durable.read_json(recorded)["store"]) if recorded.exists() else default
-    requested = known if url is None else _absolute(store_at(url))
-    if requested.folder and requested.folder == (folder / STORE).absolute():
-        requested = default
-    if requested.url != known.url and (recorded.exists() or known.exists):
-        raise Fatal(
-            f"the corpus in {folder} has its store at {known.url}, not at {requested.url}; keep corpus.store as it was "
-            f"(a store that was moved is named in {recorded})."
-        )
-    return requested
-
-
-def _absolute(store: Store) -> Store:
-    """The store with an absolute path, which does not depend on the working folder."""
-    return store_at(str(store.folder.absolute())) if store.folder else store
-
-
-def array_attributes(modality: Modality) -> dict[str, Any]:
-    """CF attributes, which xarray and GDAL understand, and the full specification under "geocorpus"."""
-    attributes: dict[str, Any] = {"long_name": modality.title, "geocorpus": modality.specification()}
-    units = {band.units for band in modality.bands}
-    if len(units) == 1:
-        attributes["units"] = units.pop()
-    attributes["band_units"] = [band.units for band in modality.bands]
-    if modality.categories:
-        attributes["flag_values"] = list(modality.codes)
-        attributes["flag_meanings"] = " ".join(_one_word(category.name) for category in modality.categories)
-        attributes["flag_colours"] = [category.colour for category in modality.categories]
-    attributes["_FillValue"] = _cf_fill(modality)
-    if (modality.scale, modality.offset) != (1.0, 0.0):
-        attributes |= {"scale_factor": modality.scale, "add_offset": modality.offset}
-    return attributes
-
-
-def _cf_fill(modality: Modality) -> Any:
-    """`_FillValue` as xarray stores it; without it xarray would take nodata for data."""
-    from xarray.backends.zarr import FillValueCoder  # here, as every command would wait for xarray
-
-    return FillValueCoder.encode(modality.fill.item(), np.dtype(modality.dtype))
-
-
-def _is_reserved(name: str) -> bool:
-    return name in _RESERVED or name.startswith("band_")
-
-
-def _one_word(name: str) -> str:
-    return "_".join(name.replace("/", " ").replace(",", " ").split()).lower()
-
-
-def _dimensions(modality: Modality) -> tuple[str, ...]:
-    space = ("y", "x") if modality.extent == "pixel" else ()
-    return ("chip", f"band_{modality.name}", *space)
-
-
-def _coordinates(manifest: Manifest) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:
-    text = np.dtypes.StringDType()
-    seconds = manifest.column("anchor_time").astype("datetime64[s]").astype(np.int64)
-    return [
-        ("chip", manifest.column("id").astype(text), {"long_name": "location id"}),
-        ("longitude", manifest.column("lon").astype(np.float64), {"units": "degrees_east"}),
-        ("latitude", manifest.column("lat").astype(np.float64), {"units": "degrees_north"}),
-        ("time", seconds, {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian",
-                           "long_name": "sensing time of the anchor scene"}),
-        ("level", manifest.column("level").astype(text), {"long_name": "processing level of the anchor scene"}),
-        ("split", manifest.column("split").astype(text), {"long_name": "train, val or test"}),
-    ]  # fmt: skip
 
 
 def _check_block(modality: Modality, shard: Shard, block: NDArray[Any], size_px: int) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline import durable
-from pipeline.errors import Fatal
+from pipeline import durable, fence
 from pipeline.shard import Shard
 
 FAILED = "failed"
@@ -44,6 +43,7 @@ class DeadLetters:
             ordered = sorted(letters, key=lambda letter: letter.row)
             durable.write_json(self._path(shard.index), [asdict(letter) for letter in ordered])
             return
+        fence.check()
         self._path(shard.index).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
@@ -56,10 +56,4 @@ class DeadLetters:
 def _letters(path: Path) -> list[DeadLetter]:
     if not path.exists():
         return []  # an active run has finished the shard in between
-    try:
-        return [
-            DeadLetter(**(data | {"lonlat": tuple(data["lonlat"]), "layers": tuple(data["layers"])}))
-            for data in durable.read_json(path)
-        ]
-    except (TypeError, KeyError) as error:
-        raise Fatal(f"{path} is damaged ({error}); delete it and export again.") from error
+    return durable.read_as(path, list[DeadLetter], "delete it and export again")

@@ -14,6 +14,10 @@ class Fatal(GeocorpusError):
     """Stop: the user must correct something first (input, credentials, disk). Exit code 2."""
 
 
+class Unwritable(Fatal):
+    """Nothing can be kept any more (disk full, corpus taken over by another process): ask for nothing more either."""
+
+
 class NotInstalled(Fatal, ImportError):
     """A package of an extra is not installed; the message names the extra. Any `except ImportError` catches it."""
 
@@ -38,9 +42,12 @@ class Missing(GeocorpusError):
     """The data does not exist: record the reason and go on."""
 
 
-def unknown_name(what: str, name: str, known: Iterable[str]) -> Fatal:
-    """An error about the unknown `name` that names the nearest known one, or lists all known ones."""
+def unknown_name(what: str, name: object, known: Iterable[str]) -> Fatal:
+    """An error about the unknown `name` that names the nearest known one, or lists all known ones.
+
+    `name` may be of any type: who gives None for a name gets the same sentence.
+    """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(f"{name}", names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(names)}."
     return Fatal(f"unknown {what} {name!r}; {hint}")

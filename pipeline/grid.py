@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
-from pyproj import Transformer
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
 from shapely import Polygon
 
 from pipeline.sizes import CHIP_PX
@@ -54,6 +58,13 @@ class Grid:
         return left, top - height * self.resolution_m, left + width * self.resolution_m, top
 
     @property
+    def centres_yx(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Centres of the pixels, metres of the CRS: y (height,) from north, and x (width,) from west."""
+        (height, width), (left, top) = self.shape_yx, self.origin_xy
+        y, x = ((np.arange(count) + 0.5) * self.resolution_m for count in (height, width))
+        return np.asarray(top - y, np.float64), np.asarray(left + x, np.float64)
+
+    @property
     def centre_lonlat(self) -> tuple[float, float]:
         """Longitude and latitude of the centre, degrees."""
         left, bottom, right, top = self.bounds_xy
@@ -83,6 +94,39 @@ def to_crs(crs: str) -> Transformer:
 def to_lonlat(crs: str) -> Transformer:
     """From x and y of `crs` to lon/lat (degrees)."""
     return Transformer.from_crs(crs, WGS84, always_xy=True)
+
+
+def lonlat_of(crs: NDArray[Any], x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+    """Degrees (n, ..., 2) of points x and y (n, ...), metres, whose CRS are the texts `crs` (n,): one CRS at a time."""
+    lonlat = np.empty((*x.shape, 2))
+    numbers, names = pd.factorize(crs)
+    for number, name in enumerate(names):
+        here = numbers == number
+        lonlat[here] = np.stack(to_lonlat(name).transform(x[here], y[here]), axis=-1)
+    return lonlat
+
+
+def centres_lonlat(
+    crs: NDArray[Any], left: NDArray[Any], top: NDArray[Any], resolution: NDArray[Any], height: NDArray[Any],
+    width: NDArray[Any],
+) -> NDArray[np.float64]:  # fmt: skip
+    """Degrees (n, 2) of the centres of grids, as `Grid.centre_lonlat` has one: metres of their CRS, and pixels."""
+    return lonlat_of(crs, left + width * resolution / 2, top - height * resolution / 2)
+
+
+def epsg_codes(crs: NDArray[Any]) -> NDArray[np.int32]:
+    """The EPSG codes (n,) of the texts `crs` (n,), 0 for a CRS without one."""
+    numbers, names = pd.factorize(crs)
+    return np.array([epsg_code(name) for name in names], np.int32)[numbers]
+
+
+@lru_cache(maxsize=256)
+def epsg_code(crs: str) -> int:
+    """The EPSG code of a CRS, 0 for one without."""
+    authority, _, code = crs.partition(":")
+    if authority.upper() == "EPSG" and code.isdecimal():
+        return int(code)
+    return CRS.from_user_input(crs).to_epsg(min_confidence=100) or 0  # a code that only resembles it is none
 
 
 def utm_crs(lonlat: tuple[float, float]) -> str:

@@ -54,15 +54,15 @@ _POINT_WKB = np.dtype([("order", "u1"), ("kind", "<u4"), ("lon", "<f8"), ("lat",
 def write_location_table(path: Path, table: pd.DataFrame) -> None:
     """Publish a table of locations as GeoParquet, piece by piece, so that millions need little memory.
 
-    `table` has the fields of `Location` but the id, which is made here, and may have more columns of text; texts are
-    best categorical.
+    `table` has the fields of `Location` but the id, which is made here, and may have more columns: of text, best
+    categorical, or of the type of an `ArrowDtype`.
     """
     durable.publish(path, lambda temporary: _write_pieces(temporary, table))
 
 
 def _write_pieces(path: Path, table: pd.DataFrame) -> None:
     names = ["id", *(name for name in table.columns if name != "id"), "geometry"]
-    schema = pa.schema([(name, _arrow_type(name)) for name in names], metadata=_header(table))
+    schema = pa.schema([(name, _arrow_type(name, table)) for name in names], metadata=_header(table))
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for start in range(0, len(table), _PIECE_ROWS):
             writer.write_table(_arrow_piece(table.iloc[start : start + _PIECE_ROWS], schema))
@@ -76,9 +76,11 @@ def _header(table: pd.DataFrame) -> dict[str, str]:
     return geo_header("Point", crs=WGS84, bbox=bbox)
 
 
-def _arrow_type(name: str) -> pa.DataType:
+def _arrow_type(name: str, table: pd.DataFrame) -> pa.DataType:
     if name == "geometry":
         return pa.binary()
+    if name in table and isinstance(table.dtypes[name], pd.ArrowDtype):
+        return table.dtypes[name].pyarrow_dtype
     known = {"lon": pa.float64(), "lat": pa.float64(), "biome": pa.int64(), "ecoregion": pa.int64()}
     return known.get(name, pa.string())
 

@@ -14,9 +14,14 @@ from numpy.typing import NDArray
 
 from pipeline.errors import Fatal
 from pipeline.location import Location
+from pipeline.manifest import COLUMNS
+from pipeline.own_columns import TAKEN_BESIDE, own_fields
 from pipeline.rows import TEXT_CODES, conformed, in_one_piece
 
 SPLIT = "split"
+# Columns of the owner's that say when a place is wanted: days, both ends of a range included.
+DATE_NAME, START_NAME, END_NAME = "date", "start", "end"
+_NOT_OWN = (*COLUMNS, *TAKEN_BESIDE)
 NAMES = tuple(field.name for field in fields(Location))
 _NUMBERS = {"lon": pa.float64(), "lat": pa.float64(), "biome": pa.int64(), "ecoregion": pa.int64()}
 # Ids are all different; of other texts there are few.
@@ -27,7 +32,7 @@ _PLAIN = pa.schema([(name, _NUMBERS.get(name, pa.string())) for name in _WITH_SP
 
 @dataclass(frozen=True)
 class Locations:
-    """Locations in file order: `table` has the columns of `Location`, and `split` once that is known.
+    """Locations in file order: `table` has the columns of `Location`, `split` once that is known, and the owner's.
 
     A row takes some 80 bytes, where a `Location` takes a thousand.
     """
@@ -72,17 +77,24 @@ class Locations:
         return Locations(self.table.append_column(_WITH_SPLIT.field(SPLIT), codes))
 
     @property
+    def own(self) -> list[pa.Field]:
+        """The fields of the columns that the owner's table of places brought."""
+        return own_fields(self.table.schema, _NOT_OWN)
+
+    @property
     def have_split(self) -> bool:
         """Whether the split of each location is known."""
         return SPLIT in self.table.column_names
 
 
 def _read(path: Path) -> pa.Table:
-    names = pq.read_schema(path).names
+    there = pq.read_schema(path)
+    names = there.names
     absent = [name for name in NAMES if name not in names]
     if absent:
         raise Fatal(f"{path} lacks the columns {', '.join(absent)}; was it written by `geocorpus sample`?")
-    schema = _WITH_SPLIT if SPLIT in names else SCHEMA
+    known = _WITH_SPLIT if SPLIT in names else SCHEMA
+    schema = pa.schema([*known, *own_fields(there, _NOT_OWN)])
     texts = [field.name for field in schema if field.type == TEXT_CODES]
     with pq.ParquetFile(path, read_dictionary=texts) as file:
         groups = range(file.num_row_groups)

@@ -14,11 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import Fatal
+from pipeline.licence import Licence
+from pipeline.observed import ROLES, Observed
 
 Extent = Literal["pixel", "image"]
 Kind = Literal["continuous", "categorical"]
 Resampling = Literal["nearest", "bilinear"]
 Style = Literal["rgb", "grey", "hillshade", "classes", "none"]
+BAND_PREFIX = "band_"  # no layer has a name that begins so
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class Modality:
     within whose values statistics are kept apart (processing levels differ as sensors do).
     `patch_normalised` asks a trainer to normalise targets per patch. `source` says how an exporter pulls it: it
     is opaque here, and not part of the specification that is stored and compared: modalities are equal when their
-    specifications are, where NaN equals NaN.
+    specifications are, where NaN equals NaN. `licence` and `observed` (passes, polarisations and clouds) are no part of
+    it either: the store keeps them beside, and a layer of which they become known later stays what it is.
     """
 
     name: str
@@ -78,6 +82,8 @@ class Modality:
     statistics_by: str | None = None
     patch_normalised: bool = False
     display: Display = field(default_factory=Display)
+    licence: Licence | None = None
+    observed: Observed | None = None
     source: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +106,11 @@ class Modality:
     def band_names(self) -> tuple[str, ...]:
         """Names in storage order."""
         return tuple(band.name for band in self.bands)
+
+    @property
+    def band_axis(self) -> str:
+        """The axis of its bands in the store, and the array that holds their names."""
+        return f"{BAND_PREFIX}{self.name}"
 
     @property
     def codes(self) -> tuple[int, ...]:
@@ -126,12 +137,18 @@ class Modality:
         values = stored.astype(np.float64) * self.scale + self.offset
         return np.where(self.valid(stored), values, np.nan)
 
+    def in_units(self, dtype: str) -> Modality:
+        """The layer of this one's physical values in a `dtype` of floats: NaN where there is no data."""
+        bounds = self.valid_range and sorted(bound * self.scale + self.offset for bound in self.valid_range)
+        valid_range = (bounds[0], bounds[1]) if bounds else None
+        return replace(self, dtype=dtype, nodata=math.nan, scale=1.0, offset=0.0, valid_range=valid_range)
+
     def with_categories(self, categories: Sequence[Category]) -> Modality:
         """The same layer with another class table."""
         return replace(self, categories=tuple(categories))
 
     def specification(self) -> dict[str, Any]:
-        """Everything but the source, as JSON; `from_specification` gives the same modality back."""
+        """Everything but source, licence and `observed`, as JSON; `from_specification` gives the same modality back."""
         data = {name: getattr(self, name) for name in _PLAIN}
         data["nodata"] = "NaN" if math.isnan(self.nodata) else self.nodata
         data["bands"] = [vars(band) for band in self.bands]
@@ -143,7 +160,27 @@ class Modality:
 
     @classmethod
     def from_specification(cls, plain: Mapping[str, Any]) -> Modality:
-        """The modality that `specification` described."""
+        """The modality that `specification` described; raises `Fatal` for other data."""
+        try:
+            return cls(**cls._known(plain))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _damaged(error) from error
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> Modality:
+        """The modality of an array with these attributes, and what is kept beside its specification.
+
+        Raises `KeyError`, and as `from_specification` does.
+        """
+        modality = cls.from_specification(attributes["geocorpus"])
+        try:
+            observed = Observed.from_attributes(attributes)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _damaged(error) from error
+        return replace(modality, licence=Licence.from_attributes(attributes), observed=observed)
+
+    @classmethod
+    def _known(cls, plain: Mapping[str, Any]) -> dict[str, Any]:
         known = {name: plain[name] for name in _PLAIN if name in plain}
         known["nodata"] = math.nan if plain["nodata"] == "NaN" else plain["nodata"]
         known["bands"] = tuple(Band(**band) for band in plain["bands"])
@@ -151,12 +188,19 @@ class Modality:
         known["display"] = Display(**plain["display"] | {"bands": tuple(plain["display"]["bands"])})
         known["assets"] = tuple(plain["assets"])
         known["valid_range"] = tuple(plain["valid_range"]) if plain["valid_range"] else None
-        return cls(**known)
+        return known
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the specification: two layers with one digest mean the same bytes."""
         return hashlib.sha256(json.dumps(self.specification(), sort_keys=True).encode()).hexdigest()
+
+
+def _damaged(error: Exception) -> Fatal:
+    return Fatal(
+        f"the specification of a modality in the store is damaged ({type(error).__name__}: {error}); "
+        "`geocorpus verify` says which, and what mends it."
+    )
 
 
 _PLAIN = (
@@ -201,6 +245,26 @@ def _refusals(modality: Modality) -> list[tuple[bool, str]]:
         (modality.scale == 0, "scale 0 would erase the data"),
         (_within(modality.nodata, modality.valid_range), f"nodata {modality.nodata} lies in its valid range"),
         (not set(modality.display.bands) <= set(names), "it displays bands that it lacks"),
+        *((test, f"its observation {text}") for test, text in _misread(modality)),
+    ]  # fmt: skip
+
+
+def _misread(modality: Modality) -> list[tuple[bool, str]]:
+    observed, names = modality.observed, set(modality.band_names)
+    if observed is None:
+        return []
+    channels, classes, detection = observed.channels, observed.classes, observed.detection
+    codes = set(classes.codes) if classes else set()
+    return [
+        (not {each.band for each in channels} <= names, "has channels of bands that it lacks"),
+        (
+            not {each.role for each in channels} <= set(ROLES),
+            f"has channels of scenes that are none of {', '.join(ROLES)}",
+        ),
+        (not codes <= set(modality.codes), "has classes that it lacks"),
+        (detection is not None and not set(detection.bands) <= names, "detects clouds in bands that it lacks"),
+        (observed.cloud_from is not None and modality.kind != "continuous", "has probabilities that are classes"),
+        (observed.cloud_rank is not None and modality.extent != "pixel", "has clouds without pixels"),
     ]  # fmt: skip
 
 

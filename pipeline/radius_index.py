@@ -5,17 +5,17 @@ SciPy's cKDTree finds the same pairs, but cannot grow: it would be built again f
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import Geod
 
 _SEMI_MAJOR_M = 6378137.0
 _E2 = 0.0066943799901413165  # WGS84, first eccentricity squared.
 _SHORTEST_RADIUS_M = _SEMI_MAJOR_M * (1 - _E2)  # Of the meridian at the equator: its degree of latitude is shortest.
 _ROW_STRIDE = 1024.0  # Larger than 360, so that row * stride + longitude sorts by row first.
-_GEOD = Geod(ellps="WGS84")
+_AT_ONCE = 2048  # points looked up at once, so that memory does not grow with them
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -68,6 +68,12 @@ class RadiusIndex:
         ]
         return np.concatenate([which for which, _ in result]), np.concatenate([member for _, member in result])
 
+    def near_by_part(self, lonlat: NDArray[Any]) -> Iterator[Pairs]:
+        """As `near`, some thousands of points at a time: where many pairs lie near, not all are in memory."""
+        for start in range(0, len(lonlat), _AT_ONCE):
+            which, members = self.near(lonlat[start : start + _AT_ONCE])
+            yield which + start, members
+
     def _between(self, row_key: NDArray[Any], lon: NDArray[Any], half_deg: NDArray[Any], rows: NDArray[Any]) -> Pairs:
         low, high = np.maximum(lon - half_deg, -180.0), np.minimum(lon + half_deg, 180.0)
         some = np.flatnonzero(low <= high)
@@ -90,11 +96,18 @@ def pairs_within(lonlat: NDArray[Any], reach_m: float) -> Pairs:
 
     Some pairs are a little farther apart.
     """
+    none = np.empty(0, dtype=np.int64)
+    parts = [(none, none), *pairs_by_part(lonlat, reach_m)]
+    return np.concatenate([first for first, _ in parts]), np.concatenate([second for _, second in parts])
+
+
+def pairs_by_part(lonlat: NDArray[Any], reach_m: float) -> Iterator[Pairs]:
+    """As `pairs_within`, some at a time, in ascending order."""
     index = RadiusIndex(reach_m)
     index.add(lonlat, np.arange(len(lonlat)))
-    which, member = index.near(lonlat)
-    unique = np.unique(which[which < member] * len(lonlat) + member[which < member])
-    return unique // max(1, len(lonlat)), unique % max(1, len(lonlat))
+    for which, member in index.near_by_part(lonlat):
+        unique = np.unique(which[which < member] * len(lonlat) + member[which < member])
+        yield unique // max(1, len(lonlat)), unique % max(1, len(lonlat))
 
 
 def chord_m(lonlat: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
@@ -102,10 +115,11 @@ def chord_m(lonlat: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
 
     Shorter than the geodesic by 1 part in 10 million at 10 km.
     """
-    return np.asarray(np.linalg.norm(_xyz(lonlat) - _xyz(others), axis=1))
+    return np.asarray(np.linalg.norm(xyz_m(lonlat) - xyz_m(others), axis=1))
 
 
-def _xyz(lonlat: NDArray[Any]) -> NDArray[np.float64]:
+def xyz_m(lonlat: NDArray[Any]) -> NDArray[np.float64]:
+    """Places (n, 3) in metres from the Earth's middle, of points (n, 2) on the ellipsoid, degrees."""
     lon, lat = np.radians(lonlat).T
     normal = _SEMI_MAJOR_M / np.sqrt(1 - _E2 * np.sin(lat) ** 2)
     flat = normal * np.cos(lat)
@@ -123,22 +137,3 @@ def east_north_m(lonlat: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float
     inner = 1 - _E2 * np.sin(middle) ** 2
     east = _SEMI_MAJOR_M / np.sqrt(inner) * np.cos(middle) * turned
     return np.column_stack([east, _SEMI_MAJOR_M * (1 - _E2) / inner**1.5 * risen])
-
-
-def smallest_distance_m(lonlat: NDArray[Any], others: NDArray[Any]) -> float:
-    """The shortest geodesic, metres, between points (n, 2) and (m, 2) float64, degrees; infinite if one is empty."""
-    if not len(lonlat) or not len(others):
-        return float("inf")
-    reach_m = 1000.0
-    while reach_m < 2.1e7:
-        index = RadiusIndex(reach_m)
-        index.add(others, np.arange(len(others)))
-        which, member = index.near(lonlat)
-        if len(which):
-            *_, metres = _GEOD.inv(*lonlat[which].T, *others[member].T)
-            # If all pairs found are beyond the reach, a nearer pair may not have been found.
-            if metres.min() <= reach_m:
-                return float(metres.min())
-        reach_m *= 4
-    *_, metres = _GEOD.inv(*np.repeat(lonlat, len(others), 0).T, *np.tile(others, (len(lonlat), 1)).T)
-    return float(np.min(metres))

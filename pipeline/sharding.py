@@ -1,4 +1,4 @@
-"""The Zarr v3 object of one shard of an array: whole compressed chips, and an index of where each of them begins.
+"""The Zarr v3 object of one shard of an array: whole compressed chips with their checksums, and an index of them.
 
 zarr-python makes the same bytes, but passes every chip through its event loop and a thread of its own. For chips of
 128 pixels that takes as long as the compression. It is used only for arrays with other chunks.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,25 +21,29 @@ from zarr.buffer.cpu import Buffer
 from zarr.storage import MemoryStore
 
 from pipeline.shard import Shard
+from pipeline.shard_object import CRC_BYTES, EMPTY, index_crc32c
 from pipeline.store import METADATA
 
-# Offset and length of a chip that is all nodata, and so has no bytes (Zarr v3, sharding_indexed).
-EMPTY = 2**64 - 1
-PAIR_BYTES, CRC_BYTES = 16, 4
 blosc.use_threads = False  # several threads would write a chip's blocks in the order in which they finish
+_CHECKSUM = [{"name": "crc32c"}]  # the end of the codecs of a chip, from version 2 of the format on
 _SHUFFLES = {"noshuffle": Blosc.NOSHUFFLE, "shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}
 
 
 @dataclass(frozen=True)
 class ChipCodec:
-    """The codec of single chips: little-endian and compressed; a chip that is all `fill` has no bytes."""
+    """The codec of single chips: little-endian and compressed; a chip that is all `fill` has no bytes.
+
+    With `checksums` (the format from version 2 on) every chip is followed by its CRC-32C. It is added where a shard is
+    joined, so that chips that were compressed for one format fit the other.
+    """
 
     blosc: Blosc
     fill: np.generic
     shard_rows: int
+    checksums: bool
 
     def compressed(self, chip: NDArray[Any]) -> bytes:
-        """The bytes of a chip (bands, y, x) in the stored dtype, as zarr-python stores them; none if all is nodata."""
+        """A chip (bands, y, x) in the stored dtype as Blosc compresses it; no bytes if all is nodata."""
         little = np.ascontiguousarray(chip, chip.dtype.newbyteorder("<"))
         # Passed as bytes: the codec has its own setting for the size of a value.
         return b"" if self._is_nodata(little) else bytes(self.blosc.encode(little.reshape(-1).view(np.uint8)))
@@ -54,28 +58,38 @@ class ChipCodec:
 
     def joined(self, chips: Iterable[bytes]) -> list[bytes]:
         """A shard's object, in parts: its chips one after another, then their index; no parts if no chip has bytes."""
-        parts, start = [], 0
+        parts, start = list[bytes](), 0
         index = np.full((self.shard_rows, 2), EMPTY, dtype="<u8")
         for row, chip in enumerate(chips):
             if chip:
-                index[row] = start, len(chip)
-                parts.append(chip)
-                start += len(chip)
+                stored = [chip, crc32c(chip)] if self.checksums else [chip]
+                index[row] = start, sum(map(len, stored))
+                parts += stored
+                start += int(index[row, 1])
         pairs = index.tobytes()
-        return [*parts, pairs, google_crc32c.value(pairs).to_bytes(CRC_BYTES, "little")] if parts else []
+        return [*parts, pairs, crc32c(pairs)] if parts else []
+
+    def index_crc32c(self, parts: Sequence[bytes]) -> str | None:
+        """The checksum by which the ledger knows an object in such parts; None for no object."""
+        return index_crc32c(b"".join(parts[-3:]), self.shard_rows) if parts else None
+
+
+def crc32c(content: bytes) -> bytes:
+    """The CRC-32C as Zarr's codec stores it."""
+    return int(google_crc32c.value(content)).to_bytes(CRC_BYTES, "little")
 
 
 def codec_of(metadata: bytes, fill: np.generic) -> ChipCodec | None:
     """The codec in `metadata`, an array's `zarr.json`; None unless its shards hold whole chips, compressed by Blosc.
 
-    `fill` is the array's fill value.
+    Behind Blosc there may be a checksum, and nothing else. `fill` is the array's fill value.
     """
     data = json.loads(metadata)
     match data["codecs"]:
         case [{"name": "sharding_indexed", "configuration": sharding}]:
             shape = data["chunk_grid"]["configuration"]["chunk_shape"]
             blosc = _blosc_of(sharding) if sharding["chunk_shape"] == [1, *shape[1:]] else None
-            return ChipCodec(blosc, fill, shape[0]) if blosc else None
+            return ChipCodec(blosc, fill, shape[0], sharding["codecs"][2:] == _CHECKSUM) if blosc else None
     return None
 
 
@@ -84,8 +98,8 @@ def _blosc_of(sharding: Mapping[str, Any]) -> Blosc | None:
         case {
             "index_location": "end",
             "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
-            "codecs": [{"name": "bytes"} as order, {"name": "blosc", "configuration": blosc}],
-        } if order.get("configuration", {}).get("endian", "little") == "little":
+            "codecs": [{"name": "bytes"} as order, {"name": "blosc", "configuration": blosc}, *rest],
+        } if order.get("configuration", {}).get("endian", "little") == "little" and rest in ([], _CHECKSUM):
             shuffle = _SHUFFLES[blosc["shuffle"]]
             return Blosc(blosc["cname"], blosc["clevel"], shuffle, blosc["blocksize"], blosc["typesize"])
     return None

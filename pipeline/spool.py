@@ -16,7 +16,7 @@ import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 
-from pipeline import durable
+from pipeline import durable, fence
 from pipeline.shard import Shard
 
 SUFFIX = ".chip"
@@ -81,11 +81,12 @@ class Spool:
         """A stored chip, with read-only arrays; None when it is absent or its file is damaged (it is pulled again)."""
         try:
             return _unpacked(self._path(shard, row).read_bytes())
-        except (OSError, ValueError, struct.error):
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError, struct.error):
             return None
 
     def clear(self, shard: Shard) -> None:
         """Delete the chips of a shard, after the whole shard is in the ledger."""
+        fence.check()
         shutil.rmtree(self._path(shard, 0).parent, ignore_errors=True)
 
 

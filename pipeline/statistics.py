@@ -153,6 +153,14 @@ def summarise(modality: Modality, block: NDArray[Any], groups: Sequence[str | No
     }
 
 
+def with_classes(summary: Summary, count: int) -> Summary:
+    """A summary with counters for so many classes: those that came later, behind the others, did not occur."""
+    return {
+        group: [band | {"histogram": [*band["histogram"], *[0] * (count - len(band["histogram"]))]} for band in bands]
+        for group, bands in summary.items()
+    }
+
+
 def merge(summaries: Iterable[Mapping[str, list[dict[str, Any]]]]) -> dict[str, list[BandStatistics]]:
     """Per group and band, the statistics of all summaries, merged in the order given; no summary stays in memory."""
     merged: dict[str, list[BandStatistics]] = {}

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from zarr.storage import LocalStore
 
-from pipeline import durable
+from pipeline import durable, fence
+from pipeline.errors import Fatal
 
 METADATA = "zarr.json"
+Result = TypeVar("Result")
+
+
+class Unreadable(Fatal):
+    """An object is there and cannot be read: a folder has its name, its rights forbid it, or the disk fails."""
+
+
+def digest_of(content: bytes) -> str:
+    """SHA-256 as the ledger keeps it."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 class Store(ABC):
@@ -45,8 +58,19 @@ class Store(ABC):
         """An object's bytes; None when there is none."""
 
     @abstractmethod
+    def tail(self, key: str, count: int) -> bytes | None:
+        """The last `count` bytes of an object, or all of a shorter one; None when there is none."""
+
+    @abstractmethod
     def put(self, key: str, *parts: memoryview | bytes) -> None:
         """Publish an object, given in one or more parts, under its key; it replaces an older one."""
+
+    @abstractmethod
+    def create(self, key: str, content: bytes) -> bool:
+        """Publish an object if there is none under its key, and return whether there was none: one condition, one step.
+
+        A bucket whose service knows no conditions replaces the object.
+        """
 
     @abstractmethod
     def delete(self, key: str) -> None:
@@ -68,9 +92,10 @@ class Store(ABC):
     def size_bytes(self) -> int:
         """Size of all objects in bytes."""
 
-    @abstractmethod
     def adopt(self, objects: Mapping[str, memoryview]) -> None:
-        """Publish the objects of a new store. The store exists with all of them or not at all."""
+        """Publish the objects of a new store, the root's metadata last: the store exists with all of them or not."""
+        for key in sorted(objects, key=lambda key: key == METADATA):
+            self.put(key, objects[key])
 
     @property
     def exists(self) -> bool:
@@ -105,36 +130,56 @@ class FolderStore(Store):
         probe.unlink()
 
     def get(self, key: str) -> bytes | None:
+        return self._read(key, lambda stream: stream.read())
+
+    def _read(self, key: str, read: Callable[[BufferedReader], Result]) -> Result | None:
+        """What `read` makes of a file; None where there is none. Raises `Unreadable`, as for a folder of that name."""
+        path = self.folder / key
         try:
-            return (self.folder / key).read_bytes()
+            with path.open("rb") as stream:
+                return read(stream)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise Unreadable(f"{path} cannot be read ({error.strerror or error}); mend that, or remove it.") from error
+
+    def tail(self, key: str, count: int) -> bytes | None:
+        return self._read(key, partial(_last, count=count))
 
     def put(self, key: str, *parts: memoryview | bytes) -> None:
         durable.write_bytes(self.folder / key, *parts)
 
+    def create(self, key: str, content: bytes) -> bool:
+        return durable.create(self.folder / key, content)
+
     def delete(self, key: str) -> None:
+        fence.check()
         (self.folder / key).unlink(missing_ok=True)
 
     def present(self, keys: Iterable[str]) -> frozenset[str]:
         return frozenset(key for key in keys if (self.folder / key).exists())
 
     def names(self) -> list[str]:
-        return sorted(path.name for path in self.folder.iterdir() if path.is_dir())
+        return sorted(path.name for path in self.folder.iterdir() if path.is_dir()) if self.folder.is_dir() else []
 
     def digest(self, key: str) -> str | None:
-        try:
-            with (self.folder / key).open("rb") as stream:
-                return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        return self._read(key, lambda stream: f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}")
 
     def size_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        return sum(_sizes_bytes(self.folder))
 
-    def adopt(self, objects: Mapping[str, memoryview]) -> None:
-        draft = self.folder.with_name(f".{self.folder.name}{durable.TEMPORARY_SUFFIX}")
-        shutil.rmtree(draft, ignore_errors=True)
-        for key, content in objects.items():
-            durable.write_bytes(draft / key, content)
-        draft.replace(self.folder)
+
+def _sizes_bytes(folder: Path | str) -> Iterator[int]:
+    """The sizes of all files below a folder; with a path object for each, a large store would take half a minute."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _sizes_bytes(entry.path)
+            elif entry.is_file():
+                yield entry.stat().st_size
+
+
+def _last(stream: BufferedReader, count: int) -> bytes:
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, size - count))
+    return stream.read()

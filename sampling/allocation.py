@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from pipeline import durable
 from pipeline.errors import Fatal
-from pipeline.location import Location
 from sampling.regions import Regions
 from sampling.weights import Weights, weigh
 
@@ -66,6 +65,19 @@ class Allocation:
         return cls(tuple(Quota(**quota) for quota in data["quotas"]))
 
 
+def without(allocation: Allocation, held: NDArray[np.int64]) -> Allocation:
+    """What is left of the quotas, in the order of the regions, where so many places (regions,) are there already."""
+    pairs = zip(allocation.quotas, held.tolist(), strict=True)
+    return Allocation(tuple(replace(quota, count=max(0, quota.count - count)) for quota, count in pairs))
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The content of `allocation.json`."""
+
+    quotas: tuple[Quota, ...]
+
+
 def write_allocation(path: Path, allocation: Allocation) -> None:
     """Publish as `allocation.json`; raises `Fatal` when it cannot be written."""
     durable.write_json(path, allocation.to_json())
@@ -73,22 +85,22 @@ def write_allocation(path: Path, allocation: Allocation) -> None:
 
 def read_allocation(path: Path) -> Allocation:
     """Read `allocation.json`; raises `Fatal` when it is absent or damaged."""
-    data = durable.read_json(path)
-    try:
-        return Allocation.from_json(data)
-    except (KeyError, TypeError) as error:
-        raise Fatal(f"{path} is damaged ({error}); delete it and run `geocorpus sample` again.") from error
+    return Allocation(durable.read_as(path, _Kept, "delete it and run `geocorpus sample` again").quotas)
 
 
 def allocate(
-    regions: Regions, n: int, weights: Weights | None = None, room: NDArray[np.int64] | None = None
+    regions: Regions,
+    n: int,
+    weights: Weights | None = None,
+    room: NDArray[np.int64] | None = None,
+    least: NDArray[np.int64] | None = None,
 ) -> Allocation:
     """Allocate `n` locations to groups by weight, and within a group to regions by weight (by default MMEarth's).
 
     Counts are rounded by largest remainders (Hamilton), so that they sum to `n` exactly. In a group that gets at least
     as many locations as it has regions, every region gets one. No region gets more than its `room` (regions,) int64:
-    the excess goes to other regions of its group, then to other groups. Raises `Fatal` when n is below 1 or above the
-    total room.
+    the excess goes to other regions of its group, then to other groups. None gets less than its `least` (regions,)
+    int64, which may sum to `n` at most: others get less then. Raises `Fatal` when n is below 1 or above the total room.
     """
     if n < 1:
         raise Fatal(f"the number of locations must be at least 1, not {n}.")
@@ -100,16 +112,38 @@ def allocate(
             f"the regions have room for {most.sum()} footprints that do not overlap and keep clear of what is "
             f"excluded, not {n}; ask for fewer locations or add regions."
         )
-    return Allocation(tuple(_quotas(regions, _counts(shares, n, most))))
+    given = np.zeros(len(regions), dtype=np.int64) if least is None else np.where(shares.used, least, 0)
+    return Allocation(tuple(_quotas(regions, _counts(shares, n, given, np.maximum(most, given)))))
 
 
-def _counts(shares: Weights, n: int, most: NDArray[np.int64]) -> NDArray[np.int64]:
+def _counts(shares: Weights, n: int, least: NDArray[np.int64], most: NDArray[np.int64]) -> NDArray[np.int64]:
     counts = np.zeros(len(most), dtype=np.int64)
-    per_group = np.bincount(shares.group, most, len(shares.group_weight)).astype(np.int64)
-    for group, total in enumerate(_capped(largest_remainder, shares.group_weight, n, per_group)):
-        members = np.flatnonzero((shares.group == group) & shares.used)
-        counts[members] = _capped(at_least_one_each, shares.member_weight[members], int(total), most[members])
+    low, high = (np.bincount(shares.group, each, len(shares.group_weight)).astype(np.int64) for each in (least, most))
+    for group, total in enumerate(_bounded(largest_remainder, shares.group_weight, n, low, high)):
+        of = np.flatnonzero((shares.group == group) & shares.used)
+        counts[of] = _bounded(at_least_one_each, shares.member_weight[of], int(total), least[of], most[of])
     return counts
+
+
+def _bounded(
+    divide: Callable[[NDArray[Any], int], NDArray[np.int64]],
+    weights: NDArray[Any],
+    n: int,
+    least: NDArray[np.int64],
+    most: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Integers as of `_capped`, none below its `least`: a smaller one is set to it, and the rest is divided again."""
+    held = np.zeros(len(weights), dtype=bool)
+    while True:
+        counts = np.where(held, least, 0)
+        counts[~held] = _capped(divide, weights[~held], n - int(counts.sum()), most[~held])
+        short = ~held & (counts < least)
+        if not short.any():
+            break
+        held |= short
+    room = np.where(weights > 0, most - counts, 0)
+    left = np.where(room > 0, weights, 0.0)  # where the others are full, those that were held take the rest
+    return np.asarray(counts + _capped(divide, left, n - int(counts.sum()), room))
 
 
 def _capped(
@@ -172,11 +206,6 @@ def at_least_one_each(weights: NDArray[Any], n: int) -> NDArray[np.int64]:
             break
         free &= ~small
     return counts
-
-
-def allocate_points(locations: Sequence[Location]) -> Allocation:
-    """One location for each of the user's points; each point is a stratum of its own."""
-    return Allocation(tuple(Quota(item.stratum, 1, item.id, item.biome, item.biome_name) for item in locations))
 
 
 def table(allocation: Allocation) -> str:

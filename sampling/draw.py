@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import Fatal
-from sampling.allocation import Allocation, allocate
+from sampling.allocation import Allocation, allocate, without
 from sampling.candidates import SPARE, Stream, candidate_count
 from sampling.constraints import OVERLAP, Constraints
-from sampling.footprints import OccupancyIndex
 from sampling.regions import Regions
 from sampling.weights import Weights
 
@@ -55,15 +54,20 @@ def draw(regions: Regions, weights: Weights, n: int, seed: int, constraints: Con
 
     Every stratum has one sequence of candidates, fixed by (regions, weights, seed, constraints); n only decides how
     many of the first are taken. A larger n thus keeps every location of a smaller one, unless rounding gives a stratum
-    one less. Raises `Fatal` for an overdraw below 1 and for regions without room for `n`.
+    one less. Where places are settled, `n` is the number of all, and those that are lacking are drawn: the settled ones
+    count towards the quota of their stratum. Raises `Fatal` for an overdraw below 1 and for regions without room for
+    `n`.
     """
     if overdraw < 1:
         raise Fatal(f"overdraw must be at least 1, not {overdraw}.")
     drawing = _Drawing(regions, weights, seed, constraints)
+    elsewhere = len(constraints.settled) - int(drawing.held.sum())
     for size in sizes():
         drawing.fill(size)
-        allocation = allocate(regions, n, weights, drawing.room(overdraw))
-        wanted = np.array([candidate_count(quota.count, overdraw) for quota in allocation.quotas])
+        allocation = allocate(regions, n - elsewhere, weights, drawing.room(overdraw), drawing.held)
+        wanted = np.array(
+            [candidate_count(quota.count, overdraw) for quota in without(allocation, drawing.held).quotas]
+        )
         if (drawing.full | (drawing.taken >= wanted)).all():
             return drawing.result(allocation, wanted)
     raise Fatal(f"{n} locations are more than can be drawn; ask for fewer.")
@@ -78,6 +82,7 @@ class _Drawing:
     seed: int
     constraints: Constraints
     taken: NDArray[np.int64] = field(init=False)
+    held: NDArray[np.int64] = field(init=False)  # settled in each of the strata in use
     full: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -86,7 +91,7 @@ class _Drawing:
             Stream(polygon, self.seed, stratum)
             for polygon, stratum in zip(frame.geometry.array, frame["stratum"], strict=True)
         ]
-        self._occupancy = None if self.constraints.may_overlap else OccupancyIndex(self.constraints.side_m)
+        self._occupancy = None if self.constraints.may_overlap else self.constraints.ground()
         # One array per round, of accepted and, by reason, of refused candidates. Serials count a stratum's candidates.
         self._rows: list[NDArray[np.int32]] = []
         self._serials: list[NDArray[np.int32]] = []
@@ -95,6 +100,8 @@ class _Drawing:
         count = len(self.regions)
         self._tried = np.zeros(count, dtype=np.int32)
         self.taken = np.zeros(count, dtype=np.int64)
+        self.held = np.where(self.weights.used, self.constraints.settled.per_region(self.regions), 0)
+        self._unmet = self.held.copy()  # settled ones that probably come first in the sequence of their stratum
         self.full = ~self.weights.used
         # Candidates tried and accepted, in the present window and in the last round.
         self._window = np.zeros((2, count), dtype=np.int64)
@@ -102,8 +109,8 @@ class _Drawing:
 
     def room(self, overdraw: float) -> NDArray[np.int64]:
         """The most locations that each stratum can get, without spares; no limit for a stratum that is not full."""
-        held = np.maximum(np.floor(self.taken / overdraw).astype(np.int64), np.minimum(self.taken, 1))
-        return np.where(self.full, held, np.iinfo(np.int64).max // (2 * len(held)))
+        new = np.maximum(np.floor(self.taken / overdraw).astype(np.int64), np.minimum(self.taken, 1))
+        return np.where(self.full, self.held + new, np.iinfo(np.int64).max // (2 * len(new)))
 
     def fill(self, size: int) -> None:
         """Fill every stratum to its quota of `size` plus spares, in rounds, until the unfilled strata are full.
@@ -114,7 +121,7 @@ class _Drawing:
         while True:
             if known != (known := int(self.full.sum())):
                 target = self._target(size)
-            lacking = np.where(self.full, 0, np.maximum(target - self.taken, 0))
+            lacking = np.where(self.full, 0, np.maximum(target - self.held - self.taken, 0))
             if not lacking.any():
                 break
             self._round(lacking)
@@ -129,6 +136,7 @@ class _Drawing:
     def _round(self, lacking: NDArray[np.int64]) -> None:
         rate = (self._last[1] + 1) / (self._last[0] + 1)
         count = np.ceil(lacking * np.minimum(_SURPLUS / rate, _LARGEST_FACTOR)).astype(np.int64)
+        count += np.where(lacking, self._unmet, 0)
         rows = np.flatnonzero(count)
         lonlat = np.concatenate([self._streams[row].take(int(count[row])) for row in rows])
         row = np.repeat(rows, count[rows]).astype(np.int32)
@@ -137,13 +145,22 @@ class _Drawing:
         order = np.lexsort((row, (rank + 0.5) / count[row]))
         serial = (self._tried[row] + rank).astype(np.int32)
         self._tried += count.astype(np.int32)
-        accepted_rows = self._accept(row[order], serial[order], lonlat[order])
-        self._count(count, np.bincount(accepted_rows, minlength=len(count)))
+        known = self.constraints.settled.knows(lonlat)
+        # What comes before a settled place was decided when that was chosen, and says nothing about room now.
+        latest = np.full(len(count), -1, dtype=np.int64)
+        np.maximum.at(latest, row[known], rank[known])
+        met = np.bincount(row[known], minlength=len(count))
+        self._unmet = np.where(count > 0, np.where(met > 0, np.maximum(self._unmet - met, 0), 0), self._unmet)
+        order = order[~known[order]]
+        fresh = rank[order] > latest[row[order]]
+        accepted = self._accept(row[order], serial[order], lonlat[order])
+        self.taken += np.bincount(row[order][accepted & ~fresh], minlength=len(count))
+        self._count(*(np.bincount(row[order][each], minlength=len(count)) for each in (fresh, accepted & fresh)))
 
     def _accept(
         self, row: NDArray[np.int32], serial: NDArray[np.int32], lonlat: NDArray[np.float64]
-    ) -> NDArray[np.int32]:
-        """Accept the candidates that keep the constraints and find room; returns the region (m,) of each."""
+    ) -> NDArray[np.bool_]:
+        """Accept the candidates that keep the constraints and find room: (n,) bool."""
         accepted = np.ones(len(row), dtype=bool)
         for reason, refused in self.constraints.refusals(lonlat):
             self._refuse(reason, row[accepted & refused], serial[accepted & refused])
@@ -155,7 +172,7 @@ class _Drawing:
         self._rows.append(row[accepted])
         self._serials.append(serial[accepted])
         self._lonlats.append(lonlat[accepted])
-        return row[accepted]
+        return accepted
 
     def _refuse(self, reason: str, row: NDArray[np.int32], serial: NDArray[np.int32]) -> None:
         self._refused.setdefault(reason, []).append((row, serial))
@@ -177,7 +194,7 @@ class _Drawing:
         self._window[:, over] = 0
 
     def result(self, allocation: Allocation, wanted: NDArray[np.int64]) -> Drawn:
-        """The first `wanted` candidates of each stratum, stratum by stratum."""
+        """The first `wanted` candidates of each stratum, stratum by stratum; `allocation` is that of all places."""
         row, lonlat = np.concatenate(self._rows), np.concatenate(self._lonlats)
         order = np.argsort(row, kind="stable")
         ranks = np.arange(len(row)) - np.searchsorted(row[order], row[order])
@@ -188,4 +205,5 @@ class _Drawing:
         due = allocate(self.regions, allocation.total, self.weights)
         less = [given.count < share.count for given, share in zip(allocation.quotas, due.quotas, strict=True)]
         refused = self._refused_before(last)
-        return Drawn(row[chosen].astype(np.int64), lonlat[chosen], allocation, refused, self.full & np.array(less))
+        quotas = without(allocation, self.held)
+        return Drawn(row[chosen].astype(np.int64), lonlat[chosen], quotas, refused, self.full & np.array(less))

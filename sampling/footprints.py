@@ -13,8 +13,11 @@ from pipeline.radius_index import RadiusIndex, chord_m, east_north_m, pairs_with
 # Snapping to the 10 m lattice moves a square by up to half a pixel each way; this is for two squares, diagonally.
 _SNAP_M = 10 * math.sqrt(2)
 _SCALE = 1.0011  # The scale of UTM is 0.9996 on its meridian: a square of n metres is at most this much longer.
-# The largest angle from grid north to true north, per sine of latitude: half a zone, plus the overlap of scenes.
-_TURN_DEG, _WIDE_TURN_DEG = 4.5, 8.0
+# From a zone's meridian to its border, and how far beyond that a scene of 110 km reaches that just touches the zone.
+_HALF_ZONE_DEG, _WIDE_HALF_ZONE_DEG, _BEYOND_M = 3.0, 6.0, 110_000.0
+_DEGREE_M = 111_000.0  # of longitude at the equator, and a little less than that
+# Turns were taken to be no smaller than this once: draws at lower latitudes stay as they were.
+_LEAST_TURN_DEG = 4.5
 _POLAR_NORTH_DEG, _POLAR_SOUTH_DEG = 83.0, -79.0
 
 
@@ -26,11 +29,25 @@ def clear_side_m(lonlat: NDArray[Any], side_m: float) -> NDArray[np.float64]:
     factor cosine plus sine. The wide zones of Norway and Svalbard turn further. Near the poles, where UPS is used, the
     square may have any angle.
     """
+    turn = np.radians(_largest_turn_deg(lonlat, side_m))
+    longer = np.where(_polar(lonlat[:, 1]), math.sqrt(2), np.cos(turn) + np.sin(turn))
+    return side_m * longer * _SCALE + _SNAP_M
+
+
+def _largest_turn_deg(lonlat: NDArray[Any], side_m: float) -> NDArray[np.float64]:
+    """The largest angle (n,), degrees, from the grid's north to true north in the middle between two squares.
+
+    The grid's north turns by atan(tan(degrees from the meridian) sin(latitude)) (Snyder 1987, page 64).
+    """
     lon, lat = lonlat.T
     wide = (lat > 55) & (lon > -12) & (lon < 48)
-    turn = np.radians(np.where(wide, _WIDE_TURN_DEG, _TURN_DEG) * np.abs(np.sin(np.radians(lat))))
-    longer = np.where(_polar(lat), math.sqrt(2), np.cos(turn) + np.sin(turn))
-    return side_m * longer * _SCALE + _SNAP_M
+    degree_m = _DEGREE_M * np.cos(np.radians(np.clip(lat, _POLAR_SOUTH_DEG, _POLAR_NORTH_DEG)))
+    off_deg = np.where(wide, _WIDE_HALF_ZONE_DEG, _HALF_ZONE_DEG) + _BEYOND_M / degree_m
+    sine = np.abs(np.sin(np.radians(lat)))
+    turn_deg = np.degrees(np.arctan(np.tan(np.radians(off_deg)) * sine))
+    # Squares that touch are at most a diagonal apart; true north of either turns by half of that against the middle.
+    between_deg = side_m * math.sqrt(2) / 2 / degree_m
+    return np.asarray(np.maximum(turn_deg, _LEAST_TURN_DEG * sine) + between_deg * sine)
 
 
 def _polar(lat: NDArray[Any]) -> NDArray[np.bool_]:
@@ -61,7 +78,7 @@ class OccupancyIndex:
 
         These are added to the index.
         """
-        free = ~self._overlaps(lonlat)
+        free = ~self.overlaps(lonlat)
         rows = np.flatnonzero(free)
         earlier, later = pairs_within(lonlat[rows], self._index.reach_m)
         near = overlapping(lonlat[rows[earlier]], lonlat[rows[later]], self.side_m)
@@ -69,7 +86,12 @@ class OccupancyIndex:
         self._add(lonlat[free])
         return free
 
-    def _overlaps(self, lonlat: NDArray[Any]) -> NDArray[np.bool_]:
+    def occupy(self, lonlat: NDArray[Any]) -> None:
+        """Add points (n, 2), degrees, that are there already, whether they overlap or not."""
+        self._add(np.asarray(lonlat, dtype=np.float64))
+
+    def overlaps(self, lonlat: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which points (n, 2), degrees, have no room: (n,) bool."""
         which, member = self._index.near(lonlat)
         overlaps = np.zeros(len(lonlat), dtype=bool)
         overlaps[which[overlapping(lonlat[which], self._lonlat[member], self.side_m)]] = True

@@ -185,9 +185,24 @@ def _repair(geometry: NDArray[Any], notes: list[str]) -> NDArray[Any]:
     broken = ~shapely.is_valid(geometry) & ~shapely.is_missing(geometry)
     if broken.any():
         geometry = geometry.copy()
-        geometry[broken] = shapely.make_valid(geometry[broken], method="structure", keep_collapsed=False)
+        geometry[broken] = [_made_valid(item) for item in geometry[broken]]
         notes.append(f"{_counted(int(broken.sum()))} with invalid rings repaired.")
     return geometry
+
+
+def _made_valid(geometry: shapely.Geometry) -> shapely.Geometry:
+    """A valid geometry without the area of any hole, in whichever part it is listed: GEOS alone makes land of a hole
+    outside its own shell.
+    """
+    holes = [hole for part in shapely.get_parts(geometry) for hole in part.interiors]
+    shells = shapely.MultiPolygon([shapely.Polygon(part.exterior) for part in shapely.get_parts(geometry)])
+    water = [_valid(shapely.Polygon(hole)) for hole in holes]
+    land = shapely.difference(_valid(shells), shapely.union_all(water))
+    return _valid(land)
+
+
+def _valid(geometry: shapely.Geometry) -> shapely.Geometry:
+    return shapely.make_valid(geometry, method="structure", keep_collapsed=False)
 
 
 def _crosses(geometry: NDArray[Any]) -> NDArray[np.bool_]:
@@ -208,7 +223,7 @@ def _unwrapped(geometry: shapely.Geometry) -> shapely.Geometry:
 def _unwrapped_polygon(polygon: shapely.Polygon) -> shapely.Polygon:
     shell = _unwrapped_ring(polygon.exterior)
     holes = [_shifted_into(shell, _unwrapped_ring(hole)) for hole in polygon.interiors]
-    return shapely.make_valid(shapely.Polygon(shell, holes), method="structure", keep_collapsed=False)
+    return _made_valid(shapely.Polygon(shell, holes))
 
 
 def _unwrapped_ring(ring: shapely.LinearRing) -> NDArray[np.float64]:

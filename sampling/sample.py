@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline import durable
-from pipeline.errors import Fatal
-from pipeline.location import Location
+from pipeline.manifest import SPLITS
 from sampling.allocation import Allocation, Quota
-from sampling.constraints import OVERLAP, Constraints
 from sampling.draw import Drawn
-from sampling.footprints import OccupancyIndex
+from sampling.dropped import Dropped
 from sampling.regions import Regions
 from sampling.splits import SplitRule
 
-_TEXT_COLUMNS = {"stratum": "stratum", "biome_name": "BIOME_NAME", "ecoregion_name": "ECO_NAME", "realm": "REALM"}
-_NUMBER_COLUMNS = {"biome": "BIOME_NUM", "ecoregion": "ECO_ID"}
+TEXT_COLUMNS = {"stratum": "stratum", "biome_name": "BIOME_NAME", "ecoregion_name": "ECO_NAME", "realm": "REALM"}
+NUMBER_COLUMNS = {"biome": "BIOME_NUM", "ecoregion": "ECO_ID"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Sample:
     """`table` has the columns of `Location` but the id, and `split`: candidates in order of preference by stratum.
 
     `refused` counts by reason the candidates passed over and replaced; `full` names strata without room for more;
-    `notes` says what was repaired or left out, one sentence each.
+    `notes` says what was repaired or left out, one sentence each. `dropped` lists the owner's points left out.
     """
 
     table: pd.DataFrame
@@ -38,12 +36,20 @@ class Sample:
     refused: Mapping[str, int] = field(default_factory=dict)
     full: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    dropped: Dropped | None = None
 
     def chosen(self) -> pd.DataFrame:
         """The rows that fill the quotas if every place has a usable scene: the first of each stratum."""
         quota = self.table["stratum"].map(self.allocation.counts).astype(np.int64)
         rank = self.table.groupby("stratum", observed=True).cumcount()
         return self.table[np.asarray(rank < np.asarray(quota))]
+
+    def split_shares(self) -> str:
+        """One sentence: how many of the chosen places are in each split."""
+        counts = self.chosen()["split"].astype(str).value_counts().to_dict()
+        percent = 100 / sum(counts.values())
+        parts = [f"{counts[name]} {name} ({percent * counts[name]:.1f} %)" for name in SPLITS if name in counts]
+        return f"Splits of the places: {', '.join(parts)}."
 
     def to_json(self) -> dict[str, Any]:
         """What happened, as plain data: counts, reasons, full strata, notes, and chosen places by split and stratum."""
@@ -71,10 +77,10 @@ def sample_of(regions: Regions, drawn: Drawn, splits: SplitRule) -> Sample:
     lon, lat = drawn.lonlat.T
     columns: dict[str, Any] = {"lon": lon, "lat": lat}
     for name in ("stratum", "biome", "biome_name", "ecoregion", "ecoregion_name", "realm"):
-        if name in _NUMBER_COLUMNS:
-            columns[name] = np.asarray(frame[_NUMBER_COLUMNS[name]], dtype=np.int64)[drawn.row]
+        if name in NUMBER_COLUMNS:
+            columns[name] = np.asarray(frame[NUMBER_COLUMNS[name]], dtype=np.int64)[drawn.row]
         else:
-            columns[name] = _taken(np.asarray(frame[_TEXT_COLUMNS[name]]), drawn.row)
+            columns[name] = _taken(np.asarray(frame[TEXT_COLUMNS[name]]), drawn.row)
     columns["split"] = pd.Categorical(splits.of(drawn.lonlat))
     refused = {reason: int(counts.sum()) for reason, counts in drawn.refused.items() if counts.any()}
     full = tuple(np.asarray(frame["stratum"])[drawn.full])
@@ -101,33 +107,3 @@ def _notes(regions: Regions, drawn: Drawn) -> tuple[str, ...]:
 def _some(quotas: list[Quota], most: int = 5) -> str:
     names, more = [quota.name for quota in quotas], len(quotas) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
-
-
-def sample_points(locations: Sequence[Location], constraints: Constraints, splits: SplitRule) -> Sample:
-    """The user's own points: those that break the terms are left out, of two that overlap the later one.
-
-    Raises `Fatal` when none is left.
-    """
-    lonlat = np.array([item.lonlat for item in locations]).reshape(-1, 2)
-    kept = np.ones(len(lonlat), dtype=bool)
-    refused: dict[str, int] = {}
-    for reason, wrong in constraints.refusals(lonlat):
-        refused[reason] = int((kept & wrong).sum())
-        kept &= ~wrong
-    if not constraints.may_overlap:
-        free = OccupancyIndex(constraints.side_m).claim(lonlat[kept])
-        refused[OVERLAP] = int((~free).sum())
-        kept[kept] = free
-    if not kept.any():
-        raise Fatal(f"none of your points can be used: {' '.join(_left_out(refused))}")
-    chosen = [item for item, keep in zip(locations, kept, strict=True) if keep]
-    table = pd.DataFrame([vars(item) for item in chosen], columns=list(Location.__dataclass_fields__)).drop(
-        columns="id"
-    )
-    table["split"] = pd.Categorical(splits.of(lonlat[kept]))
-    quotas = tuple(Quota(item.stratum, 1, item.id, item.biome, item.biome_name) for item in chosen)
-    return Sample(table, Allocation(quotas), {reason: n for reason, n in refused.items() if n}, (), _left_out(refused))
-
-
-def _left_out(refused: Mapping[str, int]) -> tuple[str, ...]:
-    return tuple(f"{count} of your points left out: each {reason}." for reason, count in refused.items() if count)

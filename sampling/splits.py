@@ -19,6 +19,8 @@ from sampling import authalic
 _TOLERANCE = 1e-6
 _METRES_PER_DEG = 111_320.0
 _LONGEST_PATTERN = 100
+_ROUNDS = 50  # of finding the fractions of cells; a few are enough
+_WIDEST_EDGE = 0.25  # as `check_buffer` refuses more
 # The corners, sides and centre of a box around a point. Cells are larger than the box, so it touches no other cells.
 _BOX = tuple((east, north) for north in (-1, 0, 1) for east in (-1, 0, 1))
 Fractions = tuple[float, float, float]
@@ -36,14 +38,17 @@ class SplitRule(Protocol):
 
 @dataclass(frozen=True)
 class CellSplits:
-    """Equal-area cells of about `cell_deg` squared, assigned by a hash with `seed` in `fractions` (train, val, test).
+    """Equal-area cells of about `cell_deg` squared, assigned by a hash with `seed`.
 
-    Raises `Fatal` for fractions that do not sum to 1 or a cell size outside 0 to 90 degrees.
+    `fractions` (train, val, test) are those of the area that stays where `half_gap_m` is kept from the border of each
+    split: a rare split has other splits on all sides and loses more of each cell, so it gets more cells. Raises `Fatal`
+    for fractions that do not sum to 1 or a cell size outside 0 to 90 degrees.
     """
 
     fractions: Fractions
     seed: int
     cell_deg: float
+    half_gap_m: float = 0.0
 
     def __post_init__(self) -> None:
         _check_fractions(self.fractions)
@@ -55,8 +60,20 @@ class CellSplits:
         return np.asarray(SPLITS)[self._codes(cells(lonlat, self.cell_deg))]
 
     def _codes(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        edges = np.cumsum(self.fractions)[:-1]
+        edges = np.cumsum(self._of_cells)[:-1]
         return np.searchsorted(edges, hashed(numbers, self.seed), side="right")
+
+    @cached_property
+    def _of_cells(self) -> NDArray[np.float64]:
+        """The fractions of cells that leave those of area as asked: the fixed point, as what a split loses is small."""
+        asked = np.asarray(self.fractions, dtype=np.float64)
+        cell_m = math.sqrt(authalic.SURFACE_KM2 / int(_columns_per_row(self.cell_deg).sum())) * 1000
+        edge = min(self.half_gap_m / cell_m, _WIDEST_EDGE)
+        fractions = asked
+        for _ in range(_ROUNDS):
+            fractions = asked / _kept_area(fractions, edge)
+            fractions = fractions / fractions.sum()
+        return fractions
 
     def in_buffer(self, lonlat: NDArray[Any], distance_m: float) -> NDArray[np.bool_]:
         """Whether the box of `distance_m` each way around a point (n, 2), degrees, touches a cell of another split.
@@ -75,6 +92,15 @@ class CellSplits:
             corner[:, 1] = np.clip(corner[:, 1], -90, 90)
             touching |= self._codes(cells(corner, self.cell_deg)) != own
         return touching
+
+
+def _kept_area(fractions: NDArray[np.float64], edge: float) -> NDArray[np.float64]:
+    """The fraction of a cell's area that stays, by split, if its neighbours are drawn in `fractions`.
+
+    Within `edge`, in sides of the cell, of a side the neighbour must be of the same split, and in a corner all three.
+    """
+    inner = 1 - 2 * edge
+    return np.asarray(inner**2 + 4 * edge * inner * fractions + 4 * edge**2 * fractions**3)
 
 
 @dataclass(frozen=True)

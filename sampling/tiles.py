@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from pipeline.grid import UNEVEN_ZONES, to_crs, to_lonlat
 from pipeline.radius_index import pairs_within
-from sampling.allocation import allocate
+from sampling.allocation import allocate, without
 from sampling.candidates import candidate_count
 from sampling.constraints import OVERLAP, Constraints
 from sampling.draw import Drawn
-from sampling.footprints import first_come
+from sampling.footprints import OccupancyIndex, first_come
 from sampling.regions import Regions
+from sampling.settled import Settled
 from sampling.splits import hashed
 from sampling.weights import LAND, weigh
 
@@ -181,23 +182,43 @@ def _corners(centre_xy: NDArray[Any], side_m: float) -> NDArray[np.float64]:
 def draw_tiles(areas: Regions, n: int, seed: int, constraints: Constraints, overdraw: float) -> Drawn:
     """At most `n` tiles, allocated to the areas by weight and room, in an order that `seed` shuffles.
 
-    The order of two tiles does not depend on other areas. Raises `Fatal` when no tile is left.
+    The order of two tiles does not depend on other areas. Settled places count towards `n`, and tiles that would
+    overlap one are left out. Raises `Fatal` when no tile is left.
     """
-    tiles = tile(areas, constraints.side_m)
-    refused = {OVERLAP: np.zeros(len(areas), dtype=np.int64)}
+    settled = constraints.settled
+    held = settled.per_region(areas)
+    tiles, taken = _without_settled(tile(areas, constraints.side_m), constraints)
+    refused = {OVERLAP: np.bincount(taken, minlength=len(areas))}
     for reason, wrong in constraints.refusals(tiles.lonlat):
         refused[reason] = np.bincount(tiles.row[wrong], minlength=len(areas))
     wrong = np.any(
         [wrong for _, wrong in constraints.refusals(tiles.lonlat)] or [np.zeros(len(tiles), dtype=bool)], axis=0
     )
     tiles = tiles.take(~wrong)
-    room = np.bincount(tiles.row, minlength=len(areas))
-    allocation = allocate(areas, max(1, min(n, len(tiles))), weigh(areas, LAND), room)
+    room = np.bincount(tiles.row, minlength=len(areas)) + held
+    total = max(1, min(n - len(settled) + int(held.sum()), int(room.sum())))
+    allocation = without(allocate(areas, total, weigh(areas, LAND), room, held), held)
     wanted = np.array([candidate_count(quota.count, overdraw) for quota in allocation.quotas])
     order = np.lexsort((_sort_keys(tiles, seed), tiles.row))
     rank = np.arange(len(order)) - np.searchsorted(tiles.row[order], tiles.row[order])
     chosen = order[rank < wanted[tiles.row[order]]]
     return Drawn(tiles.row[chosen], tiles.lonlat[chosen], allocation, refused, np.zeros(len(areas), dtype=bool))
+
+
+def _without_settled(tiles: Tiles, constraints: Constraints) -> tuple[Tiles, NDArray[np.int64]]:
+    """The tiles that are not settled and have room beside places that are none, and the areas (n,) of those without.
+
+    Tiles touch each other, which places of other shapes may not.
+    """
+    settled = constraints.settled
+    new = tiles.take(~settled.knows(tiles.lonlat))
+    if constraints.may_overlap:
+        return new, np.empty(0, dtype=np.int64)
+    others = ~Settled(tiles.lonlat).knows(settled.lonlat)
+    ground = OccupancyIndex(constraints.side_m)
+    ground.occupy(settled.lonlat[others])
+    crowded = ground.overlaps(new.lonlat)
+    return new.take(~crowded), new.row[crowded]
 
 
 def _sort_keys(tiles: Tiles, seed: int) -> NDArray[np.float64]:

@@ -68,7 +68,8 @@ def _by_column(regions: Regions, area_km2: NDArray[Any], column: str, weights: M
 def _weights_of(values: list[str], column: str, weights: Mapping[str, float]) -> NDArray[np.float64]:
     if not weights:
         return np.ones(len(values))
-    unknown = sorted(set(weights) - set(values))
+    # A weight of 0 leaves out what the table may have lost already, such as RESOLVE's Rock and Ice.
+    unknown = sorted(value for value in set(weights) - set(values) if weights[value])
     if unknown:
         raise unknown_name(f"value of column {column}", unknown[0], values)
     absent = [value for value in values if value not in weights]

@@ -44,8 +44,22 @@ def _discovery_v1() -> dict[str, Any]:
     text = _data_file("cloud_api_discovery_document.json").read_text(encoding="utf-8")
     document: dict[str, Any] = json.loads(text.replace("v1alpha", "v1"))
     _allow_list_filters(document)
+    _add_tables(document)
     _allow_workload_tags(document)
     return document
+
+
+def _add_tables(document: dict[str, Any]) -> None:
+    # The bundled document lacks downloads of tables, and calls the asset of a list of features otherwise: the client
+    # would end in an error of its own before the sandbox can say that it has neither.
+    resources = document["resources"]["projects"]["resources"]
+    create = resources["thumbnails"]["methods"]["create"]
+    path = create["path"].replace("thumbnails", "tables")
+    resources.setdefault("tables", {"methods": {"create": {**create, "id": "earthengine.projects.tables.create",
+                                                           "path": path, "flatPath": path}}})  # fmt: skip
+    features = resources["assets"]["methods"]["listFeatures"]
+    for key in ("parameterOrder", "parameters", "path"):
+        features[key] = json.loads(json.dumps(features[key]).replace("parent", "asset"))
 
 
 def _allow_workload_tags(document: dict[str, Any]) -> None:

@@ -27,9 +27,9 @@ class EarthEngineError(Exception):
         return {"error": {"code": self.status, "message": self.message, "status": name}}
 
 
-def too_many_elements() -> EarthEngineError:
-    """The error for a reply that would hold more than 5,000 elements."""
-    return EarthEngineError("Collection query aborted after accumulating over 5000 elements.")
+def too_many_elements(most: int = 5000) -> EarthEngineError:
+    """The error for a collection that holds more elements than may be accumulated."""
+    return EarthEngineError(f"Collection query aborted after accumulating over {most} elements.")
 
 
 def too_deep() -> EarthEngineError:

@@ -17,12 +17,27 @@ from sandbox.client_files import signatures
 from sandbox.errors import EarthEngineError, too_deep
 from sandbox.functions import algorithms  # noqa: F401  (registers every algorithm)
 from sandbox.functions.coercion import coerced
+from sandbox.functions.kept import Kept
+from sandbox.limits import KIND, Limits
 from sandbox.raster.stored import Catalog
 from sandbox.registry import NEEDS_CATALOG, REGISTRY
 
 _MAX_DEPTH = 500  # nested invocations; Earth Engine itself allows about a hundred
 _PYTHON_FRAMES = 30_000  # enough to compile such a graph and to compute its pixels
 _NONE: frozenset[str] = frozenset()
+_AGGREGATIONS = ("Image.reduceRegion", "Image.reduceRegions", "Collection.reduceColumns")
+_AGGREGATIONS_OF_TABLES = "AggregateFeatureCollection."
+
+
+def is_aggregation(name: str) -> bool:
+    """Whether a call of this algorithm counts against `Limits.concurrent_aggregations`.
+
+    Documented is only that reductions which are spread over machines are limited (guides/debugging, "Too many
+    concurrent aggregations"); reported are `reduceRegion` mapped over images (WGAST#2, mangrove-atlas#1522) and
+    `reduceRegions` over many zones (geemap#1309). Assumed: every call counts alike and all of a request run at the same
+    time; `reduceRegions` is one; `aggregate_*` and `reduceColumns` count; `size` and `toList` do not.
+    """
+    return name in _AGGREGATIONS or name.startswith(_AGGREGATIONS_OF_TABLES)
 
 
 class Frame:
@@ -68,9 +83,14 @@ class Function:
     names: tuple[str, ...]
     body: Program
     frame: Frame
+    keeps: Kept
 
     def __call__(self, *arguments: Any) -> Any:
-        return self.body(Frame(dict(zip(self.names, arguments, strict=False)), self.frame))
+        return self.named(dict(zip(self.names, arguments, strict=False)))
+
+    def named(self, arguments: dict[str, Any]) -> Any:
+        """The result for arguments by their names."""
+        return self.body(Frame(arguments, self.frame))
 
 
 def _refusal(message: str) -> Program:
@@ -92,13 +112,15 @@ def _joined(nodes: list[Node]) -> frozenset[str]:
 class Evaluator:
     """Evaluates one expression; not shared between requests."""
 
-    def __init__(self, expression: Mapping[str, Any], catalog: Catalog) -> None:
+    def __init__(self, expression: Mapping[str, Any], catalog: Catalog, limits: Limits = KIND) -> None:
         self._values: Mapping[str, Any] = expression.get("values", {})
         self._result = expression.get("result")
         self._catalog = catalog
+        self._limits = limits
         self._root = Frame({}, None)
         self._named: dict[str, Node] = {}
         self._depth = 0
+        self._aggregations = 0
         self.used: set[str] = set()
 
     def run(self) -> Any:
@@ -165,7 +187,8 @@ class Evaluator:
 
     def _definition(self, value: Mapping[str, Any]) -> Node:
         names, body = tuple(value.get("argumentNames", ())), self._reference(value["body"])
-        return Node(lambda frame: Function(names, body.run, frame), body.free - set(names))
+        keeps = Kept(self._values, names[0] if names else "", {"valueReference": value["body"]})
+        return Node(lambda frame: Function(names, body.run, frame, keeps), body.free - set(names))
 
     def _invocation(self, value: Mapping[str, Any]) -> Node:
         self._depth += 1
@@ -175,12 +198,14 @@ class Evaluator:
         given = {key: self._node(node) for key, node in written.items()}
         self._depth -= 1
         if "functionReference" in value:
-            return self._application(self._reference(value["functionReference"]), list(given.values()))
+            return self._application(self._reference(value["functionReference"]), given)
         return Node(self._call(value["functionName"], given, written), _joined(list(given.values())))
 
-    def _application(self, function: Node, given: list[Node]) -> Node:
-        programs = [node.run for node in given]
-        return Node(lambda frame: function.run(frame)(*[run(frame) for run in programs]), _joined([function, *given]))
+    def _application(self, function: Node, given: Mapping[str, Node]) -> Node:
+        def call(frame: Frame) -> Any:
+            return function.run(frame).named({name: node.run(frame) for name, node in given.items()})
+
+        return Node(call, _joined([function, *given.values()]))
 
     def _call(self, name: str, given: Mapping[str, Node], nodes: Mapping[str, Any]) -> Program:
         """A program that calls one algorithm with its argument nodes."""
@@ -200,15 +225,24 @@ class Evaluator:
         fixed = [item.value if isinstance(item, Fixed) else None for item in arguments]
         varying = [(index, item) for index, item in enumerate(arguments) if not isinstance(item, Fixed)]
         first = [self._catalog] if name in NEEDS_CATALOG else []
+        count = self._count_aggregation if is_aggregation(name) else None
 
         def call(frame: Frame) -> Any:
             used.add(name)
+            if count is not None:
+                count()
             values = fixed.copy()
             for index, run in varying:
                 values[index] = run(frame)
             return implementation(*first, *values)
 
         return call
+
+    def _count_aggregation(self) -> None:
+        self._aggregations += 1
+        most = self._limits.concurrent_aggregations
+        if most is not None and self._aggregations > most:
+            raise EarthEngineError("Too many concurrent aggregations.")
 
     def _if(self, given: Mapping[str, Node]) -> Program:
         nothing = Node(lambda frame: None)

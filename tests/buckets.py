@@ -15,6 +15,8 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from pipeline.store_owner import OWNER_KEY
+
 BUCKET = "lab"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTKEY", "AWS_SECRET_ACCESS_KEY": "a-secret-that-nobody-may-see"}
 # So that no key of the person who runs the tests is found.
@@ -64,8 +66,8 @@ class S3:
         return [result["Key"].removeprefix(prefix).lstrip("/") for page in pages for result in page.get("Contents", [])]
 
     def objects(self, prefix: str) -> dict[str, bytes]:
-        """Everything below a prefix, with what is in it."""
-        return {key: self.get(f"{prefix}/{key}".lstrip("/")) for key in self.keys(prefix)}
+        """Everything below a prefix, with what is in it, but for whose it is, which no two corpora share."""
+        return {key: self.get(f"{prefix}/{key}".lstrip("/")) for key in self.keys(prefix) if key != OWNER_KEY}
 
     def get(self, key: str) -> bytes:
         return self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["geocorpus.testing"]
+
 # An example takes as long as the machine is busy.
 settings.register_profile("geocorpus", deadline=None)
 settings.load_profile("geocorpus")

@@ -8,3 +8,6 @@ import pytest
 
 NO_TORCH = "torch is not installed: pip install 'geocorpus[train]'"
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason=NO_TORCH)
+needs_s2cloudless = pytest.mark.skipif(
+    find_spec("s2cloudless") is None, reason="s2cloudless is not installed: pip install 'geocorpus[clouds]'"
+)

@@ -20,18 +20,24 @@ PACKAGES = {
     "exporters": "pipeline",
     "training": "pipeline",
     "flows": "pipeline sampling exporters training sandbox",
-    "geocorpus": "pipeline sampling exporters training flows",
+    "geocorpus": "pipeline sampling exporters training flows sandbox",
 }
 
 # Room: the rooms of its package that it may import. A file beside the rooms counts as one; who is not named may import
 # none; `pipeline` and `sampling` are flat.
 ROOMS: dict[str, dict[str, str]] = {
     "exporters": {
-        "expressions": "sources",
-        "modalities": "expressions scenes sources",
+        "sources": "origin",
+        "expressions": "origin sources",
+        "modalities": "expressions origin scenes sources",
         "catalog": "modalities sources",
-        "anchor": "earth_engine expressions scenes threads",
-        "pull": "earth_engine quality sources threads",
+        "skeleton": "catalog",
+        "anchor": "catalog earth_engine expressions scenes sources threads",
+        "files": "sources",
+        "formats": "",
+        "pull": "earth_engine formats quality sources threads",
+        "live": "earth_engine files origin pull sources",
+        "publication": "formats",
         "report": "quality",
     },
     "training": {
@@ -48,24 +54,36 @@ ROOMS: dict[str, dict[str, str]] = {
     "flows": {
         "settings": "finetune_task",
         "sampling_plan": "settings",
+        "growth": "settings",
+        "own_columns": "growth",
+        "file_source": "closing growth sampling_plan settings",
         "sandbox_process": "settings",
-        "finetuning": "extras finetune_task settings",
-        "probing": "extras",
+        "exchange": "closing settings stages",
+        "live_check": "doctor",
+        "preflight": "closing live_check",
+        "finetuning": "closing extras finetune_task settings",
+        "probing": "extras owning_corpus",
+        "mapping": "exchange extras finetuning map_layers owning_corpus",
+        "publishing": "settings",
+        "verify": "settings",
+        "merging": "settings",
         "cluster": "extras settings",
-        "stages": "cluster extras preflight sampling_plan sandbox_process settings",
+        "stages": "closing cluster extras file_source growth own_columns preflight sampling_plan sandbox_process "
+        "settings",
+        "access": "cluster settings stages",
         "commands": "finetuning settings stages",
         "prefect_runs": "commands offline progress settings stages",
-        "terminal": "commands doctor extras finetuning offline prefect_runs probing progress sampling_plan "
-        "settings stages verify",
+        "terminal": "access closing commands doctor exchange extras file_source finetuning growth live_check mapping "
+        "merging offline prefect_runs probing progress publishing sampling_plan settings stages upgrade verify",
     },
     "sandbox": {
         "profiles": "errors registry",
         "raster": "errors",
         "planet": "raster",
-        "functions": "errors profiles raster registry",
+        "functions": "errors limits profiles raster registry",
         "catalogues": "functions raster",
-        "evaluate": "client_files errors functions raster registry",
-        "service": "catalogues client_files errors evaluate functions planet profiles raster",
+        "evaluate": "client_files errors functions limits raster registry",
+        "service": "catalogues client_files errors evaluate functions limits planet profiles raster",
         "__main__": "service",
     },
 }
@@ -215,13 +233,19 @@ def modality_names() -> set[str]:
     return {str(name) for name in result}
 
 
+# What names datasets of a published format, which our layers are called after.
+PUBLISHED_NAMES = {"exporters/formats/mmearth_v001/datasets.py"}
+
+
 def test_no_consumer_names_a_modality() -> None:
     names = modality_names() - {"lat", "lon", "month", "biome"}  # ordinary words, and columns of a location
     assert len(names) >= 8, f"found only {sorted(names)}; has the way of declaring modalities changed?"
     offenders = [
         f"{path.relative_to(ROOT)}:{node.lineno} {node.value!r}"
         for path in MODULES
-        if path.relative_to(ROOT).parts[0] != "sandbox" and "modalities" not in path.parts
+        if path.relative_to(ROOT).parts[0] != "sandbox"
+        and "modalities" not in path.parts
+        and path.relative_to(ROOT).as_posix() not in PUBLISHED_NAMES
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Constant) and node.value in names
     ]

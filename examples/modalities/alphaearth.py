@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import ee
 
-from geocorpus import Band, Chip, Display, Modality, Pixels, between, with_fallback
+from geocorpus import Band, Chip, Display, Licence, Modality, Pixels, between, with_fallback
 
 COLLECTION = "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL"
 BANDS = [f"A{n:02d}" for n in range(64)]
@@ -28,6 +28,11 @@ alphaearth = Modality(
     time_rule="the anchor's calendar year; none before 2017",
     assets=(COLLECTION,),
     reference="https://developers.google.com/earth-engine/datasets/catalog/GOOGLE_SATELLITE_EMBEDDING_V1_ANNUAL",
+    licence=Licence(
+        "CC-BY-4.0",
+        "https://creativecommons.org/licenses/by/4.0/",
+        "The AlphaEarth Foundations Satellite Embedding dataset is produced by Google and Google DeepMind.",
+    ),
     display=Display("rgb", ("A01", "A16", "A09"), -0.3, 0.3),
     source=Pixels(_of_the_year),
 )

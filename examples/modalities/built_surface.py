@@ -2,7 +2,7 @@
 
 import ee
 
-from geocorpus import Band, Chip, Display, Modality, Pixels, with_fallback
+from geocorpus import Band, Chip, Display, Licence, Modality, Pixels, with_fallback
 
 COLLECTION = "JRC/GHSL/P2023A/GHS_BUILT_S"
 BANDS = ["built_surface", "built_surface_nres"]
@@ -24,6 +24,11 @@ built_surface = Modality(
     time_rule="the epoch (every five years) nearest to the anchor's year",
     assets=(COLLECTION,),
     reference="https://developers.google.com/earth-engine/datasets/catalog/JRC_GHSL_P2023A_GHS_BUILT_S",
+    licence=Licence(
+        "CC-BY-4.0",
+        "https://creativecommons.org/licenses/by/4.0/",
+        "Pesaresi, M., Politis, P. (2023): GHS-BUILT-S R2023A. European Commission, Joint Research Centre (JRC).",
+    ),
     display=Display("grey", ("built_surface",), 0.0, 8000.0),
     source=Pixels(_at_the_epoch),
 )

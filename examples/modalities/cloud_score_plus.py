@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import ee
 
-from geocorpus import Band, Chip, Display, Modality, Pixels, between, with_fallback
+from geocorpus import Band, Chip, Display, Licence, Modality, Pixels, between, with_fallback
 
 COLLECTION = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"
 BANDS = ["cs", "cs_cdf"]
@@ -36,6 +36,11 @@ cloud_score_plus = Modality(
     time_rule="the anchor scene",
     assets=(COLLECTION,),
     reference="https://developers.google.com/earth-engine/datasets/catalog/GOOGLE_CLOUD_SCORE_PLUS_V1_S2_HARMONIZED",
+    licence=Licence(
+        "CC-BY-4.0",
+        "https://creativecommons.org/licenses/by/4.0/",
+        "Cloud Score+ S2_HARMONIZED V1, produced by Google Earth Engine. Pasquarella et al. (2023).",
+    ),
     display=Display("grey", ("cs",), 0.0, 1.0),
     source=Pixels(_scores),
 )

@@ -5,7 +5,20 @@ from datetime import datetime
 
 import ee
 
-from geocorpus import ORBIT_PASSES, SEASONS, Band, Chip, Display, Modality, Pixels, between, seasons, with_fallback
+from geocorpus import (
+    ORBIT_PASSES,
+    SEASONS,
+    Band,
+    Chip,
+    Display,
+    Licence,
+    Modality,
+    Pixels,
+    between,
+    on_pixels_of,
+    seasons,
+    with_fallback,
+)
 
 COLLECTION = "COPERNICUS/S1_GRD"
 POLARISATIONS = ["VV", "VH"]
@@ -13,8 +26,8 @@ POLARISATIONS = ["VV", "VH"]
 
 def _power(image: ee.Image) -> ee.Image:
     """The collection is in decibels, whose mean is no mean of energy; interpolated before the logarithm, too."""
-    # Not ee.Image(10).pow(...): a constant on the left would leave one degree a pixel to interpolate on.
-    return image.select(POLARISATIONS).multiply(math.log(10) / 10).exp().resample("bilinear")
+    stored = image.select(POLARISATIONS)
+    return on_pixels_of(stored.multiply(math.log(10) / 10).exp(), stored).resample("bilinear")
 
 
 def _mean(chip: Chip, orbit_pass: str, start: datetime, end: datetime) -> ee.Image:
@@ -48,6 +61,11 @@ sentinel1_seasonal = Modality(
     time_rule="mean power of the season's scenes; winter begins in the December before the anchor's year",
     assets=(COLLECTION,),
     reference="https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_S1_GRD",
+    licence=Licence(
+        "Copernicus Sentinel data terms",
+        "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice",
+        "Contains modified Copernicus Sentinel data [years].",
+    ),
     display=Display("grey", ("summer_vv_ascending",), -25.0, 0.0),
     source=Pixels(_of_the_year),
 )

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import ee
 
-from geocorpus import SEASONS, Band, Chip, Display, Modality, Pixels, between, seasons, with_fallback
+from geocorpus import SEASONS, Band, Chip, Display, Licence, Modality, Pixels, between, seasons, with_fallback
 
 COLLECTION = "COPERNICUS/S2_SR_HARMONIZED"
 COLOURS = {"B4": "red", "B3": "green", "B2": "blue"}
@@ -41,6 +41,11 @@ sentinel2_seasonal_rgb = Modality(
     time_rule="median of the season's clear pixels; winter begins in the December before the anchor's year",
     assets=(COLLECTION,),
     reference="https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_S2_SR_HARMONIZED",
+    licence=Licence(
+        "Copernicus Sentinel data terms",
+        "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice",
+        "Contains modified Copernicus Sentinel data [years].",
+    ),
     display=Display("rgb", ("summer_red", "summer_green", "summer_blue"), 0.0, 0.3),
     source=Pixels(_of_the_year),
 )

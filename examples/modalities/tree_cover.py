@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import ee
 
-from geocorpus import Band, Chip, Display, Modality, Pixels, between, with_fallback
+from geocorpus import Band, Chip, Display, Licence, Modality, Pixels, between, with_fallback
 
 COLLECTION = "MODIS/061/MOD44B"
 _BAND = "Percent_Tree_Cover"
@@ -28,6 +28,11 @@ tree_cover = Modality(
     time_rule="the product year that begins in March of the anchor's calendar year",
     assets=(COLLECTION,),
     reference="https://developers.google.com/earth-engine/datasets/catalog/MODIS_061_MOD44B",
+    licence=Licence(
+        "public domain",
+        "https://lpdaac.usgs.gov/data/data-citation-and-policies/",
+        "MOD44B v061, NASA EOSDIS Land Processes DAAC. https://doi.org/10.5067/MODIS/MOD44B.061",
+    ),
     display=Display("grey", ("tree_cover",), 0.0, 100.0),
     source=Pixels(_of_the_year),
 )

@@ -26,6 +26,14 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """An optical scene that may serve, and its level."""
+
+    level: str
+    scene: Candidate
+
+
+@dataclass(frozen=True)
 class Draw:
     """What chance decides for a location, before anything is asked: so no answer or order can change it.
 
@@ -48,5 +56,10 @@ class Draw:
 
     def choose(self, candidates: Sequence[Candidate]) -> Candidate:
         """One of the candidates, whatever order they came in."""
+        return self.ranked(candidates)[0]
+
+    def ranked(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """All of them: the one that is chosen, those behind it, and round to those before it."""
         ordered = sorted(candidates, key=lambda candidate: candidate.index)
-        return ordered[int(self.place * len(ordered))]
+        first = int(self.place * len(ordered))
+        return ordered[first:] + ordered[:first]

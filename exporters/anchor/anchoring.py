@@ -25,16 +25,13 @@ from pipeline.progress import Progress
 from pipeline.rows import GatheredRows, Source, in_one_piece
 
 _PARTS_HELD = 64  # a table of each batch would take as much for its columns as for their rows
-_REJECTED = pa.schema([(name, manifest.SCHEMA.field(name).type) for name in location_table.NAMES]).append(
-    pa.field(REASON, pa.string())
-)
 
 
 @dataclass(frozen=True)
 class Anchored:
     """The rows that fill the quotas, what was passed over on the way, and how many are lacking per stratum.
 
-    `rows` has the columns of the manifest, `rejected` those of `Location` and a reason.
+    `rows` has the columns of the manifest, `rejected` those of `Location`, a reason, and those of the places' owner.
     """
 
     rows: GatheredRows
@@ -42,9 +39,9 @@ class Anchored:
     shortfalls: dict[str, int] = field(default_factory=dict)
 
     def rejected_frame(self) -> pd.DataFrame:
-        """One row per rejected location: the location's own columns, and the reason."""
+        """One row per rejected location: the location's columns, the reason, and those of the places' owner."""
         if not self.rejected.count:
-            return pd.DataFrame([], columns=_REJECTED.names)
+            return pd.DataFrame([], columns=self.rejected.schema.names)
         return self.rejected.part(0, self.rejected.count).to_pandas()
 
 
@@ -118,6 +115,11 @@ def _result(
     table = answers.table()
     return Anchored(
         PinnedRows.of(chosen, Source(table, answers.index[filling]), rules),
-        GatheredRows([rejected, Source(table, answers.index[passed_over])], _REJECTED),
+        GatheredRows([rejected, Source(table, answers.index[passed_over])], _rejected_schema(locations)),
         absent | shortfalls,
     )
+
+
+def _rejected_schema(locations: Locations) -> pa.Schema:
+    known = [(name, manifest.SCHEMA.field(name).type) for name in location_table.NAMES]
+    return pa.schema([*known, (REASON, pa.string()), *locations.own])

@@ -18,6 +18,7 @@ from exporters.expressions import ORBIT_PASSES
 from pipeline import durable, manifest
 from pipeline.errors import Fatal
 from pipeline.grid import LATTICE_M, Grid, mgrs_crs, utm_crs
+from pipeline.locations import Locations
 from pipeline.rows import TEXT_CODES, GatheredRows, Source
 
 REASON = "reason"
@@ -62,10 +63,14 @@ def _array(cells: list[Any], kind: pa.DataType) -> pa.Array:
 
 def _cells(lonlat: tuple[float, float], pinned: PinnedScenes, rules: AnchorRules) -> tuple[Any, ...]:
     """In the order of `SCHEMA`."""
-    crs = utm_crs(lonlat) if rules.own_zone else mgrs_crs(pinned.anchor.tile)
-    grid = Grid.around(lonlat, crs, rules.size_px)
+    grid = grid_of(lonlat, pinned.anchor.tile, rules)
     radar = [cell for orbit_pass in ORBIT_PASSES for cell in _scene(pinned.passes[orbit_pass])]
     return (grid.crs, *grid.origin_xy, pinned.level, *_scene(pinned.anchor), *radar)
+
+
+def grid_of(lonlat: tuple[float, float], tile: str, rules: AnchorRules) -> Grid:
+    """The grid around a place in degrees, of a scene of an MGRS tile."""
+    return Grid.around(lonlat, utm_crs(lonlat) if rules.own_zone else mgrs_crs(tile), rules.size_px)
 
 
 def _scene(scene: Candidate | None) -> tuple[str | None, int | None]:
@@ -80,10 +85,11 @@ class PinnedRows(GatheredRows):
 
     @classmethod
     def of(cls, locations: Source, pinned: Source, rules: AnchorRules) -> PinnedRows:
-        """Side by side, on grids of the rules' size."""
+        """Side by side, on grids of the rules' size; with the columns of the places' owner."""
         same = pa.table({"resolution_m": [LATTICE_M], "height_px": [rules.size_px], "width_px": [rules.size_px]})
         every_row_the_first = np.zeros(len(pinned.rows), dtype=np.int8)
-        return cls([locations, pinned, Source(same, every_row_the_first)], manifest.SCHEMA)
+        schema = pa.schema([*manifest.SCHEMA, *Locations(locations.table).own])
+        return cls([locations, pinned, Source(same, every_row_the_first)], schema)
 
     def _gathered(self, name: str, rows: slice) -> pa.ChunkedArray:
         role, _, part = name.rpartition("_")
@@ -119,8 +125,12 @@ def read(path: Path, ids: Sequence[str], lonlat: NDArray[np.float64], rules: Anc
     older = path.with_suffix(_OLDER_SUFFIX)
     if not older.exists():
         return None
-    kept = durable.read_json(older)
-    return outcome_table(lonlat, [_older(kept[each]) for each in ids], rules)
+    remedy = "delete it, and its batch is asked for again"
+    kept = durable.read_as(older, dict[str, dict[str, Any]], remedy)
+    try:
+        return outcome_table(lonlat, [_older(kept[each]) for each in ids], rules)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Fatal(f"{older} is damaged ({error}); {remedy}.") from error
 
 
 def _read(path: Path, count: int) -> pa.Table:

@@ -16,6 +16,11 @@ _MARGIN_M = 100.0  # snapping to the lattice, the scale of UTM off its meridian,
 class AnchorRules:
     """Which scenes may serve. Part files and choices depend on everything here but `batch`.
 
+    `max_chip_cloud_percent` limits the clouds over the chip itself: of the scenes that may serve, the first that is
+    clear enough there does. None asks nothing.
+
+    A place with a date of its own takes the scene nearest to it, at most `date_window_days` away, of any year.
+
     A grid is in its scene's UTM zone, so that pixels stay as they are; with `own_zone` in the location's, so that
     tiles that were laid side by side stay so where a scene of the neighbouring zone serves one of them.
     """
@@ -28,6 +33,8 @@ class AnchorRules:
     batch: int = 200
     seed: int = 0
     own_zone: bool = False
+    date_window_days: int = 30
+    max_chip_cloud_percent: float | None = None
 
     def __post_init__(self) -> None:
         strange = sorted(set(self.levels) - set(scenes.OPTICAL))

@@ -18,15 +18,22 @@ from numpy.typing import NDArray
 
 from exporters import scenes, threads
 from exporters.anchor import outcomes
-from exporters.anchor.anchor_rules import AnchorRules, Candidate, Draw
+from exporters.anchor.anchor_rules import Anchor, AnchorRules, Candidate, Draw
+from exporters.anchor.chip_clouds import ChipClouds, telling_layer
 from exporters.anchor.outcomes import Outcome, PinnedScenes
+from exporters.anchor.own_dates import OwnDate, own_dates
+from exporters.earth_engine.batch_size import AdaptiveBatchSize
 from exporters.earth_engine.client import EarthEngine
 from exporters.expressions import ORBIT_PASSES
 from pipeline.errors import Fatal
 from pipeline.locations import Locations
 
 _ERROR_M = 1.0  # without one, Earth Engine may refuse to compare geometries of different projections
+_NAMES = ("system:index", "system:time_start")
+_MOST_IMAGES = 5000  # of one place and span of time: what Earth Engine lists of a collection at most
 _PART_VERSION = 2
+# Rules that are in a part file's name only where they decide something, or never.
+_NOT_OF_ALL = ("batch", "date_window_days", "max_chip_cloud_percent")
 BATCHES_AT_ONCE = 4
 
 
@@ -37,7 +44,8 @@ class SceneSearch:
         self.engine = engine
         self.rules = rules
         self.parts_folder = parts_folder
-        self.at_once = engine.at_once("locations", rules.batch)
+        self.chip_clouds = None if rules.max_chip_cloud_percent is None else ChipClouds(engine, rules)
+        self.at_once = engine.at_once("locations", AdaptiveBatchSize(rules.batch))
 
     def query(self, locations: Locations, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
         """What becomes of these rows of the locations, batch by batch: the rows of a batch, and their outcomes.
@@ -46,7 +54,11 @@ class SceneSearch:
         """
         size = self.rules.batch
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-        return threads.each(lambda batch: (batch, self._outcomes(locations.take(batch))), batches, BATCHES_AT_ONCE)
+        return threads.each(lambda batch: (batch, self._kept_or_asked(locations.take(batch))), batches, BATCHES_AT_ONCE)
+
+    def _kept_or_asked(self, locations: Locations) -> pa.Table:
+        with self.engine.stopping():
+            return self._outcomes(locations)
 
     def _outcomes(self, locations: Locations) -> pa.Table:
         batch = _Batch.of(locations, self.rules)
@@ -58,33 +70,41 @@ class SceneSearch:
         return kept
 
     def _ask(self, batch: _Batch) -> list[Outcome]:
-        """Two or three requests: scenes of each location's first year; of its other years where that has none; then
-        radar scenes for the locations that have one.
+        """Two or three requests: scenes of each location's own days or first year; of its other years where that has
+        none; then radar scenes for the locations that have one. Where clouds over the chip are limited, more after each
+        of the first two.
         """
         everyone = range(len(batch.ids))
         anchors = self._anchors(batch, everyone, slice(0, 1))
         if len(self.rules.years) > 1:
-            anchors |= self._anchors(batch, [index for index in everyone if anchors[index] is None], slice(1, None))
+            others = [index for index in everyone if anchors[index] is None and batch.own_dates[index] is None]
+            anchors |= self._anchors(batch, others, slice(1, None))
         served = {index: anchor for index, anchor in anchors.items() if anchor is not None}
         pins: dict[int, Outcome] = {}
         for answer in self.at_once.ask(list(served), lambda part: self._radar(batch, part, served)):
             pins |= answer
-        return [pins.get(index, _reason(self.rules)) for index in everyone]
+        return [pins.get(index, _reason(self.rules, batch.own_dates[index])) for index in everyone]
 
-    def _anchors(self, batch: _Batch, indices: Sequence[int], preferred: slice) -> dict[int, _Anchor | None]:
-        result: dict[int, _Anchor | None] = {}
+    def _anchors(self, batch: _Batch, indices: Sequence[int], preferred: slice) -> dict[int, Anchor | None]:
+        ranked: dict[int, list[Anchor]] = {}
         for answer in self.at_once.ask(indices, lambda part: self._optical(batch, part, preferred)):
-            result |= answer
-        return result
+            ranked |= answer
+        if self.chip_clouds is not None:
+            return self.chip_clouds.first_clear(batch.lonlat, ranked)
+        return {index: anchors[0] if anchors else None for index, anchors in ranked.items()}
 
-    def _optical(self, batch: _Batch, indices: Sequence[int], preferred: slice) -> dict[int, _Anchor | None]:
+    def _optical(self, batch: _Batch, indices: Sequence[int], preferred: slice) -> dict[int, list[Anchor]]:
+        """The scenes that may serve each location, in the order in which they are wanted."""
         years = [batch.draws[index].years[preferred] for index in indices]
-        rows = self._rows(_optical_expression(_points(batch, indices, [_span(each) for each in years]), self.rules))
+        wanted = [batch.own_dates[index] for index in indices]
+        spans = [own.span_ms if own else _span(each) for own, each in zip(wanted, years, strict=True)]
+        rows = self._rows(_optical_expression(_points(batch, indices, spans), self.rules))
         return {
-            index: _choose(batch.draws[index], each, row) for index, each, row in zip(indices, years, rows, strict=True)
+            index: _by_nearness(batch.draws[index], own, row) if own else _as_drawn(batch.draws[index], each, row)
+            for index, own, each, row in zip(indices, wanted, years, rows, strict=True)
         }
 
-    def _radar(self, batch: _Batch, indices: Sequence[int], served: Mapping[int, _Anchor]) -> dict[int, Outcome]:
+    def _radar(self, batch: _Batch, indices: Sequence[int], served: Mapping[int, Anchor]) -> dict[int, Outcome]:
         dates = [served[index].scene.time_ms for index in indices]
         reach_ms = timedelta(days=self.rules.orbit_window_days) / timedelta(milliseconds=1)
         spans = [(date - reach_ms, date + reach_ms + 1) for date in dates]
@@ -98,15 +118,17 @@ class SceneSearch:
 
 @dataclass(frozen=True)
 class _Batch:
-    """What is asked about: ids and lon/lat in degrees of the locations of a batch."""
+    """What is asked about: ids, lon/lat in degrees, and own dates (or None) of the locations of a batch."""
 
     ids: list[str]
     lonlat: list[list[float]]
+    own_dates: list[OwnDate | None]
     rules: AnchorRules
 
     @classmethod
     def of(cls, locations: Locations, rules: AnchorRules) -> _Batch:
-        return cls(locations.table.column("id").to_pylist(), locations.lonlat.tolist(), rules)
+        dates = own_dates(locations.table, rules.date_window_days)
+        return cls(locations.table.column("id").to_pylist(), locations.lonlat.tolist(), dates, rules)
 
     @cached_property
     def draws(self) -> list[Draw]:
@@ -114,19 +136,15 @@ class _Batch:
         return [Draw.of(each, self.rules) for each in self.ids]
 
 
-@dataclass(frozen=True)
-class _Anchor:
-    """The optical scene that was chosen, and its level."""
-
-    level: str
-    scene: Candidate
-
-
 def _key(batch: _Batch) -> str:
-    """Names a part file by everything that its content follows from."""
-    data = {name: value for name, value in asdict(batch.rules).items() if name != "batch"}
+    """Names a part file by everything that its content follows from; without own dates, as before there were any."""
+    data = {name: value for name, value in asdict(batch.rules).items() if name not in _NOT_OF_ALL}
     asked = [(each, *lonlat) for each, lonlat in zip(batch.ids, batch.lonlat, strict=True)]
-    content = [_PART_VERSION, scenes.OPTICAL, scenes.RADAR, data, asked]
+    content: list[Any] = [_PART_VERSION, scenes.OPTICAL, scenes.RADAR, data, asked]
+    if batch.rules.max_chip_cloud_percent is not None:
+        content.append([telling_layer().digest, batch.rules.max_chip_cloud_percent])
+    if any(batch.own_dates):
+        content.append([own and [str(own), str(own.wanted)] for own in batch.own_dates])
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -156,8 +174,14 @@ def _covering(feature: ee.Feature, collection: str, rules: AnchorRules) -> ee.Im
 
 
 def _described(feature: ee.Element, prefix: str, images: ee.ImageCollection, *more: str) -> ee.Element:
-    names = ("system:index", "system:time_start", *more)
-    return feature.set({f"{prefix}/{name}": images.aggregate_array(name) for name in names})
+    """The feature with a row of properties for each image, under `prefix`.
+
+    As a list of the images, and not one `aggregate_array` a property: Earth Engine refuses a request with too many
+    aggregations at once, and a batch would have a thousand of them.
+    """
+    names = (*_NAMES, *more)
+    rows = images.toList(_MOST_IMAGES).map(lambda image: [ee.Image(image).get(name) for name in names])
+    return feature.set(prefix, rows)
 
 
 def _optical_expression(points: ee.FeatureCollection, rules: AnchorRules) -> ee.FeatureCollection:
@@ -184,30 +208,39 @@ def _radar_expression(points: ee.FeatureCollection, rules: AnchorRules) -> ee.Fe
     return points.map(describe)
 
 
-def _candidates(row: Mapping[str, Any], prefix: str, *more: str) -> list[Candidate]:
-    columns = [row[f"{prefix}/{name}"] for name in ("system:index", "system:time_start", *more)]
-    if len({len(column) for column in columns}) > 1:
+def _candidates(row: Mapping[str, Any], prefix: str) -> list[Candidate]:
+    if any(cell is None for cells in row[prefix] for cell in cells):
         raise Fatal(f"some images of {prefix} lack one of system:time_start and {scenes.TILE}; they cannot be pinned.")
-    return [Candidate(*cells) for cells in zip(*columns, strict=True)]
+    return [Candidate(*cells) for cells in row[prefix]]
 
 
-def _choose(draw: Draw, years: Sequence[int], row: Mapping[str, Any]) -> _Anchor | None:
-    """The drawn scene of the first year and level that have any."""
-    result = {level: _candidates(row, level, scenes.TILE) for level in draw.levels}
-    for year in years:
-        for level in draw.levels:
-            candidates = [candidate for candidate in result[level] if candidate.year == year]
-            if candidates:
-                return _Anchor(level, draw.choose(candidates))
-    return None
+def _as_drawn(draw: Draw, years: Sequence[int], row: Mapping[str, Any]) -> list[Anchor]:
+    """The drawn scene of the first year and level that have any, the others of both, and those of further ones."""
+    result = {level: _candidates(row, level) for level in draw.levels}
+    return [
+        Anchor(level, scene)
+        for year in years
+        for level in draw.levels
+        for scene in draw.ranked([candidate for candidate in result[level] if candidate.year == year])
+    ]
 
 
-def _reason(rules: AnchorRules) -> str:
-    asked = ", ".join(map(str, sorted(rules.years)))
-    return f"no scene of {asked} with at most {rules.max_cloud_percent:g} % clouds covers the chip"
+def _by_nearness(draw: Draw, own: OwnDate, row: Mapping[str, Any]) -> list[Anchor]:
+    """The scene of the day nearest to the one that is wanted, of the drawn level where both have one of that day, …"""
+    anchors = [Anchor(level, scene) for level in draw.levels for scene in _candidates(row, level)]
+    return sorted(
+        anchors, key=lambda each: (own.days_from(each.scene.time_ms), draw.levels.index(each.level), each.scene.index)
+    )
 
 
-def _pins(anchor: _Anchor, row: Mapping[str, Any]) -> PinnedScenes:
+def _reason(rules: AnchorRules, own: OwnDate | None) -> str:
+    asked = str(own) if own else ", ".join(map(str, sorted(rules.years)))
+    reason = f"no scene of {asked} with at most {rules.max_cloud_percent:g} % clouds covers the chip"
+    limit = rules.max_chip_cloud_percent
+    return reason if limit is None else f"{reason} with at most {limit:g} % over it"
+
+
+def _pins(anchor: Anchor, row: Mapping[str, Any]) -> PinnedScenes:
     date_ms = anchor.scene.time_ms
     passes = {orbit_pass: _nearest(date_ms, _candidates(row, orbit_pass)) for orbit_pass in ORBIT_PASSES}
     return PinnedScenes(anchor.level, anchor.scene, passes)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from exporters.earth_engine.faults import UnknownRefusal
 from pipeline.errors import Fatal, TooLarge
 
 Item = TypeVar("Item")
@@ -14,6 +15,10 @@ Answer = TypeVar("Answer")
 
 class OneTooLarge(Fatal):
     """Even a single item is too large for one request; for an export of many chips, only this chip fails."""
+
+
+class OneRefused(OneTooLarge):
+    """A single item is refused, in words that are not known here."""
 
 
 _FIRST_PATIENCE = 200  # full requests answered before a larger size is tried again
@@ -25,14 +30,14 @@ class AdaptiveBatchSize:
 
     Such a refusal also depends on Earth Engine's load, and one of them should not double the requests of a week. It
     divides the present batch only; the limit falls after several divided batches in a row. After many answers in a row
-    twice as many items are tried again, more rarely after each failed try.
+    twice as many items are tried again, more rarely after each failed try: `patience` full requests at first.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._ceiling = self._limit = limit
+    def __init__(self, most: int, first: int | None = None, patience: int = _FIRST_PATIENCE) -> None:
+        self._ceiling, self._limit = most, most if first is None else first
         self._answered = 0
         self._divided: list[int] = []
-        self._patience = _FIRST_PATIENCE
+        self._patience = patience
         self._lock = threading.Lock()
 
     @property
@@ -75,7 +80,7 @@ class AdaptiveBatchSize:
             except TooLarge as error:
                 refused_alone += len(part) == 1
                 if refused_alone == 2:
-                    raise OneTooLarge(f"even one item is too much at once ({error}); ask for smaller chips.") from error
+                    raise _alone(error) from error
                 last_size = max(1, len(part) // 2)
                 continue
             refused_alone = 0
@@ -83,3 +88,10 @@ class AdaptiveBatchSize:
             yield answer
             del remaining[: len(part)]
         self._record_division(first_size, last_size)
+
+
+def _alone(error: TooLarge) -> OneTooLarge:
+    """The error of a single item that is refused with `error`."""
+    if isinstance(error, UnknownRefusal):
+        return OneRefused(f"{error}")
+    return OneTooLarge(f"even one item is too much at once ({error}); ask for smaller chips.")

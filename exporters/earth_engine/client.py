@@ -17,15 +17,19 @@ from googleapiclient.errors import HttpError
 from numpy.typing import NDArray
 
 from exporters.earth_engine import faults
-from exporters.earth_engine.batch_size import AdaptiveBatchSize
+from exporters.earth_engine.batch_size import AdaptiveBatchSize, OneTooLarge
 from exporters.earth_engine.breaker import Breaker
 from exporters.earth_engine.compute import PROFILES_AT_ONCE, Cost, Usage, eecu_s_of
+from exporters.earth_engine.compute_pixels import compute_pixels
 from exporters.earth_engine.connection import Connection as Connection  # the name by which it is imported
+from exporters.earth_engine.expression import Shared
 from exporters.earth_engine.limiter import RESTRICTED_CONCURRENCY, Limiter, RateLimiter
+from exporters.earth_engine.local_client import without_deprecation_list
 from exporters.earth_engine.npy import decoded
 from exporters.earth_engine.retry import Retry
+from exporters.earth_engine.sign_in import SignIn, local, stored
 from exporters.earth_engine.transport import Figures, Transport, Unreachable
-from pipeline.errors import Fatal, GeocorpusError, Transient
+from pipeline.errors import Fatal, GeocorpusError, TooLarge, Transient, Unwritable
 from pipeline.grid import Grid
 from pipeline.progress import Progress
 
@@ -41,6 +45,7 @@ class EarthEngine:
 
     def __init__(self, connection: Connection, transport: Transport) -> None:
         self.connection = connection
+        self.sign_in = SignIn(connection.credentials)
         self._transport = transport
         self._retry = Retry(connection.patience, connection.seed, noticed=transport.meter.retried)
         self._at_once: dict[str, AdaptiveBatchSize] = {}
@@ -84,9 +89,9 @@ class EarthEngine:
         kind, names = taken
         try:
             with profiler.aside():
-                table = _translated(lambda: ee.data.computeValue(_profiles(names)))
+                table = _translated(lambda: ee.data.computeValue(_profiles(names)), self.sign_in)
             profiler.measured(kind, len(names), eecu_s_of(str(table)))
-        except Transient:
+        except (Transient, faults.Overloaded):
             return True
         except (GeocorpusError, ValueError) as error:
             profiler.refuse(str(error))
@@ -109,6 +114,15 @@ class EarthEngine:
             self.usage = None
             usage.up_to(self.figures().eecu_s)
             usage.save()
+
+    @contextlib.contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Let no request begin any more, in any thread of the run, once the block raises `Unwritable`."""
+        try:
+            yield
+        except Unwritable as error:
+            self.limiter.stop(str(error))
+            raise
 
     def refuse_overspending(self) -> None:
         """Raise `Fatal` when the month's budget is used up."""
@@ -141,32 +155,43 @@ class EarthEngine:
             self._said_unprofiled = True
             progress.say(f"Earth Engine does not tell what requests cost ({refused.rstrip('.')}): no EECU estimate.")
 
-    def at_once(self, what: str, limit: int) -> AdaptiveBatchSize:
-        """How many of `what` one request may carry: `limit` at first, less once that proved too large."""
-        return self._at_once.setdefault(what, AdaptiveBatchSize(limit))
+    def at_once(self, what: str, size: AdaptiveBatchSize) -> AdaptiveBatchSize:
+        """How many of `what` one request may carry, as was learned over this connection; `size` at first."""
+        return self._at_once.setdefault(what, size)
 
     def call(self, ask: Callable[[], Result]) -> Result:
         """Run one exchange with the client, retried as the patience allows."""
-        return self._retry.run(lambda: _translated(ask))
+        return self._retry.run(lambda: _translated(ask, self.sign_in))
 
-    def pixels(self, image: ee.Image, grid: Grid) -> NDArray[Any]:
-        """Compute `image` on exactly `grid`: a structured array (height, width) with one field per band."""
-        request = {"expression": image, "fileFormat": "NPY", "grid": grid_request(grid)}
-        return self.call(lambda: decoded(ee.data.computePixels(request), grid.shape_yx))
+    def pixels(self, image: ee.Image, grid: Grid, shared: Shared | None = None) -> NDArray[Any]:
+        """Compute `image` on exactly `grid`: a structured array (height, width) with one field per band.
+
+        `shared` has images that those of other requests contain, too.
+        """
+        return self.call(lambda: decoded(compute_pixels(image, grid, shared), grid.shape_yx))
 
     def value(self, computed: Any) -> Any:
         """Compute any expression to JSON."""
         return self.call(lambda: ee.data.computeValue(computed))
 
     def features(self, collection: ee.FeatureCollection, page_size: int = 100) -> Iterator[dict[str, Any]]:
-        """GeoJSON features of a table, in lon/lat, page by page."""
-        request = {"expression": collection, "pageSize": page_size}
+        """GeoJSON features of a table, in lon/lat, page by page: half as many a page wherever one is too large."""
+        token, size = None, page_size
         while True:
-            page = self._page(request)
+            request = {"expression": collection, "pageSize": size, **({"pageToken": token} if token else {})}
+            try:
+                page = self._page(request)
+            except TooLarge as error:
+                if size == 1:
+                    raise OneTooLarge(
+                        f"one feature is too much for an answer ({error}); simplify the table."
+                    ) from error
+                size //= 2
+                continue
             yield from page.get("features", [])
-            if not page.get("nextPageToken"):
+            token = page.get("nextPageToken")
+            if not token:
                 return
-            request["pageToken"] = page["nextPageToken"]
 
     def _page(self, request: dict[str, Any]) -> dict[str, Any]:
         return self.call(lambda: ee.data.computeFeatures(request))
@@ -179,37 +204,32 @@ def _by_reason(figures: Figures) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in counts.items() if count > 0)
 
 
-def grid_request(grid: Grid) -> dict[str, Any]:
-    """`grid` as computePixels takes it."""
-    x_scale, x_shear, x_origin, y_shear, y_scale, y_origin = grid.transform
-    height, width = grid.shape_yx
-    return {
-        "dimensions": {"width": width, "height": height},
-        "affineTransform": {
-            "scaleX": x_scale, "shearX": x_shear, "translateX": x_origin,
-            "shearY": y_shear, "scaleY": y_scale, "translateY": y_origin,
-        },
-        "crsCode": grid.crs,
-    }  # fmt: skip
-
-
 def _profiles(names: list[str]) -> ee.ComputedObject:
     # Hidden from the client's own methods, so it is called by name, as ee.profilePrinting does.
     return ee.ApiFunction.lookup("Profile.getProfiles").call(ids=names)
 
 
-def _translated(ask: Callable[[], Result]) -> Result:
-    """Run `ask`; whatever the client raises becomes an error of ours, without the client's traceback of headers."""
+def _translated(ask: Callable[[], Result], sign_in: SignIn) -> Result:
+    """Run `ask`; a refusal of the credentials says which they are."""
+    try:
+        return _typed(ask)
+    except faults.Unauthorised as error:
+        raise sign_in.refusal(str(error)) from None
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise sign_in.failure(error) from None
+
+
+def _typed(ask: Callable[[], Result]) -> Result:
+    """Run `ask`; whatever the client raises becomes an error of ours, without the client's traceback of headers.
+
+    Errors of google-auth are left to `SignIn.failure`.
+    """
     try:
         return ask()
     except GeocorpusError:
         raise
     except ee.EEException as error:
         raise faults.from_text(str(error)) from None
-    except google.auth.exceptions.TransportError as error:
-        raise Transient(f"Google's sign-in cannot be reached ({type(error).__name__}).") from None
-    except google.auth.exceptions.GoogleAuthError as error:
-        raise Fatal(f"Google refuses the credentials ({type(error).__name__}); {faults.AUTHENTICATE}.") from None
     except HttpError as error:
         raise faults.from_response(error.status_code, str(error.reason)) from None
     except (OSError, json.JSONDecodeError, UnicodeDecodeError, GoogleClientError) as error:
@@ -220,68 +240,68 @@ def _translated(ask: Callable[[], Result]) -> Result:
 _connecting = threading.Lock()
 
 
+def unconnected(connection: Connection, limiter: RateLimiter | None = None) -> EarthEngine:
+    """One that has not been reached, for an export whose layers ask for nothing; it needs no account and no network."""
+    limiter = limiter or Limiter(connection.concurrency, connection.requests_per_s)
+    transport = Transport(
+        connection.base_url, limiter, connection.deadline_s, connection.concurrency, connection.profile_every
+    )
+    return EarthEngine(connection, transport)
+
+
 def connect(connection: Connection, limiter: RateLimiter | None = None) -> EarthEngine:
     """Initialise the client (it holds one connection per process) and return it wrapped.
 
     `limiter` is one that other processes share; without it, the connection has its own. Raises `Fatal` in one
     sentence when there are no credentials, or nothing answers at a local address.
     """
-    limiter = limiter or Limiter(connection.concurrency, connection.requests_per_s)
-    transport = Transport(
-        connection.base_url, limiter, connection.deadline_s, connection.concurrency, connection.profile_every
-    )
-    engine = EarthEngine(connection, transport)
-    credentials = _credentials(connection)
+    engine = unconnected(connection, limiter)
+    transport = engine._transport
+    engine.sign_in = usable_credentials(connection)
     with _connecting:
         if connection.is_local:
-            _initialise_locally(engine, credentials, transport)
+            _initialise_locally(engine, transport)
         else:
-            engine.call(lambda: _initialise(connection, credentials, transport))
+            engine.call(lambda: _initialise(engine, transport))
     return engine
 
 
-def _credentials(connection: Connection) -> Any:
+def usable_credentials(connection: Connection) -> SignIn:
+    """The credentials of a connection: its own, or those of this machine; at a local address `sign_in.local`, or none.
+
+    No request is made to Earth Engine, but Google is asked for a token. Raises `Fatal` when there are none, when they
+    are refused, or when they would travel unencrypted, and `Transient` when Google's sign-in cannot be reached.
+    """
     if not connection.is_local and urlsplit(connection.base_url).scheme != "https":
         raise Fatal(f"{connection.base_url} is not encrypted, and credentials would go there; use https.")
-    if connection.credentials is not None or connection.is_local:
-        return connection.credentials
-    try:
-        return ee.data.get_persistent_credentials()
-    except (ee.EEException, google.auth.exceptions.GoogleAuthError):
-        raise Fatal(f"there are no Earth Engine credentials on this machine; {faults.AUTHENTICATE}.") from None
-    except ValueError:  # the client reads its file as JSON, and passes on what that raises
-        raise Fatal(f"the file of Earth Engine credentials is damaged; {faults.AUTHENTICATE}.") from None
+    if connection.credentials is not None:
+        given = connection.credentials
+        return given if isinstance(given, SignIn) else SignIn(given)
+    if connection.is_local:
+        return local() or SignIn(None)
+    return stored(connection.project)
 
 
-def _initialise_locally(engine: EarthEngine, credentials: Any, transport: Transport) -> None:
+def _initialise_locally(engine: EarthEngine, transport: Transport) -> None:
     def ask() -> None:
         try:
-            _initialise(engine.connection, credentials, transport)
+            _initialise(engine, transport)
         except Unreachable as error:
             raise Fatal(
                 f"nothing answers at {engine.connection.base_url}; start it with `geocorpus sandbox serve`, "
                 "or correct source.url."
             ) from error
 
-    with _without_deprecation_list():
+    with without_deprecation_list():
         engine.call(ask)
 
 
-def _initialise(connection: Connection, credentials: Any, transport: Transport) -> None:
+def _initialise(engine: EarthEngine, transport: Transport) -> None:
+    connection = engine.connection
     ee.Reset()
     # Zero: the client's own retries know no Retry-After and no other threads.
     ee.data.setMaxRetries(0)
-    ee.Initialize(credentials, url=connection.base_url, project=connection.project, http_transport=transport)
+    credentials, project = engine.sign_in.credentials, connection.project
+    ee.Initialize(credentials, url=connection.base_url, project=project, http_transport=transport)
     # Cloud Monitoring tells EECU-time by this label, and nothing else does.
     ee.data.setDefaultWorkloadTag(WORKLOAD_TAG)
-
-
-@contextlib.contextmanager
-def _without_deprecation_list() -> Iterator[None]:
-    """Keep the client from fetching its list of deprecated assets, which is always off this machine."""
-    fetch = ee.deprecation._FetchDataCatalogStac
-    ee.deprecation._FetchDataCatalogStac = dict
-    try:
-        yield
-    finally:
-        ee.deprecation._FetchDataCatalogStac = fetch

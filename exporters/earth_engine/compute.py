@@ -166,7 +166,7 @@ class Usage:
 
     def __init__(self, path: Path, budget_h: float | None = None) -> None:
         self._path, self._budget_h = path, budget_h
-        self._months: dict[str, float] = durable.read_json(path) if path.exists() else {}
+        self._months: dict[str, float] = _kept(path) if path.exists() else {}
         self._counted_eecu_s = 0.0
         self._saved_s = time.monotonic()
         self._lock = threading.Lock()
@@ -208,6 +208,10 @@ class Usage:
         if any(self._months.values()):
             durable.write_json(self._path, {month: round(eecu_s, 3) for month, eecu_s in self._months.items()})
         self._saved_s = time.monotonic()
+
+
+def _kept(path: Path) -> dict[str, float]:
+    return durable.read_as(path, dict[str, float], "delete it, and what this month has cost so far is forgotten")
 
 
 def _month() -> str:

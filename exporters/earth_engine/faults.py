@@ -1,17 +1,28 @@
-"""Typed errors from Earth Engine's replies: one table maps its texts to what the caller must do."""
+"""Typed errors from Earth Engine's replies, by status where that is clear and else by the table of known texts."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 
+from exporters.earth_engine.known_texts import AGGREGATIONS, Do, known
 from pipeline.errors import Fatal, GeocorpusError, Missing, Throttled, TooLarge, Transient
 
-AUTHENTICATE = "run `earthengine authenticate`, or set the credentials of a service account"
+
+class Overloaded(TooLarge):
+    """It depends on the load, as Earth Engine's time limit does: retry once later, then request less at once."""
 
 
-class TimedOut(TooLarge):
-    """Earth Engine's own time limit. It depends on the load: retry once later, then request less at once."""
+class TimedOut(Overloaded):
+    """No answer within our own deadline, which is longer than the time that Earth Engine allows itself."""
+
+
+class UnknownRefusal(TooLarge, Fatal):
+    """A refusal in words that are not in `known_texts`.
+
+    It may be about size, so what can be divided is; what is refused alone is that item's failure (`OneRefused`).
+    Where nothing can be divided, the run stops.
+    """
 
 
 class AssetGone(Missing):
@@ -27,25 +38,23 @@ def _asset_gone(message: str) -> AssetGone:
     return AssetGone(message, result[1] if result else "")
 
 
-def _unauthorised(message: str) -> Fatal:
-    return Fatal(f"Earth Engine refuses the credentials or the project ({message.rstrip('.')}); {AUTHENTICATE}.")
+class Unauthorised(Fatal):
+    """Earth Engine refuses the credentials or the project; `sign_in.SignIn.refusal` says of which kind they are."""
 
 
-# Texts as in issue threads and documentation of Earth Engine and its users (reference: earth_engine.md A4).
-_TEXTS: tuple[tuple[str, Callable[[str], GeocorpusError]], ...] = (
-    (r"too many requests|quota exceeded|rate limit|resource_exhausted", Throttled),
-    (r"too many concurrent (aggregations|requests)", Throttled),
-    (r"user memory limit exceeded", TooLarge),
-    (r"total request size|must be less than or equal to 50331648|number of bands", TooLarge),
-    (r"request entity too large|payload size exceeds", TooLarge),
-    (r"(computation|request) timed out", TimedOut),
-    (r"did not match any bands|image with no bands", Missing),
-    (r"(may not|must not|cannot) be null|no valid \(un-masked\) pixels|is required and may not", Missing),
-    (r"asset '.*' not found|does not exist or caller does not have access", _asset_gone),
-    (r"unauthenticated|invalid authentication|permission|not signed up|not registered|has not been used in project",
-     _unauthorised),
-    (r"internal error|backend error|unavailable|try again|deadline exceeded|connection reset", Transient),
-)  # fmt: skip
+def _unauthorised(message: str) -> Unauthorised:
+    return Unauthorised(f"Earth Engine refuses the credentials or the project ({message.rstrip('.')})")
+
+
+_ERRORS: dict[Do, Callable[[str], GeocorpusError]] = {
+    Do.SLOW_DOWN: Throttled,
+    Do.LESS: TooLarge,
+    Do.ONCE_MORE_THEN_LESS: Overloaded,
+    Do.NO_DATA: Missing,
+    Do.NO_ASSET: _asset_gone,
+    Do.SIGN_IN: _unauthorised,
+    Do.LATER: Transient,
+}
 
 
 def names_the_rate(message: str) -> bool:
@@ -54,15 +63,17 @@ def names_the_rate(message: str) -> bool:
 
 
 def from_text(message: str) -> GeocorpusError:
-    """The error for a text without an HTTP status; an unknown text is `Fatal`."""
-    for pattern, make in _TEXTS:
-        if re.search(pattern, message, re.IGNORECASE):
-            return make(message)
-    return Fatal(f"Earth Engine refuses the request: {message}")
+    """The error for a text without an HTTP status; `UnknownRefusal` for an unknown one."""
+    row = known(message)
+    if row is None:
+        return UnknownRefusal(f"Earth Engine refuses the request: {message}")
+    return _ERRORS[row.do](message)
 
 
 def from_response(status: int, message: str, retry_after_s: float | None = None) -> GeocorpusError:
     """The error for an HTTP status of 400 or above: by the status where it is clear, else by the text."""
+    if AGGREGATIONS.matches(message):  # whatever the status: none is documented
+        return TooLarge(message)
     if status == 429:
         return Throttled(message, retry_after_s)
     if status in (408, 425) or status >= 500:
@@ -70,6 +81,6 @@ def from_response(status: int, message: str, retry_after_s: float | None = None)
     if status == 413:
         return TooLarge(message)
     if status in (401, 403):
-        known = from_text(message)
-        return known if isinstance(known, Transient) else _unauthorised(message)
+        error = from_text(message)
+        return error if isinstance(error, Transient) else _unauthorised(message)
     return from_text(message)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from exporters.earth_engine.aimd import AIMD
+from pipeline.errors import Fatal
 
 RESTRICTED_CONCURRENCY = 2  # Earth Engine does not document the number; two in flight were always admitted
 _GOOD_REPLIES = 20  # in a row without the header before the restriction counts as lifted
@@ -65,6 +66,8 @@ class RateLimiter(Protocol):
     def refused(self, started_s: float, refusal: Refusal) -> None: ...
 
     def pause(self, seconds: float) -> None: ...
+
+    def stop(self, why: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,12 @@ class Limiter:
         self.clock = clock or RealClock()
         self._controller = RateController(concurrency, requests_per_s, self.clock.now())
         self._changed = threading.Condition()
+        self._stopped = ""
+
+    @property
+    def stopped(self) -> str:
+        """Why no request may begin any more; empty while they may."""
+        return self._stopped
 
     @property
     def concurrency(self) -> int:
@@ -198,7 +207,10 @@ class Limiter:
 
     @contextmanager
     def slot(self) -> Iterator[float]:
-        """Wait until one more request may be in flight and the rate allows it; yields the time at which it began."""
+        """Wait until one more request may be in flight and the rate allows it; yields the time at which it began.
+
+        Raises `Fatal` once `stop` was called.
+        """
         ticket = self._enter()
         try:
             self._await(ticket)
@@ -208,7 +220,8 @@ class Limiter:
 
     def _enter(self) -> Ticket:
         with self._changed:
-            self._changed.wait_for(self._controller.has_room)
+            self._changed.wait_for(lambda: self._stopped or self._controller.has_room())
+            refuse_stopped(self._stopped)
             return self._controller.start(self.clock.now())
 
     def _await(self, ticket: Ticket) -> None:
@@ -218,6 +231,7 @@ class Limiter:
             if wait_s > 0:
                 self.clock.sleep(wait_s)
             with self._changed:
+                refuse_stopped(self._stopped)
                 if self._controller.begins(ticket, self.clock.now()):
                     return
                 ticket = self._controller.ticket(self.clock.now())
@@ -242,3 +256,15 @@ class Limiter:
         """Let no request start for `seconds`."""
         with self._changed:
             self._controller.hold(self.clock.now() + seconds)
+
+    def stop(self, why: str) -> None:
+        """Let no request begin any more: whoever waits for a slot, or asks for one later, gets this sentence."""
+        with self._changed:
+            self._stopped = self._stopped or why
+            self._changed.notify_all()
+
+
+def refuse_stopped(why: str) -> None:
+    """Raise `Fatal` where requests were stopped."""
+    if why:
+        raise Fatal(why)

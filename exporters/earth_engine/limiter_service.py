@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import select
 import socket
@@ -10,22 +9,25 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
+from exporters.earth_engine import greeting
+from exporters.earth_engine.guests import Guests, room
 from exporters.earth_engine.limiter import Limiter, Refusal
+from pipeline.errors import Fatal
 
 _LINE_BYTES = 1 << 16
-_HANDSHAKE_S = 10.0
+GREETING_S = 10.0  # for all of it, however slowly it comes
 _DURATIONS = 1000
 OnReport = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The address of the service and the secret that it requires; for the workers of the run only."""
+    """The address of the service and the secret that both must know; for the workers of the run only."""
 
     host: str
     port: int
@@ -45,7 +47,10 @@ def keep_alive(connection: socket.socket) -> None:
 
 
 class LimiterService:
-    """Serves `limiter` to the processes that know the secret; a context manager.
+    """Serves `limiter` to the processes that prove to know the secret; a context manager.
+
+    Everyone else is hung up on: at once, at the latest `greeting_s` after coming, and sooner when the number of open
+    connections, which is bounded, would keep others out.
 
     When the process that holds a slot is lost (killed, disconnected, silent for twice the deadline), its request may
     still run at Earth Engine. The slot stays taken until that request must have ended: 1.5 times the longest of the
@@ -61,9 +66,10 @@ class LimiterService:
         on_report: OnReport,
         host: str = "127.0.0.1",
         port: int = 0,
+        greeting_s: float = GREETING_S,
     ) -> None:
         self.limiter, self.deadline_s, self.on_report = limiter, deadline_s, on_report
-        self._secret = secret
+        self._secret, self._greeting_s = secret, greeting_s
         self._durations_s: deque[float] = deque(maxlen=_DURATIONS)
         self._leased, self._closing = 0, False
         self._changed = threading.Condition()
@@ -91,17 +97,20 @@ class LimiterService:
         self._server.server_close()
         with self._changed:
             self._changed.wait_for(lambda: self._leased == 0, timeout=self.may_run_s())
-        self._server.disconnect_all()
+        self._server.guests.dismiss()
         self._thread.join(timeout=5)
 
-    def admits(self, line: bytes) -> bool:
-        """Whether the first line of a connection is the secret."""
-        return hmac.compare_digest(line.strip(), self._secret.encode())
+    def admits(self, guest: socket.socket) -> bool:
+        """Whether one who has just connected proves to know the secret; raises `OSError` when it is late or leaves."""
+        return greeting.admit(guest, self._secret, self._greeting_s)
 
     @contextmanager
     def lease(self) -> Iterator[float]:
-        """A slot for another process, as `Limiter.slot`. Raises `ConnectionAbortedError` when the service closes."""
-        with self.limiter.slot() as started_s:
+        """A slot for another process, as `Limiter.slot`.
+
+        Raises `ConnectionAbortedError` when the service closes, or the run has stopped its requests.
+        """
+        with self._slot() as started_s:
             with self._changed:
                 if self._closing:
                     raise ConnectionAbortedError
@@ -112,6 +121,14 @@ class LimiterService:
                 with self._changed:
                     self._leased -= 1
                     self._changed.notify_all()
+
+    @contextmanager
+    def _slot(self) -> Iterator[float]:
+        try:
+            with self.limiter.slot() as started_s:
+                yield started_s
+        except Fatal as error:
+            raise ConnectionAbortedError from error
 
     def took(self, seconds: float) -> None:
         """Record the duration of a request."""
@@ -131,29 +148,20 @@ class _Server(ThreadingTCPServer):
     request_queue_size = 1024
 
     def __init__(self, address: tuple[str, int], service: LimiterService) -> None:
-        self.service = service
-        self._connections: set[socket.socket] = set()
-        self._lock = threading.Lock()
+        self.service, self.guests = service, Guests(room())
         super().__init__(address, _Handler)
 
-    @contextmanager
-    def tracked(self, connection: socket.socket) -> Iterator[None]:
-        """Keep the connection in the list while it is served, so that `disconnect_all` can close it."""
-        with self._lock:
-            self._connections.add(connection)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._connections.discard(connection)
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own, if there is room for it."""
+        if self.guests.come(request):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
 
-    def disconnect_all(self) -> None:
-        """Close all connections; their threads end then."""
-        with self._lock:
-            still_open = list(self._connections)
-        for connection in still_open:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self.guests.leave(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that disconnects or sends malformed lines prints no traceback; our own defects do."""
@@ -169,14 +177,11 @@ class _Handler(StreamRequestHandler):
     def handle(self) -> None:
         """Execute the lines of the client until it disconnects."""
         keep_alive(self.connection)
-        self.connection.settimeout(_HANDSHAKE_S)
-        if not self.server.service.admits(self.rfile.readline(_LINE_BYTES)):
+        if not self.server.service.admits(self.connection) or not self.server.guests.recognise(self.connection):
             return
         self.connection.settimeout(None)
-        with self.server.tracked(self.connection):
-            self._send(["welcome"])
-            while line := self.rfile.readline(_LINE_BYTES):
-                self._execute(*json.loads(line))
+        while line := self.rfile.readline(_LINE_BYTES):
+            self._execute(*json.loads(line))
 
     def _execute(self, command: str, *details: Any) -> None:
         service = self.server.service

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from exporters.earth_engine.limiter import Refusal
+from exporters.earth_engine import greeting
+from exporters.earth_engine.limiter import Refusal, refuse_stopped
 from exporters.earth_engine.limiter_service import Endpoint, keep_alive
 from pipeline.errors import GeocorpusError
 
 _CONNECT_S = 15.0
 _ATTEMPTS = 3
+_WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # before greeting again: the service hangs up while strangers crowd in
 
 
 class RunGone(GeocorpusError):
@@ -30,8 +32,7 @@ class _Connection:
         self._replies = self._socket.makefile("rb")
         try:
             keep_alive(self._socket)
-            self._socket.sendall(endpoint.secret.encode() + b"\n")
-            self.receive()
+            greeting.enter(self._socket, endpoint.secret, _CONNECT_S)
             self._socket.settimeout(None)  # a slot may take long; keep-alive detects a dead machine
         except OSError:
             self.close()
@@ -68,6 +69,7 @@ class RemoteLimiter:
         self._lock = threading.Lock()
         self._thread_state = threading.local()
         self._concurrency, self._restricted = 1, False
+        self._stopped = ""
 
     @property
     def concurrency(self) -> int:
@@ -81,10 +83,15 @@ class RemoteLimiter:
 
     @contextmanager
     def slot(self) -> Iterator[float]:
-        """Hold one of the run's slots; yields the time at which it began, on this machine's clock. Raises `RunGone`."""
+        """Hold one of the run's slots; yields the time at which it began, on this machine's clock.
+
+        Raises `RunGone`, and `Fatal` once `stop` was called.
+        """
+        refuse_stopped(self._stopped)
         connection = self._start()
         self._thread_state.outcome = ["ended"]
         try:
+            refuse_stopped(self._stopped)
             yield time.monotonic()
         finally:
             self._finish(connection, self._thread_state.outcome)
@@ -100,6 +107,10 @@ class RemoteLimiter:
     def pause(self, seconds: float) -> None:
         """Let no process of the run start a request for `seconds`. Raises `RunGone`."""
         self._notify(["pause", seconds])
+
+    def stop(self, why: str) -> None:
+        """Let no request of this process begin any more; the run learns why from the shard that fails."""
+        self._stopped = self._stopped or why
 
     def tell(self, **report: Any) -> None:
         """Report something to the process that started the run; values must be of JSON's types. Raises `RunGone`."""
@@ -143,9 +154,18 @@ class RemoteLimiter:
             if self._idle:
                 return self._idle.pop()
         try:
-            return _Connection(self._endpoint)
-        except (OSError, ValueError) as error:
+            return self._connected()
+        except OSError as error:
             raise self._gone() from error
+
+    def _connected(self) -> _Connection:
+        """A new connection; raises `OSError` when the service is gone, is another one, or hangs up again and again."""
+        for wait_s in _WAITS_S:
+            try:
+                return _Connection(self._endpoint)
+            except (ConnectionAbortedError, ConnectionResetError, BrokenPipeError):
+                time.sleep(wait_s)
+        return _Connection(self._endpoint)
 
     def _keep(self, connection: _Connection) -> None:
         with self._lock:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from exporters.earth_engine.faults import TimedOut
+from exporters.earth_engine.faults import Overloaded
 from exporters.earth_engine.limiter import Clock, RealClock
 from pipeline.errors import Throttled, Transient
 
@@ -52,7 +52,7 @@ class Retry:
         while True:
             try:
                 return call()
-            except (Transient, TimedOut) as error:
+            except (Transient, Overloaded) as error:
                 budget.count(error, self.clock.now())
                 self._noticed(error)
                 self.clock.sleep(self._wait_s(budget.total, getattr(error, "retry_after_s", None)))
@@ -78,7 +78,7 @@ class _RetryBudget:
         self.total += 1
         if isinstance(error, Throttled):
             self._count_refusal(error, now_s)
-        elif isinstance(error, TimedOut):
+        elif isinstance(error, Overloaded):
             self.timed_out += 1
             if self.timed_out >= self.patience.timed_out_attempts:
                 raise error

@@ -14,13 +14,15 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from exporters.earth_engine import faults
-from exporters.earth_engine.compute import Profiler
+from exporters.earth_engine.compute import Profiler, kind_of
 from exporters.earth_engine.connection import LOCAL_HOSTS
 from exporters.earth_engine.limiter import RateLimiter, Refusal
-from pipeline.errors import Throttled, Transient
+from exporters.earth_engine.prepared import Preparation
+from pipeline.errors import GeocorpusError, Throttled, TooLarge, Transient
 
 QUOTA_HEADER = "x-earth-engine-quota-status"
 _CHUNK_BYTES = 1 << 20
+_MOST_BYTES = 96 << 20  # of one answer: twice the most that Earth Engine sends, so that no answer can fill the memory
 _CONNECT_S = 15.0
 _PAUSE_S = 0.5  # of all requests, after a 429 without Retry-After
 
@@ -74,7 +76,7 @@ class Meter:
 
     def retried(self, error: Exception) -> None:
         """Count a retry by the error that caused it."""
-        timed_out, unreachable = isinstance(error, faults.TimedOut), isinstance(error, Unreachable)
+        timed_out, unreachable = isinstance(error, faults.Overloaded), isinstance(error, Unreachable)
         self.join(Figures(retries=1, timed_out=int(timed_out), unreachable=int(unreachable)))
 
     def join(self, more: Figures) -> None:
@@ -115,6 +117,7 @@ class Transport:
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
+        self._preparation = Preparation(self._session)
 
     def request(
         self,
@@ -139,27 +142,34 @@ class Transport:
     def _exchange(self, uri: str, method: str, body: Any, headers: Any) -> tuple[httplib2.Response, bytes]:
         end_s = time.monotonic() + self.deadline_s
         try:
-            with self._session.request(
-                method, uri, data=body, headers=headers, timeout=(_CONNECT_S, self.deadline_s), stream=True
-            ) as reply:
-                return _response(reply), self._read(reply, end_s)
+            patience_s = _CONNECT_S, self.deadline_s
+            with self._preparation.sent(method, uri, body, headers, timeout=patience_s, stream=True) as reply:
+                return _response(reply), self._read(uri, reply, end_s)
         except (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError) as error:
             raise Unreachable(f"cannot connect to {self.base_url} ({type(error).__name__}).") from error
         except requests.exceptions.Timeout as error:
-            raise Transient(f"no answer within {self.deadline_s:g} s.") from error
+            raise self._late(uri, "no answer") from error
         except requests.exceptions.ConnectionError as error:
             raise _broken(error, self.base_url) from error
         except requests.exceptions.RequestException as error:
             raise Transient(f"the answer broke off ({type(error).__name__}).") from error
 
-    def _read(self, reply: requests.Response, end_s: float) -> bytes:
+    def _read(self, uri: str, reply: requests.Response, end_s: float) -> bytes:
         """The body; requests' own timeout only bounds the gap between two packets, so the deadline is checked here."""
-        parts = []
+        parts, received = [], 0
         for part in reply.iter_content(_CHUNK_BYTES):
             parts.append(part)
+            received += len(part)
+            if received > _MOST_BYTES:
+                raise TooLarge(f"the answer is longer than the {_MOST_BYTES >> 20} MiB that one may have.")
             if time.monotonic() > end_s:
-                raise Transient(f"no complete answer within {self.deadline_s:g} s.")
+                raise self._late(uri, "no complete answer")
         return b"".join(parts)
+
+    def _late(self, uri: str, what: str) -> GeocorpusError:
+        """The error of our own deadline: `TimedOut` where something is computed, for then less may be asked for."""
+        message = f"{what} within {self.deadline_s:g} s."
+        return Transient(message) if kind_of(uri) is None else faults.TimedOut(message)
 
     def _check(self, response: httplib2.Response, content: bytes, started_s: float) -> None:
         """Report the reply to the limiter; raise the typed error of a status of 400 or above, 401 excepted."""

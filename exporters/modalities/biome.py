@@ -7,9 +7,15 @@ from numpy.typing import NDArray
 
 from exporters.sources import Local
 from pipeline.chip import Chip
+from pipeline.licence import cc_by_4
 from pipeline.modality import Band, Category, Modality
 
 ASSET = "RESOLVE/ECOREGIONS/2017"
+# https://developers.google.com/earth-engine/datasets/catalog/RESOLVE_ECOREGIONS_2017#terms-of-use
+_LICENCE = cc_by_4(
+    "Dinerstein, E. et al. (2017): An Ecoregion-Based Approach to Protecting Half the Terrestrial Realm. BioScience "
+    "67(6), 534-545. https://doi.org/10.1093/biosci/bix014"
+)
 
 # BIOME_NUM, BIOME_NAME and COLOR_BIO of the table.
 CATEGORIES = (
@@ -49,5 +55,6 @@ biome = Modality(
     categories=CATEGORIES,
     assets=(ASSET,),
     reference="https://developers.google.com/earth-engine/datasets/catalog/RESOLVE_ECOREGIONS_2017",
+    licence=_LICENCE,
     source=Local(_code, _unknown),
 )

@@ -5,9 +5,15 @@ from __future__ import annotations
 import ee
 
 from exporters.expressions import mode_over_year
+from pipeline.licence import cc_by_4
 from pipeline.modality import Band, Category, Display, Modality
 
 COLLECTION = "GOOGLE/DYNAMICWORLD/V1"
+# The words that the catalogue's page asks for.
+_LICENCE = cc_by_4(
+    "This dataset is produced for the Dynamic World Project by Google in partnership with National Geographic Society "
+    "and the World Resources Institute."
+)
 
 
 def _codes(image: ee.Image) -> ee.Image:
@@ -35,6 +41,7 @@ dynamic_world = Modality(
     time_rule="mode over the anchor's calendar year",
     assets=(COLLECTION,),
     reference="https://developers.google.com/earth-engine/datasets/catalog/GOOGLE_DYNAMICWORLD_V1",
+    licence=_LICENCE,
     display=Display("classes", ("label",)),
     source=mode_over_year(COLLECTION, "label", _codes),
 )

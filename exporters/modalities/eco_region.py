@@ -9,11 +9,17 @@ from numpy.typing import NDArray
 
 from exporters.sources import Local
 from pipeline.chip import Chip
+from pipeline.licence import cc_by_4
 from pipeline.location import NO_CODE
 from pipeline.manifest import Manifest
 from pipeline.modality import Band, Category, Modality
 
 ASSET = "RESOLVE/ECOREGIONS/2017"
+# https://developers.google.com/earth-engine/datasets/catalog/RESOLVE_ECOREGIONS_2017#terms-of-use
+_LICENCE = cc_by_4(
+    "Dinerstein, E. et al. (2017): An Ecoregion-Based Approach to Protecting Half the Terrestrial Realm. BioScience "
+    "67(6), 534-545. https://doi.org/10.1093/biosci/bix014"
+)
 _GOLDEN_RATIO = 0.6180339887498949  # neighbouring codes get hues far apart
 
 
@@ -26,9 +32,19 @@ def _code(chip: Chip) -> NDArray[np.float64]:
 
 
 def _with_classes(modality: Modality, manifest: Manifest) -> Modality:
-    pairs = dict(zip(manifest.column("ecoregion").tolist(), manifest.column("ecoregion_name").tolist(), strict=True))
-    named = sorted((code, name) for code, name in pairs.items() if code != NO_CODE)
-    return modality.with_categories([Category(code, name or str(code), _colour(code)) for code, name in named])
+    """The classes of the manifest by code; those that an extension brought follow, so that the others stay in place."""
+    codes, names = manifest.column("ecoregion").tolist(), manifest.column("ecoregion_name").tolist()
+    classes: dict[int, str] = {}
+    for stop in (*(state.rows for state in manifest.ancestors), len(manifest)):
+        classes |= dict(sorted(item for item in _pairs(codes[:stop], names[:stop]).items() if item[0] not in classes))
+    return modality.with_categories(
+        [Category(code, name or str(code), _colour(code)) for code, name in classes.items()]
+    )
+
+
+def _pairs(codes: list[int], names: list[str]) -> dict[int, str]:
+    """The name of every known code, the last that it has."""
+    return {code: name for code, name in zip(codes, names, strict=True) if code != NO_CODE}
 
 
 def _colour(code: int) -> str:
@@ -45,5 +61,6 @@ eco_region = Modality(
     extent="image",
     assets=(ASSET,),
     reference="https://developers.google.com/earth-engine/datasets/catalog/RESOLVE_ECOREGIONS_2017",
+    licence=_LICENCE,
     source=Local(_code, _unknown, bind=_with_classes),
 )

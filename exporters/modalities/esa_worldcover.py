@@ -5,9 +5,27 @@ from __future__ import annotations
 import ee
 
 from exporters.expressions import static
+from exporters.origin import Origin
+from pipeline.licence import cc_by_4
 from pipeline.modality import Band, Category, Display, Modality
 
 COLLECTION = "ESA/WorldCover/v100"
+_LICENCE = cc_by_4(
+    "© ESA WorldCover project 2020 / Contains modified Copernicus Sentinel data (2020) processed by ESA WorldCover "
+    "consortium. Zanaga, D. et al. (2021): ESA WorldCover 10 m 2020 v100. https://doi.org/10.5281/zenodo.5571936"
+)
+
+
+def _own_pixels() -> ee.Image:
+    """The map on its own pixels, of 1/12000 degree.
+
+    Beyond some 57 degrees, 10 m are more than two of them in longitude. A request would be given a level of the map's
+    pyramid there (guides/scale), on which three pixels in a hundred have another class.
+    """
+    images = ee.ImageCollection(COLLECTION).select(["Map"])
+    # Each on its own: a collection made of files has maps in several projections.
+    return images.map(lambda image: ee.Image(image).reproject(ee.Image(image).projection())).mosaic()
+
 
 esa_worldcover = Modality(
     name="esa_worldcover",
@@ -31,6 +49,7 @@ esa_worldcover = Modality(
     ),
     assets=(COLLECTION,),
     reference="https://developers.google.com/earth-engine/datasets/catalog/ESA_WorldCover_v100",
+    licence=_LICENCE,
     display=Display("classes", ("Map",)),
-    source=static(lambda: ee.ImageCollection(COLLECTION).select(["Map"]).mosaic()),
+    source=static(_own_pixels, origins=[Origin(f"{COLLECTION}/2020", ("Map",))]),  # the collection's only image
 )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from exporters.sources import Local
 from pipeline.chip import Chip
+from pipeline.licence import OWN
 from pipeline.modality import Band, Modality
 
 
@@ -25,5 +26,6 @@ lat = Modality(
     nodata=float("nan"),
     extent="image",
     valid_range=(-1, 1),
+    licence=OWN,
     source=Local(_sin_cos),
 )

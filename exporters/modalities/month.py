@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from exporters.sources import Local
 from pipeline.chip import Chip
+from pipeline.licence import OWN
 from pipeline.modality import Band, Modality
 
 
@@ -26,5 +27,6 @@ month = Modality(
     extent="image",
     valid_range=(-1, 1),
     time_rule="the anchor's month",
+    licence=OWN,
     source=Local(_sin_cos),
 )

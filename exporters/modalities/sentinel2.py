@@ -6,8 +6,10 @@ import ee
 
 from exporters import scenes
 from exporters.expressions import at_anchor
+from exporters.origin import scaled
 from pipeline.chip import Chip
 from pipeline.modality import Band, Category, Display, Modality
+from pipeline.observed import CloudDetection, Observed, SkyClasses
 
 REFERENCE = "https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_S2_SR_HARMONIZED"
 # Reflectance per digital number (asset page).
@@ -16,6 +18,10 @@ _CENTRES_NM = {
     "B1": 443, "B2": 490, "B3": 560, "B4": 665, "B5": 705, "B6": 740, "B7": 783,
     "B8": 842, "B8A": 865, "B9": 940, "B10": 1375, "B11": 1610, "B12": 2190,
 }  # fmt: skip
+# Those of s2cloudless, in its order; it was made for reflectance at the top of the atmosphere.
+_DETECTED_IN = ("B1", "B2", "B4", "B5", "B8", "B8A", "B9", "B10", "B11", "B12")
+# Our choice: about where the scene classes of the same processor begin to call it a cloud of medium probability.
+_CLOUD_FROM_PERCENT = 35.0
 _ASSETS = tuple(scenes.OPTICAL.values())
 _RULE = "the anchor scene"
 
@@ -41,10 +47,12 @@ sentinel2 = Modality(
     time_rule=_RULE,
     assets=_ASSETS,
     reference=REFERENCE,
+    licence=scenes.LICENCE,
     statistics_by="level",
     patch_normalised=True,
     display=Display("rgb", ("B4", "B3", "B2"), 0.0, 0.3),
-    source=at_anchor(tuple(_CENTRES_NM), _reflectance),
+    observed=Observed(detection=CloudDetection(_DETECTED_IN, "l1c")),
+    source=at_anchor(tuple(_CENTRES_NM), _reflectance, plain=scaled(REFLECTANCE)),
 )
 
 sentinel2_cloudmask = Modality(
@@ -62,6 +70,7 @@ sentinel2_cloudmask = Modality(
     time_rule=_RULE,
     assets=_ASSETS,
     reference=REFERENCE,
+    licence=scenes.LICENCE,
     display=Display("classes", ("QA60",)),
     source=at_anchor(("QA60",)),
 )
@@ -77,7 +86,9 @@ sentinel2_cloudprod = Modality(
     time_rule=_RULE,
     assets=(scenes.OPTICAL["l2a"],),
     reference=REFERENCE,
+    licence=scenes.LICENCE,
     display=Display("grey", ("MSK_CLDPRB",), 0.0, 100.0),
+    observed=Observed(cloud_from=_CLOUD_FROM_PERCENT),
     source=at_anchor(("MSK_CLDPRB",), absent=_surface_only),
 )
 
@@ -105,6 +116,8 @@ sentinel2_scl = Modality(
     time_rule=_RULE,
     assets=(scenes.OPTICAL["l2a"],),
     reference=REFERENCE,
+    licence=scenes.LICENCE,
     display=Display("classes", ("SCL",)),
+    observed=Observed(classes=SkyClasses(cloud=(8, 9, 10), shadow=(3,), snow=(11,), unknown=(0,))),
     source=at_anchor(("SCL",), absent=_surface_only),
 )

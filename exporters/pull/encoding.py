@@ -1,4 +1,4 @@
-"""From physical values to stored ones: the same rule as an Earth Engine graph and in NumPy."""
+"""From physical values to stored ones as an Earth Engine graph: the rule of `pipeline.encoding`, computed there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from exporters.sources import Pixels
 from pipeline.chip import Chip
-from pipeline.errors import Fatal
+from pipeline.encoding import is_rounded, stored_limits
+from pipeline.errors import Fatal, Transient
 from pipeline.modality import Modality
 
 SEPARATOR = "__"
@@ -30,37 +31,43 @@ def column(modality: Modality, band: str) -> str:
     return f"{modality.name}{SEPARATOR}{band}"
 
 
-def stored_limits(modality: Modality) -> tuple[float, float]:
-    """The smallest and largest stored value of data: the dtype's limits, without nodata where that is one of them."""
-    limits = np.iinfo(modality.dtype)
-    low = limits.min + 1 if modality.nodata == limits.min else limits.min
-    high = limits.max - 1 if modality.nodata == limits.max else limits.max
-    return low, high
-
-
-def is_rounded(modality: Modality) -> bool:
-    """Whether stored values are rounded to integers (classes are integers already)."""
-    return not modality.categories and np.dtype(modality.dtype).kind in "iu"
-
-
 def stored_image(modality: Modality, source: Pixels, chip: Chip) -> ee.Image:
     """All bands of a layer for a chip as stored values: scaled, rounded, nodata where masked, cast and named.
 
     Raises `Fatal` for a dtype that Earth Engine does not return.
     """
-    image = source.image(chip)
-    if modality.resampling == "bilinear":
-        image = image.resample("bilinear")
-    image = _unmasked(modality, _scaled(modality, image))
+    return stored(modality, source.physical(chip, modality.resampling))
+
+
+def stored(modality: Modality, physical: ee.Image) -> ee.Image:
+    """The same from physical values."""
+    image = _unmasked(modality, _scaled(modality, physical))
     return image.rename([column(modality, band) for band in modality.band_names])
 
 
+def stray_code(modality: Modality) -> int | None:
+    """What stands for an illegal class in transit: a code that is no class and not nodata; None where all are taken."""
+    limits = np.iinfo(modality.dtype)
+    taken = {*modality.codes, int(modality.nodata)}
+    return next((code for code in range(limits.max, limits.min - 1, -1) if code not in taken), None)
+
+
 def _scaled(modality: Modality, image: ee.Image) -> ee.Image:
+    if modality.categories:
+        return _marked(modality, image)
     if modality.offset != 0:
         image = image.subtract(modality.offset)
     if modality.scale != 1:
         image = image.divide(modality.scale)
     return image.round().clamp(*stored_limits(modality)) if is_rounded(modality) else image
+
+
+def _marked(modality: Modality, codes: ee.Image) -> ee.Image:
+    """`codes` with the stray code where the cast to the dtype would change them, to a class that they are not."""
+    stray, limits = stray_code(modality), np.iinfo(modality.dtype)
+    if stray is None:
+        return codes
+    return codes.where(codes.neq(codes.round().clamp(int(limits.min), int(limits.max))), stray)
 
 
 def _unmasked(modality: Modality, image: ee.Image) -> ee.Image:
@@ -79,20 +86,25 @@ def _nodata_in_transit(modality: Modality) -> float:
 
 
 def arrived(modality: Modality, pixels: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Received bands, (y, x) each in any dtype, as stored values (bands, y, x) in the layer's dtype."""
-    block: NDArray[Any] = np.stack(pixels, dtype=modality.dtype, casting="unsafe")
+    """Received bands, (y, x) each in any dtype, as stored values (bands, y, x) in the layer's dtype.
+
+    Raises `Transient` for a value that the dtype cannot hold: the request had asked for that dtype.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):  # what they would tell is refused below
+        block: NDArray[Any] = np.stack(pixels, dtype=modality.dtype, casting="unsafe")
+    for band, stored in zip(pixels, block, strict=True):
+        _refuse_loss(modality, band, stored)
     if math.isnan(modality.nodata):
         block[block == block.dtype.type(NAN_SENTINEL)] = np.nan
     return block
 
 
-def stored_values(modality: Modality, physical: NDArray[Any]) -> NDArray[Any]:
-    """Physical values of any shape and dtype, NaN for none, as stored values of that shape in the layer's dtype."""
-    values = np.asarray(physical, dtype=np.float64)
-    known = np.isfinite(values)
-    scaled = (np.where(known, values, 0.0) - modality.offset) / modality.scale
-    if is_rounded(modality):
-        scaled = np.clip(np.round(scaled), *stored_limits(modality))
-    stored = scaled.astype(modality.dtype)
-    stored[~known] = modality.fill
-    return stored
+def _refuse_loss(modality: Modality, band: NDArray[Any], stored: NDArray[Any]) -> None:
+    if band.dtype == stored.dtype:
+        return
+    lost = np.isfinite(band) & ~np.isfinite(stored) if stored.dtype.kind == "f" else stored != band
+    if lost.any():
+        raise Transient(
+            f"modality {modality.name!r} arrived as {band.dtype} with {band[lost][0]}, "
+            f"which {modality.dtype} cannot hold."
+        )

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from exporters import threads
-from exporters.earth_engine.batch_size import OneTooLarge
+from exporters.earth_engine.batch_size import OneRefused, OneTooLarge
 from exporters.earth_engine.client import EarthEngine
+from exporters.pull.blocks import Blocks
+from exporters.pull.outgrown import Outgrown
 from exporters.pull.pull import Puller
+from exporters.pull.regional_means import RegionalMeans
 from exporters.pull.turn_gate import Turn, TurnGate
 from exporters.quality.inspection import inspect
 from exporters.sources import Local, Pixels, Region
 from pipeline.chip import Chip
-from pipeline.corpus import Corpus, empty_block
+from pipeline.corpus import Corpus
 from pipeline.dead_letters import FAILED, DeadLetter, DeadLetters
 from pipeline.errors import Transient
 from pipeline.modality import Modality
@@ -28,7 +28,6 @@ from pipeline.progress import Progress
 from pipeline.shard import Shard
 from pipeline.spool import ChipResult, Spool
 
-_NOTHING = ChipResult({}, {})
 # Chips in work beyond the requests in flight, as a share of these: meanwhile their graphs are built and their replies
 # stored. A few at least, because chips do not take equally long.
 _QUEUED_SHARE, _LEAST_QUEUED = 0.5, 4
@@ -42,8 +41,8 @@ class Incomplete(Transient):
 class ShardReport:
     """The result of one shard: how many chips were pulled now and how many taken from the spool.
 
-    `missing` has the reasons per layer and manifest row, `failed` the chips that were given up; a shard with failed
-    chips is not written.
+    `missing` has the reasons per layer and manifest row, `failed` the chips that were given up; layers that one of them
+    lacks are not written.
     """
 
     shard: Shard
@@ -52,55 +51,6 @@ class ShardReport:
     from_spool: int
     missing: Mapping[str, Mapping[int, str]]
     failed: tuple[DeadLetter, ...] = ()
-
-
-@dataclass
-class _Blocks:
-    """A shard in memory.
-
-    `values` has a block per layer, (rows, bands[, y, x]) in the stored dtype; `missing` why rows have no data.
-    """
-
-    corpus: Corpus
-    shard: Shard
-    layers: Sequence[Modality]
-    values: dict[str, NDArray[Any]] = field(default_factory=dict)
-    missing: dict[str, dict[int, str]] = field(default_factory=dict)
-    compressed: dict[str, dict[int, bytes]] = field(default_factory=dict)
-    spool_names: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        size_px = self.corpus.manifest.size_px
-        self.values = {layer.name: empty_block(layer, len(self.shard), size_px) for layer in self.layers}
-        self.missing = {layer.name: {} for layer in self.layers}
-        self.compressed = {layer.name: {} for layer in self.layers}
-        self.spool_names = {layer.name: f"{layer.name}@{layer.digest[:16]}" for layer in self.layers}
-
-    def put(self, row: int, pulled: ChipResult) -> None:
-        """Write a chip into the blocks; rows do not overlap, so many threads may do this at once."""
-        for layer in self.layers:
-            if layer.name in pulled.values:
-                self.values[layer.name][row - self.shard.start] = pulled.values[layer.name]
-                if layer.name in pulled.compressed:
-                    self.compressed[layer.name][row] = pulled.compressed[layer.name]
-            else:
-                self.missing[layer.name][row] = pulled.missing[layer.name]
-
-    def from_spool_names(self, spooled: ChipResult | None) -> ChipResult:
-        """The layers of a spooled chip that have the present specification; none for None."""
-        if spooled is None:
-            return _NOTHING
-        return spooled.renamed({spool_name: name for name, spool_name in self.spool_names.items()})
-
-    def to_spool_names(self, pulled: ChipResult) -> ChipResult:
-        """A chip under the names of the spool: they contain the digest of the specification."""
-        return pulled.renamed(self.spool_names)
-
-    def with_compressed(self, pulled: ChipResult) -> ChipResult:
-        """A chip compressed as in the store: by the thread that pulled it, once for both spool and store."""
-        codecs = {name: self.corpus.chip_codec(name) for name in pulled.values.keys() - pulled.compressed.keys()}
-        compressed = {name: codec.compressed(pulled.values[name]) for name, codec in codecs.items() if codec}
-        return ChipResult(pulled.values, pulled.missing, {**pulled.compressed, **compressed})
 
 
 @dataclass(frozen=True)
@@ -161,7 +111,9 @@ def puller(
     chips = Puller(engine)
 
     def pull(shard: Shard, names: Sequence[str]) -> ShardReport:
-        return export_shard(chips, corpus, shard, [by_name[name] for name in names], spool, progress, turns)
+        engine.tell(progress)  # where requests per chip are counted from: before the first one
+        with engine.stopping():
+            return export_shard(chips, corpus, shard, [by_name[name] for name in names], spool, progress, turns)
 
     return pull
 
@@ -218,34 +170,39 @@ def export_shard(
     fails is in the report.
     """
     spool = Spool(spool.folder / corpus.manifest.digest[:16])
-    blocks = _Blocks(corpus, shard, layers)
+    blocks = Blocks(corpus, shard, layers)
     tasks = _split_by_spool(puller, blocks, spool, progress)
     with gate.turn(len(tasks)) as turn:
         failed = tuple(_pull(puller, tasks, blocks, spool, progress, turn))
     DeadLetters(corpus.folder / FAILED).record(shard, failed)
-    if not failed:
-        _write(corpus, blocks, spool)
+    _write(corpus, blocks, spool, {name for letter in failed for name in letter.layers})
     names = tuple(layer.name for layer in layers)
     return ShardReport(shard, names, len(tasks) - len(failed), len(shard) - len(tasks), blocks.missing, failed)
 
 
-def _write(corpus: Corpus, blocks: _Blocks, spool: Spool) -> None:
-    """Write every layer of the shard; delete its spool once all layers of the corpus have this shard."""
+def _write(corpus: Corpus, blocks: Blocks, spool: Spool, lacking: Set[str]) -> None:
+    """Write every layer of the shard but those that are lacking for a chip; delete its spool once all layers of the
+    corpus have this shard.
+    """
     shard = blocks.shard
-    result = inspect(corpus, shard, blocks.values, blocks.missing)
-    for name, block in blocks.values.items():
+    values = {name: block for name, block in blocks.values.items() if name not in lacking}
+    if not values:
+        return
+    result = inspect(corpus, shard, values, {name: blocks.missing[name] for name in values})
+    for name, block in values.items():
         missing = dict(sorted(blocks.missing[name].items()))
         corpus.write(shard, name, block, missing, result[name], blocks.compressed[name])
-    if all(corpus.ledger.path(name, shard.index).exists() for name in corpus.modalities):
+    if not corpus.lacking(shard, corpus.modalities):
         spool.clear(shard)
 
 
-def _split_by_spool(puller: Puller, blocks: _Blocks, spool: Spool, progress: Progress) -> list[_Task]:
-    """Put the chips that an earlier run finished into the blocks; returns the tasks of the others."""
+def _split_by_spool(puller: Puller, blocks: Blocks, spool: Spool, progress: Progress) -> list[_Task]:
+    """Put the chips that an earlier run or a shorter corpus has finished into the blocks; returns the other tasks."""
     tasks = []
     by_kind = cache(partial(_by_kind, puller, blocks))
+    outgrown = Outgrown.of(blocks.corpus, blocks.shard, blocks.values)
     for chip in blocks.corpus.manifest.chips(blocks.shard.start, blocks.shard.stop):
-        spooled = blocks.from_spool_names(spool.get(blocks.shard, chip.row))
+        spooled = blocks.from_spool_names(spool.get(blocks.shard, chip.row)).join(outgrown.chip(chip.row))
         pending = tuple(layer.name for layer in blocks.layers if not spooled.covers((layer.name,)))
         if pending:
             tasks.append(_Task(chip, spooled, by_kind(pending)))
@@ -255,55 +212,93 @@ def _split_by_spool(puller: Puller, blocks: _Blocks, spool: Spool, progress: Pro
     return tasks
 
 
-def _by_kind(puller: Puller, blocks: _Blocks, names: tuple[str, ...]) -> _LayersByKind:
+def _by_kind(puller: Puller, blocks: Blocks, names: tuple[str, ...]) -> _LayersByKind:
     layers = [layer for layer in blocks.layers if layer.name in names]
     return _LayersByKind(*(tuple(puller.of(kind, layers)) for kind in (Pixels, Region, Local)))
 
 
 def _pull(
-    puller: Puller, tasks: Sequence[_Task], blocks: _Blocks, spool: Spool, progress: Progress, turn: Turn
+    puller: Puller, tasks: Sequence[_Task], blocks: Blocks, spool: Spool, progress: Progress, turn: Turn
 ) -> Iterator[DeadLetter]:
     """Pull every chip, write it to the spool and the blocks; yields the chips that were given up."""
-    means, means_error = _regions(puller, tasks)
+    work = _ChipWork(puller, blocks, spool, progress, _regional_means(puller, tasks))
 
     def item(task: _Task) -> DeadLetter | None:
         turn.begun()
-        try:
-            pulled = blocks.with_compressed(_pull_chip(puller, task).join(means.get(task.chip.row, _NOTHING)))
-        except (Transient, OneTooLarge) as error:
-            puller.engine.breaker.failed(error)
-            return _letter(task, task.pending.all, error)
-        puller.engine.breaker.succeeded()
-        if task.pending.pixels:
-            spool.put(blocks.shard, task.chip.row, blocks.to_spool_names(pulled))
-        if means_error and task.pending.regions:
-            return _letter(task, task.pending.regions, means_error)
-        blocks.put(task.chip.row, pulled)
-        progress.advance()
-        return None
+        with puller.engine.stopping():
+            return work.pull(task)
 
-    at_once = puller.engine.connection.concurrency
-    for letter in threads.each(item, tasks, at_once + max(_LEAST_QUEUED, math.ceil(_QUEUED_SHARE * at_once))):
+    for letter in threads.each(item, tasks, _workers(puller, tasks)):
         puller.engine.tell(progress)
         puller.engine.refuse_overspending()
         if letter:
             yield letter
 
 
+@dataclass(frozen=True)
+class _ChipWork:
+    """Pulls the chips of a shard into the spool and the blocks. Safe for many threads."""
+
+    puller: Puller
+    blocks: Blocks
+    spool: Spool
+    progress: Progress
+    means: RegionalMeans
+
+    def pull(self, task: _Task) -> DeadLetter | None:
+        """Pull one chip; why it was given up, or None.
+
+        Raises `Transient` when many chips in a row fail, and `Fatal` when an error concerns every chip.
+        """
+        self.means.begin(task.chip.row)
+        try:
+            pulled = _pull_chip(self.puller, task)
+        except (Transient, OneTooLarge) as error:
+            self.puller.engine.breaker.failed(error)
+            self.blocks.put(task.chip.row, self.blocks.with_compressed(task.spooled))
+            return _letter(task, task.pending.all, error)
+        mean = self.means.of(task.chip.row)
+        self._keep(task, pulled.join(mean) if isinstance(mean, ChipResult) else pulled)
+        return self._counted(task, mean)
+
+    def _keep(self, task: _Task, pulled: ChipResult) -> None:
+        """Into the blocks, and into the spool what would take a request of its own to have again."""
+        pulled = self.blocks.with_compressed(pulled)
+        if task.pending.pixels:
+            self.spool.put(self.blocks.shard, task.chip.row, self.blocks.to_spool_names(pulled))
+        self.blocks.put(task.chip.row, pulled)
+
+    def _counted(self, task: _Task, mean: ChipResult | Exception | None) -> DeadLetter | None:
+        """Count a chip whose pixels have come; why it lacks its means, or None."""
+        if isinstance(mean, OneRefused):
+            self.puller.engine.breaker.failed(mean)
+        else:
+            self.puller.engine.breaker.succeeded()
+        if isinstance(mean, Exception):
+            return _letter(task, task.pending.regions, mean)
+        self.progress.advance()
+        return None
+
+
+def _regional_means(puller: Puller, tasks: Sequence[_Task]) -> RegionalMeans:
+    with_means = [task for task in tasks if task.pending.regions]
+    layers = {layer.name: layer for task in with_means for layer in task.pending.regions}
+    return RegionalMeans(puller, [task.chip for task in with_means], list(layers.values()))
+
+
+def _workers(puller: Puller, tasks: Sequence[_Task]) -> int:
+    """How many chips are in work at a time; where nothing is waited for, more threads than cores hinder each other."""
+    at_once = puller.engine.connection.concurrency
+    workers = at_once + max(_LEAST_QUEUED, math.ceil(_QUEUED_SHARE * at_once))
+    if any(puller.waits(task.chip, task.pending.all) for task in tasks):
+        return workers
+    return min(workers, threads.cores())
+
+
 def _letter(task: _Task, layers: Sequence[Modality], error: Exception) -> DeadLetter:
     location = task.chip.location
     names = tuple(layer.name for layer in layers)
     return DeadLetter(task.chip.row, location.id, location.lonlat, names, type(error).__name__, str(error))
-
-
-def _regions(puller: Puller, tasks: Sequence[_Task]) -> tuple[dict[int, ChipResult], Exception | None]:
-    """Regional means by manifest row; or the error with which their requests failed."""
-    with_means = [task for task in tasks if task.pending.regions]
-    layers = {layer.name: layer for task in with_means for layer in task.pending.regions}
-    try:
-        return puller.regions([task.chip for task in with_means], list(layers.values())), None
-    except (Transient, OneTooLarge) as error:
-        return {}, error
 
 
 def _pull_chip(puller: Puller, task: _Task) -> ChipResult:

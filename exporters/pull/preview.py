@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from exporters.earth_engine.client import EarthEngine
 from exporters.pull import encoding
+from exporters.pull.graph import Graph
 from exporters.pull.pull import Puller
 from exporters.sources import Local, Pixels, source_of
 from pipeline.chip import Chip
 from pipeline.drawing import Picture, draw_all
+from pipeline.encoding import is_rounded, stored_limits
 from pipeline.modality import Modality
 from pipeline.spool import ChipResult
 
@@ -66,8 +68,11 @@ def _graph(modality: Modality, chip: Chip) -> Iterator[str]:
         yield f"{modality.name}: computed here, no request"
         return
     image = encoding.stored_image(modality, source, chip) if isinstance(source, Pixels) else source.image(chip)
-    text = json.dumps(ee.serializer.encode(image))
+    encoded = ee.serializer.encode(image)
+    text = json.dumps(encoded)
     yield f"{modality.name}: a graph of {text.count('functionName')} calls, {len(text) / 1000:.1f} kB"
+    for function in Graph(encoded).interpolated_too_late():
+        yield f"  it interpolates the result of {function}, not stored pixels: compute in `then`, or use on_pixels_of"
     unnamed = sorted(asset for asset in set(_ASSET.findall(text)) if not asset.startswith(modality.assets))
     if unnamed:
         yield f"  the graph reads {', '.join(unnamed)}, which `assets` does not name: add it"
@@ -92,7 +97,8 @@ def _range(modality: Modality, stored: NDArray[Any], units: str) -> str:
         return f"{', '.join(names[code] for code in np.unique(stored[valid]).tolist())}; {share}"
     physical = modality.physical(stored)[valid]
     text = f"{physical.min():.4g} to {physical.max():.4g} {units}, mean {physical.mean():.4g}; {share}"
-    return text + ("; it is constant" if physical.min() == physical.max() else "") + _outside(modality, stored[valid])
+    constant = "; it is constant" if physical.min() == physical.max() else ""
+    return text + constant + _outside(modality, stored[valid]) + _saturated(modality, stored[valid])
 
 
 def _outside(modality: Modality, stored: NDArray[Any]) -> str:
@@ -101,6 +107,15 @@ def _outside(modality: Modality, stored: NDArray[Any]) -> str:
     low, high = modality.valid_range
     count = int(((stored < low) | (stored > high)).sum())
     return f"; {count} values outside of valid_range" if count else ""
+
+
+def _saturated(modality: Modality, stored: NDArray[Any]) -> str:
+    """How many values are a limit of the dtype, which is where those beyond it end."""
+    if not is_rounded(modality):
+        return ""
+    low, high = stored_limits(modality)
+    count = int(((stored == high) | ((stored == low) & (low < 0))).sum())
+    return f"; {count} values at the limit of what {modality.dtype} holds: check scale and dtype" if count else ""
 
 
 def _reasons(modality: Modality, pulled: Sequence[ChipResult]) -> Iterator[str]:

@@ -16,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.quality import registration
+from exporters.quality.scene_coverage import MOST_ROWS_NAMED, scene_findings
+from exporters.quality.sky import sky_findings
 from pipeline.corpus import Corpus
+from pipeline.measured import MEASURED
 from pipeline.modality import Modality
 from pipeline.shard import Shard
 
@@ -24,7 +27,6 @@ from pipeline.shard import Shard
 NODATA_BOUNDS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 # Of a shard of 512 chips one in eight is compared. A comparison of all layers takes 10 ms a chip.
 CHIPS_COMPARED = 64
-_MOST_ROWS_NAMED = 16
 _FINE_STEPS = 1000
 Findings = dict[str, Any]
 
@@ -71,6 +73,11 @@ def inspect(
     }
     for name, shifts in _shifts(corpus, shard, blocks, missing).items():
         result[name]["shifts"] = shifts
+    for name, block in blocks.items():
+        if scenes := scene_findings(corpus.modality(name), corpus.manifest, shard, block):
+            result[name]["scenes"] = scenes
+        if sky := sky_findings(corpus.modality(name), corpus.manifest, shard, block, missing.get(name, {})):
+            result[name][MEASURED] = sky
     return result
 
 
@@ -92,7 +99,7 @@ def _values(modality: Modality, shard: Shard, block: NDArray[Any], missing: Mapp
         "chips": len(rows),
         "values": values,
         "nodata": [nodata[index] for index in range(len(NODATA_BOUNDS))],
-        "constant": {"chips": len(constant), "rows": constant[:_MOST_ROWS_NAMED]},
+        "constant": {"chips": len(constant), "rows": constant[:MOST_ROWS_NAMED]},
         "outside": outside,
     }
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from exporters.quality.inspection import NODATA_BOUNDS
+from exporters.quality.scene_coverage import SceneCoverage, Tally
 from pipeline.modality import Modality
 
 # A shift is accepted when so many chips agree on it, within a pixel, and hardly any is in place.
@@ -15,6 +16,8 @@ _LEAST_CONFIDENT, _LEAST_AGREEING, _MOST_IN_PLACE = 8, 0.6, 0.2
 _LEAST_MEAN_PX = 0.75  # half a pixel of a coarser grid is measured as none or as one
 # Clouds and roofs are brighter than the valid range; a wrong scale puts far more values outside of it.
 _MOST_OUTSIDE = 0.01
+# Over much of the land one pass alone is planned; a corpus that lacks one mostly is biased to one side of every slope.
+_MOST_WITHOUT_SCENE = 0.5
 Shift = tuple[int, int]  # rows south, columns east
 
 
@@ -32,10 +35,11 @@ class Quality:
     reference: str = ""
     compared: int = 0
     shifts: Counter[Shift] = field(default_factory=Counter)
+    scenes: dict[str, SceneCoverage] = field(default_factory=dict)
 
     def add(self, findings: Mapping[str, Any]) -> None:
-        """Add the findings of one shard; an entry of an older corpus has none."""
-        if not findings:
+        """Add the findings of one shard; an entry of an older corpus has none, nor has one put together from others."""
+        if "chips" not in findings:
             return
         self.chips += findings["chips"]
         self.values += findings["values"]
@@ -44,6 +48,8 @@ class Quality:
         self.constant += findings["constant"]["chips"]
         self.constant_rows += findings["constant"]["rows"]
         self._add_shifts(findings.get("shifts", {}))
+        for role, found in findings.get("scenes", {}).items():
+            self.scenes.setdefault(role, SceneCoverage()).join(found)
 
     def _add_shifts(self, findings: Mapping[str, Any]) -> None:
         self.reference = findings.get("reference", self.reference)
@@ -77,7 +83,8 @@ class Quality:
 
     def flags(self) -> list[str]:
         """One sentence for each problem that a person should check; none for a layer in order."""
-        return [text for text in (self._shift_flag(), self._constant_flag(), self._outside_flag()) if text]
+        of_scenes = [text for role, covered in self.scenes.items() for text in self._scene_flags(role, covered)]
+        return [text for text in (self._shift_flag(), self._constant_flag(), self._outside_flag(), *of_scenes) if text]
 
     def _shift_flag(self) -> str:
         if self.shift is None:
@@ -90,15 +97,48 @@ class Quality:
     def _constant_flag(self) -> str:
         if not self.constant:
             return ""
-        rows = ", ".join(map(str, self.constant_rows[:3]))
-        chips = "a chip" if self.constant == 1 else f"{self.constant:,} chips"
-        return f"{self.modality.name} has one value all over {chips}, which cannot be: row {rows}"
+        chips, rows = _named(Tally(self.constant, self.constant_rows))
+        return f"{self.modality.name} has one value all over {chips}, which cannot be: {rows}"
 
     def _outside_flag(self) -> str:
         if self.modality.valid_range is None or self.outside <= _MOST_OUTSIDE * self.values:
             return ""
         low, high = self.modality.valid_range
         return f"{self.modality.name} has {self.outside / self.values:.1%} of its values outside of {low:g} to {high:g}"
+
+    def _scene_flags(self, role: str, covered: SceneCoverage) -> Iterator[str]:
+        """What is wrong with the scenes of one role; what a scene was not made to hold is no fault."""
+        layer, without = self.modality.name, covered.chips - covered.pinned
+        if without > _MOST_WITHOUT_SCENE * covered.chips:
+            yield f"{layer} has no {role} scene for {without:,} of {covered.chips:,} chips"
+        if covered.lost.chips:
+            chips, rows = _named(covered.lost)
+            yield f"{layer} has nothing of the {role} scene that {chips} should have: {rows}"
+        if covered.partial.chips:
+            chips, rows = _named(covered.partial)
+            yield f"{layer} holds the {role} scene in a part of {chips} alone: {rows}"
+        for name, found in covered.polarisations.items():
+            if found.lost.chips:
+                chips, rows = _named(found.lost)
+                yield f"{layer} has lost {name} of the {role} scene in {chips}: {rows}"
+            if found.noise.chips:
+                chips, rows = _named(found.noise)
+                floor = self._noise_floor(role, name)
+                yield f"{layer} has {role} {name} below {floor}, as beyond the edge of a scene, in {chips}: {rows}"
+
+    def _noise_floor(self, role: str, polarisation: str) -> str:
+        channels = self.modality.observed.channels if self.modality.observed else ()
+        units = {band.name: band.units for band in self.modality.bands}
+        for each in channels:
+            if (each.role, each.polarisation) == (role, polarisation):
+                return f"{each.noise_floor:g} {units[each.band]}"
+        return "its noise floor"
+
+
+def _named(tally: Tally) -> tuple[str, str]:
+    """The number of chips in words, and the first rows."""
+    chips = "a chip" if tally.chips == 1 else f"{tally.chips:,} chips"
+    return chips, f"row {', '.join(map(str, tally.rows[:3]))}"
 
 
 def _direction(pixels: int, positive: str, negative: str) -> str:

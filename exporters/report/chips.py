@@ -133,9 +133,10 @@ def _stored(corpus: Corpus, layer: Coverage, row: int) -> tuple[NDArray[Any] | N
     modality = layer.modality
     if row // corpus.shard_rows not in corpus.finished(modality.name):
         return None, "not exported yet"
+    (entry,) = corpus.ledger.without_statistics(modality.name, [row // corpus.shard_rows])
+    if row in entry.missing:
+        return None, entry.missing[row]
     stored = corpus.read(modality.name, slice(row, row + 1))[0]
-    if row in layer.missing:
-        return None, layer.missing[row]
     return (stored, "") if np.any(modality.valid(stored)) else (None, "no valid values")
 
 

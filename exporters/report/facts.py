@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow.parquet as pq
 
 from exporters.quality.quality import Quality
 from pipeline import durable
 from pipeline.corpus import Corpus
+from pipeline.corpus_folder import EXTENSIONS
 from pipeline.errors import Fatal
 from pipeline.manifest import SPLITS, Manifest
 from pipeline.modality import Modality
+from pipeline.reasons import gathered
 from pipeline.statistics import BandStatistics, merge
 
+MOST_REASONS = 6  # that are shown of a layer
 REJECTED = ("rejected.parquet", "rejected.json")
+_REJECTED = ("stratum", "reason")
 
 
 @dataclass(frozen=True)
@@ -36,26 +40,26 @@ class Coverage:
     """The ledger's entries of a modality, read once: a full-size corpus has tens of thousands of them.
 
     `rows_done` counts the rows of finished shards; `statistics` are those of their train rows, per group and band;
-    `missing` maps manifest rows to the reason why they have no data; `quality` has the findings about all rows.
+    `missing` counts rows without data by reason; `quality` has the findings about all rows.
     """
 
     modality: Modality
     shards_done: int
     shards: int
     rows_done: int
-    missing: Mapping[int, str]
+    missing: Counter[str]
     statistics: Mapping[str, Sequence[BandStatistics]]
     quality: Quality
 
     @property
     def share_with_data(self) -> float | None:
         """The share of finished rows with data; None before the first shard."""
-        return 1 - len(self.missing) / self.rows_done if self.rows_done else None
+        return 1 - self.missing.total() / self.rows_done if self.rows_done else None
 
     @property
     def reasons(self) -> tuple[Count, ...]:
-        """Why rows have no data, the most frequent reason first."""
-        return tally(self.missing.values())
+        """Why rows have no data, the most frequent reason first; by kinds where there are many, as with dates."""
+        return by_count(gathered(self.missing, MOST_REASONS))
 
     @property
     def valid_share(self) -> float | None:
@@ -67,39 +71,53 @@ class Coverage:
 
 def per_biome(manifest: Manifest) -> list[Count]:
     """Chips by biome, in RESOLVE's order; those without a biome last."""
-    pairs = zip(manifest.column("biome").tolist(), manifest.column("biome_name").tolist(), strict=True)
-    tally = Counter(pairs)
+    tally = _counted(manifest, "biome", "biome_name")
     ordered = sorted(tally.items(), key=lambda item: (item[0][0] == 0, item[0]))
     return [Count(name or ("not known" if code == 0 else f"biome {code}"), n, code) for (code, name), n in ordered]
 
 
 def per_year(manifest: Manifest) -> list[Count]:
     """Chips by year of the anchor, gaps between years included."""
-    tally = Counter((_months(manifest) // 12 + 1970).tolist())
+    tally: Counter[int] = Counter()
+    for month, count in _months(manifest).items():
+        tally[month // 12 + 1970] += count
     return [Count(str(year), tally[year]) for year in range(min(tally), max(tally) + 1)]
 
 
 def per_month(manifest: Manifest) -> list[Count]:
     """Chips by calendar month of the anchor, all twelve."""
-    tally = Counter((_months(manifest) % 12 + 1).tolist())
+    tally: Counter[int] = Counter()
+    for month, count in _months(manifest).items():
+        tally[month % 12 + 1] += count
     names = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
     return [Count(name, tally[number]) for number, name in enumerate(names, start=1)]
 
 
-def _months(manifest: Manifest) -> np.ndarray:
-    """The month of every anchor, (rows,) int64, counted from January 1970."""
-    return manifest.column("anchor_time").astype("datetime64[M]").astype(int)
+def _months(manifest: Manifest) -> Counter[int]:
+    """Chips by the month of their anchor, counted from January 1970."""
+    months: Counter[int] = Counter()
+    for (times,) in manifest.pieces("anchor_time"):
+        months.update(times.astype("datetime64[M]").astype(int).tolist())
+    return months
+
+
+def _counted(manifest: Manifest, *names: str) -> Counter[tuple[Any, ...]]:
+    """How many chips have each combination of values in these columns."""
+    counts: Counter[tuple[Any, ...]] = Counter()
+    for columns in manifest.pieces(*names):
+        counts.update(zip(*(cells.tolist() for cells in columns), strict=True))
+    return counts
 
 
 def per_level(manifest: Manifest) -> list[Count]:
     """Chips by processing level of the anchor."""
-    return [Count(name, n) for name, n in sorted(Counter(manifest.column("level").tolist()).items())]
+    return [Count(name, n) for (name,), n in sorted(_counted(manifest, "level").items())]
 
 
 def per_split(manifest: Manifest) -> list[Count]:
     """Chips by split, in the order of the manifest."""
-    tally = Counter(manifest.column("split").tolist())
-    return [Count(name, tally[name]) for name in SPLITS]
+    tally = _counted(manifest, "split")
+    return [Count(name, tally[(name,)]) for name in SPLITS]
 
 
 def coverage(corpus: Corpus) -> list[Coverage]:
@@ -109,13 +127,13 @@ def coverage(corpus: Corpus) -> list[Coverage]:
 
 def _coverage(corpus: Corpus, modality: Modality) -> Coverage:
     rows: list[int] = []
-    missing: dict[int, str] = {}
+    missing: Counter[str] = Counter()
     quality = Quality(modality)
 
     def summaries() -> Iterator[Mapping[str, Any]]:
         for entry in corpus.entries(modality.name):
             rows.append(entry.rows[1] - entry.rows[0])
-            missing.update(entry.missing)
+            missing.update(entry.missing.values())
             quality.add(entry.quality)
             yield entry.summary
 
@@ -123,30 +141,35 @@ def _coverage(corpus: Corpus, modality: Modality) -> Coverage:
     return Coverage(modality, len(rows), len(corpus.shards), sum(rows), missing, statistics, quality)
 
 
-def _by_count(tally: Counter[str]) -> tuple[Count, ...]:
+def by_count(tally: Counter[str]) -> tuple[Count, ...]:
+    """Counts as lines, the most frequent first."""
     return tuple(Count(label, n) for label, n in sorted(tally.items(), key=lambda item: (-item[1], item[0])))
 
 
-def rejected(folder: Path) -> pd.DataFrame | None:
-    """The rejected candidates with columns `stratum` and `reason`; None without their file.
+def rejected(folder: Path) -> Counter[tuple[str, str]] | None:
+    """The number of rejected candidates by stratum and reason, in all steps that chose chips; None without any file.
 
-    Raises `Fatal` when the file lacks a column.
+    Raises `Fatal` when a file cannot be read or lacks a column.
     """
-    path = next((folder / name for name in REJECTED if (folder / name).exists()), None)
-    if path is None:
-        return None
-    frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.DataFrame(durable.read_json(path))
-    if not len(frame):
-        return pd.DataFrame({"stratum": [], "reason": []})
-    absent = [name for name in ("stratum", "reason") if name not in frame.columns]
-    if absent:
-        raise Fatal(f"{path} lacks the columns {', '.join(absent)}; delete it or anchor again.")
-    return frame
+    first = next((folder / name for name in REJECTED if (folder / name).exists()), None)
+    paths = [*([first] if first else []), *sorted(folder.glob(f"{EXTENSIONS}/*/{REJECTED[0]}"))]
+    return sum((_rejected_in(path) for path in paths), Counter()) if paths else None
 
 
-def tally(values: Iterable[object]) -> tuple[Count, ...]:
-    """Counts of equal values, the most frequent first."""
-    return _by_count(Counter(str(value) for value in values))
+def _rejected_in(path: Path) -> Counter[tuple[str, str]]:
+    try:
+        pieces = _rejected_pieces(path) if path.suffix == ".parquet" else [durable.read_json(path)]
+        return Counter((str(item["stratum"]), str(item["reason"])) for piece in pieces for item in piece)
+    except KeyError as error:
+        raise Fatal(f"{path} lacks the columns {', '.join(_REJECTED)}; delete it or anchor again.") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise Fatal(f"{path} cannot be read ({error}); delete it or anchor again.") from error
+
+
+def _rejected_pieces(path: Path) -> Iterator[list[dict[str, Any]]]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=list(_REJECTED)):
+            yield batch.to_pylist()
 
 
 def finished_rows(corpus: Corpus) -> np.ndarray:

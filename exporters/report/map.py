@@ -17,11 +17,20 @@ from pipeline.errors import Fatal
 from pipeline.manifest import Manifest
 
 REGIONS = "regions.parquet"
-# More points would hide each other; rows are in random order, so the first ones are a random sample.
+# More points would hide each other: above, a dot stands for all chips of a cell.
 MOST_POINTS = 20_000
 _WIDTH, _HEIGHT = 1000.0, 487.0
+_SCALE = (_WIDTH / 2 - 2) / HALF_WIDTH  # pixels per radius of the Earth
 _OUTLINE_DEG = 0.35
 _SMALLEST_DEG2 = 0.15
+# Cells lie like bricks, so that dots show no columns; the projection keeps areas, so that size is density.
+_CELL_PX = 4.0
+_ROW_PX = _CELL_PX * 0.75**0.5
+_SIZES = 8
+# The densest cells, which are few, get no larger dots, so that those of the others differ.
+_LARGEST_SHARE = 0.99
+_EARTH_KM = 6371.0
+CELL_KM2 = round(_CELL_PX * _ROW_PX * (_EARTH_KM / _SCALE) ** 2, -2)
 # RESOLVE's hues by biome number, less saturated, so that fourteen fit on a page; 0 is "not known".
 _COLOURS = (
     "#8a8f98", "#3f9142", "#b5b548", "#84bf62", "#14705a", "#4f9079", "#6a9fd8", "#e59a2b", "#dccb45",
@@ -36,8 +45,7 @@ def colour_of(biome: int) -> str:
 
 def on_page(lonlat: NDArray[Any]) -> NDArray[np.float64]:
     """Page coordinates x, y, (n, 2) float64 in pixels, of longitudes and latitudes, (n, 2) in degrees."""
-    scale = (_WIDTH / 2 - 2) / HALF_WIDTH
-    return np.array([_WIDTH / 2, _HEIGHT / 2]) + equal_earth(lonlat) * [scale, -scale]
+    return np.array([_WIDTH / 2, _HEIGHT / 2]) + equal_earth(lonlat) * [_SCALE, -_SCALE]
 
 
 def world_map(folder: Path, manifest: Manifest, biomes: list[Count]) -> str:
@@ -47,7 +55,7 @@ def world_map(folder: Path, manifest: Manifest, biomes: list[Count]) -> str:
         f'<svg class="map" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" '
         f'aria-label="{escape(f"World map of {len(manifest):,} chips by biome. {summary}")}">'
         f'<path class="sea" d="{_globe()}"/>{_regions(folder)}<path class="graticule" d="{_graticule()}"/>'
-        f"{_points(manifest)}</svg>"
+        f"{_points(manifest) if len(manifest) <= MOST_POINTS else _density(manifest)}</svg>"
     )
 
 
@@ -97,9 +105,8 @@ def _path(xy: NDArray[np.float64], close: bool) -> str:
 
 def _points(manifest: Manifest) -> str:
     """One group of dots per biome; a line of zero length with a round cap is the shortest SVG for a dot."""
-    shown = slice(0, MOST_POINTS)
-    lonlat = np.column_stack([manifest.column("lon")[shown], manifest.column("lat")[shown]]).astype(np.float64)
-    biome = manifest.column("biome")[shown].astype(int)
+    lonlat = np.column_stack([manifest.column("lon"), manifest.column("lat")]).astype(np.float64)
+    biome = manifest.column("biome").astype(int)
     size = float(np.clip(90 / np.sqrt(len(lonlat)), 1.6, 7.0))
     xy = on_page(lonlat)
     halo = f'<path class="halo" stroke-width="{size + 1.4:.1f}" d="{_dots(xy)}"/>'
@@ -107,6 +114,49 @@ def _points(manifest: Manifest) -> str:
         f'<path class="dots" stroke="{colour_of(number)}" stroke-width="{size:.1f}" d="{_dots(xy[biome == number])}"/>'
         for number in np.unique(biome).tolist()
     )
+
+
+def _density(manifest: Manifest) -> str:
+    """A dot per cell with chips, by biome and size; its area is the number of chips."""
+    counts = _cell_counts(manifest)
+    cells, total = np.flatnonzero(counts.any(axis=1)), counts.sum(axis=1)
+    largest = np.quantile(total[cells], _LARGEST_SHARE, method="higher")
+    size = np.ceil(_SIZES * np.sqrt(np.minimum(1, total[cells] / largest))).astype(int)
+    biome = counts[cells].argmax(axis=1)
+    xy = _cell_centres(cells)
+    return "".join(
+        f'<path class="dots" stroke="{colour_of(number)}" stroke-width="{_CELL_PX * step / _SIZES:.1f}" '
+        f'd="{_dots(xy[(biome == number) & (size == step)])}"/>'
+        for number in np.unique(biome).tolist()
+        for step in np.unique(size[biome == number]).tolist()
+    )
+
+
+def _cell_counts(manifest: Manifest) -> NDArray[np.int64]:
+    """Chips (cells, biomes) in every cell of the page, row by row."""
+    columns, rows = _cells_xy()
+    counts = np.zeros((columns * rows, len(_COLOURS)), dtype=np.int64)
+    for lon, lat, biome in manifest.pieces("lon", "lat", "biome"):
+        known = np.where((biome >= 0) & (biome < len(_COLOURS)), biome, 0).astype(int)
+        np.add.at(counts, (_cell_of(on_page(np.column_stack([lon, lat]))), known), 1)
+    return counts
+
+
+def _cells_xy() -> tuple[int, int]:
+    return int(_WIDTH / _CELL_PX) + 2, int(_HEIGHT / _ROW_PX) + 2
+
+
+def _cell_of(xy: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The cell (n,) of page coordinates (n, 2); every other row is half a cell further right."""
+    row = np.floor(xy[:, 1] / _ROW_PX).astype(np.int64)
+    column = np.floor(xy[:, 0] / _CELL_PX + (1 - row % 2) / 2).astype(np.int64)
+    return np.asarray(row * _cells_xy()[0] + column)
+
+
+def _cell_centres(cells: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Page coordinates (n, 2) of the middle of cells (n,): the inverse of `_cell_of`."""
+    row, column = np.divmod(cells, _cells_xy()[0])
+    return np.column_stack([(column + row % 2 / 2) * _CELL_PX, (row + 0.5) * _ROW_PX])
 
 
 def _dots(xy: NDArray[np.float64]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,10 @@ from exporters.report.charts import Histogram
 from exporters.report.facts import Count, Coverage
 from pipeline import durable
 from pipeline.corpus import Corpus
+from pipeline.layer_cost import read_layer_costs
 from pipeline.manifest import SPLITS
 from pipeline.modality import Category
+from pipeline.reasons import gathered
 
 REPORT = "report.html"
 _TEMPLATE = "report.html.jinja"
@@ -91,7 +94,8 @@ def render(corpus: Corpus, covered: list[Coverage], chips: int) -> str:
     environment.filters["breakable"] = breakable
     environment.filters["percent"] = percent
     environment.filters["distance"] = report_splits.distance_text
-    environment.globals["full_width"] = _FULL_WIDTH
+    environment.filters["size"] = size_text
+    environment.globals |= {"full_width": _FULL_WIDTH, "most_reasons": report_facts.MOST_REASONS}
     environment.filters["thousands"] = "{:,}".format
     return environment.get_template(_TEMPLATE).render(_page(corpus, covered, chips))
 
@@ -104,6 +108,8 @@ def _page(corpus: Corpus, covered: list[Coverage], chips: int) -> dict[str, Any]
         "manifest_digest": corpus.manifest.digest,
         "unfinished": _unfinished(covered),
         "coverage": covered,
+        "costs": read_layer_costs(corpus.folder),
+        "scenes": [(item.modality.name, *role) for item in covered for role in item.quality.scenes.items()],
         "quality": report_quality.lines([item.quality for item in covered]),
         "flags": [flag for item in covered for flag in item.quality.flags()],
         "distributions": sorted((_distribution(item) for item in covered if item.shards_done), key=_panel_order),
@@ -121,7 +127,7 @@ def _map_and_dates(corpus: Corpus) -> dict[str, Any]:
     biomes = report_facts.per_biome(manifest)
     return {
         "map": Markup(report_map.world_map(corpus.folder, manifest, biomes)),  # noqa: S704
-        "points_shown": min(len(manifest), report_map.MOST_POINTS),
+        "cell_km2": report_map.CELL_KM2 if len(manifest) > report_map.MOST_POINTS else 0,
         "points": len(manifest),
         "biomes": [_coloured(bar, item) for bar, item in zip(_bars(biomes), biomes, strict=True)],
         "years": Markup(report_charts.columns(report_facts.per_year(manifest), "Chips per year")),  # noqa: S704
@@ -133,11 +139,12 @@ def _map_and_dates(corpus: Corpus) -> dict[str, Any]:
 def _splits(corpus: Corpus) -> dict[str, Any]:
     """The chips of each split, the distances between splits, and their shares of each stratum."""
     manifest = corpus.manifest
+    centres = report_splits.centres_of(manifest)
     return {
         "splits": _bars(report_facts.per_split(manifest)),
         "split_names": SPLITS,
-        "gaps": report_splits.gaps(manifest),
-        "overlaps": report_splits.overlapping_pairs(manifest),
+        "gaps": report_splits.gaps(manifest, centres),
+        "overlaps": report_splits.overlapping_pairs(manifest, centres),
         "stratum_shares": report_splits.stratum_shares(manifest),
     }
 
@@ -199,24 +206,30 @@ def _unfinished(covered: list[Coverage]) -> list[tuple[str, int, int]]:
 
 def _rejected(corpus: Corpus) -> dict[str, Any]:
     """Why candidates were rejected, and in which strata."""
-    frame = report_facts.rejected(corpus.folder)
-    if frame is None:
+    counts = report_facts.rejected(corpus.folder)
+    if counts is None:
         return {"rejected": None, "reasons": [], "strata": [], "more_strata": 0}
-    strata = report_facts.tally(_stratum_names(corpus, frame["stratum"]))
+    reasons: Counter[str] = Counter()
+    for (_, reason), count in counts.items():
+        reasons[reason] += count
+    strata = report_facts.by_count(_stratum_names(corpus, counts))
     return {
-        "rejected": len(frame),
-        "reasons": _bars(report_facts.tally(frame["reason"]))[:_MOST_LINES],
+        "rejected": counts.total(),
+        "reasons": _bars(report_facts.by_count(gathered(reasons, _MOST_LINES)))[:_MOST_LINES],
         "strata": _bars(strata)[:_MOST_LINES],
         "more_strata": max(0, len(strata) - _MOST_LINES),
     }
 
 
-def _stratum_names(corpus: Corpus, strata: Any) -> list[str]:
-    """The ecoregion names of strata where the manifest has them; else the names of the strata."""
-    manifest = corpus.manifest
-    pairs = zip(manifest.column("stratum").tolist(), manifest.column("ecoregion_name").tolist(), strict=True)
-    names = dict(pairs)
-    return [names.get(stratum) or str(stratum) for stratum in strata]
+def _stratum_names(corpus: Corpus, rejected: Counter[tuple[str, str]]) -> Counter[str]:
+    """Rejected candidates by the ecoregion's name where the manifest has the stratum; else by the stratum's name."""
+    names = {stratum: "" for stratum, _ in rejected}
+    for strata, regions in corpus.manifest.pieces("stratum", "ecoregion_name"):
+        names |= {stratum: name for stratum, name in zip(strata, regions, strict=True) if stratum in names}
+    counts: Counter[str] = Counter()
+    for (stratum, _), count in rejected.items():
+        counts[names[stratum] or stratum] += count
+    return counts
 
 
 def _distribution(covered: Coverage) -> Distribution:

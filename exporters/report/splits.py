@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
 from pipeline.manifest import SPLITS, Manifest
-from pipeline.radius_index import east_north_m, pairs_within, smallest_distance_m
+from pipeline.nearest_pair import smallest_distance_m
+from pipeline.radius_index import east_north_m, pairs_by_part
 
 # Neighbouring grids with a common edge touch; they overlap when they share a larger area.
 _TOUCHING_M2 = 10.0
+_COMPARED_AT_ONCE = 1 << 14  # pairs: as polygons they take ten kilobytes each
+_RING = 5  # corners of a footprint, the first of them again at the end
+OWN_POINTS = "own points"
 
 
 @dataclass(frozen=True)
@@ -38,21 +42,28 @@ class StratumShare:
     shares: tuple[float, ...]
 
 
-def gaps(manifest: Manifest) -> list[Gap]:
-    """One `Gap` per pair of splits with chips; `edges_m` is `centres_m` less a footprint's diagonal: a lower bound."""
-    lonlat = _lonlat(manifest)
+def gaps(manifest: Manifest, centres: NDArray[np.float64]) -> list[Gap]:
+    """One `Gap` per pair of splits with chips; `edges_m` is `centres_m` less a footprint's diagonal: a lower bound.
+
+    `centres` are those of all footprints, as `centres_of` gives them.
+    """
+    splits = np.concatenate([_numbers(names) for (names,) in manifest.pieces("split")])
+    lonlat = {name: centres[splits == number] for number, name in enumerate(SPLITS)}
     result = []
-    for first, second in combinations(SPLITS, 2):
-        rows = [manifest.rows_of(name) for name in (first, second)]
-        if min(map(len, rows)):
-            metres = smallest_distance_m(lonlat[rows[0]], lonlat[rows[1]])
-            result.append(Gap(first, second, metres, max(0.0, metres - _diagonal_m(manifest))))
+    for first, second in combinations([name for name in SPLITS if len(lonlat[name])], 2):
+        metres = smallest_distance_m(lonlat[first], lonlat[second])
+        result.append(Gap(first, second, metres, max(0.0, metres - _diagonal_m(manifest))))
     return result
 
 
-def _lonlat(manifest: Manifest) -> NDArray[np.float64]:
+def _numbers(names: NDArray[Any]) -> NDArray[np.int8]:
+    """The place (n,) of each split in `SPLITS`."""
+    return np.array([SPLITS.index(name) for name in names], dtype=np.int8)
+
+
+def centres_of(manifest: Manifest) -> NDArray[np.float64]:
     """Centres of the footprints, (rows, 2) float64: lon in -180 to 180, lat, degrees."""
-    centres = shapely.get_coordinates(shapely.centroid(manifest.outlines()))
+    centres = np.concatenate([shapely.get_coordinates(shapely.centroid(piece)) for piece in manifest.outlines()])
     centres[:, 0] = (centres[:, 0] + 180) % 360 - 180
     return centres
 
@@ -62,13 +73,58 @@ def _diagonal_m(manifest: Manifest) -> float:
     return float(np.hypot(manifest.size_px, manifest.size_px) * manifest.resolution_m * 1.001)
 
 
-def overlapping_pairs(manifest: Manifest) -> int:
-    """The number of pairs of chips with overlapping footprints, tested in a local plane of each pair."""
-    outlines = shapely.get_coordinates(manifest.outlines()).reshape(len(manifest), -1, 2)
-    centres = _lonlat(manifest)
-    first, second = pairs_within(centres, _diagonal_m(manifest))
-    polygons = [_in_plane(outlines[rows], centres[first]) for rows in (first, second)]
-    shared_m2 = shapely.area(shapely.intersection(*polygons))
+def overlapping_pairs(manifest: Manifest, centres: NDArray[np.float64]) -> int:
+    """The number of pairs of chips with overlapping footprints; `centres` are those of `centres_of`.
+
+    Squares of one grid are compared in it, others as polygons in a local plane of each pair.
+    """
+    count, apart = 0, []
+    corners = _Corners.of(manifest)
+    for pair in pairs_by_part(centres, _diagonal_m(manifest)):
+        here = corners.crs[pair[0]] == corners.crs[pair[1]]
+        count += int(np.sum(corners.shared_m2(pair[0][here], pair[1][here]) > _TOUCHING_M2))
+        apart.append(np.stack(pair)[:, ~here])
+    return count + _overlaps_between_zones(manifest, centres, np.concatenate([np.empty((2, 0), np.int64), *apart], 1))
+
+
+@dataclass(frozen=True)
+class _Corners:
+    """The upper left corners of all footprints, `xy` (rows, 2) in metres of a grid, `crs` (rows,) a number for it."""
+
+    xy: NDArray[np.float64]
+    crs: NDArray[np.int16]
+    side_m: float
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> _Corners:
+        numbers: dict[str, int] = {}
+        xy, crs = np.empty((len(manifest), 2)), np.empty(len(manifest), dtype=np.int16)
+        start = 0
+        for x, y, names in manifest.pieces("origin_x_m", "origin_y_m", "crs"):
+            rows = slice(start, start := start + len(x))
+            xy[rows] = np.column_stack([x, y])
+            crs[rows] = [numbers.setdefault(name, len(numbers)) for name in names]
+        return cls(xy, crs, manifest.size_px * manifest.resolution_m)
+
+    def shared_m2(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What the footprints of these rows (n,) share with those (n,), all pairs of one grid each."""
+        sides_m = np.maximum(0, self.side_m - np.abs(self.xy[first] - self.xy[second]))
+        return np.asarray(sides_m.prod(axis=1))
+
+
+def _overlaps_between_zones(manifest: Manifest, centres: NDArray[np.float64], pairs: NDArray[np.int64]) -> int:
+    """How many of these pairs (2, n) of rows overlap; only their footprints are made."""
+    rows, number = np.unique(pairs, return_inverse=True)
+    outlines, numbers = np.concatenate(list(manifest.outlines(rows))), number.reshape(pairs.shape)
+    starts = range(0, pairs.shape[1], _COMPARED_AT_ONCE)
+    parts = [slice(start, start + _COMPARED_AT_ONCE) for start in starts]
+    return sum(_overlaps(outlines[numbers[0, at]], outlines[numbers[1, at]], centres[pairs[0, at]]) for at in parts)
+
+
+def _overlaps(shapes: NDArray[Any], others: NDArray[Any], centres: NDArray[np.float64]) -> int:
+    """How many of these polygons (n,) overlap the other one of their pair; `centres` (n, 2) are their own."""
+    rings = [shapely.get_coordinates(each).reshape(-1, _RING, 2) for each in (shapes, others)]
+    shared_m2 = shapely.area(shapely.intersection(*(_in_plane(each, centres) for each in rings)))
     return int(np.sum(shared_m2 > _TOUCHING_M2))
 
 
@@ -79,17 +135,19 @@ def _in_plane(rings: NDArray[Any], centres: NDArray[Any]) -> NDArray[Any]:
 
 
 def stratum_shares(manifest: Manifest) -> list[StratumShare]:
-    """Every stratum with chips, by biome and name. The user's own points, each its own stratum, are one line."""
-    frame = pd.DataFrame({name: manifest.column(name) for name in ("biome_name", "ecoregion_name", "stratum", "split")})
-    own = frame["stratum"].str.startswith("point-")
-    frame["name"] = frame["ecoregion_name"].where(frame["ecoregion_name"] != "", frame["stratum"])
-    frame.loc[own, "name"] = "own points"
-    table = pd.crosstab([frame["biome_name"], frame["name"]], frame["split"])
-    table = table.reindex(columns=list(SPLITS), fill_value=0)
+    """Every stratum with chips, by biome and name. The user's own points are one line: once each was a stratum."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for columns in manifest.pieces("biome_name", "ecoregion_name", "stratum", "split"):
+        for (biome, region, stratum, split), count in Counter(zip(*columns, strict=True)).items():
+            counts.setdefault((biome, _stratum_name(region, stratum)), Counter())[split] += count
     return [
-        StratumShare(str(name), str(biome), int(row.sum()), tuple((row / row.sum()).tolist()))
-        for (biome, name), row in table.iterrows()
+        StratumShare(name, biome, split.total(), tuple(split[each] / split.total() for each in SPLITS))
+        for (biome, name), split in sorted(counts.items())
     ]
+
+
+def _stratum_name(region: str, stratum: str) -> str:
+    return OWN_POINTS if stratum == "points" or stratum.startswith("point-") else region or stratum
 
 
 def distance_text(metres: float) -> str:

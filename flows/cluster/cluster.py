@@ -9,9 +9,9 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
@@ -22,13 +22,15 @@ from exporters.earth_engine.client import Connection, EarthEngine
 from exporters.earth_engine.limiter import Limiter
 from exporters.earth_engine.limiter_service import Endpoint, LimiterService
 from exporters.earth_engine.transport import Figures
+from exporters.files.layer_files import absolute
 from exporters.pull.export import ShardReport
-from flows.cluster import worker
+from flows.cluster import certificates, worker
 from flows.cluster.worker import Failure, JobSpec
 from flows.extras import require
 from flows.settings import ClusterSettings, CorpusSettings
 from pipeline.errors import Fatal, Transient
 from pipeline.interpreter import SAFE_PATH, interpreter
+from pipeline.lock import token_of
 from pipeline.progress import Progress
 from pipeline.shard import Shard
 
@@ -36,10 +38,22 @@ _CONNECT_S = 15
 _POLL_S = 3.0
 _NO_WORKER_S = 120.0  # a cluster restarts a killed worker within seconds
 _LOCALHOST = "127.0.0.1"
-_STATUS_PAGE = f"{_LOCALHOST}:0"  # Dask always serves a status page; a free port conflicts with no other program
+_LOOPBACK = f"{_LOCALHOST}:0"  # where Dask's HTTP servers listen, which ask nobody who they are
 _WORKER_DEATHS = 10  # allowed per shard before Dask gives it up; a user's own scheduler has its own limit
-_EXPORTS = [f"export {name}={value}" for name, value in SAFE_PATH.items()]  # for processes that a worker starts
-_QUIET = {"logging.distributed": "critical", "distributed.scheduler.allowed-failures": _WORKER_DEATHS}
+# For processes that a job starts. Dask cannot be told to start no HTTP server; without routes it answers nothing.
+_EXPORTS = [f"export {name}={value}" for name, value in SAFE_PATH.items()]
+_EXPORTS.append("export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'")
+_CONFIGURATION = {
+    "logging.distributed": "critical",
+    "distributed.scheduler.allowed-failures": _WORKER_DEATHS,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    # Nobody looks at Dask's pages: without their samples, idle processes of a run with two workers take 3 % of a core
+    # in place of 12 %.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.tick.interval": "500ms",
+}
 
 
 class Reported:
@@ -106,7 +120,11 @@ class WorkerPool:
             key = f"shard-{shard.index}-{uuid.uuid4().hex}"
             future = self._client.submit(worker.pull, self._job, shard, tuple(names), pure=False, key=key)
             outcome = self._result(future, shard)
-        except (CancelledError, OSError) as error:
+        except (
+            CancelledError,
+            OSError,
+            UnboundLocalError,
+        ) as error:  # the last is Dask's for a call that was cancelled
             raise self._gone() from error
         if isinstance(outcome, Failure):
             raise outcome.kind(outcome.sentence)
@@ -143,13 +161,15 @@ class WorkerPool:
         return Transient("the Dask scheduler is gone; start it, and run the same command again to go on.")
 
 
-def job_spec_of(connection: Connection, corpus: CorpusSettings, spool: Path) -> JobSpec:
+def job_spec_of(connection: Connection, corpus: CorpusSettings, spool: Path, file_layers: Mapping[str, str]) -> JobSpec:
     """What a worker needs for the export of a corpus; `running` fills in the limiter's endpoint."""
     files = tuple(path.resolve() for path in corpus.modality_files)
-    endpoint = Endpoint("", 0, "")
+    endpoint, folder = Endpoint("", 0, ""), corpus.folder.resolve()
+    from_files = tuple((name, absolute(text)) for name, text in file_layers.items())
     return JobSpec(
-        uuid.uuid4().hex, connection, endpoint, corpus.folder.resolve(), spool.resolve(), corpus.modalities, files
-    )
+        uuid.uuid4().hex, connection, endpoint, folder, spool.resolve(), corpus.modalities, files, token_of(folder),
+        from_files,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -162,13 +182,31 @@ def running(settings: ClusterSettings, engine: EarthEngine, job: JobSpec, progre
     limiter = engine.limiter
     if not isinstance(limiter, Limiter):
         raise Fatal("a worker of a run cannot begin a cluster of its own; set cluster.kind to none.")
-    require("cluster", "this cluster.kind")
+    check(settings)
+    _warn_of_open_scheduler(settings, progress)
     host, bound = _addresses(settings)
     with _service(limiter, engine, Reported(engine, progress), bound, settings.port) as service:
-        with _quietly(), _client(settings) as client:
+        with _configured(), _client(settings, job.folder) as client:
             patience_s = float("inf") if settings.kind == "slurm" else _NO_WORKER_S
             size = _size(settings, client)
             yield WorkerPool(client, replace(job, endpoint=service.endpoint(host)), size, patience_s)
+
+
+def check(settings: ClusterSettings) -> None:
+    """Raise `Fatal` for a library that is not installed, and for a user's scheduler that is open to a network."""
+    if settings.kind == "none":
+        return
+    require("slurm" if settings.kind == "slurm" else "cluster", "this cluster.kind")
+    if settings.address is not None:
+        certificates.refuse_open_network(settings.address)
+
+
+def _warn_of_open_scheduler(settings: ClusterSettings, progress: Progress) -> None:
+    if settings.address is not None and certificates.is_open(settings.address):
+        progress.say(
+            f"the Dask scheduler at {settings.address} asks nobody for a certificate: every user of this machine can "
+            "run code as you there; docs/cluster.md shows how to start it with TLS."
+        )
 
 
 def _service(limiter: Limiter, engine: EarthEngine, reported: Reported, host: str, port: int) -> LimiterService:
@@ -183,15 +221,15 @@ def _service(limiter: Limiter, engine: EarthEngine, reported: Reported, host: st
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Silence Dask's log messages, here and in workers that this process starts."""
+def _configured() -> Iterator[None]:
+    """Dask's configuration for a run, here and in workers that this process starts: no log messages, no HTTP pages."""
     import dask
     import distributed  # noqa: F401 - its import sets the levels of its loggers
 
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("distributed", "bokeh", "dask_jobqueue"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    with dask.config.set(_QUIET):
+    with dask.config.set(_CONFIGURATION):
         yield
 
 
@@ -216,15 +254,30 @@ def _own_address(towards: str | None) -> str:
 
 
 @contextmanager
-def _client(settings: ClusterSettings) -> Iterator[Any]:
+def _client(settings: ClusterSettings, folder: Path) -> Iterator[Any]:
+    """A client of the user's scheduler, or of a cluster that is started; `folder` is the corpus's."""
     from distributed import Client
 
     if settings.kind == "address":
         with _connected(str(settings.address)) as client:
             yield client
         return
-    with _started(settings) as cluster, Client(cluster, set_as_default=False, timeout=_CONNECT_S) as client:
-        yield client
+    with _started(settings, folder) as cluster:
+        with closed_at_the_end(Client(cluster, set_as_default=False, timeout=_CONNECT_S)) as client:
+            yield client
+
+
+@contextmanager
+def closed_at_the_end(item: Any) -> Iterator[Any]:
+    """A client or a cluster. Closing it may be cancelled, as the other side closes as well, and the work is over then.
+
+    `distributed.utils.sync` (2026.8) has no result and no error of a cancelled call, and raises `UnboundLocalError`.
+    """
+    try:
+        yield item
+    finally:
+        with suppress(UnboundLocalError):
+            item.close()
 
 
 @contextmanager
@@ -234,10 +287,10 @@ def _connected(address: str) -> Iterator[Any]:
 
     try:
         client = Client(address, set_as_default=False, timeout=_CONNECT_S)
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         raise Fatal(
-            f"no Dask scheduler answers at {address}; start one with `dask scheduler` and workers with "
-            f"`dask worker {address}`, or correct cluster.address."
+            f"no Dask scheduler lets this process in at {address}; start one and its workers as docs/cluster.md shows, "
+            "with the certificates that Dask's configuration names here, or correct cluster.address."
         ) from error
     try:
         _refuse_unusable_workers(client)
@@ -257,42 +310,52 @@ def _refuse_unusable_workers(client: Any) -> None:
             )
 
 
-def _started(settings: ClusterSettings) -> Any:
+@contextmanager
+def _started(settings: ClusterSettings, folder: Path) -> Iterator[Any]:
     """A cluster that ends with this process. Raises `Transient` when its processes do not start."""
-    try:
-        if settings.kind == "local":
-            return _local(settings)
-        cluster = slurm(settings)
-        cluster.scale(jobs=settings.jobs)
-        return cluster
-    except (RuntimeError, OSError) as error:
-        raise Transient(f"the workers did not start ({str(error).rstrip('.')}); run the same command again.") from error
+    shared = certificates.shared_folder(folder) if settings.kind == "slurm" else nullcontext(folder)
+    with shared as keys:
+        try:
+            cluster = _local(settings) if settings.kind == "local" else _submitted(settings, keys)
+        except (RuntimeError, OSError) as error:
+            why = str(error).rstrip(".")
+            raise Transient(f"the workers did not start ({why}); run the same command again.") from error
+        with closed_at_the_end(cluster):
+            yield cluster
 
 
 def _local(settings: ClusterSettings) -> Any:
-    """Worker processes on this machine, which end with this process."""
+    """Worker processes on this machine, which end with this process and let no other user's process in."""
     from distributed import LocalCluster
 
     return LocalCluster(
         n_workers=settings.workers, threads_per_worker=settings.threads, processes=True, host=_LOCALHOST,
-        dashboard_address=_STATUS_PAGE, silence_logs=logging.CRITICAL,
+        protocol="tls://", security=certificates.temporary(), dashboard_address=_LOOPBACK,
+        silence_logs=logging.CRITICAL,
         memory_limit=0,  # Dask cannot spill a shard to disk: with a limit it would only pause or kill the worker
     )  # fmt: skip
 
 
-def slurm(settings: ClusterSettings) -> Any:
+def _submitted(settings: ClusterSettings, keys: Path) -> Any:
+    jobs = slurm(settings, keys)
+    jobs.scale(jobs=settings.jobs)
+    return jobs
+
+
+def slurm(settings: ClusterSettings, keys: Path) -> Any:
     """A cluster of SLURM jobs, none submitted yet; its `job_script()` gives the script of a job.
 
-    Raises `Fatal` when dask-jobqueue is not installed.
+    The jobs read their certificate and key from files in `keys`, which only this user can read.
     """
-    require("slurm", "this cluster.kind")
     from dask_jobqueue import SLURMCluster
 
     return SLURMCluster(
         queue=settings.queue, account=settings.account, walltime=settings.walltime, memory=settings.memory,
         cores=settings.cores, processes=max(1, settings.cores // settings.threads), python=shlex.join(interpreter()),
         job_extra_directives=list(settings.directives), job_script_prologue=_EXPORTS,
-        scheduler_options={"dashboard_address": _STATUS_PAGE, "host": settings.host or _own_address(None)},
+        worker_extra_args=["--no-dashboard", "--dashboard-address", _LOOPBACK],
+        protocol="tls://", security=certificates.in_files(keys),
+        scheduler_options={"dashboard_address": _LOOPBACK, "host": settings.host or _own_address(None)},
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from exporters import catalog
@@ -17,8 +18,10 @@ from exporters.earth_engine.remote_limiter import RemoteLimiter
 from exporters.earth_engine.transport import Figures
 from exporters.pull.export import ShardReport, puller
 from exporters.pull.turn_gate import TurnGate
+from pipeline import fence, lock
 from pipeline.corpus import Corpus
-from pipeline.errors import Fatal, GeocorpusError, Transient
+from pipeline.errors import Fatal, GeocorpusError, Transient, Unwritable
+from pipeline.modality import Modality
 from pipeline.shard import Shard
 
 _REPORT_EVERY_S = 0.5
@@ -26,7 +29,11 @@ _REPORT_EVERY_S = 0.5
 
 @dataclass(frozen=True)
 class JobSpec:
-    """Everything that a worker needs to know of a run. Folders and files are on disks that the workers share."""
+    """Everything that a worker needs to know of a run. Folders and files are on disks that the workers share.
+
+    `lock` is the token of the corpus's lock, which the run holds: a worker of a run that has lost it writes no more.
+    `file_layers` are the layers that come from files, each with what `source.layers` says of it.
+    """
 
     run: str
     connection: Connection
@@ -35,6 +42,8 @@ class JobSpec:
     spool: Path
     modalities: tuple[str, ...]
     modality_files: tuple[Path, ...]
+    lock: str = ""
+    file_layers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,30 +56,31 @@ class Failure:
     @classmethod
     def of(cls, error: GeocorpusError) -> Failure:
         """The parts of the error that can be pickled."""
-        kind = next((kind for kind in (Fatal, Transient) if isinstance(error, kind)), GeocorpusError)
+        kind = next((kind for kind in (Unwritable, Fatal, Transient) if isinstance(error, kind)), GeocorpusError)
         return cls(kind, str(error))
 
 
 def pull(job: JobSpec, shard: Shard, names: Sequence[str]) -> ShardReport | Failure:
     """Finish the named layers of a shard. It returns errors that a person can act on; what it raises is a defect."""
     try:
-        with _slot.acquired(job) as context:
+        with _slot.acquired(job) as context, fence.guarded(context.refuse_lost):
             return context.pull(shard, names)
     except GeocorpusError as error:
         return Failure.of(error)
     except OSError as error:
         what = f"{error.filename or 'a file'} cannot be used there: {error.strerror or error}"
-        return Failure(Fatal, f"on worker {socket.gethostname()}, {what}; mend that and go on.")
+        return Failure(Unwritable, f"on worker {socket.gethostname()}, {what}; mend that and go on.")
 
 
 class WorkerContext:
     """The corpus and the connection of a run, opened once per process."""
 
     def __init__(self, job: JobSpec) -> None:
+        self.refuse_lost = partial(lock.refuse_lost, job.folder, job.lock)
         self.limiter = RemoteLimiter(job.endpoint)
         self.corpus = Corpus.open(job.folder)
-        chosen = catalog.modalities(job.modalities or None, job.modality_files)
-        self.layers = catalog.bound(chosen, self.corpus.manifest)
+        known = catalog.of_manifest(self.corpus.manifest, job.modalities or None, job.modality_files)
+        self.layers = _layers(known, job)
         self.engine = connect(job.connection, self.limiter)
         self.spool, self.gate = job.spool, TurnGate()
         self.counter = RequestCounter(self.engine)
@@ -83,6 +93,14 @@ class WorkerContext:
         report = pull(shard, pending)
         reports.send()
         return report
+
+
+def _layers(known: Sequence[Modality], job: JobSpec) -> list[Modality]:
+    if not job.file_layers:
+        return list(known)
+    from exporters.files.static_layer import with_files  # here, or every worker would load GDAL
+
+    return with_files(known, dict(job.file_layers), job.folder)
 
 
 class RequestCounter:

@@ -33,7 +33,7 @@ def deploy(settings: Settings, pool: str) -> str:
             "no Prefect server is configured; run `prefect server start`, then "
             "`prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api`, and deploy again."
         )
-    stages.check(settings)
+    stages.check(settings, "build")
     name = settings.folder.absolute().name
     with orchestration.api(), get_client(sync_client=True) as client:
         work_pool = _pool(client, pool)
@@ -68,7 +68,7 @@ def _parameters(settings: Settings, pool: WorkPool) -> dict[str, Any]:
 
     It must not start in this folder: Prefect puts the folder that it starts in first on the import path.
     """
-    parameters: dict[str, Any] = {"settings": settings.model_dump(mode="json")}
+    parameters: dict[str, Any] = {"settings": settings.parameters()}
     return parameters | ({"working_folder": str(Path.cwd())} if pool.type == "process" else {})
 
 

@@ -13,16 +13,15 @@ from typing import Any
 import httpx
 from prefect import Task, flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL
 
 from exporters.earth_engine.client import EarthEngine
 from flows import commands, stages
 from flows.offline import api_configured
-from flows.prefect_runs import prefect_server
+from flows.prefect_runs import configured_server, prefect_server
 from flows.prefect_runs.artifacts import shown
 from flows.prefect_runs.run_outcome import record_outcome
-from flows.settings import Settings, parse
+from flows.settings import Settings, of_parameters
 from pipeline.errors import Fatal, Transient
 from pipeline.lock import locked
 from pipeline.progress import Progress
@@ -36,13 +35,13 @@ def api() -> Iterator[str]:
     end when the server was lost in between.
     """
     if api_configured():
-        _refuse_unreachable()
+        configured_server.refuse_unusable()
         with _server_loss_as_transient():
             yield str(PREFECT_API_URL.value())
         return
     print("starting a local Prefect server ...", file=sys.stderr, flush=True)
-    with prefect_server.running() as url, temporary_settings({PREFECT_API_URL: url}), _server_loss_as_transient():
-        yield url
+    with prefect_server.running() as server, server.reached(), _server_loss_as_transient():
+        yield server.url
 
 
 @contextmanager
@@ -55,16 +54,6 @@ def _server_loss_as_transient() -> Iterator[None]:
             "the Prefect server is gone, and what was done is in the ledger all the same; "
             "start it, or unset PREFECT_API_URL, and run the same command again."
         ) from error
-
-
-def _refuse_unreachable() -> None:
-    with get_client(sync_client=True) as client:
-        problem = client.api_healthcheck()
-    if problem is not None:
-        raise Fatal(
-            f"the configured Prefect API {PREFECT_API_URL.value()} does not answer ({type(problem).__name__}); "
-            "start it, or unset PREFECT_API_URL."
-        )
 
 
 def _worth_retrying(_task: Task[..., Any], _run: Any, state: Any) -> bool:
@@ -99,15 +88,22 @@ def _build(settings: Settings, engine: EarthEngine, progress: Progress) -> str:
     return str(_named("finalize")(partial(stages.finalize, settings, progress)))
 
 
-def _checked(settings: dict[str, Any], working_folder: str | None) -> Settings:
+@contextmanager
+def _at_work(settings: Settings, progress: Progress) -> Iterator[EarthEngine]:
+    """Hold the corpus, with a connection to Earth Engine."""
+    with locked(settings.folder, progress.say), stages.earth_engine(settings) as engine:
+        yield engine
+
+
+def _checked(settings: dict[str, Any], working_folder: str | None, stage: str) -> Settings:
     """The settings, checked against the corpus folder, which may have changed since they were deployed.
 
     Relative paths in them start at `working_folder`.
     """
     if working_folder is not None:
         _enter(working_folder)
-    parsed = parse(settings)
-    stages.check(parsed)
+    parsed = of_parameters(settings)
+    stages.check(parsed, stage)
     return parsed
 
 
@@ -125,8 +121,12 @@ def _enter(working_folder: str) -> None:
 @record_outcome
 def build(settings: dict[str, Any], as_json: bool = False, working_folder: str | None = None) -> str:
     """Sample, anchor, export and finalize."""
-    parsed = _checked(settings, working_folder)
-    with shown(as_json, parsed.folder) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
+    parsed = _checked(settings, working_folder, "build")
+    with (
+        shown(as_json, parsed.folder) as progress,
+        locked(parsed.folder, progress.say),
+        stages.earth_engine(parsed) as engine,
+    ):
         return _build(parsed, engine, progress)
 
 
@@ -134,9 +134,9 @@ def build(settings: dict[str, Any], as_json: bool = False, working_folder: str |
 @record_outcome
 def demo(settings: dict[str, Any], as_json: bool = False) -> str:
     """Build a small corpus and train on it."""
-    parsed = parse(settings)
+    parsed = of_parameters(settings)
     with shown(as_json, parsed.folder) as progress:
-        with locked(parsed.folder), stages.earth_engine(parsed) as engine:
+        with _at_work(parsed, progress) as engine:
             _build(parsed, engine, progress)
             cost = engine.figures()
         trained = _named("pretrain")(partial(stages.pretrain, parsed, progress))
@@ -147,8 +147,12 @@ def demo(settings: dict[str, Any], as_json: bool = False) -> str:
 @record_outcome
 def export(settings: dict[str, Any], as_json: bool = False, working_folder: str | None = None) -> str:
     """Pull the shards and layers that have no ledger entry."""
-    parsed = _checked(settings, working_folder)
-    with shown(as_json, parsed.folder) as progress, locked(parsed.folder), stages.earth_engine(parsed) as engine:
+    parsed = _checked(settings, working_folder, "export")
+    with (
+        shown(as_json, parsed.folder) as progress,
+        locked(parsed.folder, progress.say),
+        stages.earth_engine(parsed) as engine,
+    ):
         return _export_by_shard(parsed, engine, progress)
 
 
@@ -156,9 +160,10 @@ def _single(name: str) -> Callable[[dict[str, Any], bool], str]:
     @flow(name=f"geocorpus {name}")
     @record_outcome
     def single(settings: dict[str, Any], as_json: bool = False) -> str:
-        parsed = parse(settings)
+        parsed = of_parameters(settings)
         with shown(as_json, parsed.folder) as progress:
-            return str(_named(name)(partial(commands.STAGES[name], parsed, progress)))
+            closing: str = _named(name)(partial(commands.STAGES[name], parsed, progress))
+            return closing
 
     return single
 

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import ParamSpec
 
+from pipeline.stopping import install_again
+
 _POLL_S = 3.0
 _FAILED_POLLS = 3  # in a row, before the server counts as lost
 Arguments = ParamSpec("Arguments")
@@ -76,6 +78,7 @@ def record_outcome(body: Callable[Arguments, str]) -> Callable[Arguments, str]:
     @functools.wraps(body)
     def recording(*args: Arguments.args, **kwargs: Arguments.kwargs) -> str:
         outcome = current.get() or RunOutcome()
+        install_again()  # Prefect handles SIGTERM inside a flow run: it would wait for all threads
         try:
             message = body(*args, **kwargs)
         except BaseException as error:

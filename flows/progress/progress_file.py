@@ -13,8 +13,10 @@ from pathlib import Path
 from flows.progress.display import display
 from pipeline import durable
 from pipeline.errors import GeocorpusError
-from pipeline.lock import Holder, holder_of
+from pipeline.holder import Holder
+from pipeline.lock import holder_of
 from pipeline.progress import Figure, Progress, Snapshot, Tracker
+from pipeline.stopping import at_stop
 
 PROGRESS = "progress.json"
 _EVERY_S = 2.0
@@ -44,9 +46,8 @@ class Run:
         if not path.exists():
             return None
         try:
-            data = durable.read_json(path)
-            return cls(Holder(**data["holder"]), float(data["updated_at"]), Snapshot(**data["snapshot"]))
-        except (GeocorpusError, KeyError, TypeError, ValueError):
+            return durable.read_as(path, cls, "delete it")
+        except GeocorpusError:
             return None  # the run may have ended while the file was read
 
 
@@ -56,6 +57,7 @@ class ProgressFile:
     def __init__(self, shown: Progress, folder: Path) -> None:
         self._shown, self._folder = shown, folder
         self._tracker, self._me = Tracker(), Holder.me()
+        self._absent = durable.absent_folders(folder)
         self._stopped = threading.Event()
         self._writer = threading.Thread(target=self._write_repeatedly, daemon=True)
 
@@ -64,12 +66,18 @@ class ProgressFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove the file, also that of a killed run, but not that of another run that has begun in between."""
         self._stopped.set()
         self._writer.join()
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove the file, also that of a killed run, but not that of another run that has begun in between."""
+        self._stopped.set()
         recorded = Run.of(self._folder)
         if recorded and (recorded.holder == self._me or not recorded.holder.may_live):
             (self._folder / PROGRESS).unlink(missing_ok=True)
+        # The lock, which made the folder, was given up while the file was still in it.
+        durable.remove_empty(self._absent)
 
     def snapshot(self) -> Snapshot:
         """The progress of the current stage."""
@@ -112,7 +120,7 @@ class ProgressFile:
 @contextmanager
 def live(as_json: bool, folder: Path) -> Iterator[ProgressFile]:
     """Progress on standard error and in the corpus folder."""
-    with display(as_json) as shown, ProgressFile(shown, folder) as progress:
+    with display(as_json) as shown, ProgressFile(shown, folder) as progress, at_stop(progress.forget):
         yield progress
 
 

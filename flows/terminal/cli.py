@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
+import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from flows.extras import require
 from flows.offline import api_configured, bypass_proxy
-from flows.settings import load
+from flows.settings import as_typed, load, shipped
+from flows.terminal.map_commands import embed, predict
 from flows.terminal.modality_commands import modality_app
 from pipeline.errors import Fatal, GeocorpusError
+from pipeline.stopping import install
 from training.evaluate.probe_chips import MOST_CHIPS
 
+# As a person needs them: the corpus, what is made of it, then this machine. Others follow by name.
+_ORDER = (
+    "demo", "build", "sample", "anchor", "export", "finalize", "status", "retry", "verify", "report", "upgrade",
+    "modality", "pretrain", "finetune", "probe", "predict", "embed", "import", "convert", "merge", "publish", "doctor",
+    "sandbox", "deploy",
+)  # fmt: skip
+
+
+class _InOrder(TyperGroup):
+    """The commands in the order of their use, which help shows."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands."""
+        return sorted(super().list_commands(ctx), key=lambda name: (*_ORDER, name).index(name))
+
+
 app = typer.Typer(
-    name="geocorpus", no_args_is_help=True, pretty_exceptions_enable=False,
+    name="geocorpus", cls=_InOrder, no_args_is_help=True, pretty_exceptions_enable=False,
     help="Rebuild the MMEarth corpus from Earth Engine into Zarr v3, add modalities, pretrain encoders.",
 )  # fmt: skip
 sandbox_app = typer.Typer(no_args_is_help=True, help="The built-in local Earth Engine.")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(modality_app, name="modality")
 
+
+def _folder(text: str) -> Path:
+    """The path; a variable of the shell without a value is not the working folder."""
+    if not text:
+        raise typer.BadParameter("it is empty; give the folder of a corpus, or . for the working folder.")
+    return Path(text)
+
+
 Config = Annotated[str, typer.Argument(help="A TOML file, a corpus folder, or a shipped configuration: demo, mmearth.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section.key=value.", metavar="[A.B=C]...")]
 AsFlow = Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow (at once where none is configured).")]
+Folder = Annotated[Path, typer.Argument(parser=_folder, metavar="FOLDER", help="A corpus folder.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check, pull a few chips, estimate; write nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output, JSON lines of progress.")]
 
@@ -120,22 +147,126 @@ def export(
     run.dry(load(config, overrides or []), as_json)
 
 
+def _list_ways_out(to: str | None) -> str | None:
+    """Print the formats for "help", whatever else is typed or not."""
+    if to == "help":
+        from flows.terminal.exchange_commands import ways_out
+
+        typer.echo(ways_out())
+        raise typer.Exit
+    return to
+
+
+def _list_ways_in(form: str | None) -> str | None:
+    """Print the formats for "help", whatever else is typed or not."""
+    if form == "help":
+        from flows.terminal.exchange_commands import ways_in
+
+        typer.echo(ways_in())
+        raise typer.Exit
+    return form
+
+
 @app.command()
 def convert(
-    source: Annotated[str, typer.Argument(help="A run's folder, a checkpoint (a published one too), or an address.")],
-    target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
-    sha256: Annotated[str | None, typer.Option(help="What the source's bytes must have.")] = None,
+    source: Annotated[str, typer.Argument(help="With --to, a corpus folder. Else a run, a checkpoint or an address.")],
+    target: Annotated[Path, typer.Argument(help="What to write: without --to, a .safetensors file.")],
+    sha256: Annotated[str | None, typer.Option(help="What the bytes of the weights must have.")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(is_eager=True, callback=_list_ways_out, help="A format for chips; --to help lists them."),
+    ] = None,
+    rows: Annotated[str, typer.Option(help="Of these rows, such as 0:100,250.")] = "",
+    place: Annotated[list[str] | None, typer.Option(help="Of the chip at lon,lat or with this id; repeatable.")] = None,
+    where: Annotated[str, typer.Option(help="Of chips such as \"split == 'val' and biome in [1, 4]\".")] = "",
+    layer: Annotated[list[str] | None, typer.Option(help="Of this layer; repeatable. All without it.")] = None,
+    options: Annotated[list[str] | None, typer.Option("--set", help="An option of the format, key=value.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a target that exists.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Write an encoder as safetensors that stand alone, with timm's names and its bands and moments inside."""
-    from flows.finetuning import convert as convert_weights
+    """Write chips of a corpus in another format; or, without --to, an encoder as safetensors that stand alone."""
+    if to is None:
+        from flows.finetuning import convert as convert_weights
 
-    typer.echo(convert_weights(source, target, sha256))
+        typer.echo(convert_weights(source, target, sha256))
+        return
+    from flows.terminal import exchange_commands
+
+    chosen = exchange_commands.Choice(rows, place or (), where, layer or ())
+    exchange_commands.convert(Path(source), target, to, chosen, options or (), overwrite, as_json)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(parser=_folder, metavar="SOURCE", help="A file or folder to read.")],
+    folder: Folder,
+    overrides: Overrides = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--from", is_eager=True, callback=_list_ways_in, help="Its format; --from help lists them."),
+    ] = None,
+    options: Annotated[list[str] | None, typer.Option("--set", help="An option of the format, key=value.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a corpus of what has another format; the same command goes on with one that was stopped."""
+    from flows.terminal import exchange_commands
+
+    exchange_commands.import_corpus(source, folder, form, options or (), overrides or (), as_json)
+
+
+@app.command()
+def merge(
+    corpora: Annotated[list[Path], typer.Argument(help="Two corpus folders or more.", metavar="FIRST SECOND...")],
+    target: Annotated[Path, typer.Argument(help="The folder of the new corpus.")],
+    layer: Annotated[list[str] | None, typer.Option(help="Of this layer; repeatable. All without it.")] = None,
+    keep_first: Annotated[bool, typer.Option("--keep-first", help="Leave repeated and overlapping chips out.")] = False,
+    buffer_m: Annotated[
+        float | None, typer.Option(min=0, help="Report chips of different splits closer than so many metres.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which order of the rows.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a target that exists.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make several corpora one: all their chips in a new order, with the layers of all."""
+    from flows.terminal import merge_command
+
+    how = merge_command.Merger(layer or (), keep_first, seed=seed)
+    merge_command.merge(corpora, target, how, buffer_m, overwrite, as_json)
+
+
+@app.command()
+def publish(
+    folder: Folder,
+    target: Annotated[Path, typer.Argument(help="The folder to write: a data set with records for catalogues.")],
+    about: Annotated[Path | None, typer.Option(help="A TOML file; by default publish.toml of the corpus.")] = None,
+    title: Annotated[str | None, typer.Option(help="Of the data set.")] = None,
+    creator: Annotated[list[str] | None, typer.Option(help="'Family, Given', or a group; repeatable.")] = None,
+    licence: Annotated[str | None, typer.Option(help="SPDX identifier for what is yours, such as CC-BY-4.0.")] = None,
+    url: Annotated[str | None, typer.Option(help="Where the data set will be.")] = None,
+    data_version: Annotated[str | None, typer.Option("--version", help="Of the data set; 1.0.0 by default.")] = None,
+    doi: Annotated[str | None, typer.Option(help="Such as 10.5281/zenodo.1.")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="Publish this column of yours; repeatable.")] = None,
+    link: Annotated[bool, typer.Option("--link", help="Shards get second names on their disk: no copies.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a target that exists.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a finished corpus as a data set for others: card, licences, STAC, Croissant, citation, checksums."""
+    from flows.terminal.publish_command import publish as publish_corpus
+
+    creators = [{"name": name} for name in creator or ()]
+    said = {"title": title, "creators": creators, "licence": licence, "url": url, "version": data_version, "doi": doi,
+            "columns": column}  # fmt: skip
+    given = {key: value for key, value in said.items() if value}
+    publish_corpus(folder, target, about, given, link, overwrite, as_json)
 
 
 @app.command()
 def probe(
     weights: Annotated[str, typer.Argument(help="A run's folder, a file of weights, or an address.")],
-    label: Annotated[str, typer.Option(help="A layer of the corpus: its commonest class per chip, or its means.")],
+    label: Annotated[
+        str,
+        typer.Option(help="A layer (its commonest class per chip, or its means), or a column of yours."),
+    ],
     corpus: Annotated[Path | None, typer.Option(help="The corpus folder; the run's own by default.")] = None,
     chips: Annotated[int, typer.Option(min=2, help="At most so many chips of each split.")] = MOST_CHIPS,
 ) -> None:
@@ -145,16 +276,21 @@ def probe(
     typer.echo(probed(weights, label, corpus, chips))
 
 
+app.command()(predict)
+app.command()(embed)
+
+
 @app.command()
-def retry(
-    folder: Annotated[Path, typer.Argument(help="A corpus folder.")], prefect: AsFlow = False, as_json: AsJson = False
-) -> None:
+def retry(folder: Folder, prefect: AsFlow = False, as_json: AsJson = False) -> None:
     """Take up again what an export gave up (the same as exporting again), after saying what that is."""
+    from pipeline.corpus_folder import MANIFEST, no_corpus
     from pipeline.dead_letters import FAILED, DeadLetters
 
+    if not (folder / MANIFEST).exists():
+        raise no_corpus(folder)
     for letter in DeadLetters(folder / FAILED).read()[:10]:
         typer.echo(f"{letter.location} lacks {', '.join(letter.layers)}: {letter.reason}", err=True)
-    run_stage("export", str(folder), None, prefect, as_json)
+    run_stage("export", as_typed(folder), None, prefect, as_json)
 
 
 @app.command()
@@ -166,11 +302,11 @@ def demo(
     from flows.terminal import run
 
     require("train", "the demo, which ends with training,")
-    run.as_flow("demo", load("demo", overrides or []), as_json)
+    run.as_flow("demo", load(str(shipped()["demo"]), overrides or []), as_json)
 
 
 @app.command()
-def status(folder: Annotated[Path, typer.Argument(help="A corpus folder.")], as_json: AsJson = False) -> None:
+def status(folder: Folder, as_json: AsJson = False) -> None:
     """Where a corpus stands, and the next command."""
     from flows.terminal.status import read_status, show
 
@@ -178,15 +314,33 @@ def status(folder: Annotated[Path, typer.Argument(help="A corpus folder.")], as_
 
 
 @app.command()
-def verify(folder: Annotated[Path, typer.Argument(help="A corpus folder.")]) -> None:
-    """Compare every stored object with the ledger's digest."""
-    from flows.verify import verify as verify_corpus
+def verify(
+    folder: Folder,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be; mark missing what is lost.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare all that is stored with the digests kept of it, and say what mends each fault."""
+    from flows import verify as verifying
+    from flows.progress.progress_file import live
 
-    typer.echo(verify_corpus(folder))
+    with live(as_json, folder) as progress:
+        outcome = (verifying.repair if repair else verifying.verify)(folder, progress)
+    verifying.show(outcome, as_json)
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A corpus folder.")]) -> None:
+def upgrade(folder: Folder, as_json: AsJson = False) -> None:
+    """Put checksums behind the chips of a corpus that an older release made; nothing is pulled again."""
+    from flows.progress.progress_file import live
+    from flows.upgrade import upgrade as upgrade_corpus
+
+    with live(as_json, folder) as progress:
+        message = upgrade_corpus(folder, progress)
+    typer.echo(json.dumps({"folder": str(folder), "done": message}) if as_json else message)
+
+
+@app.command()
+def report(folder: Folder) -> None:
     """Write the report page of a corpus again."""
     from exporters.report.report import write_report
 
@@ -194,10 +348,21 @@ def report(folder: Annotated[Path, typer.Argument(help="A corpus folder.")]) -> 
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False) -> None:
+def doctor(
+    config: Annotated[str, typer.Argument(help="With --live: a corpus folder, a TOML file, or a shipped name.")] = "",
+    overrides: Overrides = None,
+    live: Annotated[bool, typer.Option("--live", help="Compare one chip with Earth Engine's stored pixels.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+) -> None:
     """Look at this machine: versions, credentials, GDAL, torch, disk; paste it into a report of a fault."""
     from flows.doctor import doctor as doctors
 
+    if live:
+        from flows.terminal import live_command
+
+        live_command.show(config or "mmearth", overrides or [], as_json)
+    if config:
+        raise Fatal("`geocorpus doctor` looks at this machine; --live compares a corpus's layers with Earth Engine.")
     findings = doctors.examine()
     typer.echo(doctors.as_json(findings) if as_json else doctors.as_text(findings))
     raise typer.Exit(0 if doctors.healthy(findings) else 1)
@@ -217,26 +382,31 @@ def deploy(
 
 @sandbox_app.command()
 def serve(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 8765,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8765,
     seed: Annotated[int, typer.Option(help="Which planet.")] = 0,
-    latency: Annotated[float, typer.Option(help="Seconds that every answer is held back.")] = 0.0,
+    latency: Annotated[float, typer.Option(min=0.0, help="Seconds that every answer is held back.")] = 0.0,
     rasters: Annotated[Path | None, typer.Option(help="A folder of real rasters to serve.")] = None,
     index: Annotated[Path | None, typer.Option(help="The TOML file that says which raster is which asset.")] = None,
+    planet: Annotated[bool, typer.Option("--planet/--no-planet", help="Without it, the rasters alone.")] = True,
+    kind: Annotated[bool, typer.Option("--kind", help="Without Earth Engine's limits of one request.")] = False,
 ) -> None:
     """Run the local Earth Engine alone, for developing against Earth Engine offline."""
-    from sandbox.service.main import catalog_of
+    from sandbox.service.main import PortTaken, catalog_of, limits_of, why
     from sandbox.service.main import serve as serve_catalog
 
     try:
-        catalog = catalog_of(seed, rasters, index)
+        catalog = catalog_of(seed, rasters, index, planet)
     except (OSError, ValueError) as error:
+        raise Fatal(f"the sandbox cannot start: {why(error)}.") from error
+    try:
+        serve_catalog(catalog, port=port, latency_s=latency, seed=seed, limits=limits_of(kind))
+    except PortTaken as error:
         raise Fatal(f"the sandbox cannot start: {error}.") from error
-    serve_catalog(catalog, port=port, latency_s=latency, seed=seed)
 
 
 def main() -> None:
     """Entry point: a user sees one sentence, and a traceback only with GEOCORPUS_TRACEBACK set."""
-    signal.signal(signal.SIGINT, _interrupted)
+    install()
     bypass_proxy()
     try:
         sys.exit(app(standalone_mode=False) or 0)
@@ -252,18 +422,13 @@ def main() -> None:
         _explain(error)
 
 
-def _interrupted(_number: int, _frame: FrameType | None) -> None:
-    """Stop at once: a stopped run loses no more than a crashed one, which is nothing. Servers end with their parent."""
-    # Bars hide the cursor. The text is written in a single call, as the handler may interrupt a print.
-    show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
-    os.write(2, f"{show_cursor}\ngeocorpus: stopped; run the same command again to go on.\n".encode())
-    os._exit(130)
-
-
 def _explain(error: Exception) -> None:
     """Print the command line parser's message for a wrong use, or one sentence for a defect of ours."""
     if hasattr(error, "format_message"):
-        _say(error.format_message(), code=2)
+        said, context = error.format_message(), getattr(error, "ctx", None)
+        if context and not said.endswith("?"):
+            said = f"{said.rstrip('.')}; `{context.command_path} --help` shows how it is used."
+        _say(said, code=2)
     if os.environ.get("GEOCORPUS_TRACEBACK"):
         raise error
     what = " ".join(str(error).split())

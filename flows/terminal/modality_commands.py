@@ -8,13 +8,15 @@ from typing import Annotated
 
 import typer
 
-from flows.settings import Settings, load
+from flows.settings import Settings, load, shipped
 from pipeline.errors import Fatal
 
 modality_app = typer.Typer(no_args_is_help=True, help="Layers of your own: docs/modalities.md.")
 Folder = Annotated[Path, typer.Option(help="Where the file is written.")]
 File = Annotated[Path, typer.Argument(help="A Python file with a Modality at its top level.")]
-From = Annotated[str, typer.Option("--from", help="A corpus folder or configuration: whose chips, and which source.")]
+From = Annotated[
+    str | None, typer.Option("--from", help="A corpus folder or configuration; by default the shipped demo.")
+]
 Out = Annotated[Path | None, typer.Option(help="The picture; beside the file by default.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section.key=value.", metavar="[A.B=C]...")]
 
@@ -32,7 +34,7 @@ def new(name: Annotated[str, typer.Argument(help="The layer's name.")], folder: 
 def check(
     file: File,
     overrides: Overrides = None,
-    source: From = "demo",
+    source: From = None,
     out: Out = None,
     chips: Annotated[int, typer.Option(min=1, max=64, help="How many chips to pull.")] = 4,
 ) -> None:
@@ -41,14 +43,15 @@ def check(
 
     catalog.of_file(file)
     picture = out or file.with_suffix(".png")
+    whose = source or str(shipped()["demo"])
     with tempfile.TemporaryDirectory() as scratch:
-        for line in _preview(file, _settings(source, Path(scratch), chips, overrides or []), picture, chips):
+        for line in _preview(file, _settings(whose, Path(scratch), chips, overrides or []), picture, chips):
             typer.echo(line)
 
 
 def _settings(source: str, scratch: Path, chips: int, overrides: list[str]) -> Settings:
     """The settings of a corpus that has a manifest; otherwise those of a small corpus in a temporary folder."""
-    from pipeline.corpus import MANIFEST
+    from pipeline.corpus_folder import MANIFEST
 
     if (Path(source) / MANIFEST).exists():
         return load(source, [*overrides, f"corpus.folder={source}"])
@@ -63,7 +66,7 @@ def _preview(file: Path, settings: Settings, picture: Path, count: int) -> list[
     from exporters import catalog
     from exporters.pull import preview
     from flows import stages
-    from pipeline.corpus import MANIFEST
+    from pipeline.corpus_folder import MANIFEST
     from pipeline.manifest import Manifest
     from pipeline.progress import Silent
 

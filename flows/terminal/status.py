@@ -13,23 +13,31 @@ from rich.console import Console
 from rich.table import Table
 
 from exporters.quality.quality import Quality
-from flows import stages
+from exporters.quality.scene_coverage import SceneCoverage
+from flows import growth, stages
 from flows.progress.display import figures_text
 from flows.progress.progress_file import Run, derived
+from flows.settings import as_typed
 from pipeline import durable
-from pipeline.corpus import MANIFEST, STATISTICS, Corpus, place_of
+from pipeline.corpus import Corpus
+from pipeline.corpus_folder import LOCATIONS, MANIFEST, STATISTICS, has_finished, no_corpus, place_of
 from pipeline.dead_letters import FAILED, DeadLetters
 from pipeline.errors import Fatal
+from pipeline.holder import Holder
+from pipeline.imported import Imported
+from pipeline.lock import SILENCE_S, holder_of
 from pipeline.manifest import Manifest
+from pipeline.reasons import kind_of
 from pipeline.spool import SUFFIX
 
 
 @dataclass(frozen=True)
 class LayerStatus:
-    """One modality: finished shards, and chips without any data by reason."""
+    """One modality: finished shards, chips without any data by reason, and what arrived of scenes by their role."""
 
     shards_done: int
     missing: dict[str, int]
+    scenes: dict[str, SceneCoverage]
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,9 @@ class Status:
     """What the folder holds. Before the stage that fills them, counts are 0 and maps are empty.
 
     `failed` counts the locations that the last export gave up, by reason. `flags` are sentences about the quality of
-    the data. `run` is the run that works on the corpus, or one that was killed; None when there is neither.
+    the data. `run` is the run that works on the corpus, or one that was killed; None when there is neither. `holder`
+    is the process that the lock names, also if it was killed. `growing` is the stage that a corpus needs to which more
+    chips are added. `imported` is what the corpus was imported from.
     """
 
     folder: str
@@ -50,28 +60,51 @@ class Status:
     failed: dict[str, int] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     run: Run | None = None
+    holder: Holder | None = None
+    growing: str | None = None
+    imported: Imported | None = None
 
     @property
     def next_step(self) -> str:
         """The stage to run next."""
-        if not self.candidates:
-            return "sample"
+        if self.growing:
+            return self.growing
         if not self.chips:
-            return "anchor"
+            return "anchor" if self.candidates else "sample"
         if not self.layers or any(layer.shards_done < self.shards for layer in self.layers.values()):
-            return "export"
+            return "import" if self.imported else "export"
         return "pretrain" if self.finalized else "finalize"
 
 
 def read_status(folder: Path) -> Status:
-    """The status of the corpus in `folder`; raises `Fatal` when not even `sample` has been run there."""
-    if not (folder / stages.LOCATIONS).exists() and not (folder / MANIFEST).exists():
-        raise Fatal(f"there is no corpus in {folder}; run `geocorpus sample` first, or check the path.")
-    begun = Status(str(folder), _candidates(folder / stages.LOCATIONS), run=Run.of(folder))
+    """The status of the corpus in `folder`.
+
+    Raises `Fatal` when not even `sample` has been run there, and when the store is lost.
+    """
+    if not (folder / LOCATIONS).exists() and not (folder / MANIFEST).exists():
+        raise no_corpus(folder)
+    steps = [*growth.last_step(folder).before(), growth.last_step(folder)]
+    candidates = sum(_candidates(step.folder / LOCATIONS) for step in steps)
+    begun = Status(
+        str(folder), candidates, run=Run.of(folder), holder=holder_of(folder), growing=_growing(folder, steps[-1]),
+        imported=Imported.read(folder),
+    )  # fmt: skip
     if place_of(folder).exists:
         return _of_store(begun, Corpus.open(folder))
-    chips = len(Manifest.read(folder / MANIFEST)) if (folder / MANIFEST).exists() else 0
-    return replace(begun, chips=chips)
+    if not (folder / MANIFEST).exists():
+        return begun
+    if has_finished(folder):
+        raise no_corpus(folder)
+    return replace(begun, chips=len(Manifest.read(folder / MANIFEST)))
+
+
+def _growing(folder: Path, step: growth.Step) -> str | None:
+    """The stage that an extension has come to; None where there is none, or it is laid out."""
+    if not step.number:
+        return None
+    if not step.frozen:
+        return "anchor" if step.sampled else "sample"
+    return "export" if place_of(folder).exists and Corpus.open(folder).behind else None
 
 
 def _candidates(path: Path) -> int:
@@ -85,7 +118,7 @@ def _candidates(path: Path) -> int:
 def _of_store(begun: Status, corpus: Corpus) -> Status:
     qualities = {name: Quality(modality) for name, modality in sorted(corpus.modalities.items())}
     layers = {name: _layer(corpus, quality) for name, quality in qualities.items()}
-    failed = Counter(_kind(letter.reason) for letter in DeadLetters(corpus.folder / FAILED).read())
+    failed = Counter(kind_of(letter.reason) for letter in DeadLetters(corpus.folder / FAILED).read())
     return replace(
         begun,
         chips=len(corpus.manifest),
@@ -101,23 +134,20 @@ def _of_store(begun: Status, corpus: Corpus) -> Status:
 def _finalized(folder: Path, corpus: Corpus) -> bool:
     """Whether the published statistics cover every modality that the store has."""
     published = folder / STATISTICS
-    return published.exists() and set(corpus.modalities) <= set(durable.read_json(published))
+    return published.exists() and set(corpus.modalities) <= set(
+        durable.read_object(published, "run `geocorpus finalize` again")
+    )
 
 
 def _layer(corpus: Corpus, quality: Quality) -> LayerStatus:
     """One pass over the ledger entries of a layer; it also adds their figures to `quality`."""
     reasons: Counter[str] = Counter()
     done = 0
-    for entry in corpus.entries(quality.modality.name):
+    for entry in corpus.findings(quality.modality.name):
         done += 1
-        reasons.update(map(_kind, entry.missing.values()))
+        reasons.update(map(kind_of, entry.missing.values()))
         quality.add(entry.quality)
-    return LayerStatus(done, dict(reasons.most_common()))
-
-
-def _kind(reason: str) -> str:
-    """A reason without the words that contain digits, so that reasons of different chips add up."""
-    return " ".join(word for word in reason.split() if not any(letter.isdigit() for letter in word))
+    return LayerStatus(done, dict(reasons.most_common()), quality.scenes)
 
 
 def show(status: Status, as_json: bool) -> None:
@@ -135,7 +165,14 @@ def show(status: Status, as_json: bool) -> None:
         console.print(line, highlight=False)
     if status.run and status.run.is_live:
         return
-    console.print(f"next: [bold]{stages.program()} {status.next_step} {status.folder}[/]")
+    console.print(f"next: [bold]{_next_command(status)}[/]")
+
+
+def _next_command(status: Status) -> str:
+    folder = Path(status.folder)
+    if status.next_step == "import" and status.imported:
+        return status.imported.command(folder)
+    return f"{stages.program()} {status.next_step} {as_typed(folder)}"
 
 
 def _table(status: Status) -> Table:
@@ -148,18 +185,29 @@ def _table(status: Status) -> Table:
 
 def _lines(status: Status) -> Iterator[str]:
     """The lines below the table."""
+    for name, layer in status.layers.items():
+        yield from (f"{name}, {role}: {covered}" for role, covered in layer.scenes.items())
     if status.failed:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in status.failed.items())
         yield f"{sum(status.failed.values()):,} locations were given up, `geocorpus retry` takes them up: {reasons}"
     yield from (f"look at this: {flag}" for flag in status.flags)
     if status.run:
         yield _about(status.run)
+    if status.holder:
+        yield _about_lock(status.holder)
+
+
+def _about_lock(holder: Holder) -> str:
+    if not holder.is_here:
+        return (
+            f"held by {holder}, another host: the next command waits up to {SILENCE_S:.0f} s for a sign of life of it"
+        )
+    return f"held by {holder}" + ("" if holder.may_live else ", which is gone; the next command takes over")
 
 
 def _about(run: Run) -> str:
     snapshot = run.snapshot
     where = f"{snapshot.stage} {snapshot.done:,}/{snapshot.total:,}"
-    who = f"process {run.holder.pid} on {run.holder.host}"
     if not run.is_live:
-        return f"{where} by {who}, which is gone; the next command goes on from what is done"
-    return f"{where} now, by {who}  {figures_text(derived(snapshot) | snapshot.figures)}"
+        return f"{where} by {run.holder}, which is gone; the next command goes on from what is done"
+    return f"{where} now, by {run.holder}  {figures_text(derived(snapshot) | snapshot.figures)}"

@@ -5,12 +5,10 @@ An [[image]] is one file in its own CRS; a [[mosaic]] is several files as one im
 
 from __future__ import annotations
 
-import threading
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,94 +16,25 @@ import numpy as np
 import rasterio
 import shapely
 from numpy.typing import NDArray
-from shapely.geometry.base import BaseGeometry
 
-from sandbox.functions.images import Compute, Scope, resampled, saturated
+from sandbox.catalogues.rasters import Packing, Raster, RasterBand, opened
+from sandbox.functions.images import Compute, resampled
 from sandbox.functions.projections import projection_of
+from sandbox.functions.scope import Scope
 from sandbox.raster import grids
-from sandbox.raster.grids import LONLAT, PixelGrid
+from sandbox.raster.grids import PixelGrid
+from sandbox.raster.pyramids import POLICIES
 from sandbox.raster.stored import Projection, Query, StoredFeature, StoredImage, Window
 
-_SHARED_KEYS = {"collection", "asset", "index", "time", "bands", "nodata", "dtype", "offset", "remap", "properties"}
-_IMAGE_KEYS = _SHARED_KEYS | {"file"}
+_SHARED_KEYS = {"collection", "asset", "index", "time", "bands", "nodata", "dtype", "scale", "offset", "remap",
+                "properties"}  # fmt: skip
+_IMAGE_KEYS = _SHARED_KEYS | {"file", "pyramid"}
 _MOSAIC_KEYS = _SHARED_KEYS | {"files", "crs", "transform", "resample"}
 
 
 @dataclass(frozen=True, eq=False)
-class Raster:
-    """One file. Each band is read whole on first use and cached: the files of an index are small."""
-
-    path: Path
-    projection: Projection
-    shape: tuple[int, int]
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    cache: dict[int, NDArray[Any]] = field(default_factory=dict)
-
-    def band(self, number: int) -> NDArray[Any]:
-        """Band `number` (from 1) as (height, width) in the file's dtype. Thread-safe.
-
-        Raises rasterio.errors.RasterioIOError when the file cannot be read.
-        """
-        with self.lock:
-            if number not in self.cache:
-                with rasterio.open(self.path) as source:
-                    self.cache[number] = source.read(number)
-            return self.cache[number]
-
-    @cached_property
-    def footprint(self) -> BaseGeometry:
-        """The raster's outline in lon/lat, with vertices along its edges."""
-        height, width = self.shape
-        shape = PixelGrid(self.projection.crs, self.projection.transform, width, height).outline()
-        return grids.project(shape.segmentize(max(shape.length / 64, 1e-9)), self.projection.crs, LONLAT)
-
-
-@dataclass(frozen=True, eq=False)
-class RasterBand:
-    """One band of a file, with its Earth Engine name."""
-
-    name: str
-    dtype: np.dtype[Any]
-    raster: Raster
-    number: int
-    nodata: float | None = None
-    remap: Mapping[int, int] | None = None
-    offset: int = 0
-
-    @property
-    def projection(self) -> Projection:
-        return self.raster.projection
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.raster.shape
-
-    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """See stored.Band.read."""
-        values = np.zeros((window.height, window.width), self.dtype)
-        valid = np.zeros(values.shape, dtype=np.bool_)
-        rows, source_rows = _overlap(window.row, window.height, self.shape[0])
-        columns, source_columns = _overlap(window.column, window.width, self.shape[1])
-        part = self.raster.band(self.number)[source_rows, source_columns]
-        known = _known(part, self.nodata)
-        values[rows, columns], known = self._translated(part, known)
-        valid[rows, columns] = known
-        return values, valid
-
-    def _translated(self, part: NDArray[Any], known: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        if self.remap is None:
-            shifted = part.astype(np.int64) + self.offset if self.offset else part
-            return saturated(np.where(known, shifted, 0), self.dtype), known
-        result, mapped = np.zeros(part.shape, self.dtype), np.zeros(part.shape, dtype=np.bool_)
-        for code, becomes in self.remap.items():
-            result[part == code] = becomes
-            mapped |= part == code
-        return result, known & mapped
-
-
-@dataclass(frozen=True, eq=False)
 class MosaicBand:
-    """Bands of several files, each in its own CRS, on one lattice; the first file with a valid pixel is used."""
+    """Bands of several files, each in its own CRS, on one lattice without levels; the first valid pixel is used."""
 
     name: str
     dtype: np.dtype[Any]
@@ -131,27 +60,8 @@ class MosaicBand:
                 raise ValueError(f"{member.raster.path} was asked for pixels off its lattice.")
             return member.read(window)
 
-        return resampled(read, member.projection, self.resample, self.dtype)
-
-
-def _overlap(start: int, size: int, limit: int) -> tuple[slice, slice]:
-    """The overlap of a window's range with the raster's [0, limit), as slices (in the window, in the raster)."""
-    first, last = max(start, 0), max(min(start + size, limit), max(start, 0))
-    first = min(first, last)
-    return slice(first - start, last - start), slice(first, last)
-
-
-def _known(part: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
-    finite = np.isfinite(part) if part.dtype.kind == "f" else np.ones(part.shape, dtype=np.bool_)
-    return finite if nodata is None else finite & (part != nodata)
-
-
-def _opened(path: Path) -> Raster:
-    with rasterio.open(path) as source:
-        t = source.transform
-        code = source.crs.to_epsg() if source.crs else None
-        crs = f"EPSG:{code}" if code else (source.crs.to_wkt() if source.crs else LONLAT)
-        return Raster(path, Projection(crs, (t.a, t.b, t.c, t.d, t.e, t.f)), (source.height, source.width))
+        height, width = member.shape
+        return resampled(read, member.projection, self.resample, self.dtype, Window(0, 0, width, height))
 
 
 def _milliseconds(value: Any) -> int:
@@ -161,24 +71,31 @@ def _milliseconds(value: Any) -> int:
 
 
 def _bands(entry: Mapping[str, Any], raster: Raster) -> tuple[RasterBand, ...]:
-    remap = {int(code): int(new) for code, new in entry["remap"].items()} if "remap" in entry else None
-    with rasterio.open(raster.path) as source:
-        count, dtypes, own_nodata = source.count, source.dtypes, source.nodata
     names: Mapping[str, int] = entry["bands"]
-    beyond = [name for name, number in names.items() if not 1 <= number <= count]
+    beyond = [name for name, number in names.items() if not 1 <= number <= raster.count]
     if beyond:
-        raise ValueError(f"{raster.path} has {count} bands; the index puts '{beyond[0]}' at {names[beyond[0]]}.")
-    nodata, offset = entry.get("nodata", own_nodata), int(entry.get("offset", 0))
-    return tuple(
-        RasterBand(name, np.dtype(entry.get("dtype", dtypes[number - 1])), raster, number, nodata, remap, offset)
-        for name, number in names.items()
-    )
+        raise ValueError(f"{raster.path} has {raster.count} bands; the index puts '{beyond[0]}' at {names[beyond[0]]}.")
+    return tuple(_band(entry, raster, name, number) for name, number in names.items())
+
+
+def _band(entry: Mapping[str, Any], raster: Raster, name: str, number: int) -> RasterBand:
+    """A band with what the index says of it; its own tags hold for the rest."""
+    with rasterio.open(raster.path) as source:
+        stored, nodata = np.dtype(source.dtypes[number - 1]), source.nodatavals[number - 1]
+        scale, offset = source.scales[number - 1], source.offsets[number - 1]
+    packing = Packing(entry.get("scale", scale), entry.get("offset", offset))
+    remap = {int(code): int(new) for code, new in entry["remap"].items()} if "remap" in entry else None
+    dtype = np.dtype(entry["dtype"]) if "dtype" in entry else stored if remap else packing.dtype_of(stored)
+    pyramid = entry.get("pyramid", "mode" if remap else "mean")
+    return RasterBand(name, dtype, raster, number, entry.get("nodata", nodata), remap, packing, pyramid)
 
 
 def _checked(entry: Mapping[str, Any], keys: set[str]) -> None:
     unknown = entry.keys() - keys
     if unknown:
         raise ValueError(f"Unknown key '{sorted(unknown)[0]}' in the raster index; use {', '.join(sorted(keys))}.")
+    if entry.get("pyramid", "mean") not in POLICIES:
+        raise ValueError(f"Unknown pyramid '{entry['pyramid']}' in the raster index; use {', '.join(POLICIES)}.")
     if "asset" not in entry and not {"collection", "index"} <= entry.keys():
         raise ValueError("Every entry of the raster index needs 'asset', or 'collection' and 'index'.")
 
@@ -194,14 +111,14 @@ def _identified(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def _image(root: Path, entry: Mapping[str, Any]) -> StoredImage:
     _checked(entry, _IMAGE_KEYS)
-    raster = _opened(root / entry["file"])
+    raster = opened(root / entry["file"])
     identifier, properties = _identified(entry)
     return StoredImage(identifier, _bands(entry, raster), properties, raster.footprint)
 
 
 def _mosaic(root: Path, entry: Mapping[str, Any]) -> StoredImage:
     _checked(entry, _MOSAIC_KEYS)
-    rasters = [_opened(root / name) for name in entry["files"]]
+    rasters = [opened(root / name) for name in entry["files"]]
     members = [_bands(entry, raster) for raster in rasters]
     lattice = projection_of(entry["crs"], entry["transform"])
     bands = tuple(
@@ -212,14 +129,22 @@ def _mosaic(root: Path, entry: Mapping[str, Any]) -> StoredImage:
     return StoredImage(identifier, bands, properties, shapely.union_all([r.footprint for r in rasters]))
 
 
+def _read(index: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(index.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{index} is no TOML that can be read: {error}") from error
+
+
 class RasterFolder:
     """A stored.Catalog of the rasters under `root` that the TOML file `index` lists.
 
-    Raises ValueError when the index does not fit its files, OSError when a file does not exist.
+    Raises ValueError when the index cannot be read or does not fit its files, or a file lies nowhere on Earth, OSError
+    when a file does not exist.
     """
 
     def __init__(self, root: Path, index: Path) -> None:
-        document = tomllib.loads(Path(index).read_text(encoding="utf-8"))
+        document = _read(Path(index))
         self._images: dict[str, StoredImage] = {}
         self._members: dict[str, list[StoredImage]] = {}
         for entry in document.get("image", []):

@@ -1,47 +1,11 @@
-"""Importing this module registers every algorithm of the sandbox."""
+"""Importing this module registers every algorithm of the sandbox: the files of this folder, and `profiles`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
 
 from sandbox import profiles
-from sandbox.functions import (
-    dates,
-    dictionaries,
-    element_collections,
-    error_margins,
-    features,
-    filters,
-    geometry,
-    image_bands,
-    image_grids,
-    image_masks,
-    image_math,
-    image_regions,
-    image_stacks,
-    joins,
-    lists,
-    projections,
-    reducers,
-    strings,
-    terrain,
-)
 
-__all__ = [
-    "dates",
-    "dictionaries",
-    "element_collections",
-    "error_margins",
-    "features",
-    "filters",
-    "geometry",
-    "image_bands",
-    "image_grids",
-    "image_masks",
-    "image_math",
-    "image_regions",
-    "image_stacks",
-    "joins",
-    "lists",
-    "profiles",
-    "projections",
-    "reducers",
-    "strings",
-    "terrain",
-]
+MODULES = (profiles, *(import_module(f"sandbox.functions.{path.stem}") for path in
+                       sorted(Path(__file__).parent.glob("[a-z]*.py")) if path.stem != "algorithms"))  # fmt: skip

@@ -17,6 +17,7 @@ from sandbox.functions.encode import to_json
 from sandbox.functions.filters import narrowed
 from sandbox.functions.geometry import Geometry, geometry_from_geojson
 from sandbox.functions.image_bands import pixel_type
+from sandbox.raster.longitudes import wrapped
 from sandbox.raster.stored import Band, Catalog, Query, StoredImage
 
 Test = Callable[[StoredImage], bool]
@@ -116,8 +117,8 @@ def _region(text: str) -> BaseGeometry:
     try:
         if data.lstrip().startswith("{"):
             document = json.loads(data if '"' in data else data.replace("'", '"'))
-            return geometry_from_geojson(document).lonlat
-        return shapely.from_wkt(data)
+            return geometry_from_geojson(document).wrapped
+        return wrapped(shapely.from_wkt(data))
     except (json.JSONDecodeError, shapely.errors.GEOSException) as error:
         raise EarthEngineError(f"Invalid filter: cannot read the region '{text[:80]}'.") from error
 

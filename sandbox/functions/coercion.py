@@ -123,7 +123,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _algorithm(value: Any) -> Any:
-    if not callable(value):
+    if not callable(getattr(value, "named", None)):
         raise _Mismatch
     return value
 
@@ -145,7 +145,9 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "Filter": _instance(Filter),
     "Reducer": _instance(Reducer),
     "Feature": lambda value: Feature(value) if isinstance(value, Geometry) else _instance(Feature)(value),
-    "Element": lambda value: Feature(value) if isinstance(value, Geometry) else _instance(Feature, Image)(value),
+    "Element": lambda value: (
+        Feature(value) if isinstance(value, Geometry) else _instance(Feature, Image, Collection)(value)
+    ),
     "FeatureCollection": _collection,
     "ImageCollection": _collection,
     "List": _list,

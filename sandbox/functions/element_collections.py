@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -18,43 +18,66 @@ from sandbox.functions.features import Element, Feature, element_geometry, index
 from sandbox.functions.filters import Filter, narrowed, shape_of
 from sandbox.functions.geometry import Geometry, bounded
 from sandbox.functions.images import Image
+from sandbox.limits import ELEMENTS
 from sandbox.raster.stored import Catalog, Query, QueryTooLarge
 from sandbox.registry import algorithm, catalog_algorithm
 
-MAX_ELEMENTS = 5000
+Source = Callable[[Query], Iterable[Any]]
+
+
+def accumulated(members: Iterable[Any]) -> list[Any]:
+    """All members. Raises EarthEngineError when there are more than `sandbox.limits.ELEMENTS`."""
+    most = ELEMENTS.get()
+    if most is None:
+        return list(members)
+    result = list(islice(iter(members), most + 1))
+    if len(result) > most:
+        raise too_many_elements(most)
+    return result
 
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """A lazy collection: `source` yields the elements of a query, then `tests` apply the complete filters."""
+    """A lazy collection: `source` yields the elements of a query, then `tests` apply the complete filters.
 
-    source: Callable[[Query], Iterable[Any]]
+    It is an element as well, with properties of its own.
+    """
+
+    source: Source
     of_images: bool = False
     tests: tuple[Filter, ...] = ()
     asset_id: str | None = None
     count: int | None = None
+    properties: Mapping[str, Any] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Any]:
+        return self.among(Query())
+
+    def among(self, wanted: Query) -> Iterator[Any]:
+        """The elements; those that do not match `wanted` may be left out, for whoever filters them later."""
         query = Query()
         for test in self.tests:
             query = narrowed(query, test.query)
+        if self.count is None:
+            query = narrowed(query, wanted)
         try:
             result = (e for e in self.source(query) if all(test.matches(e) for test in self.tests))
             yield from islice(result, self.count)
         except QueryTooLarge as error:
             raise too_many_elements() from error
 
+    def over(self, source: Source) -> Collection:
+        """The same collection with the elements of another source."""
+        return replace(self, source=source, tests=(), count=None)
+
     def filtered(self, condition: Filter) -> Collection:
-        if self.count is not None:
-            return Collection(lambda query: self, self.of_images, (condition,), self.asset_id)
-        return replace(self, tests=(*self.tests, condition))
+        """The elements that meet a condition; of a limited collection, those that are left."""
+        whole = self if self.count is None else self.over(lambda query: self)
+        return replace(whole, tests=(*whole.tests, condition))
 
     def elements(self) -> list[Any]:
-        """All elements. Raises EarthEngineError when there are more than 5,000, as Earth Engine does."""
-        result = list(islice(iter(self), MAX_ELEMENTS + 1))
-        if len(result) > MAX_ELEMENTS:
-            raise too_many_elements()
-        return result
+        """All elements. Raises EarthEngineError when there are more than may be accumulated, as Earth Engine does."""
+        return accumulated(self)
 
     def united(self) -> BaseGeometry:
         """The union of all geometries, in lon/lat degrees."""
@@ -101,7 +124,7 @@ def load_images(catalog: Catalog, asset_id: str, version: Any) -> Collection:
         result = catalog.images(asset_id, query)
         return (images.from_stored(image) for image in result or ())
 
-    return Collection(source, True, asset_id=asset_id)
+    return Collection(source, True, asset_id=asset_id, properties=described.get("properties", {}))
 
 
 @catalog_algorithm("Collection.loadTable")
@@ -133,25 +156,28 @@ def sort_key(value: Any) -> tuple[int, Any]:
 
 @algorithm("Collection.limit")
 def limit(members: Collection, count: int | None, key: str | None, ascending: bool) -> Collection:
-    if key is None:
-        return Collection(lambda query: members, members.of_images, (), members.asset_id, count)
+    def ordered(query: Query) -> Iterable[Any]:
+        found = members.among(query)
+        if key is None:
+            return found
+        return sorted(found, key=lambda e: sort_key(property_of(e, key)), reverse=not ascending)
 
-    def ordered(query: Query) -> list[Any]:
-        return sorted(members, key=lambda e: sort_key(property_of(e, key)), reverse=not ascending)
-
-    return Collection(ordered, members.of_images, (), members.asset_id, count)
+    return replace(members.over(ordered), count=count)
 
 
 @algorithm("Collection.map")
-def map_collection(members: Collection, function: Callable[[Any], Any], drop_nulls: bool) -> Collection:
+def map_collection(members: Collection, function: Any, drop_nulls: bool) -> Collection:
+    def kept(key: str) -> bool:
+        return bool(key == "system:index" or function.keeps(key))
+
     def mapped(query: Query) -> Iterator[Any]:
-        for element in members:
+        for element in members.among(query.about(kept)):
             result = function(element)
             if result is None and drop_nulls:
                 continue
             yield _mapped_element(element, result)
 
-    return Collection(mapped, members.of_images, (), members.asset_id)
+    return members.over(mapped)
 
 
 def _mapped_element(element: Element, result: Any) -> Any:
@@ -159,8 +185,10 @@ def _mapped_element(element: Element, result: Any) -> Any:
         return result
     if not isinstance(result, (Feature, Image)):
         raise EarthEngineError("Collection.map: A mapped algorithm must return a Feature or Image.")
-    index = index_of(element)
-    return result if index is None else with_property(result, "system:index", index)
+    index = element.properties.get("system:index")
+    if index is None or result.properties.get("system:index") is index:
+        return result
+    return with_property(result, "system:index", str(index))
 
 
 @algorithm("Collection.iterate")
@@ -182,17 +210,14 @@ def size(members: Collection) -> int:
 
 @algorithm("Collection.toList")
 def to_list(members: Collection, count: int, offset: int) -> list[Any]:
-    result = list(islice(iter(members), offset, offset + min(count, MAX_ELEMENTS + 1)))
-    if len(result) > MAX_ELEMENTS:
-        raise too_many_elements()
-    return result
+    return accumulated(islice(iter(members), offset, offset + count))
 
 
 @algorithm("Collection.merge", "ImageCollection.merge")
 def merge(first: Collection, second: Collection) -> Collection:
     def both(query: Query) -> Iterator[Any]:
         for prefix, members in (("1_", first), ("2_", second)):
-            for element in members:
+            for element in members.among(query.about(lambda key: key != "system:index")):
                 yield with_property(element, "system:index", f"{prefix}{index_of(element)}")
 
     return Collection(both, first.of_images or second.of_images)

@@ -12,7 +12,7 @@ from sandbox.errors import EarthEngineError
 from sandbox.functions.dates import Date, DateRange
 from sandbox.functions.element_collections import Collection
 from sandbox.functions.error_margins import ErrorMargin
-from sandbox.functions.features import Feature, index_of
+from sandbox.functions.features import Feature, index_of, property_names, property_of
 from sandbox.functions.geometry import Geometry
 from sandbox.functions.image_bands import pixel_type
 from sandbox.functions.images import Image, ImageBand
@@ -63,16 +63,16 @@ def _band(band: ImageBand) -> dict[str, Any]:
         "crs": band.projection.crs,
         "crs_transform": list(band.projection.transform),
     }
-    if band.shape is not None:
-        document["dimensions"] = [band.shape[1], band.shape[0]]
+    if band.window is not None:
+        document["dimensions"] = [band.window.width, band.window.height]
+        if band.window.column or band.window.row:
+            document["origin"] = [band.window.column, band.window.row]
     return document
 
 
 def image_json(image: Image) -> dict[str, Any]:
     """The description of an image: its bands and properties."""
-    properties = _properties(image.properties)
-    if image.footprint is not None:
-        properties["system:footprint"] = Geometry(image.footprint).geojson()
+    properties = _properties({key: property_of(image, key) for key in property_names(image)})
     document: dict[str, Any] = {"type": "Image", "bands": [_band(band) for band in image.bands]}
     if image.asset_id is not None:
         document["id"] = image.asset_id
@@ -85,6 +85,8 @@ def _collection(collection: Collection) -> dict[str, Any]:
     document |= {"bands": []} if collection.of_images else {"columns": {}}
     if collection.asset_id is not None:
         document["id"] = collection.asset_id
+    if collection.properties:
+        document["properties"] = _properties(collection.properties)
     return {**document, "features": members}
 
 

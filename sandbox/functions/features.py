@@ -50,8 +50,10 @@ def property_of(element: Element, key: str) -> Any:
     """A property, or the geometry for ".geo" and ".all"; None if the element does not have it."""
     if key in (".geo", ".all"):
         return element_geometry(element)
-    if key == "system:id" and isinstance(element, Image):
+    if key == "system:id" and not isinstance(element, Feature):
         return element.asset_id
+    if key == "system:footprint" and isinstance(element, Image) and element.footprint is not None:
+        return Geometry(element.footprint)
     return element.properties.get(key)
 
 
@@ -99,13 +101,14 @@ def set_properties(element: Element, properties: Mapping[str, Any]) -> Any:
 
 @algorithm("Element.propertyNames")
 def property_names(element: Element) -> list[str]:
-    return list(element.properties)
+    bounded = isinstance(element, Image) and element.footprint is not None
+    return [*element.properties, *(["system:footprint"] if bounded else [])]
 
 
 @algorithm("Element.toDictionary")
 def to_dictionary(element: Element, properties: list[str] | None) -> dict[str, Any]:
     names = properties or [name for name in element.properties if not name.startswith("system:")]
-    return {name: element.properties.get(name) for name in names}
+    return {name: property_of(element, name) for name in names}
 
 
 @algorithm("Element.copyProperties", "Image.copyProperties")

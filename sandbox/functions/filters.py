@@ -13,7 +13,9 @@ from sandbox.functions import geometry as geometries
 from sandbox.functions.dates import Date, DateRange, coerced_date, field_of
 from sandbox.functions.features import Element, Feature, element_geometry, property_of
 from sandbox.functions.geometry import Geometry
-from sandbox.functions.images import Image, prepared
+from sandbox.functions.images import Image
+from sandbox.functions.scope import prepared
+from sandbox.raster import longitudes
 from sandbox.raster.stored import Query
 from sandbox.registry import algorithm
 
@@ -149,39 +151,54 @@ def date_range_contains(left_field: Any, right_value: Any, right_field: Any, lef
 def shape_of(value: Any) -> BaseGeometry | None:
     """The lon/lat shape of a geometry, an element or a collection."""
     if value is None or isinstance(value, Geometry):
-        return None if value is None else value.lonlat
+        return None if value is None else value.wrapped
     if isinstance(value, (Feature, Image)):
         geometry = element_geometry(value)
-        return None if geometry is None else geometry.lonlat
+        return None if geometry is None else geometry.wrapped
     united = getattr(value, "united", None)
-    return None if united is None else united()
+    return None if united is None else longitudes.wrapped(united())
 
 
 def _spatial(decide: Callable[[Any, BaseGeometry], bool], *, swap: bool = False) -> Callable[[Any, Any], bool]:
+    # Images of one orbit share their footprint, so each answer is kept, and with it the shapes whose ids are its key.
+    answers: dict[tuple[int, int], tuple[BaseGeometry, BaseGeometry, bool]] = {}
+
     def test(left: Any, right: Any) -> bool:
-        first, second = shape_of(left), shape_of(right)
+        first, second = _shared_shape(left), _shared_shape(right)
         if first is None or second is None:
             return False
         if swap:
             first, second = second, first
-        return decide(prepared(first), second)
+        key = id(first), id(second)
+        if key not in answers:
+            answers[key] = first, second, decide(prepared(longitudes.wrapped(first)), longitudes.wrapped(second))
+        return answers[key][2]
 
     return test
 
 
-def _spatial_filter(name: str, test: Callable[[Any, Any], bool], implies_overlap: bool) -> None:
+def _shared_shape(value: Any) -> BaseGeometry | None:
+    """As `shape_of`, but the footprint of an image as it is stored."""
+    footprint = value.footprint if isinstance(value, Image) else None
+    return shape_of(value) if footprint is None else footprint
+
+
+def _spatial_filter(
+    name: str, decide: Callable[[Any, BaseGeometry], bool], implies_overlap: bool, *, swap: bool = False
+) -> None:
     @algorithm(f"Filter.{name}")
     def spatial(left_field: Any, right_value: Any, right_field: Any, left_value: Any, error: Any) -> Filter:
         fixed = right_value if left_field in _GEOMETRY_FIELDS else left_value
         query = Query(region=shape_of(fixed)) if implies_overlap else Query()
+        test = _spatial(decide, swap=swap)
         return Filter(_pairwise(test, left_field, right_value, right_field, left_value), query)
 
 
 # The constant side is prepared, because it is compared with every element.
-_spatial_filter("intersects", _spatial(lambda fixed, other: fixed.intersects(other), swap=True), True)
-_spatial_filter("disjoint", _spatial(lambda fixed, other: fixed.disjoint(other), swap=True), False)
-_spatial_filter("contains", _spatial(lambda left, right: left.covers(right)), True)
-_spatial_filter("isContained", _spatial(lambda right, left: right.covers(left), swap=True), True)
+_spatial_filter("intersects", lambda fixed, other: fixed.intersects(other), True, swap=True)
+_spatial_filter("disjoint", lambda fixed, other: fixed.disjoint(other), False, swap=True)
+_spatial_filter("contains", lambda left, right: left.covers(right), True)
+_spatial_filter("isContained", lambda right, left: right.covers(left), True, swap=True)
 
 
 @algorithm("Filter.withinDistance")

@@ -18,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import LinearRing
 
 from sandbox.errors import EarthEngineError
-from sandbox.raster import grids
+from sandbox.raster import grids, longitudes
 from sandbox.raster.grids import LONLAT
 from sandbox.raster.stored import Projection
 from sandbox.registry import algorithm
@@ -48,7 +48,12 @@ class Geometry:
             return self.shape
         if grids.geographic(self.crs):
             return grids.project(self.shape, self.crs, LONLAT)
-        return grids.project(self.shape.segmentize(_EDGE_M), self.crs, LONLAT)
+        return longitudes.lonlat_of(self.shape.segmentize(_EDGE_M), self.crs)
+
+    @cached_property
+    def wrapped(self) -> BaseGeometry:
+        """The shape in lon/lat degrees within [-180, 180], as all shapes are that are compared."""
+        return longitudes.wrapped(self.lonlat)
 
     def in_crs(self, crs: str) -> BaseGeometry:
         """The shape in another CRS; edges that may become curved get more vertices."""
@@ -85,7 +90,9 @@ def geometry_from_geojson(document: dict[str, Any]) -> Geometry:
         shape = shapely.geometry.shape({k: v for k, v in document.items() if k in _GEOJSON_KEYS})
     except Exception as error:
         raise EarthEngineError(f"Invalid GeoJSON geometry: {error}.") from error
-    return Geometry(shape, str(code).replace("CRS:84", LONLAT), bool(document.get("geodesic", True)))
+    return _on_earth(
+        Geometry(shape, str(code).replace("CRS:84", LONLAT), bool(document.get("geodesic", True))), "Geometry"
+    )
 
 
 _GEOJSON_KEYS = ("type", "coordinates", "geometries")
@@ -117,23 +124,35 @@ def _polygon(rings: list[Any]) -> Polygon:
     return polygon if polygon.is_valid else shapely.make_valid(polygon)
 
 
-def _built(build: Callable[[], BaseGeometry], name: str) -> BaseGeometry:
+def _built(build: Callable[[], BaseGeometry], name: str, crs: Projection | None, geodesic: Any = None) -> Geometry:
+    """The geometry of a constructor; raises EarthEngineError (400) for coordinates that are none."""
     try:
-        return build()
+        shape = build()
     except (ValueError, TypeError, IndexError, shapely.errors.GEOSException) as error:
         raise EarthEngineError(f"GeometryConstructors.{name}: Invalid coordinates: {error}.") from error
+    return _on_earth(Geometry(shape, _crs_code(crs), _planar(crs, geodesic)), f"GeometryConstructors.{name}")
+
+
+def _on_earth(geometry: Geometry, name: str) -> Geometry:
+    """The geometry; raises EarthEngineError (400) where a latitude in degrees lies beyond a pole."""
+    if geometry.crs == LONLAT and not geometry.shape.is_empty:
+        _, south, _, north = geometry.shape.bounds
+        if south < -90 or north > 90:
+            beyond = north if north > 90 else south
+            raise EarthEngineError(f"{name}: Invalid latitude {beyond:g}: it must be between -90 and 90 degrees.")
+    return geometry
 
 
 @algorithm("GeometryConstructors.Point")
 def point(coordinates: list[float], crs: Projection | None) -> Geometry:
     if len(coordinates) < 2 or any(number is None for number in coordinates):
         raise EarthEngineError("GeometryConstructors.Point: Invalid point coordinates.")
-    return Geometry(Point(float(coordinates[0]), float(coordinates[1])), _crs_code(crs))
+    return _built(lambda: Point(float(coordinates[0]), float(coordinates[1])), "Point", crs)
 
 
 @algorithm("GeometryConstructors.MultiPoint")
 def multi_point(coordinates: list[Any], crs: Projection | None) -> Geometry:
-    return Geometry(_built(lambda: MultiPoint(_flat_pairs(coordinates)), "MultiPoint"), _crs_code(crs))
+    return _built(lambda: MultiPoint(_flat_pairs(coordinates)), "MultiPoint", crs)
 
 
 def _planar(crs: Projection | None, geodesic: bool | None) -> bool:
@@ -142,20 +161,19 @@ def _planar(crs: Projection | None, geodesic: bool | None) -> bool:
 
 @algorithm("GeometryConstructors.LineString", "GeometryConstructors.LinearRing")
 def line_string(coordinates: list[Any], crs: Projection | None, geodesic: bool | None, error: Any) -> Geometry:
-    shape = _built(lambda: LineString(_flat_pairs(coordinates)), "LineString")
-    return Geometry(shape, _crs_code(crs), _planar(crs, geodesic))
+    return _built(lambda: LineString(_flat_pairs(coordinates)), "LineString", crs, geodesic)
 
 
 @algorithm("GeometryConstructors.MultiLineString")
 def multi_line_string(coordinates: list[Any], crs: Projection | None, geodesic: Any, error: Any) -> Geometry:
-    shape = _built(lambda: MultiLineString([_flat_pairs(line) for line in coordinates]), "MultiLineString")
-    return Geometry(shape, _crs_code(crs), _planar(crs, geodesic))
+    return _built(
+        lambda: MultiLineString([_flat_pairs(line) for line in coordinates]), "MultiLineString", crs, geodesic
+    )
 
 
 @algorithm("GeometryConstructors.Polygon")
 def polygon(rings: list[Any], crs: Projection | None, geodesic: Any, error: Any, even_odd: Any) -> Geometry:
-    shape = _built(lambda: _polygon(rings), "Polygon")
-    return Geometry(shape, _crs_code(crs), _planar(crs, geodesic))
+    return _built(lambda: _polygon(rings), "Polygon", crs, geodesic)
 
 
 @algorithm("GeometryConstructors.MultiPolygon")
@@ -165,7 +183,7 @@ def multi_polygon(parts: list[Any], crs: Projection | None, geodesic: Any, error
         joined = shapely.union_all(polygons)
         return joined if joined.geom_type != "Polygon" else MultiPolygon([joined])
 
-    return Geometry(_built(build, "MultiPolygon"), _crs_code(crs), _planar(crs, geodesic))
+    return _built(build, "MultiPolygon", crs, geodesic)
 
 
 @algorithm("GeometryConstructors.Rectangle")
@@ -176,22 +194,18 @@ def rectangle(coordinates: list[Any], crs: Projection | None, geodesic: Any, eve
         (west, south), (east, north) = grids.apply(crs.transform, west, south), grids.apply(crs.transform, east, north)
     shape = box(min(west, east) if crs else west, min(south, north), max(west, east) if crs else east,
                 max(south, north))  # fmt: skip
-    return Geometry(shape, _crs_code(crs), _planar(crs, geodesic))
+    return _built(lambda: shape, "Rectangle", crs, geodesic)
 
 
 @algorithm("GeometryConstructors.BBox")
 def bbox(west: float, south: float, east: float, north: float) -> Geometry:
-    return Geometry(box(west, south, east if east >= west else east + 360, north), LONLAT, False)
+    """A box whose latitudes end at the poles: beyond them they are taken as 90 degrees (docs of ee.Geometry.BBox)."""
+    return Geometry(box(west, max(south, -90), east if east >= west else east + 360, min(north, 90)), LONLAT, False)
 
 
 @algorithm("GeometryConstructors.MultiGeometry")
 def multi_geometry(parts: list[Geometry], crs: Projection | None, geodesic: Any, error: Any) -> Geometry:
     return Geometry(shapely.GeometryCollection([part.lonlat for part in parts]), LONLAT, True)
-
-
-def _near(lon: Any, centre: float) -> Any:
-    """Longitudes unwrapped to within 180 degrees of a centre."""
-    return centre + (np.asarray(lon) - centre + 180.0) % 360.0 - 180.0
 
 
 def _circle(centre: Point, distance_m: float) -> BaseGeometry:
@@ -203,7 +217,7 @@ def _circle(centre: Point, distance_m: float) -> BaseGeometry:
     to_pole = _GEOD.inv(lon0, lat0, lon0, 90.0 if lat0 >= 0 else -90.0)[2]
     if to_pole <= distance_m:
         return box(-180.0, float(lat.min()), 180.0, 90.0) if lat0 >= 0 else box(-180.0, -90.0, 180.0, float(lat.max()))
-    return Polygon(np.column_stack([_near(lon, lon0), lat]))
+    return Polygon(np.column_stack([longitudes.near(lon, lon0), lat]))
 
 
 def _local_plane(centre: BaseGeometry) -> tuple[Transformer, float]:
@@ -213,7 +227,7 @@ def _local_plane(centre: BaseGeometry) -> tuple[Transformer, float]:
 
 def buffered(geometry: Geometry, distance_m: float) -> Geometry:
     """A buffer in metres: exact for points, in a local azimuthal equidistant plane for other shapes."""
-    shape = geometry.lonlat
+    shape = longitudes.joined(geometry.lonlat)
     if shape.geom_type == "Point" and distance_m > 0:
         return Geometry(_circle(shape, distance_m))
     plane, lon0 = _local_plane(shape.centroid)
@@ -224,7 +238,7 @@ def buffered(geometry: Geometry, distance_m: float) -> Geometry:
 
     def back(x: Any, y: Any) -> Any:
         lon, lat = plane.transform(x, y, direction="INVERSE")
-        return _near(lon, lon0), lat
+        return longitudes.near(lon, lon0), lat
 
     return Geometry(grids.moved(grown, back))
 
@@ -250,7 +264,7 @@ def bounds(geometry: Geometry, error: Any, proj: Projection | None) -> Geometry:
 
 @algorithm("Geometry.centroid")
 def centroid(geometry: Geometry, error: Any, proj: Projection | None) -> Geometry:
-    return Geometry(geometry.lonlat.centroid)
+    return Geometry(longitudes.wrapped(longitudes.joined(geometry.wrapped).centroid))
 
 
 @algorithm("Geometry.coordinates")
@@ -318,8 +332,9 @@ def perimeter(geometry: Geometry, error: Any, proj: Projection | None) -> float:
 
 def distance_m(left: Geometry, right: Geometry) -> float:
     """The distance in metres between the nearest points of two geometries."""
-    nearest = shapely.shortest_line(left.lonlat, right.lonlat)
-    return float(_GEOD.geometry_length(nearest)) if not nearest.is_empty else float("inf")
+    turned = [shapely.affinity.translate(left.wrapped, turn) for turn in (-360, 0, 360)]
+    lines = [line for shape in turned if not (line := shapely.shortest_line(shape, right.wrapped)).is_empty]
+    return min((float(_GEOD.geometry_length(line)) for line in lines), default=float("inf"))
 
 
 @algorithm("Geometry.distance")
@@ -335,7 +350,7 @@ def within_distance(left: Geometry, right: Geometry, limit: float, error: Any, p
 def _predicate(name: str, test: Callable[[BaseGeometry, BaseGeometry], bool]) -> None:
     @algorithm(f"Geometry.{name}")
     def decide(left: Geometry, right: Geometry, error: Any, proj: Any) -> bool:
-        return bool(test(left.lonlat, right.lonlat))
+        return bool(test(left.wrapped, right.wrapped))
 
 
 _predicate("intersects", lambda left, right: left.intersects(right))
@@ -347,7 +362,7 @@ _predicate("containedIn", lambda left, right: left.covered_by(right))
 def _combination(name: str, combine: Callable[[BaseGeometry, BaseGeometry], BaseGeometry]) -> None:
     @algorithm(f"Geometry.{name}")
     def result(left: Geometry, right: Geometry, error: Any, proj: Any) -> Geometry:
-        return Geometry(combine(left.lonlat, right.lonlat))
+        return Geometry(combine(left.wrapped, right.wrapped))
 
 
 _combination("intersection", lambda left, right: left.intersection(right))

@@ -9,15 +9,17 @@ import numpy as np
 
 from sandbox.errors import EarthEngineError
 from sandbox.functions.geometry import Geometry
-from sandbox.functions.images import Image, ImageBand, Scope, resampled
+from sandbox.functions.images import Compute, Image, ImageBand, resampled
 from sandbox.functions.projections import projection_of
+from sandbox.functions.scope import Scope
 from sandbox.raster import grids
 from sandbox.raster.grids import DEFAULT_PROJECTION, LONLAT, PixelGrid
 from sandbox.raster.resample import Pixels
-from sandbox.raster.stored import Projection
+from sandbox.raster.stored import Projection, Window
 from sandbox.registry import algorithm
 
 _MODES = ("bilinear", "bicubic")
+_EQUAL_AREA = "EPSG:6933"
 
 
 @algorithm("Image.resample")
@@ -29,7 +31,7 @@ def resample(image: Image, mode: str) -> Image:
 
 
 def _interpolated(band: ImageBand, mode: str) -> ImageBand:
-    return replace(band, compute=resampled(band.pixels, band.projection, mode, band.dtype))
+    return replace(band, compute=resampled(band.pixels, band.projection, mode, band.dtype, band.window, band.levels))
 
 
 def _wanted_projection(image: Image, crs: Projection, transform: Any, scale: float | None, name: str) -> Projection:
@@ -40,14 +42,15 @@ def _wanted_projection(image: Image, crs: Projection, transform: Any, scale: flo
     return crs if scale is None else grids.at_scale(crs.crs, scale)
 
 
+def _on(projection: Projection, band: ImageBand, compute: Compute) -> ImageBand:
+    return replace(band, projection=projection, compute=compute, window=None, levels=0)
+
+
 @algorithm("Image.reproject")
 def reproject(image: Image, crs: Projection, transform: Any, scale: float | None) -> Image:
     """Force computation on a projection's pixels; other grids then take the nearest of these pixels."""
     wanted = _wanted_projection(image, crs, transform, scale, "Image.reproject")
-    bands = [
-        replace(band, projection=wanted, compute=resampled(band.pixels, wanted, "nearest", band.dtype), shape=None)
-        for band in image.bands
-    ]
+    bands = [_on(wanted, band, resampled(band.pixels, wanted, "nearest", band.dtype)) for band in image.bands]
     return image.with_bands(bands)
 
 
@@ -55,7 +58,7 @@ def reproject(image: Image, crs: Projection, transform: Any, scale: float | None
 def set_default_projection(image: Image, crs: Projection, transform: Any, scale: float | None) -> Image:
     """Change the default projection without resampling."""
     wanted = _wanted_projection(image, crs, transform, scale, "Image.setDefaultProjection")
-    return image.with_bands([replace(b, projection=wanted, compute=b.pixels, shape=None) for b in image.bands])
+    return image.with_bands([_on(wanted, band, band.pixels) for band in image.bands])
 
 
 def _scaled(projection: Projection, image_shape: Any, width: int | None, height: int | None,
@@ -83,7 +86,8 @@ def clip_to_bounds_and_scale(
     else:
         lattice = native if scale is None else grids.at_scale(native.crs, scale)
     grid = grids.covering_grid(lattice, shape)
-    bands = [replace(band, compute=band.pixels, projection=grid.projection) for band in image.bands]
+    window = Window(0, 0, grid.width, grid.height)
+    bands = [replace(b, compute=b.pixels, projection=grid.projection, window=window) for b in image.bands]
     return replace(image, bands=tuple(bands), clip_grid=grid)
 
 
@@ -103,7 +107,16 @@ def native_grid(image: Image) -> PixelGrid:
     if image.footprint is None:
         raise EarthEngineError("The image is unbounded: a grid or a region must be given.")
     native = image.projection
-    return grids.covering_grid(native, Geometry(image.footprint).in_crs(native.crs))
+    covering = grids.covering_grid(native, Geometry(image.footprint).in_crs(native.crs))
+    return _within(covering, native, image.bands[0].window) if image.bands else covering
+
+
+def _within(grid: PixelGrid, native: Projection, band: Window | None) -> PixelGrid:
+    """The part of a grid on the lattice of `native` that lies in a band: an outline in lon/lat may reach a pixel
+    beyond."""
+    window = grids.window_on(native, grid)
+    common = window.intersection(band) if window and band else None
+    return grids.window_grid(native, common) if common and common.width and common.height else grid
 
 
 def _coordinate_band(name: str, axis: int) -> ImageBand:
@@ -112,6 +125,21 @@ def _coordinate_band(name: str, axis: int) -> ImageBand:
         return np.ascontiguousarray(values), np.ones(grid.shape, dtype=np.bool_)
 
     return ImageBand(name, np.dtype(np.float64), DEFAULT_PROJECTION, compute)
+
+
+@algorithm("Image.pixelArea")
+def pixel_area() -> Image:
+    """Square metres of each pixel on the ellipsoid, from its corners in an equal-area projection."""
+
+    def compute(grid: PixelGrid, scope: Scope) -> Pixels:
+        a, b, c, d, e, f = grid.transform
+        corners = (a, b, c - (a + b) / 2, d, e, f - (d + e) / 2)
+        x, y = scope.positions_in(PixelGrid(grid.crs, corners, grid.width + 1, grid.height + 1), _EQUAL_AREA)
+        across = (x[1:, 1:] - x[:-1, :-1]) * (y[1:, :-1] - y[:-1, 1:])
+        along = (x[1:, :-1] - x[:-1, 1:]) * (y[1:, 1:] - y[:-1, :-1])
+        return np.abs(across - along) / 2, np.ones(grid.shape, dtype=np.bool_)
+
+    return Image((ImageBand("area", np.dtype(np.float64), DEFAULT_PROJECTION, compute),))
 
 
 @algorithm("Image.pixelLonLat")

@@ -13,9 +13,12 @@ from sandbox.errors import EarthEngineError
 from sandbox.functions.features import Feature, element_geometry
 from sandbox.functions.geometry import Geometry
 from sandbox.functions.image_math import union_type
-from sandbox.functions.images import Image, ImageBand, Scope, constant, rasterized, saturated
+from sandbox.functions.images import ConstantPixels, Image, ImageBand, constant, saturated
+from sandbox.functions.scope import Scope, rasterized
+from sandbox.raster import grids
 from sandbox.raster.grids import PixelGrid
 from sandbox.raster.resample import Pixels
+from sandbox.raster.stored import Window
 from sandbox.registry import algorithm
 
 _BYTE = np.dtype(np.uint8)
@@ -92,13 +95,15 @@ def _unmasked(band: ImageBand, fill: ImageBand, within_footprint: bool) -> Image
         values, valid = band.pixels(grid, scope)
         if valid.all():
             return saturated(values, dtype), valid
+        if isinstance(fill.compute, ConstantPixels) and not within_footprint:
+            return np.where(valid, saturated(values, dtype), saturated(fill.compute.value, dtype)), np.ones_like(valid)
         filling, fill_valid = fill.pixels(grid, scope)
         inside = scope.within(band.footprint, grid) if within_footprint else None
         known = valid | (fill_valid if inside is None else fill_valid & inside)
         return np.where(valid, saturated(values, dtype), saturated(filling, dtype)), known
 
     footprint = band.footprint if within_footprint else None
-    return ImageBand(band.name, dtype, band.projection, compute, footprint, band.shape)
+    return ImageBand(band.name, dtype, band.projection, compute, footprint, band.window, band.levels)
 
 
 @algorithm("Image.unmask")
@@ -141,8 +146,19 @@ def clipped(image: Image, geometry: Geometry) -> Image:
 
     outline = geometry.lonlat
     footprint = outline if image.footprint is None else image.footprint.intersection(outline)
-    bands = [replace(_with_valid(band, test), footprint=footprint) for band in image.bands]
+    bands = [
+        replace(_with_valid(band, test), footprint=footprint, window=_window_of(band, geometry)) for band in image.bands
+    ]
     return replace(image, bands=tuple(bands), footprint=footprint)
+
+
+def _window_of(band: ImageBand, geometry: Geometry) -> Window | None:
+    """The pixels of a band under a geometry, or what the band had where the geometry has no bounds in its CRS."""
+    shape = geometry.in_crs(band.projection.crs)
+    if not np.isfinite(shape.bounds).all():
+        return band.window
+    window = grids.covering_window(band.projection, shape)
+    return window if band.window is None else window.intersection(band.window)
 
 
 @algorithm("Image.clip")

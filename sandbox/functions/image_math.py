@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sandbox.errors import EarthEngineError
-from sandbox.functions.images import Image, ImageBand, Scope, saturated
+from sandbox.functions.images import ConstantPixels, Image, ImageBand, saturated
+from sandbox.functions.scope import Scope
 from sandbox.raster.grids import PixelGrid
 from sandbox.raster.resample import Pixels
 from sandbox.registry import algorithm
@@ -113,11 +114,14 @@ def binary_band(left: ImageBand, right: ImageBand, name: str, operation: _Binary
     dtype = type_of(left.dtype, right.dtype)
 
     def compute(grid: PixelGrid, scope: Scope) -> Pixels:
-        first, first_valid = left.pixels(grid, scope)
-        second, second_valid = right.pixels(grid, scope)
+        first, valid = left.pixels(grid, scope)
+        if isinstance(right.compute, ConstantPixels):
+            second = right.compute.value
+        else:
+            second, second_valid = right.pixels(grid, scope)
+            valid = valid & second_valid
         with np.errstate(all="ignore"):
             result = np.asarray(operate(_wide(first), _wide(second)))
-        valid = first_valid & second_valid
         if result.dtype.kind == "f":
             valid = valid & np.isfinite(result)
         return saturated(result.astype(np.uint8) if result.dtype.kind == "b" else result, dtype), valid
@@ -183,7 +187,7 @@ def mapped_band(band: ImageBand, dtype: np.dtype[Any], operate: Callable[[Array]
             valid = valid & np.isfinite(result)
         return saturated(result, dtype), valid
 
-    return ImageBand(band.name, dtype, band.projection, compute, band.footprint, band.shape)
+    return ImageBand(band.name, dtype, band.projection, compute, band.footprint, band.window, band.levels)
 
 
 def _register_unary(name: str, operate: Callable[[Any], Any], keeps_type: bool) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.functions.images import ImageBand, Scope, StoredPixels, nearest_indices
+from sandbox.functions.images import ImageBand, StoredPixels, nearest_indices
+from sandbox.functions.scope import Scope
 from sandbox.raster import grids
 from sandbox.raster.grids import PixelGrid
 from sandbox.raster.resample import Pixels
 from sandbox.raster.stored import Poll, Projection, Vote
 
+_SOME_LEVEL = 1  # a poll counts native pixels alone
 Counts = NDArray[np.unsignedinteger[Any]]
 
 
@@ -53,6 +55,8 @@ def _counts_on(grid: PixelGrid, scope: Scope, native: Projection, poll: Poll, vo
     window = grids.window_on(native, grid)
     if window is not None:
         return poll.counts(voters, window)
+    if scope.level(grid, native, _SOME_LEVEL) > 0:
+        return None
     nearest = nearest_indices(native, grid, scope)
     if nearest is None:
         return None

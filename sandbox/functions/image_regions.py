@@ -15,9 +15,10 @@ from sandbox.errors import EarthEngineError
 from sandbox.functions.element_collections import Collection
 from sandbox.functions.features import Feature, element_geometry
 from sandbox.functions.geometry import Geometry
-from sandbox.functions.images import Image, Scope, rasterized
+from sandbox.functions.images import Image
 from sandbox.functions.projections import projection_of
 from sandbox.functions.reducers import Reducer
+from sandbox.functions.scope import Scope, rasterized
 from sandbox.raster import grids
 from sandbox.raster.grids import PixelGrid
 from sandbox.raster.stored import Projection

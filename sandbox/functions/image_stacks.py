@@ -7,21 +7,21 @@ empty collection gives an image without bands.
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.errors import EarthEngineError, too_many_elements
+from sandbox.errors import EarthEngineError
 from sandbox.functions import reducers
-from sandbox.functions.element_collections import MAX_ELEMENTS, Collection
+from sandbox.functions.element_collections import Collection, accumulated
 from sandbox.functions.features import index_of
 from sandbox.functions.image_bands import named
 from sandbox.functions.image_math import union_type
 from sandbox.functions.image_polls import polled_mode
-from sandbox.functions.images import Image, ImageBand, Scope, prepared, saturated
+from sandbox.functions.images import Image, ImageBand, saturated
 from sandbox.functions.reducers import Reducer
+from sandbox.functions.scope import Scope, prepared
 from sandbox.raster.grids import DEFAULT_PROJECTION, PixelGrid
 from sandbox.raster.resample import Pixels
 from sandbox.registry import algorithm
@@ -31,10 +31,7 @@ class Stack:
     """The images of a collection, listed once, as layers per band name."""
 
     def __init__(self, collection: Collection) -> None:
-        result = list(islice(iter(collection), MAX_ELEMENTS + 1))
-        if len(result) > MAX_ELEMENTS:
-            raise too_many_elements()
-        self.images: list[Image] = result
+        self.images: list[Image] = accumulated(collection)
 
     def names(self) -> list[str]:
         return self.images[0].band_names() if self.images else []

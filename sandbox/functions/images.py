@@ -9,83 +9,37 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.features import geometry_mask
-from rasterio.transform import Affine
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
-from shapely.prepared import prep
 
 from sandbox.errors import EarthEngineError
-from sandbox.raster import grids, resample, stored
-from sandbox.raster.grids import DEFAULT_PROJECTION, LONLAT, Mapping, PixelGrid
+from sandbox.functions.scope import Scope
+from sandbox.raster import grids, longitudes, pyramids, resample, stored
+from sandbox.raster.grids import DEFAULT_PROJECTION, Mapping, PixelGrid
 from sandbox.raster.resample import Pixels
 from sandbox.raster.stored import Projection, Window
 
 _MAX_WINDOW_PIXELS = 40_000_000
 _ENTIRE_WORLD = box(-180, -90, 180, 90)
 
-
-@dataclass
-class Scope:
-    """The cache of one request: pixels per band and grid, positions per CRS and grid."""
-
-    pixels: dict[tuple[int, PixelGrid], Pixels] = field(default_factory=dict)
-    referenced: list[Any] = field(default_factory=list)  # references, so that the ids in keys are not reused
-    positions: dict[tuple[PixelGrid, str], Any] = field(default_factory=dict)
-    mappings: dict[tuple[PixelGrid, Projection], Mapping] = field(default_factory=dict)
-    inside: dict[tuple[int, PixelGrid], NDArray[np.bool_]] = field(default_factory=dict)
-    outlines: dict[PixelGrid, BaseGeometry] = field(default_factory=dict)
-
-    def mapping(self, grid: PixelGrid, native: Projection) -> Mapping:
-        """The positions of the pixel centres of `grid` on the lattice of `native`."""
-        key = (grid, native)
-        if key not in self.mappings:
-            self.mappings[key] = self._mapping(grid, native)
-        return self.mappings[key]
-
-    def _mapping(self, grid: PixelGrid, native: Projection) -> Mapping:
-        if grid.crs == native.crs:
-            return Mapping(*grids.invert(native.transform, *grids.centres(grid)))
-        return Mapping(*grids.invert(native.transform, *self.positions_in(grid, native.crs)))
-
-    def positions_in(self, grid: PixelGrid, crs: str) -> Any:
-        """x and y of the pixel centres of `grid` in `crs`, both (height, width) float64."""
-        key = (grid, crs)
-        if key not in self.positions:
-            self.positions[key] = grids.positions(grid, crs)
-        return self.positions[key]
-
-    def outline(self, grid: PixelGrid) -> BaseGeometry:
-        """The grid's outline in lon/lat, with vertices along its edges."""
-        if grid not in self.outlines:
-            edge = max(abs(grid.transform[0]) * grid.width, abs(grid.transform[4]) * grid.height) / 8
-            self.outlines[grid] = grids.project(grid.outline().segmentize(edge), grid.crs, LONLAT)
-        return self.outlines[grid]
-
-    def within(self, footprint: BaseGeometry | None, grid: PixelGrid) -> NDArray[np.bool_] | None:
-        """Which pixel centres are in a lon/lat footprint, (height, width) bool; None: all of them."""
-        if footprint is None or prepared(footprint).covers(self.outline(grid)):
-            return None
-        key = (id(footprint), grid)
-        if key not in self.inside:
-            self.referenced.append(footprint)
-            self.inside[key] = rasterized(grids.project(footprint, LONLAT, grid.crs), grid)
-        return self.inside[key]
-
-
 Compute = Callable[[PixelGrid, Scope], Pixels]
 
 
 @dataclass(frozen=True, eq=False)
 class ImageBand:
-    """One lazy band; `compute` gives its pixels on any grid, `footprint` is in lon/lat (None: everywhere)."""
+    """One lazy band; `compute` gives its pixels on any grid, `footprint` is in lon/lat (None: everywhere).
+
+    `window` is where its pixels lie on the lattice of its projection, as far as it is known, and `levels` the coarsest
+    level of the pyramid that they are stored with.
+    """
 
     name: str
     dtype: np.dtype[Any]
     projection: Projection
     compute: Compute
     footprint: BaseGeometry | None = None
-    shape: tuple[int, int] | None = None
+    window: Window | None = None
+    levels: int = 0
 
     def pixels(self, grid: PixelGrid, scope: Scope) -> Pixels:
         """Values (height, width) in `dtype` and the valid mask (bool); computed once per request and grid."""
@@ -105,7 +59,9 @@ class StoredBands(Sequence[ImageBand]):
 
     def names(self) -> list[str]:
         """The names of the bands, without building the bands."""
-        return [band.name for band in self._image.bands]
+        bands = self._image.bands
+        names: Sequence[str] | None = getattr(bands, "names", None)
+        return list(names) if names is not None else [band.name for band in bands]
 
     @overload
     def __getitem__(self, index: int) -> ImageBand: ...
@@ -150,41 +106,27 @@ class Image:
         return self.bands[0].projection if self.bands else DEFAULT_PROJECTION
 
 
-_PREPARED: dict[int, tuple[BaseGeometry, Any]] = {}
+def resampled(
+    source: Compute, native: Projection, mode: str, dtype: np.dtype[Any], extent: Window | None = None, top: int = 0
+) -> Compute:
+    """A compute function for any grid that reads `source` only on its native lattice, or a level of it, and resamples.
 
-
-def prepared(shape: BaseGeometry) -> Any:
-    """The prepared geometry of a footprint, cached per object, for repeated predicates."""
-    result = _PREPARED.get(id(shape))
-    if result is None or result[0] is not shape:
-        if len(_PREPARED) > 4096:
-            _PREPARED.clear()
-        result = _PREPARED[id(shape)] = (shape, prep(shape))
-    return result[1]
-
-
-def rasterized(shape: BaseGeometry, grid: PixelGrid) -> NDArray[np.bool_]:
-    """Which pixels have their centre inside a geometry in the grid's CRS, (height, width) bool."""
-    x_scale, x_shear, x, y_shear, y_scale, y = grid.transform
-    if shape.is_empty:
-        return np.zeros(grid.shape, dtype=np.bool_)
-    affine = Affine(x_scale, x_shear, x, y_shear, y_scale, y)
-    return np.asarray(geometry_mask([shape], grid.shape, affine, invert=True))
-
-
-def resampled(source: Compute, native: Projection, mode: str, dtype: np.dtype[Any]) -> Compute:
-    """A compute function for any grid that reads `source` only on its native lattice, and resamples."""
+    `extent` is where the lattice has pixels, if that is known, and `top` the coarsest level of its pyramid.
+    """
+    middle = longitudes.middle_of(native, extent)
 
     def compute(grid: PixelGrid, scope: Scope) -> Pixels:
-        if grids.window_on(native, grid) is not None:
+        level = 0 if grids.window_on(native, grid) is not None else scope.level(grid, native, top)
+        lattice = pyramids.at_level(native, level) if level else native
+        if grids.window_on(lattice, grid) is not None and not longitudes.is_turned(grid, lattice, middle):
             return source(grid, scope)
-        mapping = scope.mapping(grid, native)
+        mapping = scope.mapping(grid, lattice, middle)
         known = mapping.derived("known", _known)
         if known is not None and not known.any():
             return np.zeros(grid.shape, dtype), np.zeros(grid.shape, dtype=np.bool_)
         margin = resample.MARGINS[mode]
         window, local = mapping.derived(margin, lambda whole: _window(whole, known, margin))
-        values, valid = resample.sampled(mode, *source(grids.window_grid(native, window), scope), local)
+        values, valid = resample.sampled(mode, *source(grids.window_grid(lattice, window), scope), local)
         return values, valid if known is None else valid & known
 
     return compute
@@ -228,9 +170,13 @@ def _window(mapping: Mapping, known: NDArray[np.bool_] | None, margin: int) -> t
     left, top = int(np.floor(columns.min())) - margin, int(np.floor(rows.min())) - margin
     width = int(np.floor(columns.max())) + margin + 1 - left
     height = int(np.floor(rows.max())) + margin + 1 - top
-    if width * height > _MAX_WINDOW_PIXELS:
+    return _within_memory(Window(left, top, width, height)), Mapping(columns - left, rows - top)
+
+
+def _within_memory(window: Window) -> Window:
+    if window.width * window.height > _MAX_WINDOW_PIXELS:
         raise EarthEngineError("User memory limit exceeded.")
-    return Window(left, top, width, height), Mapping(columns - left, rows - top)
+    return window
 
 
 def from_stored(image: stored.StoredImage) -> Image:
@@ -243,24 +189,39 @@ def from_stored(image: stored.StoredImage) -> Image:
 def _stored_band(band: stored.Band, footprint: BaseGeometry | None) -> ImageBand:
     native, dtype = band.projection, np.dtype(band.dtype)
 
+    shape: tuple[int, int] | None = getattr(band, "shape", None)
+    whole, top = shape and Window(0, 0, shape[1], shape[0]), pyramids.top_level(shape)
+
     def read(grid: PixelGrid, scope: Scope) -> Pixels:
         window = grids.window_on(native, grid)
+        if window is not None:
+            return longitudes.read_around(band, window)
+        level = scope.level(grid, native, top)
+        window = grids.window_on(pyramids.at_level(native, level), grid)
         if window is None:
             raise EarthEngineError("Internal error: a stored band was asked for pixels off its lattice.", 500)
-        return band.read(window)
+        under = _within_memory(pyramids.native_window(window, level))
+        return pyramids.reduced(*longitudes.read_around(band, under), level, getattr(band, "pyramid", "mean"))
 
-    compute = StoredPixels(band, resampled(read, native, "nearest", dtype))
-    return ImageBand(band.name, dtype, native, compute, footprint, getattr(band, "shape", None))
+    compute = StoredPixels(band, resampled(read, native, "nearest", dtype, whole, top))
+    return ImageBand(band.name, dtype, native, compute, footprint, whole, top)
+
+
+@dataclass(frozen=True, eq=False)
+class ConstantPixels:
+    """The compute function of a constant band; its `value`, of no dimension, is quicker to compute with than pixels."""
+
+    value: NDArray[Any]
+
+    def __call__(self, grid: PixelGrid, scope: Scope) -> Pixels:
+        return np.full(grid.shape, self.value), np.ones(grid.shape, dtype=np.bool_)
 
 
 def constant_band(name: str, value: float | int) -> ImageBand:
     """The same number everywhere, in the smallest type that holds it (64-bit float for fractions)."""
     dtype = np.dtype(np.float64) if isinstance(value, float) else np.min_scalar_type(int(value))
 
-    def compute(grid: PixelGrid, scope: Scope) -> Pixels:
-        return np.full(grid.shape, value, dtype), np.ones(grid.shape, dtype=np.bool_)
-
-    return ImageBand(name, dtype, DEFAULT_PROJECTION, compute)
+    return ImageBand(name, dtype, DEFAULT_PROJECTION, ConstantPixels(np.asarray(value, dtype)))
 
 
 def constant(value: Any) -> Image:

@@ -9,7 +9,9 @@ from typing import Any
 from sandbox.functions.element_collections import Collection, sort_key
 from sandbox.functions.features import Element, Feature, property_of, with_property
 from sandbox.functions.filters import Filter
-from sandbox.registry import algorithm
+from sandbox.functions.image_bands import add_bands, select
+from sandbox.functions.images import Image, constant_band
+from sandbox.registry import REGISTRY, algorithm
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,20 @@ def save_all(key: str, ordering: str | None, ascending: bool, measure: str | Non
 @algorithm("Join.inner")
 def inner(first: str, second: str, measure: str | None) -> Join:
     return Join(lambda element, matches: [Feature(None, {first: element, second: match}) for match in matches])
+
+
+@algorithm("Image.linkCollection")
+def link(image: Image, candidates: Collection, bands: Any, properties: Any, key: str) -> Image:
+    """Bands and properties of the image that has the same property `key`; masked and null where there is none."""
+    same = REGISTRY["Filter.equals"](key, property_of(image, key), None, None)
+    match = next(iter(candidates.filtered(same)), None)
+    names, wanted = ([] if item is None else item if isinstance(item, list) else [item] for item in (bands, properties))
+    for name in names:
+        masked = REGISTRY["Image.selfMask"](Image((constant_band(name, 0),)))
+        image = add_bands(image, masked if match is None else select(match, [name], None), None, True)
+    for name in wanted:
+        image = with_property(image, name, None if match is None else property_of(match, name))
+    return image
 
 
 @algorithm("Join.apply")

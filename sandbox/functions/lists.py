@@ -169,11 +169,3 @@ def sequence(start: float, end: float | None, step: float | None, count: int | N
     else:
         numbers = start + np.arange(int(np.floor((end - start) / (step or 1) + 1e-9)) + 1) * (step or 1)
     return [int(number) if float(number).is_integer() else float(number) for number in numbers]
-
-
-@algorithm("List.reduce")
-def reduce_list(items: list[Any], reducer: Any) -> Any:
-    values = np.array([item for item in items if item is not None], dtype=np.float64).reshape(-1, 1)
-    outputs = reducer.reduce(values, np.ones(values.shape, dtype=np.bool_), np.ones(values.shape))
-    numbers = [value[0].item() if known[0] else None for value, known in outputs]
-    return numbers[0] if len(numbers) == 1 else dict(zip(reducer.outputs, numbers, strict=True))

@@ -18,8 +18,9 @@ from sandbox.errors import EarthEngineError
 from sandbox.functions.geometry import geometry_from_geojson
 from sandbox.functions.image_bands import select
 from sandbox.functions.image_grids import native_grid
-from sandbox.functions.images import Image, Scope
+from sandbox.functions.images import Image
 from sandbox.functions.projections import projection_of
+from sandbox.functions.scope import Scope
 from sandbox.raster import grids
 from sandbox.raster.grids import PixelGrid
 from sandbox.raster.stored import Projection
@@ -37,8 +38,8 @@ CONTENT_TYPES = {
 
 
 @dataclass(frozen=True)
-class Limits:
-    """The limits of one request."""
+class PixelLimits:
+    """The limits of a request for pixels; other limits of a request are `sandbox.limits.Limits`."""
 
     max_bytes: int | None = 48 * 1024 * 1024
     max_bands: int | None = 1024
@@ -66,7 +67,7 @@ def requested_grid(image: Image, body: Mapping[str, Any]) -> PixelGrid:
     projection: Projection = projection_of(code, transform)
     size = grid.get("dimensions")
     if size:
-        return PixelGrid(projection.crs, projection.transform, int(size["width"]), int(size["height"]))
+        return PixelGrid(projection.crs, projection.transform, *(_pixels(size, side) for side in ("width", "height")))
     if region is not None:
         return grids.covering_grid(projection, geometry_from_geojson(region).in_crs(projection.crs))
     if image.footprint is None:
@@ -74,7 +75,21 @@ def requested_grid(image: Image, body: Mapping[str, Any]) -> PixelGrid:
     return grids.covering_grid(projection, grids.project(image.footprint, grids.LONLAT, projection.crs))
 
 
-def _check(image: Image, grid: PixelGrid, limits: Limits) -> None:
+def _pixels(dimensions: Mapping[str, Any], side: str) -> int:
+    """The width or height of a request; raises EarthEngineError (400) where it is no integer, as the protocol does."""
+    value = dimensions.get(side, 0)
+    try:
+        whole = int(float(value))
+        if isinstance(value, bool) or whole != float(value):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError) as error:
+        raise EarthEngineError(
+            f"Invalid JSON payload received. Invalid value at 'grid.dimensions.{side}' (TYPE_INT32), {value!r}."
+        ) from error
+    return whole
+
+
+def _check(image: Image, grid: PixelGrid, limits: PixelLimits) -> None:
     if not image.bands:
         raise EarthEngineError("Unable to compute pixels: Expected at least one band, but the image has none.")
     if limits.max_bands is not None and len(image.bands) > limits.max_bands:
@@ -182,7 +197,7 @@ def file_format(body: Mapping[str, Any]) -> str:
     return wanted
 
 
-def render(image: Image, body: Mapping[str, Any], limits: Limits) -> bytes:
+def render(image: Image, body: Mapping[str, Any], limits: PixelLimits) -> bytes:
     """The bytes of a pixel request: the bands of `bandIds`, on its grid, in its format.
 
     Raises EarthEngineError (400) when the request is invalid or over a limit.

@@ -22,7 +22,8 @@ class Reducer:
     """`reduce(values, valid, weights)` reduces axis 0 of arrays of the same shape; one result per output name.
 
     `keeps_type`: the results have the type of the input, otherwise `dtype`. `weighted`: the edge pixels of a region
-    have the fraction that is inside as their weight.
+    have the fraction that is inside as their weight. `inputs`, `repeated` and `gathers` ("values" or "rows") are for
+    columns of Python values (`functions.columns`).
     """
 
     outputs: tuple[str, ...]
@@ -30,6 +31,9 @@ class Reducer:
     keeps_type: bool = False
     dtype: np.dtype[Any] = _FLOAT
     weighted: bool = False
+    inputs: int = 1
+    repeated: int | None = None
+    gathers: str = ""
 
     def dtype_for(self, source: np.dtype[Any]) -> np.dtype[Any]:
         return source if self.keeps_type else self.dtype

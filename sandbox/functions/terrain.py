@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from sandbox.errors import EarthEngineError
 from sandbox.functions.image_bands import add_bands
 from sandbox.functions.image_math import derived
-from sandbox.functions.images import Image, ImageBand, Scope, resampled
+from sandbox.functions.images import Image, ImageBand, resampled
+from sandbox.functions.scope import Scope
 from sandbox.raster import grids
 from sandbox.raster.grids import PixelGrid
 from sandbox.raster.resample import Pixels

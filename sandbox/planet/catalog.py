@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sandbox.planet import dynamic_world, ecoregions, era5, sentinel1, sentinel2, statics
+from sandbox.planet import cloud_score, dynamic_world, ecoregions, era5, sentinel1, sentinel2, statics
 from sandbox.planet.ground import Surface
 from sandbox.planet.noise import Noise
 from sandbox.planet.scenes import Scene, SceneCatalog
@@ -18,6 +18,7 @@ _TITLES = {
     sentinel2.L1C: "Sentinel-2 Level-1C (procedural planet)",
     sentinel2.L2A: "Sentinel-2 Level-2A (procedural planet)",
     sentinel1.COLLECTION: "Sentinel-1 GRD (procedural planet)",
+    cloud_score.COLLECTION: "Cloud Score+ of Sentinel-2 (procedural planet)",
     dynamic_world.COLLECTION: "Dynamic World V1 (procedural planet)",
     era5.COLLECTION: "ERA5-Land monthly aggregates (procedural planet)",
     statics.WORLDCOVER_2020: "WorldCover 2020 (procedural planet)",
@@ -59,6 +60,7 @@ class Planet:
         return {
             sentinel2.L1C: (self._l1c, lambda index: self._scene(index, self._l1c_image)),
             sentinel2.L2A: (self._l2a, lambda index: self._scene(index, self._l2a_image)),
+            cloud_score.COLLECTION: (self._scored, lambda index: self._scene(index, self._score)),
             dynamic_world.COLLECTION: (self._labelled, lambda index: self._scene(index, self._label_image)),
             sentinel1.COLLECTION: (self.radar.find, self.radar.named),
             era5.COLLECTION: (self._months.find, self._months.named),
@@ -139,6 +141,12 @@ class Planet:
 
     def _label_image(self, scene: Scene) -> StoredImage | None:
         return self._labels.images([scene])[0] if dynamic_world.is_labelled(scene, self.seed) else None
+
+    def _score(self, scene: Scene) -> StoredImage:
+        return cloud_score.image(self._painter, scene)
+
+    def _scored(self, query: Query) -> list[StoredImage]:
+        return [self._score(scene) for scene in self.scenes.find(query)]
 
     def _l1c(self, query: Query) -> list[StoredImage]:
         return [self._l1c_image(scene) for scene in self.scenes.find(query)]

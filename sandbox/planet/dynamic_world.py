@@ -17,7 +17,7 @@ from sandbox.planet.ground import Ground, M, Surface
 from sandbox.planet.lattice import Lattice
 from sandbox.planet.mgrs import Tile
 from sandbox.planet.noise import hash_int
-from sandbox.planet.raster import LazyImage, PlanetBand
+from sandbox.planet.raster import LazyBands, LazyImage, PlanetBand
 from sandbox.planet.scenes import Scene, tile_name
 from sandbox.planet.sentinel2 import seen
 from sandbox.planet.sky import Clouds
@@ -82,14 +82,16 @@ class Labels:
         asset_id = f"{COLLECTION}/{properties['system:index']}"
         return LazyImage(asset_id, properties, scene.strip.footprint, partial(self._bands, scene, tile_labels))
 
-    def _bands(self, scene: Scene, tile_labels: TileLabels) -> tuple[PlanetBand, ...]:
+    def _bands(self, scene: Scene, tile_labels: TileLabels) -> LazyBands:
+        return LazyBands((*CLASSES, "label"), partial(self._band, scene, tile_labels))
+
+    def _band(self, scene: Scene, tile_labels: TileLabels, number: int) -> PlanetBand:
         extent = scene.tile.extent(10)
-        probabilities = [
-            PlanetBand(name, _F32, extent, partial(self._probability, scene, k, tile_labels, extent.lattice))
-            for k, name in enumerate(CLASSES)
-        ]
-        label = partial(tile_labels.label, scene, extent.lattice)
-        return (*probabilities, PlanetBand("label", _U8, extent, label, Vote(tile_labels, scene)))
+        if number == len(CLASSES):
+            label = partial(tile_labels.label, scene, extent.lattice)
+            return PlanetBand("label", _U8, extent, label, Vote(tile_labels, scene), "mode")
+        paint = partial(self._probability, scene, number, tile_labels, extent.lattice)
+        return PlanetBand(CLASSES[number], _F32, extent, paint)
 
     def _probability(
         self, scene: Scene, number: int, tile_labels: TileLabels, lattice: Lattice, window: Window
@@ -161,7 +163,7 @@ class TileLabels:
         part = extent.part(window)
         if part is None:
             return np.zeros((len(CLASSES), window.height, window.width), np.uint8)
-        return part.placed(self.labels.counts(scenes, extent.lattice, part.inside), window)
+        return window.placed(self.labels.counts(scenes, extent.lattice, extent.on_lattice(part)), part)
 
     def label(self, scene: Scene, lattice: Lattice, window: Window) -> tuple[Values, Valid | None]:
         """Labels (height, width) uint8 of one scene, and the valid mask (None: all valid)."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
-from shapely.geometry import MultiPolygon, Polygon, box
+from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
 from sandbox.planet.geodesy import lonlat_from_utm
+from sandbox.raster.longitudes import wrapped
 
 F64 = NDArray[np.float64]
 
@@ -27,18 +27,6 @@ def footprint_of(corners_m: F64, epsg: int) -> BaseGeometry:
     return wrapped(Polygon(np.stack([lon, lat], axis=1)))
 
 
-def wrapped(polygon: Polygon) -> BaseGeometry:
-    """A polygon whose longitudes may leave [-180, 180], split and shifted into that range."""
-    west, _, east, _ = polygon.bounds
-    if west >= -180 and east <= 180:
-        return polygon
-    parts = [
-        shapely.affinity.translate(polygon.intersection(box(offset - 180, -90, offset + 180, 90)), -offset)
-        for offset in (-360, 0, 360)
-    ]
-    return MultiPolygon([p for part in parts if not part.is_empty for p in getattr(part, "geoms", [part])])
-
-
 def lonlat_boxes(region: BaseGeometry) -> list[tuple[float, float, float, float]]:
     """Bounds of a region as boxes (west, south, east, north) in degrees, with west in [-180, 180)."""
     parts = getattr(region, "geoms", [region])
@@ -53,9 +41,5 @@ def lonlat_boxes(region: BaseGeometry) -> list[tuple[float, float, float, float]
 
 
 def touches(footprint: BaseGeometry, region: BaseGeometry | None) -> bool:
-    """Whether they intersect; a region that leaves [-180, 180] is also tried 360 degrees east or west."""
-    if region is None or footprint.intersects(region):
-        return True
-    west, _, east, _ = region.bounds
-    offsets = [offset for offset, out in ((360, west < -180), (-360, east > 180)) if out]
-    return any(footprint.intersects(shapely.affinity.translate(region, offset)) for offset in offsets)
+    """Whether they intersect; a region that leaves [-180, 180] goes on at the other side."""
+    return region is None or bool(footprint.intersects(wrapped(region)))

@@ -62,7 +62,6 @@ _LONG_M, _SPARSE = 1.9e3, 4
 class Nodes:
     """Smooth fields at every `step` pixels, with a margin of one node; arrays (..., rows, columns)."""
 
-    lonlat: tuple[F64, F64]
     channels: F32
     height_m: F32
     east: F32
@@ -207,13 +206,13 @@ class Surface:
 
     def nodes(self, lattice: Lattice, window: Window) -> Nodes:
         """Smooth fields at the nodes around a window."""
-        lonlat, positions, channels, node_window = self._node_positions(lattice, window)
+        lat, positions, channels, node_window = self._node_positions(lattice, window)
         octaves = self._octaves(lattice, positions, node_window, _ALL_OCTAVES)
         height = relief(channels, octaves)
-        east, north = _slopes(height, lattice, lonlat[1])
-        return Nodes(lonlat, channels, height, east, north, octaves)
+        east, north = _slopes(height, lattice, lat)
+        return Nodes(channels, height, east, north, octaves)
 
-    def _node_positions(self, lattice: Lattice, window: Window) -> tuple[tuple[F64, F64], F64, F32, Window]:
+    def _node_positions(self, lattice: Lattice, window: Window) -> tuple[F64, F64, F32, Window]:
         first_column, columns = covering(window.column, window.width, lattice.step)
         first_row, rows = covering(window.row, window.height, lattice.step)
         nodes = Window(first_column - 1, first_row - 1, columns + 2, rows + 2)
@@ -223,7 +222,7 @@ class Surface:
         lon, lat = knot_lonlat(lattice, around)
         positions = spread(knot_positions(lattice, around), nodes, spacing)
         channels = spread(self.world.sample(lon, lat), nodes, spacing)
-        return (spread(lon, nodes, spacing), spread(lat, nodes, spacing)), positions, channels, nodes
+        return spread(lat, nodes, spacing), positions, channels, nodes
 
     def _octaves(self, lattice: Lattice, positions: F64, nodes: Window, used: NDArray[np.int64]) -> F32:
         """Noise (all octaves, rows, columns) at nodes; octaves that are not `used` stay 0."""

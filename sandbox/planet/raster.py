@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
-from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from sandbox.planet.lattice import Lattice
@@ -31,31 +30,14 @@ class Extent:
     def projection(self) -> Projection:
         return self.lattice.projection(self.column, self.row)
 
-    def part(self, window: Window) -> Part | None:
-        """The overlap of the extent with a window relative to its first pixel; None if they do not overlap."""
-        left, top = max(window.column, 0), max(window.row, 0)
-        right, bottom = min(window.column + window.width, self.width), min(window.row + window.height, self.height)
-        if right <= left or bottom <= top:
-            return None
-        inside = Window(left + self.column, top + self.row, right - left, bottom - top)
-        return Part(inside, top - window.row, left - window.column)
+    def part(self, window: Window) -> Window | None:
+        """The overlap of the extent with a window, both relative to its first pixel; None without an overlap."""
+        common = window.intersection(Window(0, 0, self.width, self.height))
+        return common if common.width and common.height else None
 
-
-@dataclass(frozen=True)
-class Part:
-    """A window of lattice indices, and its first row and column in the requested window."""
-
-    inside: Window
-    row: int
-    column: int
-
-    def placed(self, values: NDArray[Any], window: Window) -> NDArray[Any]:
-        """The part's values (..., height, width) placed in the window, with 0 around them."""
-        if (self.inside.width, self.inside.height) == (window.width, window.height):
-            return values
-        out = np.zeros((*values.shape[:-2], window.height, window.width), values.dtype)
-        out[..., self.row : self.row + self.inside.height, self.column : self.column + self.inside.width] = values
-        return out
+    def on_lattice(self, window: Window) -> Window:
+        """A window relative to the first pixel of the extent as one of lattice indices."""
+        return replace(window, column=window.column + self.column, row=window.row + self.row)
 
 
 @dataclass(frozen=True)
@@ -67,6 +49,7 @@ class PlanetBand:
     extent: Extent
     paint: Painter
     vote: Vote | None = None
+    pyramid: str = "mean"
 
     @property
     def projection(self) -> Projection:
@@ -83,10 +66,30 @@ class PlanetBand:
         if part is None:
             shape = (window.height, window.width)
             return np.zeros(shape, self.dtype), np.zeros(shape, np.bool_)
-        values, valid = self.paint(part.inside)
+        values, valid = self.paint(self.extent.on_lattice(part))
         values = values.astype(self.dtype, copy=False)
         valid = np.ones(values.shape, np.bool_) if valid is None else valid
-        return part.placed(values, window), part.placed(valid, window)
+        return window.placed(values, part), window.placed(valid, part)
+
+
+class LazyBands(Sequence[PlanetBand]):
+    """Bands of known names, each built on first use: the mode of a year reads one of the ten of hundreds of images."""
+
+    def __init__(self, names: tuple[str, ...], make: Callable[[int], PlanetBand]) -> None:
+        self.names, self._make = names, make
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> PlanetBand: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[PlanetBand, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> PlanetBand | tuple[PlanetBand, ...]:
+        chosen = range(len(self.names))[index]
+        return tuple(self._make(k) for k in chosen) if isinstance(chosen, range) else self._make(chosen)
 
 
 class LazyImage(StoredImage):
@@ -97,14 +100,14 @@ class LazyImage(StoredImage):
         asset_id: str,
         properties: Mapping[str, Any],
         footprint: BaseGeometry,
-        make: Callable[[], tuple[PlanetBand, ...]],
+        make: Callable[[], Sequence[PlanetBand]],
     ) -> None:
         for name, value in zip(_LAZY, (asset_id, properties, footprint, make), strict=True):
             object.__setattr__(self, name, value)
 
     @property
-    def bands(self) -> tuple[PlanetBand, ...]:
-        made: tuple[PlanetBand, ...] | None = self.__dict__.get("_made")
+    def bands(self) -> Sequence[PlanetBand]:
+        made: Sequence[PlanetBand] | None = self.__dict__.get("_made")
         if made is None:
             made = self.__dict__["_make"]()
             object.__setattr__(self, "_made", made)

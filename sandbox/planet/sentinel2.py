@@ -84,7 +84,8 @@ class Painter:
 
     def _layer(self, scene: Scene, name: str, pixel_m: int, dtype: np.dtype[Any], how: _Layer) -> PlanetBand:
         extent = scene.tile.extent(pixel_m)
-        return PlanetBand(name, dtype, extent, partial(how, scene, extent.lattice))
+        policy = "mode" if name == "SCL" else "sample" if name == "QA60" else "mean"
+        return PlanetBand(name, dtype, extent, partial(how, scene, extent.lattice), pyramid=policy)
 
     def light(self, scene: Scene, lattice: Lattice, window: Window) -> Light:
         key = (scene.key, scene.satellite, lattice, window)

@@ -45,7 +45,7 @@ class Statics:
 
     def worldcover(self, year: int) -> StoredImage:
         """Classes 10 to 100; the two years have the same ground but other speckles, like the two product versions."""
-        band = PlanetBand("Map", _U8, _span(_FINE, 82.75, -60.0), partial(self._cover, year))
+        band = PlanetBand("Map", _U8, _span(_FINE, 82.75, -60.0), partial(self._cover, year), pyramid="mode")
         start = day_of(year, 1, 1) * DAY_MS
         properties = {
             "system:index": str(year),

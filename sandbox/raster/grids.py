@@ -138,7 +138,23 @@ def crs_of(code: str) -> CRS:
 @lru_cache(maxsize=512)
 def transformer(source: str, target: str) -> Transformer:
     """The exact coordinate operation in x, y (lon, lat) order; pyproj holds one operation per thread."""
-    return Transformer.from_crs(crs_of(source), crs_of(target), always_xy=True)
+    return Transformer.from_crs(_east_first(source), _east_first(target), always_xy=True)
+
+
+def _east_first(code: str) -> CRS:
+    """The CRS with its axes in x, y order where both run along meridians from a pole.
+
+    PROJ normalises no such axes: between EPSG:32661 (northing first) and EPSG:5041 it would exchange x and y.
+    """
+    crs = crs_of(code)
+    directions = {axis.direction for axis in crs.axis_info}
+    if not crs.is_projected or len(directions) > 1 or crs.axis_info[0].abbrev != "N":
+        return crs
+    described = crs.to_json_dict()
+    described.pop("id", None)
+    described["name"] += ", x first"  # by its name PROJ would find the registered axes again
+    described["coordinate_system"]["axis"].reverse()
+    return CRS.from_json_dict(described)
 
 
 def project(shape: BaseGeometry, source: str, target: str) -> BaseGeometry:
@@ -160,11 +176,6 @@ def centres(grid: PixelGrid) -> tuple[Coordinates, Coordinates]:
     columns = np.arange(grid.width, dtype=np.float64)[None, :] + 0.5
     rows = np.arange(grid.height, dtype=np.float64)[:, None] + 0.5
     return apply(grid.transform, columns, rows)
-
-
-def is_axis_aligned(transform: tuple[float, ...]) -> bool:
-    """Whether columns run along x and rows along y."""
-    return transform[1] == 0 and transform[3] == 0
 
 
 def positions(grid: PixelGrid, crs: str) -> tuple[Coordinates, Coordinates]:
@@ -220,6 +231,7 @@ def _transformed(x: Coordinates, y: Coordinates, source: str, target: str) -> tu
     return result[0], result[1]
 
 
+@lru_cache(maxsize=512)
 def geographic(crs: str) -> bool:
     """Whether the CRS has degrees as its unit."""
     return bool(crs_of(crs).is_geographic)
@@ -240,10 +252,15 @@ def at_scale(crs: str, meters: float) -> Projection:
 
 def covering_grid(projection: Projection, shape: BaseGeometry) -> PixelGrid:
     """The smallest part of the lattice that covers a geometry given in the projection's CRS."""
+    return window_grid(projection, covering_window(projection, shape))
+
+
+def covering_window(projection: Projection, shape: BaseGeometry) -> Window:
+    """The pixels of `covering_grid`."""
     left, bottom, right, top = shape.bounds
     x, y = np.array([left, right, right, left]), np.array([bottom, bottom, top, top])
     columns, rows = invert(projection.transform, x, y)
     column, row = int(np.floor(columns.min() + 1e-9)), int(np.floor(rows.min() + 1e-9))
     width = max(int(np.ceil(columns.max() - 1e-9)) - column, 1)
     height = max(int(np.ceil(rows.max() - 1e-9)) - row, 1)
-    return window_grid(projection, Window(column, row, width, height))
+    return Window(column, row, width, height)

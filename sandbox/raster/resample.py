@@ -61,7 +61,8 @@ def _taps(mode: str, positions: NDArray[np.float64]) -> list[tuple[NDArray[np.in
     return [(first - 1 + i, weight) for i, weight in enumerate(_keys_weights(fraction))]
 
 
-def _rounded(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+def rounded(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Values in `dtype`: the nearest integers within its limits for an integer type."""
     if dtype.kind == "f":
         return values.astype(dtype)
     limits = np.iinfo(dtype)
@@ -79,7 +80,7 @@ def interpolated(mode: str, values: NDArray[Any], valid: NDArray[np.bool_], mapp
         total = _separable(mode, values, mapping)
     else:
         total = _gathered(values, _stencil(mode, mapping, values.shape[1]))
-    return _rounded(total, values.dtype), np.ones(total.shape, dtype=np.bool_)
+    return rounded(total, values.dtype), np.ones(total.shape, dtype=np.bool_)
 
 
 def _stencil(mode: str, mapping: Mapping, width: int) -> Iterable[_Tap]:
@@ -106,7 +107,7 @@ def _masked(values: NDArray[Any], valid: NDArray[np.bool_], stencil: Iterable[_T
     where = np.flatnonzero(touched)
     if 2 * where.size > touched.size:
         return _partly_valid(values, valid, taps)
-    result = _rounded(_gathered(np.where(valid, values, values.dtype.type(0)), taps), values.dtype)
+    result = rounded(_gathered(np.where(valid, values, values.dtype.type(0)), taps), values.dtype)
     known = np.ones(result.shape, np.bool_)
     if where.size:
         edge = [(_picked(index, where, result), _picked(weight, where, result)) for index, weight in taps]
@@ -130,7 +131,7 @@ def _partly_valid(values: NDArray[Any], valid: NDArray[np.bool_], stencil: Itera
         weight = weight + weighted
         heaviest = np.maximum(heaviest, np.abs(weighted))
     known = (heaviest > 0) & (np.abs(weight) > 1e-9)
-    return _rounded(total / np.where(known, weight, 1.0), values.dtype), known
+    return rounded(total / np.where(known, weight, 1.0), values.dtype), known
 
 
 def _separable(mode: str, values: NDArray[Any], mapping: Mapping) -> NDArray[np.float64]:

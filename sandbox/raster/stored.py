@@ -6,7 +6,7 @@ This is the contract between the evaluator, which knows Earth Engine's semantics
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -37,6 +37,22 @@ class Window:
     row: int
     width: int
     height: int
+
+    def intersection(self, other: Window) -> Window:
+        """The pixels of both; without pixels where they are apart."""
+        left, top = max(self.column, other.column), max(self.row, other.row)
+        right = min(self.column + self.width, other.column + other.width)
+        bottom = min(self.row + self.height, other.row + other.height)
+        return Window(left, top, max(right - left, 0), max(bottom - top, 0))
+
+    def placed(self, values: Values, part: Window) -> Values:
+        """Values (..., height, width) of a part of this window in all of it, with 0 around them."""
+        if part == self:
+            return values
+        top, left = part.row - self.row, part.column - self.column
+        out = np.zeros((*values.shape[:-2], self.height, self.width), values.dtype)
+        out[..., top : top + part.height, left : left + part.width] = values
+        return out
 
 
 class Band(Protocol):
@@ -78,7 +94,7 @@ class StoredImage:
     """An image of the catalogue; `footprint` is lon/lat (None: the whole world)."""
 
     asset_id: str
-    bands: tuple[Band, ...]
+    bands: Sequence[Band]
     properties: Mapping[str, Any] = field(default_factory=dict)
     footprint: BaseGeometry | None = None
 
@@ -97,6 +113,17 @@ class Query:
     end_ms: int | None = None
     property_equals: tuple[tuple[str, Any], ...] = ()
     property_at_most: tuple[tuple[str, float], ...] = ()
+
+    def about(self, accepts: Callable[[str], bool]) -> Query:
+        """The conditions on those properties that are accepted; that on the region is on ".geo"."""
+        in_time = accepts("system:time_start")
+        return Query(
+            self.region if accepts(".geo") else None,
+            self.start_ms if in_time else None,
+            self.end_ms if in_time else None,
+            tuple(pair for pair in self.property_equals if accepts(pair[0])),
+            tuple(pair for pair in self.property_at_most if accepts(pair[0])),
+        )
 
 
 class QueryTooLarge(Exception):

@@ -17,6 +17,10 @@ _ERRORS: dict[str, tuple[str, int]] = {
     "500": ("An internal error has occurred.", 500),
     "503": ("The service is currently unavailable.", 503),
     "memory": ("User memory limit exceeded.", 400),
+    "capacity": ("Earth Engine memory capacity exceeded.", 400),
+    "out of memory": ("Execution failed; out of memory.", 400),
+    "value": ("Computed value is too large.", 400),
+    "unknown": ("Something that nobody has seen before: 42.", 400),
     "timeout": ("Computation timed out.", 400),
     "missing": ("Image.load: Image asset 'INJECTED' not found (does not exist or caller does not have access).", 400),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from sandbox import client_files
-from sandbox.errors import EarthEngineError, too_deep
+from sandbox.errors import EarthEngineError, too_deep, too_many_elements
 from sandbox.evaluate import Evaluator
 from sandbox.functions import assets, pixels
 from sandbox.functions.coercion import coerced
@@ -23,8 +23,10 @@ from sandbox.functions.element_collections import Collection
 from sandbox.functions.encode import feature_json, to_json
 from sandbox.functions.features import Feature, element_geometry
 from sandbox.functions.images import Image
-from sandbox.functions.pixels import Limits
+from sandbox.functions.pixels import PixelLimits
+from sandbox.limits import ELEMENTS, Limits
 from sandbox.raster.stored import Catalog, QueryTooLarge
+from sandbox.service import refusals
 from sandbox.service.counters import Counters
 from sandbox.service.paging import page
 from sandbox.service.ready import ReadyPool
@@ -80,8 +82,16 @@ Handler = Callable[["Protocol", Request, re.Match[str]], Reply]
 class Protocol:
     """The handlers of REST requests on a catalogue; each raises EarthEngineError when it cannot reply."""
 
-    def __init__(self, catalog: Catalog, limits: Limits, counters: Counters, pool: ReadyPool | None = None) -> None:
-        self._catalog, self._limits, self._counters, self._pool = catalog, limits, counters, pool
+    def __init__(
+        self,
+        catalog: Catalog,
+        limits: Limits,
+        pixel_limits: PixelLimits,
+        counters: Counters,
+        pool: ReadyPool | None = None,
+    ) -> None:
+        self._catalog, self._limits, self._pixel_limits = catalog, limits, pixel_limits
+        self._counters, self._pool = counters, pool
         self._lock = threading.Lock()
         self._thumbnails: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
 
@@ -105,19 +115,28 @@ class Protocol:
         if not isinstance(expression, dict):
             raise EarthEngineError("Invalid JSON payload received: 'expression' is required.")
         digest = _digest(expression)
-        evaluator = Evaluator(expression, self._catalog)
+        ELEMENTS.set(self._limits.elements)
+        evaluator = Evaluator(expression, self._catalog, self._limits)
         start = time.thread_time()
         try:
-            return use(evaluator.run())
+            result = use(evaluator.run())
         except QueryTooLarge as error:
-            raise EarthEngineError("Collection query aborted after accumulating over 5000 elements.") from error
+            raise too_many_elements() from error
         except RecursionError as error:
             raise too_deep() from error
         finally:
-            self._counters.evaluated(endpoint, digest, evaluator.used, time.thread_time() - start)
+            seconds = time.thread_time() - start
+            self._counters.evaluated(endpoint, digest, evaluator.used, seconds)
+        refusals.refuse_long_computation(self._limits, seconds)
+        return result
 
     def compute_value(self, request: Request, match: re.Match[str]) -> Reply:
-        return json_reply({"result": self._evaluate("value:compute", request.body, to_json)})
+        return self._result({"result": self._evaluate("value:compute", request.body, to_json)})
+
+    def _result(self, document: Mapping[str, Any]) -> Reply:
+        reply = json_reply(document)
+        refusals.refuse_large_result(self._limits, len(reply.body))
+        return reply
 
     def compute_pixels(self, request: Request, match: re.Match[str]) -> Reply:
         reply = self._rendered("image:computePixels", request.body)
@@ -137,7 +156,7 @@ class Protocol:
 
     def _rendered(self, endpoint: str, body: Mapping[str, Any]) -> Reply:
         format_name = pixels.file_format(body)
-        data = self._evaluate(endpoint, body, lambda value: pixels.render(_image(value), body, self._limits))
+        data = self._evaluate(endpoint, body, lambda value: pixels.render(_image(value), body, self._pixel_limits))
         return Reply(data, pixels.CONTENT_TYPES[format_name])
 
     def get_pixels(self, request: Request, match: re.Match[str]) -> Reply:
@@ -176,7 +195,7 @@ class Protocol:
 
         features, following = self._evaluate("table:computeFeatures", request.body, rows)
         document = {"type": "FeatureCollection", "features": features}
-        return json_reply(document if following is None else {**document, "nextPageToken": following})
+        return self._result(document if following is None else {**document, "nextPageToken": following})
 
     def get_asset(self, request: Request, match: re.Match[str]) -> Reply:
         return json_reply(assets.describe(self._catalog, assets.asset_id(match["name"])))
@@ -200,7 +219,7 @@ class Protocol:
             result = assets.list_images(self._catalog, identifier, request.parameters)
             return self._page(request, result, key, lambda image: assets.image_json(image, view))
         except QueryTooLarge as error:
-            raise EarthEngineError("Collection query aborted after accumulating over 5000 elements.") from error
+            raise too_many_elements() from error
 
     def _page(self, request: Request, items: Any, key: str, encode: Callable[[Any], Any]) -> Reply:
         size = min(max(int(request.parameters.get("pageSize") or _DEFAULT_PAGE), 1), _DEFAULT_PAGE)
@@ -259,6 +278,5 @@ _ROUTES: list[tuple[str, str, re.Pattern[str], Handler]] = [
     ("assets:listAssets", "GET", re.compile(_ASSET + ":listAssets"), Protocol.list_assets),
     ("assets:listAssets", "GET", re.compile(r"/v1/(?P<name>projects/[^/]+):listAssets"), Protocol.list_assets),
     ("assets:getPixels", "POST", re.compile(_ASSET + ":getPixels"), Protocol.get_pixels),
-    ("assets", "GET", re.compile(_ASSET), Protocol.get_asset),
+    ("assets", "GET", re.compile(r"/v1/(?P<name>projects/[^/]+/assets/[^:]+)"), Protocol.get_asset),
 ]  # fmt: skip
-ENDPOINTS = tuple(dict.fromkeys(name for name, *_ in _ROUTES))

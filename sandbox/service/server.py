@@ -18,13 +18,16 @@ from typing import Any
 
 from sandbox import profiles
 from sandbox.errors import EarthEngineError
-from sandbox.functions.pixels import Limits
+from sandbox.functions.pixels import PixelLimits
+from sandbox.limits import EARTH_ENGINE, Limits
 from sandbox.raster.stored import Catalog
+from sandbox.service import refusals
 from sandbox.service.counters import Counters
 from sandbox.service.faults import Fault, Faults, apply_before, fault_from
 from sandbox.service.protocol import Protocol, Reply, json_reply, parse, project_of
 from sandbox.service.quotas import Meter, QuotaExceeded, Quotas
 from sandbox.service.ready import ReadyPool
+from sandbox.service.tokens import PATH, Tokens
 
 _UNMETERED = ("discovery", "algorithms")
 _COMPUTING = ("value:compute", "image:computePixels", "table:computeFeatures", "thumbnails:getPixels")
@@ -36,17 +39,25 @@ class Service:
     """The state that the handlers of one server share."""
 
     def __init__(
-        self, catalog: Catalog, latency_s: float, quotas: Quotas, seed: int, pool: ReadyPool | None = None
+        self,
+        catalog: Catalog,
+        latency_s: float,
+        quotas: Quotas,
+        limits: Limits,
+        seed: int,
+        pool: ReadyPool | None = None,
     ) -> None:
         self.latency_s = latency_s
         self.counters = Counters()
         self.faults = Faults(seed)
         self.seed = seed
+        self.limits = limits
+        self.tokens = Tokens(limits)
         self.meter = Meter(quotas)
         # Evaluation is mostly Python: threads that compete for the interpreter lock cost a tenth more CPU. The local
         # client needs a core too, and with few threads pyproj's per-thread operations are reused more often.
         self.workers = ThreadPoolExecutor(max_workers=max((os.cpu_count() or 2) // 2, 1), thread_name_prefix="evaluate")
-        self.protocol = Protocol(catalog, Limits(quotas.max_bytes, quotas.max_bands), self.counters, pool)
+        self.protocol = Protocol(catalog, limits, PixelLimits(quotas.max_bytes, quotas.max_bands), self.counters, pool)
 
 
 class _Server(ThreadingHTTPServer):
@@ -105,6 +116,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/sandbox/"):
             self._send(_control(self.server.service, method, self.path, raw))
             return
+        if (method, self.path) == ("POST", PATH):
+            status, body = self.server.service.tokens.answer(raw)
+            self._send(Reply(body, status=status))
+            return
         self._serve(method, raw)
 
     def _serve(self, method: str, raw: bytes) -> None:
@@ -135,6 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
         project = project_of(self.path)
         meter = self.server.service.meter if endpoint not in _UNMETERED else None
         try:
+            if endpoint != "discovery":
+                self.server.service.tokens.check(self.headers.get("Authorization"))
             if meter is None:
                 return self._computed(method, raw, fault)
             meter.enter(project)
@@ -152,11 +169,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _computed(self, method: str, raw: bytes, fault: Fault | None) -> Reply:
         service = self.server.service
         apply_before(fault)
+        refusals.refuse_large_request(service.limits, len(raw))
         root = f"http://{self.headers.get('Host', 'localhost')}/"
         request = parse(method, self.path, raw, root)
         result = service.protocol.route(method, request.path)
         if result is None:
-            raise EarthEngineError(f"Method not found: {method} {request.path}", 404)
+            raise EarthEngineError(f"The sandbox does not implement '{method} {request.path}'.", 404)
         if service.latency_s > 0 and result[0] not in _UNMETERED:
             time.sleep(service.latency_s)
         ready = service.protocol.ready(result[0], request)
@@ -231,7 +249,8 @@ class Sandbox:
 
     `latency_s` is added to every request without holding a core or a lock. With `ready_chips`, pixel requests get a
     reply from a pool with that number of variants once it is filled (`ready`): for benchmarks of clients, not for data.
-    Raises OSError when the port is in use.
+    `limits` are those of one request: `sandbox.limits.EARTH_ENGINE`, or `KIND` for none. Raises OSError when the port
+    is in use.
     """
 
     def __init__(
@@ -242,9 +261,10 @@ class Sandbox:
         seed: int = 0,
         port: int = 0,
         ready_chips: int = 0,
+        limits: Limits = EARTH_ENGINE,
     ) -> None:
         pool = ReadyPool(ready_chips) if ready_chips else None
-        self._service = Service(catalog, latency_s, quotas or Quotas(), seed, pool)
+        self._service = Service(catalog, latency_s, quotas or Quotas(), limits, seed, pool)
         self._server = _Server(("127.0.0.1", port), self._service)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
@@ -256,6 +276,15 @@ class Sandbox:
     def url(self) -> str:
         """The `url` argument of ee.Initialize."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def token_url(self) -> str:
+        """The `token_uri` of a key file; by another name of this machine, as Google's sign-in is another host."""
+        return f"http://localhost:{self.port}{PATH}"
+
+    def expire_tokens(self) -> None:
+        """Let every token that was given be expired."""
+        self._service.tokens.forget()
 
     def start(self) -> Sandbox:
         """Serve from a thread until `stop`."""

@@ -41,7 +41,7 @@ def transports() -> list[Transport]:
 def engine(sandbox: Sandbox, transports: list[Transport]) -> EarthEngine:
     """The real client, connected, with no memory of other tests; the requests of connecting are not counted."""
     connection = Connection("demo-project", url=sandbox.url, patience=IMPATIENT)
-    if not transports or ee.data._get_state().http_transport is not transports[-1]:
+    if not transports or ee.data._get_state().http_transport is not transports[-1] or transports[-1].limiter.stopped:
         transports.append(connect(connection)._transport)
         sandbox.reset_counters()
     return EarthEngine(connection, transports[-1])

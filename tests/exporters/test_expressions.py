@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from exporters import catalog
-from exporters.expressions import around_anchor, static
+from exporters.expressions import around_anchor, between, seasons, static, with_fallback
 from exporters.pull.pull import Puller
 from exporters.sources import Local, Pixels, Region
 from pipeline.errors import Fatal
@@ -57,6 +57,25 @@ def test_a_window_around_the_anchor_includes_both_ends(engine):
         return float(values["mine"].max()) if values else 0.0
 
     assert [count(28.99), count(29), count(151.99), count(152)] == [0, 1, 1, 2]
+
+
+def test_a_window_that_is_not_over_gives_a_reason_and_no_images(engine, sandbox):
+    later = chip(day(2999, 6, 2))
+    around = around_anchor(tiny_earth.RADAR, ("VV",), 9, lambda images: images.mean())
+    reason = pull(engine, replace(PLAIN, source=around), later).missing["mine"]
+    assert reason == "its window of time is not over before 2999-06-11"
+    assert sandbox.counters()["total"] == 0
+
+    def image(of):
+        spans = (seasons(year)["summer"] for year in (2019, 2999))
+        return ee.Image.cat([
+            with_fallback(between(of, tiny_earth.OPTICAL["l2a"], *span).select(["B2"]).median(), ["B2"])
+            for span in spans
+        ])  # fmt: skip
+
+    layer = replace(PLAIN, bands=(Band("past"), Band("to_come")), source=Pixels(image))
+    past, to_come = pull(engine, layer).values["mine"]
+    assert np.isfinite(past).all() and np.isnan(to_come).all()
 
 
 def test_a_value_that_is_no_class_is_a_reason_not_data(engine):

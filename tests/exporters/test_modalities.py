@@ -14,18 +14,21 @@ from hypothesis import strategies as st
 from exporters import catalog
 from exporters.expressions import month_start
 from exporters.modalities.era5 import WINDOWS
+from exporters.modalities.polygon_share import polygon_share
 from exporters.pull import encoding
 from exporters.sources import Local, Pixels, Region
-from pipeline.errors import Fatal
+from pipeline.encoding import is_rounded, stored_limits, stored_values
+from pipeline.errors import Fatal, Transient
+from pipeline.licence import OWN
 from pipeline.manifest import Manifest
-from pipeline.modality import Band, Modality
+from pipeline.modality import Band, Category, Modality
 from tests.exporters.chips import chip
 from tests.exporters.tiny_earth import day
 
 LAYERS = catalog.modalities()
 FULL = chip(day(2019, 6, 2), "l2a", day(2019, 6, 5), day(2019, 5, 30))
 ASKED = [layer for layer in LAYERS if not isinstance(layer.source, Local)]
-ROUNDED = [layer for layer in LAYERS if encoding.is_rounded(layer)]
+ROUNDED = [layer for layer in LAYERS if is_rounded(layer)]
 
 
 def each(layers: list[Modality]) -> pytest.MarkDecorator:
@@ -55,6 +58,16 @@ def graph_of(layer: Modality) -> dict:
     return ee.serializer.encode(layer.source.image(FULL))
 
 
+@each(LAYERS)
+def test_every_layer_says_under_which_licence_it_is(layer):
+    licence = layer.licence
+    assert licence is not None
+    if isinstance(layer.source, Local) and not layer.assets:
+        assert licence == OWN
+    else:
+        assert licence.url.startswith("http") and licence.attribution.endswith((".", "5571936", "02206-6", "bix014"))
+
+
 def test_the_published_corpus_has_these_layers():
     assert {layer.name: len(layer.bands) for layer in LAYERS} == {
         "sentinel2": 13, "sentinel2_cloudmask": 1, "sentinel2_cloudprod": 1, "sentinel2_scl": 1, "sentinel1": 8,
@@ -63,13 +76,13 @@ def test_the_published_corpus_has_these_layers():
     }  # fmt: skip
 
 
-@each(LAYERS)
+@each([*LAYERS, polygon_share])
 def test_the_specification_survives_storage(layer):
     stored = json.loads(json.dumps(layer.specification()))
     assert Modality.from_specification(stored) == layer
 
 
-@each(LAYERS)
+@each([*LAYERS, polygon_share])
 def test_a_reader_finds_what_they_need(layer):
     assert layer.title and all(band.units for band in layer.bands)
     assert all(re.fullmatch("#[0-9a-f]{6}", category.colour) for category in layer.categories)
@@ -84,7 +97,8 @@ def test_the_graph_says_what_the_specification_says(layer, engine):
     result = calls(graph_of(layer))
     names = [name for name, _ in result]
     assert ("Image.resample" in names) == (layer.resampling == "bilinear")
-    assert not any(name.startswith("Image.reproject") for name in names)
+    # Where a chip's pixels are coarser than a map's, the map is held at its own, or a level of its pyramid would come.
+    assert ("Image.reproject" in names) == (layer.name == "esa_worldcover")
     if isinstance(layer.source, Pixels):
         (unmasked,) = [arguments for name, arguments in result if name == "Image.unmask"]
         assert unmasked["sameFootprint"] == {"constantValue": False}
@@ -112,14 +126,14 @@ def test_climate_windows_are_whole_months_that_end_with_the_anchors(date, window
 
 @each(ROUNDED)
 def test_stored_values_keep_data_apart_from_nodata(layer):
-    extremes = encoding.stored_values(layer, np.array([-1e12, 0.0, 1e12, np.nan]))
+    extremes = stored_values(layer, np.array([-1e12, 0.0, 1e12, np.nan]))
     assert layer.valid(extremes).tolist() == [True, True, True, False]
 
 
 @given(st.floats(-300, 300), st.sampled_from(ROUNDED))
 def test_rounding_loses_no_more_than_half_a_step(value, layer):
-    low, high = (limit * layer.scale for limit in encoding.stored_limits(layer))
-    (stored,) = layer.physical(encoding.stored_values(layer, np.array([value])))
+    low, high = (limit * layer.scale for limit in stored_limits(layer))
+    (stored,) = layer.physical(stored_values(layer, np.array([value])))
     assert stored == pytest.approx(min(max(value, low), high), abs=layer.scale * 0.5001)
 
 
@@ -129,10 +143,48 @@ def test_nan_travels_as_a_number_and_comes_back():
     assert np.isnan(arrived[0, 0, 0]) and arrived[0, 0, 1] == 1.5
 
 
+CLASSES = (Category(1, "one"), Category(2, "two"))
+DOORS = {
+    "uint16": Modality(name="x", title="X", bands=(Band("a"),), dtype="uint16", nodata=0),
+    "float32": Modality(name="x", title="X", bands=(Band("a"),), dtype="float32", nodata=float("nan")),
+    "uint8": Modality(name="x", title="X", bands=(Band("a"),), dtype="uint8", nodata=255, categories=CLASSES),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("uint16", 70000.7), ("uint16", -1.0), ("uint16", 3.5), ("uint16", np.nan), ("float32", 1e300), ("uint8", 257.0)],
+)
+def test_a_number_that_the_dtype_cannot_hold_is_no_other_number(dtype, value):
+    with pytest.raises(Transient, match=f"'x' arrived as float64 with .* which {dtype} cannot hold"):
+        encoding.arrived(DOORS[dtype], [np.array([[1.0, value]])])
+
+
+@pytest.mark.parametrize("kind", ["<u2", ">u2", "<i4", "<f4", "<f8"])
+def test_the_same_numbers_in_another_dtype_are_welcome(kind):
+    arrived = encoding.arrived(DOORS["uint16"], [np.array([[0, 7, 65535]], dtype=kind)])
+    assert arrived.dtype == np.uint16 and arrived.tolist() == [[[0, 7, 65535]]]
+
+
+def test_the_stray_code_is_neither_class_nor_nodata():
+    assert encoding.stray_code(DOORS["uint8"]) == 254
+    full = Modality(
+        "x", "X", (Band("a"),), "int8", -128, categories=tuple(Category(c, str(c)) for c in range(-127, 128))
+    )
+    assert encoding.stray_code(full) is None
+
+
 def test_a_dtype_that_earth_engine_lacks_is_refused(engine):
     layer = Modality(name="x", title="X", bands=(Band("a"),), dtype="int64", nodata=-1, source=Pixels(lambda c: None))
     with pytest.raises(Fatal, match="int64"):
         encoding.stored_image(layer, Pixels(lambda of: ee.Image(1)), FULL)
+
+
+def test_a_file_with_a_name_that_the_store_has_for_itself_is_refused(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(USER_FILE.format(name="time"))
+    with pytest.raises(Fatal, match=f"a modality cannot be called 'time', as in {path}: the store has that name"):
+        catalog.of_file(path)
 
 
 def test_names_keep_the_order_they_are_asked_in():

@@ -148,7 +148,7 @@ def statics() -> list[StoredImage]:
         single(ASTER, "b1", "int16", lambda c, r: c % 5000 + 0 * r),
         single(CANOPY[0], "b1", "uint8", lambda c, r: (c + r) % 40, lambda c, r: (c // 50) % 3 == 0),
         single(CANOPY[1], "b1", "uint8", lambda c, r: (c + r) % 9, lambda c, r: (c // 50) % 3 == 0),
-        single(f"{COVER}/one", "Map", "uint8", lambda c, r: 10 * ((c // 3 + r // 5) % 9 + 1)),
+        single(f"{COVER}/2020", "Map", "uint8", lambda c, r: 10 * ((c // 3 + r // 5) % 9 + 1)),
     ]
 
 

@@ -44,12 +44,12 @@ def reset(url: str) -> None:
     urllib.request.urlopen(urllib.request.Request(f"{url}/sandbox/reset", method="POST")).close()
 
 
-def start(*arguments: str, group: bool = False) -> subprocess.Popen[str]:
+def start(*arguments: str, group: bool = False, **environment: str) -> subprocess.Popen[str]:
     """`python -m flows.terminal.cli ARGUMENTS`, running; in a process group of its own if asked."""
     return subprocess.Popen(
         [sys.executable, "-m", "flows.terminal.cli", *arguments],
-        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "COLUMNS": "200"},
-        start_new_session=group,
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=group,
+        env={**os.environ, "COLUMNS": "200", **environment},
     )  # fmt: skip
 
 

@@ -166,22 +166,41 @@ def test_the_build_flow_killed_and_run_again(job: Job, tmp_path: Path, monkeypat
     assert differences(snapshot(folder), job.whole) == []
 
 
-@pytest.mark.parametrize("stage", ["export", "build"])
-def test_ctrl_c_ends_everything_at_once(job: Job, tmp_path: Path, stage: str) -> None:
-    """SIGINT to the whole process group, as a terminal sends it, while our own sandbox and servers run."""
+# A terminal sends SIGINT, SIGHUP and SIGQUIT to the whole process group; `kill` SIGTERM to one process.
+@pytest.mark.parametrize(
+    ("stage", "number", "send"),
+    [
+        ("export", signal.SIGINT, os.killpg),
+        ("build", signal.SIGINT, os.killpg),
+        ("build", signal.SIGTERM, os.kill),
+        ("build", signal.SIGTERM, os.killpg),
+        ("export", signal.SIGTERM, os.kill),
+        ("export", signal.SIGHUP, os.killpg),
+        ("export", signal.SIGQUIT, os.killpg),
+    ],
+)
+def test_a_signal_ends_everything_in_good_order(
+    job: Job, tmp_path: Path, stage: str, number: int, send: Callable[[int, int], None]
+) -> None:
+    """While our own sandbox and servers run: they end, the lock is released, and the spool stays."""
     folder = tmp_path / "corpus"
     ours = [one for one in job.overrides(folder) if not one.startswith("source.url")] + ["source.sandbox_latency_s=1"]
     if stage == "export":
         run_stages(ours, ("sample", "anchor"))
     process = start(stage, "demo", *ours, group=True)
     wait_for(lambda: len(children_of(process.pid)) > 0 and (folder / "config.toml").exists(), process)
-    time.sleep(2)
+    wait_for(lambda: bool(spooled(folder)), process)
     children = children_of(process.pid)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert "stopped; run the same command again" in errors and "Traceback" not in errors
+    send(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert errors.count("stopped; run the same command again") == 1 and "Traceback" not in errors
     assert descendants_gone(children, within_s=20)
+    assert spooled(folder) and not {".lock", "progress.json"} & {path.name for path in folder.iterdir()}
+
+
+def spooled(folder: Path) -> list[Path]:
+    return list((folder / "spool").rglob("[0-9]*.chip"))
 
 
 def wait_for(met: Callable[[], bool], process: subprocess.Popen[str]) -> None:

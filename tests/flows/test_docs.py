@@ -29,7 +29,8 @@ CODE = (
     "examples",
     "docs",
 )
-FREE = {"pretrain", "finetune"}  # sections that their own package checks
+# Sections that their own package checks, and those whose keys are the names of layers.
+FREE = {"pretrain", "finetune", "layers"}
 PRETRAIN = {"run", "preset", *(field.name for field in fields(PretrainConfig))}
 
 

@@ -13,6 +13,7 @@ pytest.importorskip("torch", reason=NO_TORCH)
 
 import torch
 
+from flows.closing import as_json
 from flows.finetune_task import Task
 from flows.finetuning import FINETUNED, convert, finetune
 from flows.settings import parse
@@ -51,6 +52,8 @@ def test_adapts_to_a_layer_and_keeps_the_model(corpus: Corpus, label: str, per: 
              "device": "cpu"}  # fmt: skip
     said = finetune(parse({"corpus": {"folder": str(corpus.folder)}, "finetune": data}), Silent())
     assert f"{label} per {per}, " in said and "accuracy" in said
+    told = as_json(said, str(corpus.folder))
+    assert 0 <= told["accuracy"] <= 1 and Path(told["weights"]).is_file() and told["val_chips"] > 0
     tuned = load_finetuned(corpus.folder / FINETUNED / f"{label}-{per}.safetensors")
     own = load_encoder(corpus.folder).encoder.state_dict()
     assert all(torch.equal(own[name], item) for name, item in tuned.model.encoder.state_dict().items())

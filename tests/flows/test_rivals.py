@@ -23,8 +23,8 @@ def test_the_local_earth_engine_starts_beside_a_folder_of_its_name(tmp_path: Pat
 
 def test_prefects_server_starts_beside_a_folder_of_our_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(rivals(tmp_path, "flows"))
-    with prefect_server.running() as url:
-        assert url.startswith("http://127.0.0.1:")
+    with prefect_server.running() as server:
+        assert server.url.startswith("http://127.0.0.1:")
 
 
 def test_a_package_hidden_by_pythonpath_is_one_sentence(tmp_path: Path) -> None:

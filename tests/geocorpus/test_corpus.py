@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import geocorpus
+from pipeline.manifest import Manifest
 from tests.buckets import BUCKET, service
 from tests.extras import needs_torch
+from tests.pipeline.chips import make_manifest
+from tests.pipeline.own_tables import make_own_manifest, with_own
 from tests.training.corpora import ALL, make_corpus
 
 
@@ -62,6 +68,37 @@ def test_xarray_gives_physical_values(tmp_path: Path, finalized: bool) -> None:
     assert data["echo"].sel(band_echo="down").sizes == {"chip": 20, "y": 32, "x": 32}
 
 
+def test_what_the_owner_brought_is_on_chips_and_in_xarray(tmp_path: Path) -> None:
+    make_corpus(tmp_path, manifest_of=make_own_manifest)
+    opened = geocorpus.open(tmp_path)
+    data = opened.xarray()
+    chip = opened.chip(5)
+    assert set(chip.own) == set(opened.manifest.own_columns) and "field" not in data.coords
+    assert data["crop"].dims == ("chip",)
+    for name in ("crop", "irrigated"):
+        told = [chip.own[name] for chip in opened.manifest]
+        assert data[name].to_numpy().tolist() == ["" if each is None else str(each) for each in told]
+    assert set(data["yield_t"].where(data["crop"] == "maize", drop=True).to_numpy()) == {0.1 + 0.2}
+    assert data["sown"].dtype.kind == "M"
+
+
+@pytest.mark.parametrize("name", ["echo", "x", "time", "chip", "band_echo"])
+def test_a_column_called_as_an_array_or_an_axis_is_another_coordinate(tmp_path: Path, name: str) -> None:
+    """Tables of plots often have x and y, in metres, beside longitude and latitude."""
+
+    def called_so(folder: Path, count: int, size_px: int) -> Manifest:
+        columns = pa.table({name: list(range(count)), f"own_{name}": list(range(count, 2 * count))})
+        manifest = with_own(make_manifest(folder, count, size_px), columns)
+        manifest.write(folder / "manifest.parquet")
+        return manifest
+
+    make_corpus(tmp_path, manifest_of=called_so)
+    data = geocorpus.open(tmp_path).xarray()
+    assert data["echo"].ndim == 4 and (name not in data.coords or data[name].dtype.kind != "i")
+    assert sorted(data[f"own_own_{name}"].to_numpy().tolist()) == list(range(20)), "as own_... is the other column"
+    assert sorted(data[f"own_{name}"].to_numpy().tolist()) == list(range(20, 40))
+
+
 def test_xarray_reads_a_bucket(tmp_path: Path) -> None:
     with service():
         make_corpus(tmp_path, modalities=ALL[:1], store_url=f"s3://{BUCKET}/{tmp_path.name}/corpus.zarr")
@@ -72,13 +109,57 @@ def test_xarray_reads_a_bucket(tmp_path: Path) -> None:
 def test_what_there_is_not_is_refused_in_a_sentence(folder: Path, tmp_path: Path) -> None:
     opened = geocorpus.open(folder)
     fatal = geocorpus.errors.Fatal
-    with pytest.raises(fatal, match="there is no corpus in .*; run `geocorpus export` first, or check the path"):
+    with pytest.raises(fatal, match="there is no corpus in .*; check the path, or begin one with `geocorpus build`"):
         geocorpus.open(str(tmp_path))
     for row in (-1, 20):
         with pytest.raises(fatal, match=f"there is no row {row} in .*; its rows are 0 to 19"):
             opened.chip(row)
     with pytest.raises(fatal, match="unknown modality 'lihgt'; did you mean 'light'?"):
         opened.chip(0).stored("lihgt")
+
+
+def test_arguments_of_another_type_are_refused_in_a_sentence(folder: Path) -> None:
+    opened = geocorpus.open(folder)
+    chip = opened.chip(0)
+    wrong: list[tuple[str, Callable[[], object]]] = [
+        ("the folder of a corpus must be a path, not None", lambda: geocorpus.open(None)),  # type: ignore[arg-type]
+        ("the folder of a corpus must be a path, not ''", lambda: geocorpus.open("")),
+        ("the row of a chip must be a whole number, not '0'", lambda: opened.chip("0")),  # type: ignore[arg-type]
+        ("unknown modality None", lambda: opened.modality(None)),  # type: ignore[arg-type]
+        ("unknown modality 5", lambda: chip.stored(5)),  # type: ignore[arg-type]
+        ("the bands of light must be a list of names", lambda: chip.stored("light", 5)),  # type: ignore[arg-type]
+        ("rows are read as a slice", lambda: opened.read("light", 3)),  # type: ignore[arg-type]
+        ("unknown modality 'lihgt'", lambda: opened.read("lihgt", slice(0, 1))),
+        ("unknown modality 'lihgt'", lambda: opened.statistics("lihgt")),
+    ]
+    for said, call in wrong:
+        with pytest.raises(geocorpus.errors.Fatal, match=said):
+            call()
+    assert chip.stored("light", "red").shape == (1, 32, 32)
+    assert np.array_equal(opened.read("light", slice(-2, None)), opened.read("light", slice(18, 20)))
+
+
+@needs_torch
+def test_a_dataset_of_wrong_arguments_is_refused_in_a_sentence(folder: Path) -> None:
+    opened = geocorpus.open(folder)
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("unknown kind of values None; known are: physical, stored", {"values": None}),
+        ("modalities must be a list of names, not 5", {"modalities": 5}),
+        ("unknown modality 'None'", {"modalities": [None]}),
+        ("unknown split 5", {"split": 5}),
+        ("bands must say of which modality, as {'name': \\['band', ...\\]}, not \\['red'\\]", {"bands": ["red"]}),
+        ("the bands of light must be a list of names, not 5", {"bands": {"light": 5}}),
+    ]
+    for said, arguments in wrong:
+        with pytest.raises(geocorpus.errors.Fatal, match=said):
+            opened.torch_dataset(**({"modalities": ["light"]} | arguments))
+    train = opened.torch_dataset(["light"])
+    for shuffling in ({"seed": None}, {"block_rows": 2.5}, {"mix_blocks": "8"}, {"rank": "0"}, {"ranks": None}):
+        with pytest.raises(geocorpus.errors.Fatal, match="must be a whole number, not"):
+            train.shuffled(**shuffling)  # type: ignore[arg-type]
+    for call in (lambda: train["0"], lambda: train[0:2], lambda: train.shuffled().batches("8")):
+        with pytest.raises(geocorpus.errors.Fatal, match="must be a whole number, not"):
+            call()
 
 
 @needs_torch

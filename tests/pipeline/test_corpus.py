@@ -51,6 +51,19 @@ def test_what_is_written_is_read(corpus: Corpus) -> None:
     assert corpus.missing() == {}
 
 
+def test_a_corpus_that_is_not_there_yet_says_what_is_next(tmp_path: Path) -> None:
+    with pytest.raises(
+        Fatal, match=r"there is no corpus in .*; check the path, or begin one with `geocorpus build`\.$"
+    ):
+        Corpus.open(tmp_path / "nowhere")
+    (tmp_path / "locations.parquet").touch()
+    with pytest.raises(Fatal, match=f"has no manifest yet; run `geocorpus anchor {tmp_path}` first"):
+        Corpus.open(tmp_path)
+    make_manifest(tmp_path, 3, SIZE_PX)
+    with pytest.raises(Fatal, match=f"has no arrays yet; run `geocorpus export {tmp_path}` first"):
+        Corpus.open(tmp_path)
+
+
 def test_a_shard_is_the_same_object_whoever_compressed_its_chips(corpus: Corpus) -> None:
     shard, codec = corpus.shards[1], corpus.chip_codec(OPTICAL.name)
     block = make_block(OPTICAL, len(shard), SIZE_PX, 1)
@@ -242,3 +255,10 @@ def test_what_one_shard_lacks_is_what_the_whole_list_says_of_it(corpus: Corpus) 
     missing = Corpus.open(corpus.folder).missing(names)
     assert {shard: corpus.lacking(shard, names) for shard in corpus.shards} == missing
     assert COVER.name in missing[corpus.shards[1]] and COVER.name not in missing[corpus.shards[0]]
+
+
+@pytest.mark.parametrize("name", ["x", "y", "spatial_ref"])
+def test_a_layer_with_a_name_of_the_grid_is_refused(tmp_path, name):
+    make_manifest(tmp_path, 3)
+    with pytest.raises(Fatal, match="a chip's grid has it"):
+        Corpus.create(tmp_path, [replace(OPTICAL, name=name)], 2)

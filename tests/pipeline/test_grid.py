@@ -22,6 +22,12 @@ def test_a_grid_is_on_the_lattice_and_centred(lonlat: tuple[float, float], size_
     assert distance_m < 10.2, "at most half a pixel's diagonal, and the grid's scale"
 
 
+def test_centres_of_pixels_are_where_the_transform_puts_them() -> None:
+    grid = Grid("EPSG:32632", (500_000.0, 5_300_000.0), (2, 3), 20.0)
+    y, x = grid.centres_yx
+    assert (y.tolist(), x.tolist()) == ([5_299_990.0, 5_299_970.0], [500_010.0, 500_030.0, 500_050.0])
+
+
 @given(land_lonlats)
 def test_a_chip_is_1280_m_wide_on_the_ground(lonlat: tuple[float, float]) -> None:
     grid = Grid.around(lonlat, utm_crs(lonlat))

@@ -66,6 +66,15 @@ def test_physical_values_are_scaled_and_masked() -> None:
     assert CLIMATE.valid(np.array([np.nan, 1.0], dtype=np.float32)).tolist() == [False, True]
 
 
+def test_a_layer_in_units_has_its_range_in_them() -> None:
+    assert (OPTICAL.in_units("float32").valid_range, OPTICAL.valid_range) == ((1e-4, 2.0), (1, 20000))
+    falling = replace(OPTICAL, scale=-1.0, offset=5.0).in_units("float64")
+    assert falling.valid_range == (-19995.0, 4.0) and (falling.scale, falling.offset) == (1.0, 0.0)
+    stored = np.array([0, 3], np.uint16)
+    assert falling.valid(OPTICAL.physical(stored)).tolist() == [False, True]
+    assert CLIMATE.in_units("float64").valid_range is None
+
+
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])  # noqa: S301 (our own)
 @pytest.mark.parametrize("modality", MODALITIES, ids=lambda modality: modality.name)
 def test_a_copy_is_equal_whatever_object_its_nan_is(modality: Modality, again: Any) -> None:

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.rows import PIECE_ROWS, TEXT_CODES, GatheredRows, Source, conformed, in_one_piece
+from pipeline.rows import (
+    PIECE_ROWS,
+    TEXT_CODES,
+    FirstRows,
+    GatheredRows,
+    HeldRows,
+    JoinedRows,
+    Source,
+    conformed,
+    in_one_piece,
+)
 
 SCHEMA = pa.schema([("name", pa.string()), ("size", pa.int64()), ("kind", pa.string())])
 LEFT = pa.table({"name": ["a", "b", "c"], "kind": pa.array(["x", "y", "x"]).dictionary_encode()})
@@ -38,6 +48,17 @@ def test_pieces_cover_all_rows_and_there_are_no_others() -> None:
     assert pa.concat_tables(pieces).column("name").to_pylist() == rows.column("name").to_pylist()
     with pytest.raises(IndexError):
         rows.part(3, rows.count + 1)
+
+
+def test_pieces_of_some_columns_are_those_of_all() -> None:
+    numbers = np.arange(PIECE_ROWS + 5) % 3
+    rows = GatheredRows([Source(LEFT, numbers), Source(RIGHT, numbers)], SCHEMA)
+    held = HeldRows(rows.part(0, rows.count))
+    lacking = HeldRows(rows.part(0, 9).drop_columns(["kind"]))
+    for kind in (rows, held, FirstRows(held, PIECE_ROWS + 1), JoinedRows(held, lacking)):
+        for names in (("size",), ("kind", "name"), ("kind",)):
+            some, whole = (pa.concat_tables(kind.pieces(*chosen)) for chosen in ((names,), ()))
+            assert some.equals(whole.select(names))
 
 
 def test_codes_of_many_tables_become_those_of_one() -> None:

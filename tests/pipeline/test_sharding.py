@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from zarr.buffer.cpu import Buffer
-from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, TransposeCodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, TransposeCodec
 from zarr.storage import MemoryStore
 
 from pipeline import sharding
+from pipeline.compression import CHECKSUMS_SINCE, FORMAT_VERSION, chip_codecs
 from pipeline.shard import Shard
 
 TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
@@ -50,13 +51,13 @@ def blocks(draw: st.DrawFn) -> tuple[NDArray[Any], np.generic, Shard]:
     return block, fill, shard
 
 
-@given(blocks())
+@given(blocks(), st.sampled_from(range(1, FORMAT_VERSION + 1)))
 @settings(max_examples=150, deadline=None)
-def test_the_object_is_that_of_zarr_python(drawn: tuple[NDArray[Any], np.generic, Shard]) -> None:
+def test_the_object_is_that_of_zarr_python(drawn: tuple[NDArray[Any], np.generic, Shard], version: int) -> None:
     block, fill, shard = drawn
-    metadata = metadata_of(block.dtype.name, fill)
+    metadata = metadata_of(block.dtype.name, fill, compressors=chip_codecs(block.dtype.name, version))
     codec = sharding.codec_of(metadata, fill)
-    assert codec is not None
+    assert codec is not None and codec.checksums == (version >= CHECKSUMS_SINCE)
     ours = codec.joined([codec.compressed(chip) for chip in block])
     assert b"".join(ours) == b"".join(sharding.by_zarr(metadata, shard, block))
 
@@ -74,6 +75,8 @@ def test_any_order_in_memory_gives_the_same_bytes(seen: Any) -> None:
     [
         {"compressors": GzipCodec()},
         {"compressors": None},
+        {"compressors": [BloscCodec(), Crc32cCodec(), Crc32cCodec()]},
+        {"compressors": [Crc32cCodec(), BloscCodec()]},
         {"chunks": (2, 2, 6, 5)},
         {"chunks": (1, 1, 6, 5)},
         {"chunks": (4, 2, 6, 5), "shards": None},

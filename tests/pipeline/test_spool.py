@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 import pytest
 from numcodecs import Blosc
@@ -11,7 +12,7 @@ from numcodecs import Blosc
 from pipeline.dead_letters import DeadLetter, DeadLetters
 from pipeline.errors import Fatal
 from pipeline.shard import Shard
-from pipeline.spool import ChipResult, Spool
+from pipeline.spool import _HEAD, _MAGIC, ChipResult, Spool
 
 SHARD = Shard(3, 12, 16)
 
@@ -51,6 +52,18 @@ def test_a_damaged_chip_is_no_chip_and_can_be_kept_anew(tmp_path: Path) -> None:
     assert spool.get(SHARD, 12) is None
     spool.put(SHARD, 12, ChipResult({"a": np.ones(3)}))
     assert spool.get(SHARD, 12) is not None
+
+
+@pytest.mark.parametrize(
+    "description", [b"{}", b"[]", b"7", b'{"values": [1]}', b'{"values": [["a", "O", [1], 8, false]]}']
+)
+def test_a_whole_file_of_another_make_is_no_chip(tmp_path: Path, description: bytes) -> None:
+    spool = Spool(tmp_path)
+    spool.put(SHARD, 12, ChipResult({"a": np.ones(1)}))
+    (path,) = tmp_path.rglob("*.chip")
+    body = description + bytes(8)
+    path.write_bytes(_HEAD.pack(_MAGIC, google_crc32c.value(body), len(description)) + body)
+    assert spool.get(SHARD, 12) is None
 
 
 def test_a_chip_whose_middle_a_power_cut_left_out_is_no_chip(tmp_path: Path) -> None:

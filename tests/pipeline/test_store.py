@@ -13,11 +13,17 @@ import pytest
 import xarray as xr
 
 from pipeline import bucket
-from pipeline.corpus import STORE, Corpus
+from pipeline.compression import FORMAT_VERSION
+from pipeline.corpus import Corpus
+from pipeline.corpus_folder import STORE
 from pipeline.errors import Fatal, Transient
 from pipeline.modality import Band, Modality
+from pipeline.progress import Silent
+from pipeline.store_owner import OWNER, OWNER_KEY
 from pipeline.store_url import store_at
+from pipeline.upgrade import upgrade
 from tests.buckets import BUCKET, KEYS, S3, service
+from tests.pipeline import older
 from tests.pipeline.chips import COVER, MODALITIES, OPTICAL, make_block, make_manifest
 
 SIZE_PX = 16
@@ -77,6 +83,7 @@ def test_the_bucket_and_the_folder_hold_the_same(s3: S3, url: str, tmp_path: Pat
     local, remote = files_below(tmp_path / "local"), files_below(tmp_path / "remote")
     stored = {name: local.pop(name) for name in list(local) if name.startswith(f"{STORE}/")}
     assert s3.objects(prefix_of(url)) == {name.removeprefix(f"{STORE}/"): content for name, content in stored.items()}
+    assert OWNER in remote and OWNER not in local and remote.pop(OWNER)
     assert remote.pop("store.json").decode() == f'{{\n "store": "{url}"\n}}\n'
     assert remote == local
 
@@ -91,7 +98,8 @@ def test_reading_from_a_bucket(s3: S3, url: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(corpus.read("cover", slice(0, 21)), expected)
     with xr.open_zarr(corpus.store.zarr(read_only=True), mask_and_scale=False, consolidated=False) as data:
         np.testing.assert_array_equal(data["cover"].values, expected)
-    assert corpus.store.size_bytes() == sum(len(content) for content in s3.objects(prefix_of(url)).values())
+    sizes = [len(content) for content in (*s3.objects(prefix_of(url)).values(), corpus.store.get(OWNER_KEY) or b"")]
+    assert corpus.store.size_bytes() == sum(sizes)
     assert copy.copy(corpus.store).present(["zarr.json", "absent"]) == {"zarr.json"}
 
 
@@ -144,6 +152,29 @@ def test_damage_and_loss_are_found(s3: S3, url: str, tmp_path: Path) -> None:
     assert [corpus.verify("cover", shard) for shard in corpus.shards] == [True, False, True]
     s3.client.delete_object(Bucket=BUCKET, Key=key)
     assert Corpus.open(tmp_path).missing() == {corpus.shards[1]: ("cover",)}
+
+
+@both_clouds
+def test_exchanged_shards_are_named(s3: S3, url: str, tmp_path: Path) -> None:
+    corpus = make(tmp_path, url)
+    fill(corpus)
+    for name in ("optical", "climate"):
+        keys = [f"{prefix_of(url)}/{corpus.object_key(name, shard)}" for shard in corpus.shards[:2]]
+        for key, content in zip(keys, [s3.get(key) for key in reversed(keys)], strict=True):
+            s3.put(key, content)
+        with pytest.raises(Fatal, match=f"shard 0 of '{name}' in .* is not what the ledger says"):
+            Corpus.open(tmp_path).read(name, slice(0, 21))
+
+
+@both_clouds
+def test_an_upgraded_store_is_that_of_this_release(s3: S3, url: str, tmp_path: Path) -> None:
+    older.made(tmp_path / "fresh", FORMAT_VERSION).finalize()
+    older.made(tmp_path / "stale", 1, url).finalize()
+    older.aged(Corpus.open(tmp_path / "stale"))
+    assert upgrade(Corpus.open(tmp_path / "stale"), Silent()).damaged == ()
+    assert s3.objects(prefix_of(url)) == older.snapshot(tmp_path / "fresh" / STORE)
+    ledgers = [older.snapshot(tmp_path / name / "ledger") for name in ("stale", "fresh")]
+    assert ledgers[0] == ledgers[1]
 
 
 def test_a_short_cut_is_waited_out(s3: S3, url: str, tmp_path: Path) -> None:

@@ -9,11 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import Fatal
-from pipeline.location import Location
 from sampling.allocation import (
-    Allocation,
     allocate,
-    allocate_points,
     at_least_one_each,
     largest_remainder,
     read_allocation,
@@ -100,9 +97,3 @@ def test_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "allocation.json").write_text('{"quotas": [{"nonsense": 1}]}')
     with pytest.raises(Fatal, match="allocation.json is damaged"):
         read_allocation(tmp_path / "allocation.json")
-
-
-def test_each_point_is_its_own_stratum() -> None:
-    points = [Location("a", 1, 2, "point-a"), Location("b", 3, 4, "point-b", 5, "Tundra")]
-    assert allocate_points(points).counts == {"point-a": 1, "point-b": 1}
-    assert Allocation.from_json(allocate_points(points).to_json()).total == 2

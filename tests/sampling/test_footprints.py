@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod
-from shapely import Polygon
+from shapely import Polygon, area, intersection, polygons
 
 from pipeline.grid import Grid, to_crs, to_lonlat, utm_crs
-from pipeline.radius_index import RadiusIndex, chord_m, east_north_m, pairs_within, smallest_distance_m
+from pipeline.nearest_pair import smallest_distance_m
+from pipeline.radius_index import RadiusIndex, chord_m, east_north_m, pairs_within
 from sampling.footprints import OccupancyIndex, any_overlap, first_come, overlapping
 
 GEOD = Geod(ellps="WGS84")
@@ -100,6 +101,45 @@ def _neighbour(lonlat: tuple[float, float], step: int) -> str:
 def _corners(grid: Grid) -> list[tuple[float, float]]:
     left, bottom, right, top = grid.bounds_xy
     return [(left, bottom), (right, bottom), (right, top), (left, top)]
+
+
+SIDE_M = 1280.0
+BORDERS = [
+    (12.0, -60.0, 32732, 32733), (12.0, -78.5, 32732, 32733), (-30.0, 50.0, 32625, 32626),
+    (-30.0, 70.0, 32625, 32626), (-30.0, 82.0, 32625, 32626), (-30.0, 82.9, 32625, 32626),
+    (9.0, 75.0, 32631, 32633), (9.0, 82.0, 32631, 32633), (3.0, 62.0, 32631, 32632),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("border_deg", "lat", "west", "east"), BORDERS)
+@pytest.mark.parametrize("side_m", [SIDE_M, 4480.0])
+def test_squares_on_either_side_of_a_zones_border_are_clear_wherever_scenes_reach(
+    border_deg: float, lat: float, west: int, east: int, side_m: float
+) -> None:
+    """Each in the zone of any scene that may hold it: one of 110 km that just touches its zone reaches far beyond."""
+    generator = np.random.default_rng(0)
+    count, reach_deg = 4000, 109.0 / (111.7 * np.cos(np.radians(lat)))
+    beyond_deg = generator.uniform(-reach_deg, reach_deg, count)
+    lonlat = np.column_stack([border_deg + beyond_deg, np.full(count, lat)])
+    # Close to what is just clear, in every direction.
+    bearing, metres = generator.uniform(0, 360, count), side_m * generator.uniform(0.98, 1.6, count)
+    other_lon, other_lat, _ = GEOD.fwd(*lonlat.T, bearing, metres)
+    others = np.column_stack([other_lon, other_lat])
+    clear = ~overlapping(lonlat, others, side_m)
+    assert 0.2 < clear.mean() < 0.95, "both kinds are tried"
+    for zone, other_zone in ((west, east), (east, west), (west, west)):
+        ours, theirs = _squares(lonlat, zone, zone, side_m), _squares(others, other_zone, zone, side_m)
+        shared_m2 = area(intersection(ours, theirs))
+        assert shared_m2[clear].max() < 1.0, f"{shared_m2[clear].max() / side_m**2:.2%} of a footprint"
+    assert shared_m2[~clear].max() > 1000
+
+
+def _squares(lonlat: np.ndarray, epsg: int, plane_epsg: int, side_m: float) -> np.ndarray:
+    """Snapped squares (n,) of a zone around points (n, 2), in the plane of another zone."""
+    xy = np.column_stack(to_crs(f"EPSG:{epsg}").transform(*lonlat.T))
+    corners = np.round((xy - side_m / 2) / 10)[:, None] * 10 + np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * side_m
+    degrees = to_lonlat(f"EPSG:{epsg}").transform(*corners.reshape(-1, 2).T)
+    return polygons(np.column_stack(to_crs(f"EPSG:{plane_epsg}").transform(*degrees)).reshape(-1, 4, 2))
 
 
 def test_squares_that_lie_on_each_other_are_told() -> None:

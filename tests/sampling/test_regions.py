@@ -5,10 +5,10 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pytest
-from shapely import Polygon, box
+from shapely import Geometry, MultiPolygon, Polygon, box
 
 from pipeline.errors import Fatal
-from sampling.regions import lookup, prepare_regions, read_region_file, write_regions
+from sampling.regions import lookup, prepare_regions, read_region_file, repaired, write_regions
 from tests.sampling.region_tables import regions, table
 
 
@@ -66,6 +66,33 @@ def test_invalid_rings_are_repaired_and_said() -> None:
     bow_tie = Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
     result = regions([bow_tie])
     assert result.frame.geometry.is_valid.all() and result.notes == ("1 region with invalid rings repaired.",)
+
+
+HOLE = box(5, 5, 6, 6)
+OUTSIDE, AROUND = (Polygon(box(*bounds).exterior, [HOLE.exterior]) for bounds in ((0, 0, 2, 2), (4, 4, 8, 8)))
+BOW_TIE = Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
+TRIANGLES = MultiPolygon([Polygon([(0, 0), (1, 1), (0, 2)]), Polygon([(2, 0), (2, 2), (1, 1)])])
+
+
+@pytest.mark.parametrize(
+    ("broken", "land"),
+    [
+        (OUTSIDE, box(0, 0, 2, 2)),
+        (MultiPolygon([OUTSIDE, box(4, 4, 8, 8)]), MultiPolygon([box(0, 0, 2, 2), AROUND])),
+        (Polygon(box(0, 0, 2, 2).exterior, [box(1, 1, 3, 3).exterior]), box(0, 0, 2, 2).difference(box(1, 1, 3, 3))),
+        (BOW_TIE, TRIANGLES),
+    ],
+    ids=["hole outside", "hole of the other part", "hole over the edge", "bow tie"],
+)
+def test_no_hole_becomes_land(broken: Geometry, land: Geometry) -> None:
+    assert repaired(np.array([broken]))[0].symmetric_difference(land).area < 1e-12
+    assert regions([broken]).frame.geometry[0].symmetric_difference(land).area < 1e-12
+
+
+def test_a_hole_outside_its_shell_becomes_no_land_across_the_antimeridian() -> None:
+    shell = [(179, 0), (-179, 0), (-179, 2), (179, 2)]
+    land = repaired(np.array([Polygon(shell, [box(5, 5, 6, 6).exterior])]))[0]
+    assert land.area == pytest.approx(4) and land.bounds == (179, 0, 181, 2)
 
 
 def test_text_codes_and_pieces_of_one_region() -> None:

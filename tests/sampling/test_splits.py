@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from shapely import box
 
 from pipeline.errors import Fatal
-from pipeline.radius_index import smallest_distance_m
-from sampling.splits import BandSplits, CellSplits, SplitRule, cells
+from pipeline.nearest_pair import smallest_distance_m
+from sampling.splits import BandSplits, CellSplits, SplitRule, cells, hashed
 from tests.sampling.region_tables import draw_in
 
 GLOBE = draw_in(box(-180, -90, 180, 90), 100_000, 0, "globe")
@@ -29,6 +29,26 @@ def test_shares_come_out() -> None:
     result = CellSplits(FRACTIONS, 1, 2.0).of(GLOBE)
     shares = [np.mean(result == name) for name in ("train", "val", "test")]
     assert np.allclose(shares, FRACTIONS, atol=0.015)
+
+
+@pytest.mark.parametrize("fractions", [(0.9, 0.05, 0.05), (0.6, 0.3, 0.1), (0.5, 0.5, 0.0), (1.0, 0.0, 0.0)])
+@pytest.mark.parametrize("gap_m", [3_415.0, 12_000.0])
+def test_shares_come_out_of_what_the_buffer_leaves(fractions: tuple[float, float, float], gap_m: float) -> None:
+    """The mean of some seeds: one alone is off by the draw of its cells."""
+    left = []
+    for seed in range(6):
+        rule = CellSplits(fractions, seed, 1.0, gap_m)
+        stay = GLOBE[~rule.in_buffer(GLOBE, gap_m)]
+        left.append([np.mean(rule.of(stay) == name) for name in ("train", "val", "test")])
+    assert np.mean(left, axis=0) == pytest.approx(fractions, abs=0.003)
+
+
+def test_without_a_buffer_cells_are_those_they_always_were() -> None:
+    edges = np.cumsum(FRACTIONS)[:-1]
+    plain = np.array(["train", "val", "test"])[np.searchsorted(edges, hashed(cells(GLOBE, 1.0), 1), side="right")]
+    assert np.array_equal(CellSplits(FRACTIONS, 1, 1.0).of(GLOBE), plain)
+    moved = (CellSplits(FRACTIONS, 1, 1.0, 3_415.0).of(GLOBE) != plain).mean()
+    assert 0 < moved < 0.03, "a buffer moves as few cells as it must"
 
 
 def test_a_cell_is_never_cut() -> None:

@@ -8,20 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pyproj import Geod
-from shapely import Point
 
 from pipeline.errors import Fatal
-from pipeline.location import Location, location_id, write_location_table
+from pipeline.location import location_id, write_location_table
 from pipeline.locations import Locations
 from sampling.allocation import allocate, table
 from sampling.authalic import areas_km2
-from sampling.constraints import OVERLAP, Constraints
+from sampling.constraints import Constraints
 from sampling.discs import discs, read_discs
 from sampling.draw import draw
-from sampling.exclusion import Exclusion
 from sampling.footprints import any_overlap
 from sampling.picture import write_picture
-from sampling.sample import sample_of, sample_points
+from sampling.sample import sample_of
 from sampling.splits import CellSplits
 from sampling.weights import COLUMN, ECOREGIONS, weigh
 from tests.sampling.region_tables import strips
@@ -85,30 +83,21 @@ def test_places_round_a_point_are_within_its_radius(lonlat: tuple[float, float])
     assert metres.max() <= 301_000 and np.mean(metres < 300_000 / np.sqrt(2)) == pytest.approx(0.5, abs=0.12)
 
 
+def test_a_weight_of_0_may_name_a_value_that_no_region_has() -> None:
+    table = strips([1, 1], [4, 6])
+    table.frame["REALM"] = ["Nearctic", "Oceania"]
+    given = {"Nearctic": 3.0, "Oceania": 1.0, "N/A": 0.0}
+    assert weigh(table, COLUMN, "REALM", given).group_weight.tolist() == [3, 1]
+    with pytest.raises(Fatal, match="unknown value of column REALM 'N/A'"):
+        weigh(table, COLUMN, "REALM", given | {"N/A": 1.0})
+
+
 def test_discs_from_a_table(tmp_path: Path) -> None:
     (tmp_path / "cities.csv").write_text("name,lon,lat\na,10,50\nb,30,-5\n")
     regions = read_discs(tmp_path / "cities.csv", 20)
     assert len(regions) == 2 and areas_km2(np.asarray(regions.frame.geometry.array)).min() > 1200
     with pytest.raises(Fatal, match="radius_km"):
         read_discs(tmp_path / "cities.csv", 0)
-
-
-def points(*lonlat: tuple[float, float]) -> list[Location]:
-    return [Location(location_id(*item), *item, f"point-{location_id(*item)}") for item in lonlat]
-
-
-def test_own_points_keep_their_order_and_later_overlaps_are_left_out() -> None:
-    result = sample_points(points((10.0, 50.5), (10.001, 50.5), (20.0, 50.5)), Constraints(), RULE)
-    assert result.table["lon"].tolist() == [10.0, 20.0] and result.refused == {OVERLAP: 1}
-    assert result.notes == ("1 of your points left out: each overlaps an earlier footprint.",)
-    assert result.allocation.total == 2
-    assert len(sample_points(points((10.0, 50.5), (10.001, 50.5)), Constraints(may_overlap=True), RULE).table) == 2
-
-
-def test_points_that_all_lie_in_the_excluded_are_refused() -> None:
-    exclusion = Exclusion.around(np.array([Point(10, 50)]), 100_000)
-    with pytest.raises(Fatal, match="none of your points can be used: 1 of your points left out: each too near"):
-        sample_points(points((10.0, 50.5)), Constraints(exclusion=exclusion), RULE)
 
 
 def test_the_table_is_written_and_read_as_locations(tmp_path: Path) -> None:

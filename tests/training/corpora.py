@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.corpus import MANIFEST, Corpus, empty_block
+from pipeline.compression import FORMAT_VERSION
+from pipeline.corpus import Corpus, empty_block
+from pipeline.corpus_folder import MANIFEST
 from pipeline.manifest import Manifest
 from pipeline.modality import Band, Category, Modality
 from tests.pipeline.chips import make_manifest
@@ -35,12 +38,13 @@ CONFIG = PretrainConfig(
 
 def make_corpus(
     folder: Path, count: int = 20, modalities: tuple[Modality, ...] = ALL, shard_rows: int = 8,
-    store_url: str | None = None,
+    store_url: str | None = None, format_version: int = FORMAT_VERSION,
+    manifest_of: Callable[[Path, int, int], Manifest] = make_manifest,
 ) -> Corpus:  # fmt: skip
     """A finished corpus of `count` chips, every fifth in val; its arrays may be elsewhere."""
-    manifest = make_manifest(folder, count, SIZE_PX)
+    manifest = manifest_of(folder, count, SIZE_PX)
     assert (folder / MANIFEST).exists()
-    corpus = Corpus.create(folder, modalities, shard_rows, store_url)
+    corpus = Corpus.create(folder, modalities, shard_rows, store_url, format_version=format_version)
     for shard in corpus.shards:
         for modality in modalities:
             corpus.write(shard, modality.name, chips_of(modality, manifest, shard.rows), {})

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate, get_worker_info
 
+from pipeline import arguments
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, unknown_name
 from pipeline.manifest import SPLITS
@@ -31,9 +32,10 @@ class ChipDataset(Dataset[Sample]):
     """The chips of a split of which every chosen modality is finished, in the order of their rows.
 
     A sample holds, for each modality, `<name>`, (bands[, y, x]), and `<name>_valid`, bool of the same shape; and
-    `chip`: `row`, `lon`, `lat` (degrees), `epsg`, `origin_x_m`, `origin_y_m`, `resolution_m`, as plain numbers. It
-    needs no statistics, so no `finalize`. Any process that gets it opens the corpus itself, by fork as by spawn; a
-    corpus in a bucket can be read in forked workers by nobody, and is refused there.
+    `chip`: `row`, `lon`, `lat` (degrees), `epsg`, `origin_x_m`, `origin_y_m`, `resolution_m`, as plain numbers, and
+    `own`: columns of the owner's table, as `ChipPlaces.of` gives them, if there are any. It needs no statistics, so no
+    `finalize`. Any process that gets it opens the corpus itself, by fork as by spawn; a corpus in a bucket can be read
+    in forked workers by nobody, and is refused there.
     """
 
     def __init__(
@@ -65,14 +67,15 @@ class ChipDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         """The sample of the `index`-th of `rows`; raises `IndexError` beyond them, `Fatal` for a damaged shard."""
-        return self.sample(int(self.rows[index]))
+        return self.sample(int(self.rows[arguments.whole_number("the number of a sample", index)]))
 
     def open(self) -> None:
         """Open the corpus in this process, which otherwise happens with the first sample."""
         self._chips()
 
     def sample(self, row: int) -> Sample:
-        """The sample of a row of the manifest."""
+        """The sample of a row of the manifest; raises `Fatal` for a row that is not finished."""
+        row = arguments.whole_number("the row of a chip", row)
         tensors = {key: item[0] for key, item in self._filled([row], shared=False).items()}
         return {**tensors, CHIP: self._chips().places.of(row)}
 
@@ -103,6 +106,7 @@ class ChipDataset(Dataset[Sample]):
         Runs of `block_rows` neighbours are read together, and `mix_blocks` of them shuffled together. Raises `Fatal`
         for sizes below 1 and a rank that is none.
         """
+        block_rows = arguments.whole_number("block_rows", block_rows, 1)
         reading = copy(self)
         reading._read_rows = block_rows
         blocks = _blocks(self.rows, self._shard_rows, block_rows)
@@ -140,7 +144,7 @@ def _in_shared_memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
 
 
 def _listed(names: Sequence[str]) -> tuple[str, ...]:
-    chosen = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
+    chosen = tuple(dict.fromkeys(arguments.names("modalities", names)))
     if not chosen:
         raise Fatal("no modality is asked for; name at least one, or leave `modalities` out for all of them.")
     masked = next((name for name in chosen if f"{name}_valid" in chosen), None)
@@ -151,6 +155,8 @@ def _listed(names: Sequence[str]) -> tuple[str, ...]:
 
 def _layers(modalities: Sequence[Modality], bands: Mapping[str, Sequence[str]]) -> tuple[Layer, ...]:
     names = [item.name for item in modalities]
+    if not isinstance(bands, Mapping):
+        raise Fatal(f"bands must say of which modality, as {{'name': ['band', ...]}}, not {bands!r:.80}.")
     for name in bands:
         if name not in names:
             raise unknown_name("modality in bands", name, names)
@@ -158,7 +164,7 @@ def _layers(modalities: Sequence[Modality], bands: Mapping[str, Sequence[str]]) 
 
 
 def _chosen(modality: Modality, names: Sequence[str]) -> tuple[int, ...]:
-    listed = (names,) if isinstance(names, str) else tuple(names)
+    listed = arguments.names(f"the bands of {modality.name}", names)
     for name in listed:
         if name not in modality.band_names:
             raise unknown_name(f"band of {modality.name}", name, modality.band_names)
@@ -170,7 +176,7 @@ def _chosen(modality: Modality, names: Sequence[str]) -> tuple[int, ...]:
 def _rows(corpus: Corpus, split: str | None, names: Sequence[str], shards: frozenset[int]) -> NDArray[np.int64]:
     """The rows of a split in the shards that are finished, ascending."""
     if split not in (None, *SPLITS):
-        raise unknown_name("split", str(split), SPLITS)
+        raise unknown_name("split", split, SPLITS)
     rows = np.arange(len(corpus.manifest)) if split is None else corpus.manifest.rows_of(split)
     if not len(rows):
         raise Fatal(f"the corpus in {corpus.folder} has no {split} rows; choose another split.")
@@ -185,7 +191,5 @@ def _rows(corpus: Corpus, split: str | None, names: Sequence[str], shards: froze
 
 def _blocks(rows: NDArray[np.int64], shard_rows: int, block_rows: int) -> list[NDArray[np.int64]]:
     """`rows` cut into runs of at most `block_rows` neighbours that share a shard."""
-    if block_rows < 1:
-        raise Fatal(f"block_rows must be at least 1, not {block_rows}.")
     blocks = rows // shard_rows * shard_rows + rows % shard_rows // block_rows
     return np.split(rows, np.flatnonzero(np.diff(blocks)) + 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import mmap
-import struct
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,19 +11,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-import google_crc32c
 import numpy as np
 import zarr
 from numcodecs import blosc
 from numpy.typing import NDArray
 
-from pipeline.corpus import ABSENT, Corpus
+from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
-from pipeline.sharding import CRC_BYTES, EMPTY, PAIR_BYTES
+from pipeline.first_use import damaged, other_object, unfinished
+from pipeline.ledger import ABSENT, Mark
+from pipeline.shard_object import ShardObject
 
 _OPEN_SHARDS = 32  # Open files per modality; a shuffle reads from a few at a time.
 _CACHED_SPANS = 16  # Of `SpanReader`, per modality: the blocks of two shuffles.
-_BLOSC_SIZES = struct.Struct("<4xI4xI")  # The header of C-Blosc 1; read are decoded and encoded size.
 
 _log = logging.getLogger(__name__)
 
@@ -49,19 +48,29 @@ def open_reader(corpus: Corpus, name: str, span_rows: int) -> ChipReader:
         array = zarr.open_array(corpus.store.zarr(read_only=True), path=name, mode="r")
     problem = obstacle(corpus, array)
     if problem is None:
-        return ShardReader(corpus, name, Layout(corpus.shard_rows, _chip(array), array.dtype, array.fill_value))
+        return ShardReader(corpus, name, _layout(corpus, array))
     _log.warning("%r %s; it is read through zarr-python, many times slower.", name, problem)
     return SpanReader(corpus, name, span_rows)
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The layout of an array; `chip` is the shape of an inner chunk without its first axis, whose length is 1."""
+class ChunkLayout:
+    """How an array is cut and encoded; `chip` is the shape of an inner chunk without its first axis, whose length is 1.
+
+    With `checksums`, a CRC-32C follows each of them.
+    """
 
     shard_rows: int
     chip: tuple[int, ...]
     dtype: np.dtype[Any]
     fill: Any
+    checksums: bool
+
+
+def _layout(corpus: Corpus, array: zarr.Array[Any]) -> ChunkLayout:
+    metadata: dict[str, Any] = array.metadata.to_dict()
+    checksums = metadata["codecs"][0]["configuration"]["codecs"][-1]["name"] == "crc32c"
+    return ChunkLayout(corpus.shard_rows, _chip(array), array.dtype, array.fill_value, checksums)
 
 
 def obstacle(corpus: Corpus, array: zarr.Array[Any]) -> str | None:
@@ -78,9 +87,14 @@ def _obstacles(corpus: Corpus, array: zarr.Array[Any]) -> Iterable[tuple[bool, s
             yield (array.shards, array.chunks) != expected, "is not cut into shards of whole chips"
             yield sharding["index_location"] != "end", "has its shard index at the start"
             yield not _are(sharding["index_codecs"], "bytes", "crc32c"), "has a shard index of unknown codecs"
-            yield not _are(sharding["codecs"], "bytes", "blosc"), "is not compressed by Blosc alone"
+            yield not _are(_without_checksum(sharding["codecs"]), "bytes", "blosc"), "is not compressed by Blosc alone"
         case _:
             yield True, "is not sharded"
+
+
+def _without_checksum(codecs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    result = list(codecs)
+    return result[:-1] if result[-1]["name"] == "crc32c" else result
 
 
 def _chip(array: zarr.Array[Any]) -> tuple[int, ...]:
@@ -99,85 +113,65 @@ def _are(codecs: Iterable[Mapping[str, Any]], first: str, second: str) -> bool:
 class ShardReader:
     """Decodes inner chunks from memory-mapped shard files; the index of an open shard stays in memory.
 
-    A chip takes one call of Blosc, which releases the GIL.
+    A chip takes one call that sums up its bytes, and one call of Blosc, which releases the GIL.
     """
 
-    def __init__(self, corpus: Corpus, name: str, layout: Layout) -> None:
+    def __init__(self, corpus: Corpus, name: str, layout: ChunkLayout) -> None:
         self._corpus, self._name, self._layout = corpus, name, layout
         self._opened = lru_cache(maxsize=_OPEN_SHARDS)(self._open)
         self._nbytes = int(np.prod(layout.chip)) * layout.dtype.itemsize
 
     def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
         """Decode into `scratch`; rows without an inner chunk or without a file are the fill value."""
-        index, index_in_shard = divmod(row, self._layout.shard_rows)
+        index, place = divmod(row, self._layout.shard_rows)
         shard = self._opened(index)
-        offset, length = shard.byte_ranges[index_in_shard] if shard else (EMPTY, EMPTY)
-        if shard is None or length == EMPTY:
+        try:
+            frame = shard.frame(place, self._nbytes, self._layout.checksums) if shard else None
+        except ValueError as error:
+            raise self._damaged(index, f"row {row} {error}") from error
+        if frame is None:
             scratch[...] = self._layout.fill
             return scratch
-        chunk = shard.content[offset : offset + length]
-        if _BLOSC_SIZES.unpack_from(chunk) != (self._nbytes, length):
-            raise self._damaged(index, f"row {row} has another size")
         try:
-            blosc.decompress(chunk, scratch)
+            blosc.decompress(frame, scratch)
         except RuntimeError as error:
             raise self._damaged(index, f"row {row} cannot be decoded") from error
         return scratch
 
-    def _open(self, index: int) -> _OpenShard | None:
+    def _open(self, index: int) -> ShardObject | None:
         if index not in self._corpus.finished(self._name):
             raise self._unfinished(index)
+        (mark,) = self._corpus.ledger.marks(self._name, [index])
         path = self._corpus.object_path(self._name, self._corpus.shards[index])
         try:
-            return _OpenShard.of(path, self._layout.shard_rows)
+            shard = ShardObject.of(_mapped(path), self._layout.shard_rows)
         except FileNotFoundError as error:
-            if self._corpus.ledger.read(self._name, index).digest != ABSENT:
+            if mark.digest != ABSENT:
                 raise self._unfinished(index) from error
             return None  # Zarr writes no object for a shard of nodata only.
         except ValueError as error:
             raise self._damaged(index, str(error)) from error
+        self._refuse_other(mark, shard)
+        return shard
+
+    def _refuse_other(self, mark: Mark, shard: ShardObject) -> None:
+        """Raise for an object that is not the one in the ledger; entries of older releases do not know its index."""
+        if mark.digest == ABSENT:
+            raise other_object(self._corpus.folder, self._name, mark.shard, "nothing should be stored")
+        if mark.index_crc32c not in (None, shard.index_crc32c):
+            raise other_object(self._corpus.folder, self._name, mark.shard, "its index is another one")
 
     def _unfinished(self, index: int) -> Fatal:
-        folder = self._corpus.folder
-        return Fatal(f"shard {index} of {self._name!r} in {folder} is not finished; run `geocorpus export`.")
+        return unfinished(self._corpus.folder, self._name, index)
 
     def _damaged(self, index: int, what: str) -> Fatal:
-        folder = self._corpus.folder
-        return Fatal(
-            f"shard {index} of {self._name!r} in {folder} is damaged ({what}); run `geocorpus verify {folder}`."
-        )
+        return damaged(self._corpus.folder, self._name, index, what)
 
 
-@dataclass(frozen=True)
-class _OpenShard:
-    """A memory-mapped file and the (offset, length) of each inner chunk, in bytes."""
-
-    content: memoryview
-    byte_ranges: tuple[tuple[int, int], ...]
-
-    @classmethod
-    def of(cls, path: Path, rows: int) -> _OpenShard:
-        """Map a file of `rows` inner chunks; raises `ValueError` for a damaged index."""
-        with path.open("rb") as stream:
-            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        return cls(memoryview(mapped), _index(mapped, rows))
-
-
-def _index(mapped: mmap.mmap, rows: int) -> tuple[tuple[int, int], ...]:
-    size = rows * PAIR_BYTES + CRC_BYTES
-    if len(mapped) < size:
-        raise ValueError("it is shorter than its index")
-    index, crc = mapped[-size:-CRC_BYTES], mapped[-CRC_BYTES:]
-    if google_crc32c.value(index) != int.from_bytes(crc, "little"):
-        raise ValueError("its index has another checksum")
-    pairs = np.frombuffer(index, dtype="<u8").reshape(rows, 2)
-    written = pairs[pairs[:, 1] != EMPTY]
-    limit = len(mapped) - size
-    if len(written) and (written.max() > limit or written.sum(axis=1).max() > limit):
-        raise ValueError("its index points outside the file")
-    if len(written) and written[:, 1].min() < _BLOSC_SIZES.size:
-        raise ValueError("its index names a chunk without content")
-    return tuple((int(offset), int(length)) for offset, length in pairs.tolist())
+def _mapped(path: Path) -> NDArray[np.uint8]:
+    """The bytes of a file, mapped into memory; raises `ValueError` for an empty one."""
+    with path.open("rb") as stream:
+        return np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
 
 
 class SpanReader:

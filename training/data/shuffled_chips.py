@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
+from pipeline import arguments
 from pipeline.errors import Fatal
 from training.data.order import Order
 from training.data.stream import default_workers
@@ -46,9 +47,8 @@ class ShuffledChips(IterableDataset[dict[str, Any]]):
         mix_blocks: int,
         part: tuple[int, int],
     ) -> None:
-        rank, ranks = part
-        if mix_blocks < 1 or seed < 0:
-            raise Fatal(f"mix_blocks must be at least 1 and seed at least 0, not {mix_blocks} and {seed}.")
+        rank, ranks = arguments.whole_number("rank", part[0]), arguments.whole_number("ranks", part[1], 1)
+        mix_blocks, seed = arguments.whole_number("mix_blocks", mix_blocks, 1), arguments.whole_number("seed", seed, 0)
         if not 0 <= rank < ranks:
             raise Fatal(f"there is no process {rank} of {ranks}; ranks count from 0.")
         self._chips, self._blocks, self._seed, self._mix = chips, tuple(blocks), seed, mix_blocks
@@ -80,9 +80,8 @@ class ShuffledChips(IterableDataset[dict[str, Any]]):
         For a `DataLoader` with `batch_size=None`, whose own collation would copy. The last batch of a process, or of
         each worker, may be smaller. Raises `Fatal` for a size below 1 or threads below 0.
         """
-        if size < 1 or threads < 0:
-            raise Fatal(f"a batch has at least 1 chip and 0 threads or more, not {size} and {threads}.")
-        return ShuffledBatches(self, size, threads)
+        size = arguments.whole_number("the size of a batch", size, 1)
+        return ShuffledBatches(self, size, arguments.whole_number("threads", threads, 0))
 
     def makers(self, size: int) -> Iterator[Callable[[], dict[str, Any]]]:
         """What makes each batch of the part that this process, or this worker of it, has of the coming epoch."""

@@ -40,7 +40,9 @@ def finetune(pretrained: Pretrained, train: Samples, recipe: Recipe, progress: P
         torch.manual_seed(recipe.seed)
         model = _initial_model(pretrained.encoder, train, recipe)
         losses = Tuning(model, pretrained, train, recipe).run(progress or Silent())
-    return Finetuned(model.eval(), pretrained.normalisation, train.classes, tuple(losses), pretrained.facts)
+    return Finetuned(
+        model.eval(), pretrained.normalisation, train.classes, tuple(losses), pretrained.facts, train.legend
+    )
 
 
 def _refuse_misfits(encoder: Encoder, train: Samples) -> None:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import Fatal
+from training.evaluate.legend import Legend
 from training.evaluate.samples import Samples
 from training.layer import IGNORED
 from training.model.classifier import Classifier
-from training.model.normalisation import Normalisation
+from training.model.normalisation import Groups, Normalisation
 from training.model.unet import UNet
 from training.weights.pretrained import Pretrained
 from training.weights.timm_names import from_timm, to_timm
@@ -53,13 +54,34 @@ class Scores:
 
 @dataclass(frozen=True)
 class Finetuned:
-    """`losses` are the mean training losses per epoch, `origin` the facts of the pretrained encoder."""
+    """`losses` are the mean training losses per epoch, `origin` the facts of the pretrained encoder.
+
+    `legend` is that of the samples; None for samples of the user, and in a file of an older release.
+    """
 
     model: Classifier | UNet
     normalisation: Normalisation
     classes: tuple[str, ...]
     losses: tuple[float, ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
+    legend: Legend | None = None
+
+    @property
+    def dense(self) -> bool:
+        """Whether it gives a class for every pixel, and not one for the image."""
+        return isinstance(self.model, UNet)
+
+    def probabilities(self, stored: Mapping[str, Any], groups: Groups) -> NDArray[np.float32]:
+        """Of the classes, (images, classes[, y, x]); takes and raises what `Normalisation.image` does."""
+        device = next(self.model.parameters()).device
+        with torch.inference_mode():
+            logits = self.model(self.normalisation.image(stored, groups).to(device)).float()
+        return np.asarray(logits.softmax(dim=1).cpu().numpy(), dtype=np.float32)
+
+    def on_best_device(self) -> Finetuned:
+        """The same model, on a GPU where torch finds one."""
+        self.model.to(best_device())
+        return self
 
     def predict(self, samples: Samples) -> NDArray[np.int64]:
         """Class indices int64, in the shape of the samples' labels. Raises `Fatal` as `Normalisation.image` does."""
@@ -94,20 +116,28 @@ class Finetuned:
         named = to_timm(rest, architecture) if isinstance(model, Classifier) else _prefixed(_UNET, rest)
         kind = next(name for name, item in _KINDS.items() if isinstance(model, item))
         facts = {"kind": kind, "classes": list(self.classes), "losses": list(self.losses), "origin": self.origin}
+        facts |= {"legend": self.legend.to_dict()} if self.legend else {}
         save_encoder(path, Pretrained(model.encoder, self.normalisation, facts), named)
+
+
+def best_device() -> torch.device:
+    """A GPU where torch finds one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load_finetuned(path: str | Path) -> Finetuned:
     """The model that `Finetuned.save` wrote; raises `Fatal` for another file."""
-    pretrained, head = load_encoder(path), head_of(Path(path))
+    pretrained = load_encoder(path)
     encoder, facts = pretrained.encoder, pretrained.facts
     if facts.get("kind") not in _KINDS:
         raise Fatal(f"{path} holds an encoder and no fine-tuned model; fine-tune it first.")
+    head = head_of(Path(path))
     model = _KINDS[facts["kind"]](encoder, len(facts["classes"]))
     named = from_timm(head, encoder.architecture) if isinstance(model, Classifier) else _without(_UNET, head)
     model.load_state_dict(named | _prefixed(_ENCODER, encoder.state_dict()))
     classes, losses = tuple(facts["classes"]), tuple(facts["losses"])
-    return Finetuned(model.eval(), pretrained.normalisation, classes, losses, facts["origin"])
+    legend = Legend.from_dict(facts["legend"]) if "legend" in facts else None
+    return Finetuned(model.eval(), pretrained.normalisation, classes, losses, facts["origin"], legend)
 
 
 def _prefixed(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

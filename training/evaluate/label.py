@@ -1,4 +1,4 @@
-"""Labels for probes: of any modality, the commonest class or the band means of every chip."""
+"""Labels of chips: of any modality, the commonest class or the band means; or a column that the owner brought."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.corpus import Corpus
-from pipeline.errors import Fatal
+from pipeline.errors import Fatal, unknown_name
 from pipeline.modality import Modality
 from training.data.centre import read_centre
+from training.evaluate.own_label import OwnLabel
 
 _READ_ROWS = 512
 
@@ -33,9 +34,32 @@ def labels_of(corpus: Corpus, name: str, rows: NDArray[np.int64], image_px: int)
     """Labels from modality `name` for the centre of every chip in manifest `rows`, ascending.
 
     Classes: the commonest among the pixels, the first in a tie. Numbers: the mean per band over the pixels with data;
-    bands without data in most chips are left out. Chips without data in the remaining bands have no label. Raises
-    `Fatal` for an unknown modality, or one without data in these rows.
+    bands without data in most chips are left out. Chips without data in the remaining bands have no label. A name that
+    no modality has is a column of the owner's, whose cells are the labels. Raises `Fatal` for an unknown name, or one
+    without data in these rows.
     """
+    own = own_label(corpus, name)
+    return _of_modality(corpus, name, rows, image_px) if own is None else _of_column(own, name, rows)
+
+
+def own_label(corpus: Corpus, name: str) -> OwnLabel | None:
+    """The owner's column of that name; None for a modality. Raises `Fatal` for a name that is neither."""
+    if name in corpus.modalities:
+        return None
+    if name not in corpus.manifest.own_columns:
+        raise unknown_name("label", name, [*corpus.modalities, *corpus.manifest.own_columns])
+    return OwnLabel.of(corpus.manifest, name)
+
+
+def _of_column(label: OwnLabel, name: str, rows: NDArray[np.int64]) -> Labels:
+    labelled = rows[label.known[rows]]
+    if not len(labelled):
+        raise Fatal(f"column {name!r} is empty in these rows; choose another label.")
+    values = label.values[labelled]
+    return Labels(labelled, values if label.classes else values[:, None])
+
+
+def _of_modality(corpus: Corpus, name: str, rows: NDArray[np.int64], image_px: int) -> Labels:
     modality = corpus.modality(name)
     read = _commonest if modality.categories else _means
     parts = np.array_split(rows, range(_READ_ROWS, len(rows), _READ_ROWS)) if len(rows) else []

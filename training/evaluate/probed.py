@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,8 +69,8 @@ def probe_layer(
 ) -> Probed:
     """Probe `label` on the centres of the first chips of the train and test splits; val, where there are no test chips.
 
-    `seed` draws the random weights and the folds. Raises `Fatal` for a layer or band that the corpus lacks, a split
-    without chips, or a label without data.
+    The label is a layer or a column, as `labels_of` takes it. `seed` draws the random weights and the folds. Raises
+    `Fatal` for a label or band that the corpus lacks, a split without chips, or a label without data.
     """
     patch = pretrained.encoder.patch_px
     image_px = corpus.manifest.size_px // patch * patch
@@ -84,7 +85,7 @@ def probe_layer(
     for kind, features in _kinds(pretrained, seed).items():
         train, test = (features_of(corpus, layers, item.rows, image_px, features) for item in result)
         probes[kind] = linear_probe(train, result[0].values, test, result[1].values, seed)
-    measure = "accuracy" if corpus.modality(label).categories else "R2"
+    measure = "accuracy" if np.issubdtype(result[0].values.dtype, np.integer) else "R2"
     targets = pretrained.facts.get("config", {}).get("targets", ())
     return Probed(label, measure, split, len(result[0].rows), label in targets, probes)
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
-from pipeline.modality import Modality
 from pipeline.statistics import EVERYTHING
 from training.data.centre import read_centre
-from training.evaluate.label import labels_of
+from training.evaluate.label import labels_of, own_label
+from training.evaluate.legend import Legend, legend_of
 from training.layer import IGNORED, Layer, groups_of
 from training.model.normalisation import Groups, Normalisation
 
@@ -23,15 +23,18 @@ from training.model.normalisation import Groups, Normalisation
 class Samples:
     """Images in memory: `stored` (samples, bands, y, x) by layer in the stored dtype, as for `Normalisation.image`.
 
+    Of values in the bands' units, `Normalisation.stored` makes them.
     `labels` are class indices, int64: (samples,) for one per image, (samples, y, x) for one per pixel, `IGNORED` (-1)
-    for none. `classes` are their names. `groups` are the groups of statistics of the samples. Raises `Fatal` for
-    unequal or zero numbers of images and labels, and for labels outside the classes.
+    for none. `classes` are their names. `groups` are the groups of statistics of the samples. `legend` says what the
+    labels are called and how maps show them. Raises `Fatal` for unequal or zero numbers of images and labels, and for
+    labels outside the classes.
     """
 
     stored: Mapping[str, NDArray[Any]]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     groups: Groups = EVERYTHING
+    legend: Legend | None = None
 
     def __post_init__(self) -> None:
         sizes = {len(self.labels), *(len(item) for item in self.stored.values())}
@@ -46,7 +49,7 @@ class Samples:
     def of(self, rows: NDArray[np.int64]) -> Samples:
         """The samples at the indices `rows` (rows,) int64."""
         stored = {name: item[rows] for name, item in self.stored.items()}
-        return Samples(stored, self.labels[rows], self.classes, _chosen(self.groups, rows))
+        return Samples(stored, self.labels[rows], self.classes, _chosen(self.groups, rows), self.legend)
 
 
 def _chosen(groups: Groups, rows: NDArray[np.int64]) -> Groups:
@@ -60,13 +63,13 @@ def _chosen(groups: Groups, rows: NDArray[np.int64]) -> Groups:
 def chip_samples(corpus: Corpus, normalisation: Normalisation, label: str, split: str, image_px: int) -> Samples:
     """The chips of a split with one class each: the commonest in layer `label` among the pixels of the centre.
 
-    Chips without a class are left out. Raises `Fatal` for a label that is not categorical or has no data in the split,
-    or a corpus that lacks the inputs.
+    If no layer is called so, `label` is a column that the owner brought. Chips without a class are left out. Raises
+    `Fatal` for a label that is not categorical or has no data in the split, or a corpus that lacks the inputs.
     """
-    modality = _categorical(corpus, label)
+    legend = legend_of(corpus, label)
     labels = labels_of(corpus, label, corpus.manifest.rows_of(split), image_px)
-    stored, groups = _images(corpus, normalisation, labels.rows, image_px)
-    return Samples(stored, labels.values.astype(np.int64), _names(modality), groups)
+    stored, groups = images_of(corpus, normalisation, labels.rows, image_px)
+    return Samples(stored, labels.values.astype(np.int64), legend.classes, groups, legend)
 
 
 def pixel_samples(corpus: Corpus, normalisation: Normalisation, label: str, split: str, image_px: int) -> Samples:
@@ -75,31 +78,26 @@ def pixel_samples(corpus: Corpus, normalisation: Normalisation, label: str, spli
     Raises `Fatal` for a label that is not categorical or has no pixels, a split without chips, or a corpus that lacks
     the inputs.
     """
-    modality, rows = _categorical(corpus, label), corpus.manifest.rows_of(split)
+    if own_label(corpus, label) is not None:
+        raise Fatal(f"column {label!r} has one value per chip; fine-tune with one label per chip.")
+    legend, modality, rows = legend_of(corpus, label), corpus.modality(label), corpus.manifest.rows_of(split)
     if modality.extent != "pixel":
         raise Fatal(f"modality {label!r} has one class per chip; fine-tune with one label per chip.")
     if not len(rows):
         raise Fatal(f"the corpus in {corpus.folder} has no {split} rows; choose another split.")
-    stored, groups = _images(corpus, normalisation, rows, image_px)
+    stored, groups = images_of(corpus, normalisation, rows, image_px)
     codes = read_centre(corpus, label, rows, image_px)
     indices, _ = Layer(modality, (0,), {}).values(codes, [EVERYTHING] * len(rows))
-    return Samples(stored, indices[:, 0], _names(modality), groups)
+    return Samples(stored, indices[:, 0], legend.classes, groups, legend)
 
 
-def _images(
+def images_of(
     corpus: Corpus, normalisation: Normalisation, rows: NDArray[np.int64], image_px: int
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Sequence[str]]]:
+    """The centres of the chips in manifest `rows` (rows,), ascending, and their groups, as `Normalisation.image` takes.
+
+    Raises `Fatal` for a layer or band that the corpus lacks.
+    """
     layers = normalisation.layers_of(corpus.modalities)
     stored = {item.name: read_centre(corpus, item.name, rows, image_px)[:, list(item.bands)] for item in layers}
     return stored, {item.name: [str(group) for group in groups_of(corpus, item)[rows]] for item in layers}
-
-
-def _categorical(corpus: Corpus, label: str) -> Modality:
-    modality = corpus.modality(label)
-    if not modality.categories:
-        raise Fatal(f"modality {label!r} has no classes; choose a categorical one as the label.")
-    return modality
-
-
-def _names(modality: Modality) -> tuple[str, ...]:
-    return tuple(category.name for category in modality.categories)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -16,6 +15,8 @@ from pipeline.modality import Modality
 from pipeline.statistics import EVERYTHING
 from training.layer import Layer
 from training.model.image import image_of
+from training.model.named_bands import bands_in_order, coordinate
+from training.model.units import stored_from_physical, stored_numbers
 from training.standardiser import Moments
 
 Groups = str | Sequence[str] | Mapping[str, Sequence[str]]
@@ -42,20 +43,43 @@ class Normalisation:
         """The bands that `image` expects of every layer, in this order."""
         return {layer.name: layer.modality.band_names for layer in self.layers}
 
-    def image(self, stored: Mapping[str, NDArray[Any]], groups: Groups = EVERYTHING) -> Tensor:
-        """The input (rows, channels, y, x) float32 of stored values (rows, bands, y, x) by layer, in the stored dtype.
+    def image(self, stored: Mapping[str, Any], groups: Groups | None = None) -> Tensor:
+        """The input (rows, channels, y, x) float32 of stored numbers (rows, bands, y, x) by layer, as in a corpus.
 
-        Bands are those of `band_names`, in stored units, nodata included. `groups` is one group for all rows, a
-        sequence of one group per row, or such a sequence by layer. For a layer with `statistics_by` "level" it is the
-        processing level; a layer without `statistics_by` ignores it. Raises `Fatal` for a layer that is not given, a
-        wrong number of bands, or a group that has no moments.
+        Numbers are those of `Corpus.read` or `OpenChip.stored`, nodata included, not in the bands' units: those go to
+        `image_from_physical`. A DataArray of xarray may hold its bands in any order and others as well, if it names
+        them; otherwise bands are those of `band_names`, in that order, which nothing can check.
+
+        `groups` is one group for all rows, a sequence of one group per row, or such a sequence by layer. For a layer
+        with `statistics_by` "level" it is the processing level, and None takes it from the coordinate of that name; a
+        layer without `statistics_by` ignores it. Raises `Fatal` for a layer that is not given, a wrong number of
+        bands, numbers that cannot be the stored ones, or a group that has no moments.
         """
         values, valid = {}, {}
         for layer in self.layers:
-            array = _expected(layer, stored)
-            numbers, known = layer.values(array, _groups(layer, groups, len(array)))
+            given = _given(layer, stored)
+            array = stored_numbers(layer.modality, bands_in_order(layer.modality, given))
+            numbers, known = layer.values(array, _groups(layer, groups, given, len(array)))
             values[layer.name], valid[layer.name] = torch.from_numpy(numbers), torch.from_numpy(known)
         return image_of(self.layers, values, valid)
+
+    def image_from_physical(self, physical: Mapping[str, Any], groups: Groups | None = None) -> Tensor:
+        """The input of values in the bands' units, as `Corpus.xarray()` and `OpenChip.physical` have them.
+
+        Classes are codes; NaN, infinity and masked values are no data. A Dataset of xarray will do. Everything else is
+        as for `image`; raises `Fatal` as that does, and for numbers that cannot be in the bands' units.
+        """
+        if groups is None:
+            groups = {layer.name: _groups_at_hand(layer, _given(layer, physical)) for layer in self.layers}
+        return self.image(self.stored(physical), groups)
+
+    def stored(self, physical: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """Stored numbers (rows, bands, y, x) by layer of values in the bands' units, by the rule of the export.
+
+        Takes and raises what `image_from_physical` does.
+        """
+        given = {layer.name: bands_in_order(layer.modality, _given(layer, physical)) for layer in self.layers}
+        return {layer.name: stored_from_physical(layer.modality, given[layer.name]) for layer in self.layers}
 
     def layers_of(self, modalities: Mapping[str, Modality]) -> tuple[Layer, ...]:
         """The same layers with band indices for the arrays of a corpus, which may have other bands as well.
@@ -83,29 +107,35 @@ def _restricted(layer: Layer) -> Layer:
     used = {band.name for band in names}
     shown = layer.modality.display
     display = shown if set(shown.bands) <= used else replace(shown, style="none", bands=())
-    modality = replace(layer.modality, bands=tuple(names), display=display, source=None)
+    modality = replace(layer.modality, bands=tuple(names), display=display, source=None, observed=None)
     return Layer(modality, tuple(range(len(names))), layer.groups)
 
 
-def _expected(layer: Layer, stored: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    if layer.name not in stored:
-        given = ", ".join(sorted(stored))
-        raise Fatal(f"these weights need layer {layer.name!r}, and only {given} were given; add it.")
-    array = np.asarray(stored[layer.name])
-    if array.ndim != 4 or array.shape[1] != len(layer.bands):
-        wanted = ", ".join(layer.modality.band_names)
-        raise Fatal(f"{layer.name!r} has shape {array.shape}; give (rows, {len(layer.bands)}, y, x) with {wanted}.")
-    return array
+def _given(layer: Layer, arrays: Mapping[str, Any]) -> Any:
+    if layer.name not in arrays:
+        raise Fatal(
+            f"these weights need layer {layer.name!r}, and only {', '.join(sorted(arrays))} were given; add it."
+        )
+    return arrays[layer.name]
 
 
-def _groups(layer: Layer, groups: Groups, rows: int) -> list[str]:
+def _groups(layer: Layer, groups: Groups | None, given: Any, rows: int) -> list[str]:
     if layer.modality.statistics_by is None:
         return [EVERYTHING] * rows
+    if groups is None:
+        groups = _groups_at_hand(layer, given)
     of_layer = groups[layer.name] if isinstance(groups, Mapping) else groups
     result = [of_layer] * rows if isinstance(of_layer, str) else list(of_layer)
+    if len(result) != rows:
+        raise Fatal(f"{layer.name!r} has {rows} rows and {len(result)} groups; give one for each row, or one for all.")
     for group in sorted(set(result) - set(layer.groups)):
         raise unknown_name(f"{layer.modality.statistics_by} of {layer.name}", group, layer.groups)
     return result
+
+
+def _groups_at_hand(layer: Layer, given: Any) -> str | list[str]:
+    """The groups of the rows that an array carries as a coordinate; one for everything otherwise."""
+    return coordinate(given, layer.modality.statistics_by or "") or EVERYTHING
 
 
 def _layer_in_corpus(layer: Layer, modalities: Mapping[str, Modality]) -> Layer:

@@ -55,6 +55,7 @@ def _data(corpus: Corpus, run: Mapping[str, Any]) -> list[str]:
         f"- Corpus `{run['corpus'][:16]}`, manifest `{manifest.digest.removeprefix('sha256:')[:16]}`.",
         f"- {len(manifest):,} chips of {manifest.size_px} px: {counts}. The run saw {run['train_rows']:,} train chips, "
         "and no other.",
+        *_grown(corpus),
         f"- Places: {_span(manifest.column('lat'), 'S', 'N')} and {_span(manifest.column('lon'), 'W', 'E')}.",
         f"- Dates of the anchor scenes: {dates.min()} to {dates.max()}.",
         "- A corpus of the built-in sandbox shows a made-up planet; weights made from it know nothing of the Earth.",
@@ -63,6 +64,12 @@ def _data(corpus: Corpus, run: Mapping[str, Any]) -> list[str]:
         "|---|---|---|---|",
         *(_layer_row(corpus.modality(name), run) for name in names),
     ]
+
+
+def _grown(corpus: Corpus) -> Iterable[str]:
+    """Which part the run saw of a corpus that has grown meanwhile."""
+    rows, now = len(corpus.manifest), len(corpus.whole)
+    return [f"- The corpus has {now:,} chips now: the run saw it when it was the first {rows:,}."] if now > rows else []
 
 
 def _layer_row(modality: Modality, run: Mapping[str, Any]) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
-from pipeline.ledger import Ledger
 from training.config import PretrainConfig
 from training.data.batch_loader import BatchLoader
 from training.layer import Layer, layer_of
@@ -45,7 +44,7 @@ class ResolvedRun:
         loader = self.loader
         return {
             "steps": self.steps, "steps_per_epoch": loader.steps_per_epoch, "batch_size": loader.batch_size,
-            "train_rows": len(loader.rows), "shards": list(self.shards),
+            "train_rows": len(loader.rows), "shards": list(self.shards), "manifest": self.corpus.manifest.digest,
         }  # fmt: skip
 
     @property
@@ -74,7 +73,7 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
         shards if shards is not None else (item.index for item in corpus.shards if item.index not in unfinished)
     )
     if len(used) < len(corpus.shards):
-        corpus = _restricted_to(corpus, used)
+        corpus = corpus.restricted_to(used)
     layers = {name: layer_of(corpus, name, config.bands) for name in names}
     inputs = tuple(layers[name] for name in config.inputs)
     targets = tuple(layers[name] for name in config.targets)
@@ -86,11 +85,26 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     return ResolvedRun(config, inputs, targets, loader, _digest(corpus, layers, loader), corpus, used)
 
 
-def _restricted_to(corpus: Corpus, shards: tuple[int, ...]) -> Corpus:
-    """The same corpus with only these shards finished: rows and statistics come from them alone."""
-    view = Corpus.open(corpus.folder)
-    view.ledger = Ledger(corpus.ledger.folder, only=shards)
-    return view
+def resolve_again(corpus: Corpus, config: PretrainConfig, run: Mapping[str, Any]) -> ResolvedRun:
+    """Resolve a run that has begun, `run` being its `run.json`: in the state of the corpus that it saw then.
+
+    A corpus may have grown since. Raises `Fatal` as `resolve_run` does.
+    """
+    for state in _possible_states(corpus, run):
+        try:
+            resolved = resolve_run(corpus.at(state), config, run["shards"])
+        except Fatal:  # by a shorter corpus than the run's: a band without data, say
+            continue
+        if resolved.corpus_digest == run["corpus"]:
+            return resolved
+    return resolve_run(corpus, config, run["shards"])
+
+
+def _possible_states(corpus: Corpus, run: Mapping[str, Any]) -> list[str]:
+    """The run's state; of a run that does not name it, all earlier ones, oldest first."""
+    manifest = corpus.manifest
+    known = [run["manifest"]] if "manifest" in run else [item.digest for item in manifest.ancestors]
+    return [digest for digest in known if digest in manifest.lineage]
 
 
 def _check(corpus: Corpus, config: PretrainConfig, inputs: tuple[Layer, ...]) -> None:
@@ -101,7 +115,11 @@ def _check(corpus: Corpus, config: PretrainConfig, inputs: tuple[Layer, ...]) ->
         raise Fatal(f"modality {image_level[0]!r} has one value per chip and cannot be an input; make it a target.")
     size_px = corpus.manifest.size_px
     if config.image_px > size_px:
-        raise Fatal(f"pretrain.image_px {config.image_px} is larger than the corpus's {size_px} px chips; lower it.")
+        fitting = size_px // config.patch_px * config.patch_px
+        remedy = f"pretrain.image_px={fitting}" if fitting else "a smaller pretrain.patch_px, and image_px"
+        raise Fatal(
+            f"pretrain.image_px {config.image_px} is larger than the corpus's {size_px} px chips; give {remedy}."
+        )
 
 
 def _refuse_unfinished(corpus: Corpus, count: int) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +23,7 @@ from training.pretrain.history import LossHistory
 from training.pretrain.metric_buffer import MetricBuffer, StepMetrics
 from training.pretrain.model_card import CARD, write_card
 from training.pretrain.picture_log import PictureLog
-from training.pretrain.resolved_run import ResolvedRun, resolve_run
+from training.pretrain.resolved_run import ResolvedRun, resolve_again, resolve_run
 from training.pretrain.result import PretrainResult
 from training.pretrain.step import Step
 from training.rank_slice import RankSlice
@@ -63,15 +64,31 @@ def pretrain(
     context = DistributedContext.from_environment()
     device = Device.of(config, context.local_rank)
     with threads(config.threads, context.local_world_size), context.joined(device.place), lowering(_LESS_MODEL):
-        resolved = resolve_run(Corpus.open(corpus_folder), config, _shards_in_use(run_folder))
+        resolved = _resolved(Corpus.open(corpus_folder), config, run_folder / RUN)
         trainer = Trainer(resolved, run_folder, device, context)
         return trainer.run((progress if context.first else None) or Silent())
 
 
-def _shards_in_use(run_folder: Path) -> tuple[int, ...] | None:
-    """The shards with which the run started; None for a new run."""
-    path = run_folder / RUN
-    return tuple(durable.read_json(path)["shards"]) if path.exists() else None
+def _resolved(corpus: Corpus, config: PretrainConfig, path: Path) -> ResolvedRun:
+    """A new run, or the one whose `run.json` is at `path`, with the shards and the state of the corpus of then."""
+    if not path.exists():
+        return resolve_run(corpus, config)
+    return resolve_again(corpus, config, _begun(path))
+
+
+def _begun(path: Path) -> Mapping[str, Any]:
+    """The content of `run.json`; raises `Fatal` for a damaged one."""
+    remedy = "restore it from a copy, or give another pretrain.run"
+    durable.read_as(path, _Run, remedy)
+    return durable.read_object(path, remedy)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a relaunch needs of `run.json`."""
+
+    corpus: str
+    shards: tuple[int, ...]
 
 
 class Trainer:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from pipeline.errors import Fatal, GeocorpusError, Transient
 from pipeline.free_port import free_port
 from pipeline.progress import Progress
+from pipeline.stopping import SIGNALS
 
 Result = TypeVar("Result")
 
@@ -161,7 +162,8 @@ class _Reports:
 
 def _work(connection: Connection, environment: dict[str, str], work: bytes) -> None:
     """The main function of a process of the group; the process ends when its parent ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent gets it too, reports it, and ends.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # The parent gets it too, reports it, and ends.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= environment
     reports = _Reports(connection)

@@ -77,12 +77,17 @@ class Checkpoints:
         stored = PretrainConfig().to_dict() | stored
         changed = [name for name in current if name not in WITHOUT_EFFECT and current[name] != stored[name]]
         if changed:
+            first = changed[0]
+            others = f" (and with another {', '.join(changed[1:])})" if changed[1:] else ""
             raise Fatal(
-                f"checkpoint {path} was made with another {', '.join(changed)}; "
-                "use another run folder, or put the configuration back."
+                f"the run in {self.folder.parent} was begun with pretrain.{first} = {stored[first]!r}, not "
+                f"{current[first]!r}{others}; give the new run a name with pretrain.run=NAME, or put that back."
             )
         if description["corpus"] != self.identity["corpus"]:
-            raise Fatal(f"checkpoint {path} was made from another corpus, or before it grew; use another run folder.")
+            raise Fatal(
+                f"checkpoint {path} was made from another corpus, or before it grew; "
+                "give the new run a name with pretrain.run=NAME."
+            )
 
 
 def complete(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from pipeline import durable
+from pipeline import arguments, durable
 from pipeline.errors import Fatal
 from training.architecture import Architecture
 from training.model.encoder import Encoder
@@ -46,7 +46,21 @@ def save_encoder(path: str | Path, pretrained: Pretrained, head: Mapping[str, Te
         "inputs": pretrained.normalisation.to_dict(),
     }
     data = {name: item.detach().cpu().contiguous() for name, item in weights.items()}
-    durable.write_bytes(Path(path), save(data, {"format": "pt", "geocorpus": json.dumps(about)}))
+    content = save(data, {"format": "pt", "geocorpus": json.dumps(about)})
+    durable.write_bytes(Path(path), *_with_sorted_metadata(content))
+
+
+def _with_sorted_metadata(content: bytes) -> tuple[bytes, memoryview]:
+    """The parts of a safetensors file whose metadata are in order: the library's order differs from run to run.
+
+    Otherwise runs with equal weights would not write equal files.
+    """
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, memoryview(content)[start:]
 
 
 def load_encoder(source: str | Path, sha256: str | None = None) -> Pretrained:
@@ -79,7 +93,7 @@ def head_of(path: Path) -> dict[str, Tensor]:
 def _local(source: str | Path, sha256: str | None) -> Path:
     if "://" in str(source):
         return fetch(str(source), sha256)
-    path = Path(source)
+    path = arguments.path("the source of an encoder", source)
     if path.is_dir():
         path = path / WEIGHTS if (path / WEIGHTS).exists() else newest_checkpoint(path) or path / WEIGHTS
     if not path.is_file():
@@ -98,7 +112,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise Fatal(f"{path} is damaged or no safetensors file; export or fetch it again.") from error
     if "geocorpus" not in metadata:
         raise Fatal(f"{path} does not say what its encoder looks at; give a file that geocorpus wrote.")
-    about = json.loads(metadata["geocorpus"])
+    try:
+        about = dict(json.loads(metadata["geocorpus"]))
+    except (ValueError, TypeError) as error:
+        raise Fatal(f"{path} is damaged: what it says of itself is no JSON; export or fetch it again.") from error
     if about.get("format") != _FORMAT:
         raise Fatal(f"{path} has format {about.get('format')}, newer than this geocorpus reads; update it.")
     return about, state

@@ -11,6 +11,7 @@ import google.oauth2.credentials
 import pytest
 
 from exporters import threads
+from exporters.earth_engine import faults, transport
 from exporters.earth_engine.client import WORKLOAD_TAG, Connection, connect
 from exporters.earth_engine.retry import Patience
 from pipeline.errors import Fatal, Missing, TooLarge, Transient
@@ -34,6 +35,12 @@ def test_pixels_arrive_on_the_grid_that_was_asked_for(engine):
     pixels = engine.pixels(numbers(), GRID)
     assert pixels.shape == (4, 5)
     assert pixels["metres"].tolist() == [[2000, 2001, 2002, 2003, 2004]] * 4
+
+
+def test_an_answer_that_does_not_end_is_left_unread(engine, monkeypatch):
+    monkeypatch.setattr(transport, "_MOST_BYTES", 100)
+    with pytest.raises(TooLarge, match="the answer is longer than"):
+        engine.pixels(numbers(), GRID)
 
 
 @pytest.mark.parametrize("kind", ["429", "500", "503", "truncated", "reset", "timeout"])
@@ -68,12 +75,12 @@ def test_json_answers_are_retried_too(engine, sandbox, kind):
 
 
 def test_a_call_has_a_deadline():
-    patience = replace(IMPATIENT, transient_attempts=1)
+    patience = replace(IMPATIENT, timed_out_attempts=1)
     # A server of its own, since the answer that nobody waits for would be counted in another test.
     with Sandbox(catalog=tiny_earth.TinyEarth([])) as server:
-        engine = connect(Connection("demo-project", url=server.url, patience=patience, deadline_s=0.5))
-        server.faults(Fault("slow", next=1, seconds=3.0))
-        with pytest.raises(Transient, match="0.5 s"):
+        engine = connect(Connection("demo-project", url=server.url, patience=patience, deadline_s=2.0))
+        server.faults(Fault("slow", next=1, seconds=4.0))
+        with pytest.raises(faults.TimedOut, match="2 s"):
             engine.value(ee.Number(1))
 
 
@@ -170,7 +177,7 @@ def test_a_damaged_file_of_credentials_is_one_sentence(monkeypatch, tmp_path):
     path = tmp_path / "credentials"
     path.write_text('{"refresh_token": ')
     monkeypatch.setattr(ee.oauth, "get_credentials_path", lambda: str(path))
-    with pytest.raises(Fatal, match="credentials is damaged; .*earthengine authenticate"):
+    with pytest.raises(Fatal, match="not JSON that can be read; .*earthengine authenticate"):
         connect(Connection("demo-project"))
 
 

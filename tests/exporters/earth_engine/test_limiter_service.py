@@ -17,9 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporters import threads
+from exporters.earth_engine import greeting
+from exporters.earth_engine.guests import Guests
 from exporters.earth_engine.limiter import Limiter, Refusal
 from exporters.earth_engine.limiter_service import Endpoint, LimiterService
 from exporters.earth_engine.remote_limiter import RemoteLimiter, RunGone
+from pipeline.errors import Fatal, GeocorpusError
 from tests.exporters.earth_engine.test_limits import HandClock
 
 pytestmark = pytest.mark.timeout(60)
@@ -268,6 +271,42 @@ def test_a_service_that_ends_lets_what_is_under_way_end_and_grants_no_more():
         client.tell(chips=1)
 
 
+def test_a_run_that_stops_its_requests_lets_nobody_begin_here_or_elsewhere():
+    """Whoever waits for a slot is told as well; what is in flight ends as it would."""
+    limiter = Limiter(1, FAST)
+    with service(limiter) as (served, _):
+        elsewhere, said = RemoteLimiter(served.endpoint()), []
+
+        def wait(take: Callable[[], object]) -> None:
+            try:
+                with take():
+                    said.append("a slot")
+            except GeocorpusError as error:
+                said.append(type(error).__name__)
+
+        waiting = [threading.Thread(target=wait, args=(each,)) for each in (limiter.slot, elsewhere.slot)]
+        with limiter.slot():
+            for thread in waiting:
+                thread.start()
+            time.sleep(0.1)
+            limiter.stop("the disk is full.")
+            for thread in waiting:
+                thread.join(timeout=30)
+        assert sorted(said) == ["Fatal", "RunGone"]
+        with pytest.raises(Fatal, match="the disk is full"), limiter.slot():
+            pass
+
+
+def test_a_worker_that_cannot_write_asks_for_no_more():
+    with service(Limiter(1, FAST)) as (served, _):
+        client, other = RemoteLimiter(served.endpoint()), RemoteLimiter(served.endpoint())
+        client.stop("the disk is full.")
+        with pytest.raises(Fatal, match="the disk is full"), client.slot():
+            pass
+        with other.slot():
+            pass
+
+
 def test_a_service_waits_for_no_slot_longer_than_a_request_may_run():
     with service(Limiter(1, FAST)) as (served, _):
         client = RemoteLimiter(served.endpoint())
@@ -288,17 +327,151 @@ def test_a_broken_idle_connection_is_replaced():
         assert told == [{"number": 1}, {"number": 2}]
 
 
-@pytest.mark.parametrize("said", [b"wrong\n", b"\n", b"x" * 100_000, b'["start"]\n'])
+@pytest.mark.parametrize("said", [b"wrong\n", b"\n", b"x" * 100_000, b'["start"]\n', b"0" * 128, b"the secret\n"])
 def test_strangers_do_not_come_in(said):
     limiter = Limiter(1, FAST)
     with service(limiter) as (served, told):
         with pytest.raises(RunGone):
             RemoteLimiter(Endpoint("127.0.0.1", served.port, "guess")).tell(chips=1)
-        with socket.create_connection(("127.0.0.1", served.port)) as stranger, suppress(ConnectionResetError):
-            stranger.sendall(said)
+        with socket.create_connection(("127.0.0.1", served.port)) as stranger:
             stranger.settimeout(5)
-            assert stranger.recv(100) == b""
+            assert len(stranger.recv(64, socket.MSG_WAITALL)) == 64, "a number to answer with a proof"
+            stranger.sendall(said)
+            with suppress(ConnectionResetError):
+                assert stranger.recv(64, socket.MSG_WAITALL) in (b"", b"0" * 64)
+                assert stranger.recv(64) == b"", "it hangs up at once"
         assert told == [] and in_flight(limiter) == 0
+
+
+def overheard(endpoint: Endpoint) -> tuple[bytes, bytes]:
+    """The number that another program asks a worker with, and all that the worker says to it."""
+    number = b"ab" * 32
+
+    def listen(said: list[bytes]) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(number)
+            said.append(connection.recv(1000, socket.MSG_WAITALL))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        heard: list[bytes] = []
+        thread = threading.Thread(target=listen, args=(heard,))
+        thread.start()
+        with socket.create_connection(listener.getsockname()) as worker:
+            answer = worker.recv(64, socket.MSG_WAITALL)
+            assert answer == number
+            worker.sendall(b"cd" * 32 + greeting._proof(endpoint.secret, "worker", number, b"cd" * 32))
+        thread.join(10)
+    return number, heard[0]
+
+
+def test_what_is_heard_on_the_wire_opens_nothing():
+    """Neither the secret nor anything that is let in a second time goes over it."""
+    with service(Limiter(1, FAST)) as (served, _):
+        _, heard = overheard(served.endpoint())
+        assert len(heard) == 128 and b"the secret" not in heard
+        with socket.create_connection(("127.0.0.1", served.port), timeout=10) as stranger:
+            stranger.recv(64, socket.MSG_WAITALL)
+            stranger.sendall(heard)
+            assert stranger.recv(64, socket.MSG_WAITALL) == b"0" * 64 and stranger.recv(1) == b""
+
+
+def test_a_program_that_poses_as_the_service_is_not_believed():
+    """It would let the workers of a run that is gone go on without any limit."""
+
+    def pose() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(b"ab" * 32)
+                    connection.recv(128, socket.MSG_WAITALL)
+                    connection.sendall(b"cd" * 32 + b'["go", 9, false]\n')
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=pose, daemon=True).start()
+        with (
+            pytest.raises(RunGone),
+            RemoteLimiter(Endpoint("127.0.0.1", listener.getsockname()[1], "the secret")).slot(),
+        ):
+            pass
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def crowd(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """So many strangers, each of whom says a digit now and then, so that no wait for a single one is long."""
+    strangers = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(count)]
+    over = threading.Event()
+
+    def drip() -> None:
+        while not over.wait(0.05):
+            for stranger in strangers:
+                with suppress(OSError):
+                    stranger.send(b"0")
+
+    dripping = threading.Thread(target=drip, daemon=True)
+    dripping.start()
+    try:
+        yield strangers
+    finally:
+        over.set()
+        dripping.join(10)
+        for stranger in strangers:
+            stranger.close()
+
+
+def hung_up(stranger: socket.socket) -> bool:
+    """Whether the service has closed the connection."""
+    stranger.setblocking(False)
+    try:
+        while stranger.recv(1000):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def test_a_crowd_of_slow_strangers_keeps_nobody_out_and_is_hung_up_on():
+    limiter = Limiter(4, FAST)
+    with LimiterService(limiter, "the secret", DEADLINE_S, print, greeting_s=1.0) as served:
+        served._server.guests = Guests(80)
+        before = threading.active_count()
+        with crowd(served.port, 300) as strangers:
+            for _ in range(30):
+                with RemoteLimiter(served.endpoint()).slot() as started_s:  # each one comes anew
+                    assert started_s
+            assert threading.active_count() - before <= 90, "as many as it has places for, and not one for each"
+            assert within(30, lambda: all(map(hung_up, strangers))), "late as a whole, however often they say something"
+            with RemoteLimiter(served.endpoint()).slot():
+                pass
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    one, other = socket.socketpair()
+    other.settimeout(5)
+    return one, other
+
+
+def test_strangers_make_room_in_the_order_in_which_they_came_and_who_is_known_stays():
+    guests, pairs = Guests(4), [pair() for _ in range(6)]
+    for here, _ in pairs[:2]:
+        assert guests.come(here)
+    assert guests.recognise(pairs[0][0])
+    assert guests.come(pairs[2][0]) and guests.come(pairs[3][0]), "two strangers at most"
+    assert pairs[1][1].recv(1) == b"" and not guests.recognise(pairs[1][0]), "the first of them had to go"
+    assert guests.recognise(pairs[2][0]) and guests.recognise(pairs[3][0])
+    assert guests.come(pairs[4][0]) and guests.recognise(pairs[4][0])
+    assert not guests.come(pairs[5][0]), "all places are taken by who is known"
+    guests.leave(pairs[0][0])
+    assert guests.come(pairs[5][0])
+    guests.dismiss()
+    assert all(there.recv(1) == b"" for _, there in pairs[2:])
+    for one, other in pairs:
+        one.close()
+        other.close()
 
 
 def test_a_door_does_not_show_its_secret():

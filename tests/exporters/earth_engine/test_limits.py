@@ -307,6 +307,21 @@ def test_after_many_answers_more_is_tried_again_and_ever_more_rarely_in_vain():
     assert at_once.limit == 16
 
 
+def test_what_begins_small_grows_to_what_passes():
+    at_once, asked = AdaptiveBatchSize(128, 16, 4), []
+
+    def request(part):
+        asked.append(len(part))
+        if len(part) > 64:
+            raise TooLarge("memory")
+        return list(part)
+
+    for _ in range(40):
+        assert [item for part in at_once.ask(range(128), request) for item in part] == list(range(128))
+    assert asked[:9] == [16] * 8 + [32] and at_once.limit in (64, 128)
+    assert asked.count(128) <= 3 * 4, "it is tried again ever more rarely"
+
+
 def test_a_single_item_that_is_too_large_stops():
     def request(part):
         raise TooLarge("User memory limit exceeded.")

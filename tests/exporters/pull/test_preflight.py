@@ -14,6 +14,7 @@ from exporters.pull import preflight
 from exporters.pull.preflight import Work
 from flows import preflight as in_words
 from pipeline.errors import Fatal, Transient
+from pipeline.layer_cost import read_layer_costs
 from pipeline.progress import Silent
 from pipeline.store_url import store_at
 from sandbox.service.faults import Fault
@@ -110,10 +111,21 @@ class Listening(Silent):
         self.said.append(sentence)
 
 
-def test_a_long_export_checks_itself_and_a_short_one_does_not(engine, sandbox, tmp_path: Path, monkeypatch):
+def test_every_export_looks_up_its_assets_and_a_long_one_says_its_estimate(engine, sandbox, tmp_path, monkeypatch):
     progress, work = Listening(), work_of(["esa_worldcover"])
     in_words.before(engine, work, tmp_path, store_at(str(tmp_path)), progress)
-    assert progress.said == [] and sandbox.counters()["total"] == 0
+    assert progress.said == [] and sandbox.counters()["requests"] == {"assets": len(preflight.readable(engine, work))}
     monkeypatch.setattr(in_words, "LONG_CHIPS", CHIPS)
     in_words.before(engine, work, tmp_path, store_at(str(tmp_path)), progress)
-    assert len(progress.said) == 1 and f"about {CHIPS} requests" in progress.said[0]
+    assert f"about {CHIPS} requests" in progress.said[0]
+    assert progress.said[1:] == ["The dearest layer is esa_worldcover: 100% of the EECU-time of all by themselves."]
+    assert [cost.name for cost in read_layer_costs(tmp_path)] == ["esa_worldcover"], "the report says it"
+
+
+def test_a_short_export_whose_asset_is_gone_asks_for_no_pixel(engine, sandbox, tmp_path):
+    work = work_of(["esa_worldcover"])
+    lost = Work(work.manifest, {shard: [replace(layer, assets=("users/nobody/gone",)) for layer in layers]
+                                for shard, layers in work.unfinished.items()})  # fmt: skip
+    with pytest.raises(Fatal, match="users/nobody/gone.*leave it out"):
+        in_words.before(engine, lost, tmp_path, store_at(str(tmp_path)), Silent())
+    assert set(sandbox.counters()["requests"]) == {"assets"}

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import ee
 import numpy as np
 import pytest
 
 from exporters import catalog
-from exporters.pull.pull import MASKED, Puller
-from exporters.sources import Pixels, Region
+from exporters.earth_engine.batch_size import AdaptiveBatchSize
+from exporters.earth_engine.client import Connection, connect
+from exporters.expressions import static
+from exporters.pull.pull import REGION_ROWS, Puller
+from exporters.sources import MASKED, Local, Pixels, Region
 from pipeline.chip import Chip
 from pipeline.errors import Fatal
+from pipeline.modality import Band, Category, Modality
 from sandbox.service.faults import Fault
+from sandbox.service.server import Sandbox
 from tests.exporters import tiny_earth
 from tests.exporters.chips import SIZE_PX, chip, pixel_centres_xy
+from tests.exporters.conftest import IMPATIENT
 from tests.exporters.tiny_earth import day
 
 BOTH_LEVELS = chip(day(2019, 6, 2), "l2a", day(2019, 6, 5), day(2019, 5, 30))
@@ -146,14 +153,43 @@ def test_the_climate_year_has_twelve_months(engine, date):
     assert values["current_month_temperature_max"] == 300 + last % 5
 
 
+@pytest.mark.parametrize(("date", "known"), [
+    (day(2020, 12, 5), ["previous_month", "current_month", "year"]),
+    (day(2021, 1, 5), ["previous_month"]),
+    (day(2021, 5, 5), []),
+    (day(2016, 6, 5), ["previous_month", "current_month"]),
+])  # fmt: skip
+def test_a_year_that_lacks_a_month_is_nodata(engine, date, known):
+    """The months of 2016 to 2020 are there; seven of twelve would give a sum that passes for a dry year's."""
+    (layer,) = layers("era5", kind=Region)
+    pulled = Puller(engine).regions([chip(date)], [layer])[0]
+    values = dict(zip(layer.band_names, pulled.values.get("era5", np.full(12, np.nan)), strict=True))
+    assert {name.rpartition("_")[0].rpartition("_")[0] for name, value in values.items() if np.isfinite(value)} == set(
+        known
+    )
+    assert bool(pulled.missing) == (not known)
+
+
+def test_what_is_masked_may_be_late(engine):
+    recent = datetime.now(UTC).replace(day=1)
+    assert "have not come yet" in Puller(engine).regions([chip(recent)], layers("era5", kind=Region))[0].missing["era5"]
+
+
+def test_land_cover_of_a_year_that_is_not_over_is_a_reason_without_a_request(engine, sandbox):
+    later = chip(day(2999, 6, 2))
+    reason = Puller(engine).pixels(later, layers("dynamic_world")).missing["dynamic_world"]
+    assert reason == "its window of time is not over before 3000-01-01"
+    assert sandbox.counters()["total"] == 0
+
+
 def test_many_chips_share_a_climate_request_and_empty_ones_say_so(engine, sandbox):
-    chips = [chip(day(2019, 6, 2), place=row, row=row) for row in range(30)]
-    chips.append(chip(datetime(1990, 1, 1, tzinfo=UTC), row=30))
+    chips = [chip(day(2019, 6, 2), place=row, row=row) for row in range(REGION_ROWS - 1)]
+    chips.append(chip(datetime(1990, 1, 1, tzinfo=UTC), row=REGION_ROWS - 1))
     pulled = Puller(engine).regions(chips, layers("era5", kind=Region))
     assert sandbox.counters()["requests"] == {"value:compute": 1}
-    assert sorted(pulled) == list(range(31))
-    assert pulled[30].missing == {"era5": MASKED}
-    assert "era5" in pulled[29].values
+    assert sorted(pulled) == list(range(REGION_ROWS))
+    assert pulled[REGION_ROWS - 1].missing == {"era5": "all values are masked: no land here"}
+    assert "era5" in pulled[0].values
 
 
 def test_a_withdrawn_scene_costs_its_own_layers_only(engine):
@@ -185,9 +221,37 @@ def test_a_refused_size_is_halved_at_once_and_remembered_when_it_recurs(engine, 
         result.append(asked())
     result.append(asked())
     assert [requests for requests, _ in result] == [3, 3, 3, 2]
-    assert engine.at_once("bands", whole).limit == whole // 2
+    assert engine.at_once("bands", AdaptiveBatchSize(whole)).limit == whole // 2
     first = result[0][1]
     assert all(np.array_equal(first[name], other[name], equal_nan=True) for _, other in result for name in first)
+
+
+@pytest.mark.parametrize("kind", ["value", "unknown"])
+def test_what_may_be_too_large_is_halved_at_once(engine, sandbox, kind):
+    sandbox.faults(Fault(kind, next=1))
+    pulled = Puller(engine).pixels(BOTH_LEVELS, layers())
+    assert sandbox.counters()["requests"]["image:computePixels"] == 3 and not pulled.missing
+
+
+@pytest.mark.parametrize("kind", ["capacity", "out of memory", "timeout"])
+def test_what_depends_on_the_load_is_asked_once_more_and_then_halved(engine, sandbox, kind):
+    sandbox.faults(Fault(kind, next=1))
+    Puller(engine).pixels(BOTH_LEVELS, layers())
+    assert sandbox.counters()["requests"]["image:computePixels"] == 2
+    sandbox.reset_counters()
+    sandbox.faults(Fault(kind, next=2))
+    Puller(engine).pixels(BOTH_LEVELS, layers())
+    assert sandbox.counters()["requests"]["image:computePixels"] == 4
+
+
+def test_a_request_that_outlasts_our_own_deadline_is_halved_too():
+    assert Connection.deadline_s > 300, "the service gives up after five minutes, and says why"
+    # A server of its own, since the answers that nobody waits for would be counted in another test.
+    with Sandbox(catalog=tiny_earth.standard()) as server:
+        hasty = connect(Connection("demo-project", url=server.url, patience=IMPATIENT, deadline_s=3.0))
+        server.faults(Fault("slow", "image:computePixels", next=2, seconds=4.5))
+        pulled = Puller(hasty).pixels(BOTH_LEVELS, layers("esa_worldcover", "canopy_height_eth"))
+        assert len(pulled.values) == 2 and hasty.figures().timed_out >= 1
 
 
 def test_local_layers_follow_from_the_chip(engine):
@@ -199,3 +263,29 @@ def test_local_layers_follow_from_the_chip(engine):
     assert np.allclose(result["month"], [np.sin(np.pi), np.cos(np.pi)], atol=1e-6)
     assert result["biome"].tolist() == [4]
     assert result["eco_region"].tolist() == [664]
+
+
+def classes_of(source: Pixels | Region | Local, extent: str = "pixel") -> Modality:
+    """A layer whose only class is 2."""
+    categories = (Category(2, "two"), Category(4, "four"))
+    return Modality("x", "X", (Band("a"),), "uint8", 255, extent, categories, source=source)
+
+
+@pytest.mark.parametrize("value", [2.4, 258.0, -254.0])
+def test_a_fraction_or_an_overflow_does_not_arrive_as_a_class(engine, value):
+    layer = classes_of(static(lambda: ee.Image.constant(2).add(ee.Image.constant(value - 2)).toDouble()))
+    pulled = Puller(engine).pixels(BOTH_LEVELS, [layer])
+    assert pulled.missing == {"x": "some values are none of its classes: fractions, or not what uint8 holds"}
+
+
+def test_the_mean_of_classes_is_a_reason_not_another_class(engine):
+    layer = classes_of(Region(lambda of: ee.Image.constant(2.5), scale_m=10), "image")
+    pulled = Puller(engine).regions([BOTH_LEVELS], [layer])[0]
+    assert pulled.missing == {"x": "values 2.5 are none of its classes"}
+
+
+def test_a_local_value_that_does_not_fit_is_a_reason_and_a_word_is_refused(engine):
+    pulled = Puller(engine).local(BOTH_LEVELS, [classes_of(Local(lambda of: np.array([258.0])), "image")])
+    assert pulled.missing == {"x": "values 258 are none of its classes"}
+    with pytest.raises(Fatal, match="'x': its source gave no numbers"):
+        Puller(engine).local(BOTH_LEVELS, [classes_of(Local(lambda of: ["two"]), "image")])

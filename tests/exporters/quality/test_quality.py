@@ -18,7 +18,8 @@ from exporters.quality.inspection import inspect, reference_of, varies_everywher
 from exporters.quality.quality import Quality
 from exporters.report.facts import coverage
 from exporters.sources import Pixels
-from pipeline.corpus import MANIFEST, Corpus
+from pipeline.corpus import Corpus
+from pipeline.corpus_folder import MANIFEST
 from pipeline.grid import to_lonlat
 from pipeline.manifest import Manifest
 from pipeline.modality import Band, Category, Display, Modality

@@ -2,10 +2,13 @@
 
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyproj
 import pytest
 
@@ -18,6 +21,7 @@ from exporters.report.map import colour_of, on_page
 from exporters.report.report import breakable, percent, render, size_text, write_report
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
+from pipeline.layer_cost import LAYER_COSTS, LayerCost, write_layer_costs
 from pipeline.statistics import BandStatistics
 from tests.exporters.report_corpus import COVER, ECHO, LAYERS, PHOTO, PLAIN, REASON, add_neighbours, make_corpus
 
@@ -146,11 +150,29 @@ def test_damaged_neighbours_are_named(tmp_path: Path) -> None:
         write_report(made.folder)
 
 
+def test_what_layers_cost_is_told_where_a_pilot_kept_it(tmp_path: Path) -> None:
+    made = make_corpus(tmp_path / "c", count=3, size_px=16)
+    assert "Costs per modality" not in write_report(made.folder).read_text()
+    write_layer_costs(made.folder, [LayerCost("cheap", None, 0.5, 2_000, 300, share=1.0)])
+    write_layer_costs(made.folder, [LayerCost("dear", 0.25, 1.5, 17_000, 3_000, share=1.0)])  # by a later run
+    page = write_report(made.folder).read_text()
+    assert all(cell in page for cell in ("dear", "0.25", "75 %", "25 %", "17 kB", "cheap", "300 B"))
+    assert page.index("dear") < page.index("cheap")
+    (made.folder / LAYER_COSTS).write_text("none")
+    with pytest.raises(Fatal, match="layer-costs.json is damaged"):
+        write_report(made.folder)
+
+
 def test_rejected_candidates_from_json_or_none(tmp_path: Path) -> None:
     assert rejected(tmp_path) is None
     (tmp_path / "rejected.json").write_text(json.dumps([{"location": "a", "stratum": "s", "reason": "ocean"}]))
     result = rejected(tmp_path)
-    assert result is not None and result["reason"].tolist() == ["ocean"]
+    assert result == {("s", "ocean"): 1}
+    for step in ("001", "002"):  # a corpus that has grown twice
+        (tmp_path / "extensions" / step).mkdir(parents=True)
+        table = pd.DataFrame({"stratum": ["s", step], "reason": ["ocean", "clouds"]})
+        table.to_parquet(tmp_path / "extensions" / step / "rejected.parquet")
+    assert rejected(tmp_path) == {("s", "ocean"): 3, ("001", "clouds"): 1, ("002", "clouds"): 1}
 
 
 def test_coverage_counts_rows_values_and_reasons(corpus: Corpus) -> None:
@@ -161,6 +183,12 @@ def test_coverage_counts_rows_values_and_reasons(corpus: Corpus) -> None:
     train = corpus.manifest.rows_of("train")
     stored = corpus.read("echo", slice(0, 20))[train]
     assert result["echo"].valid_share == pytest.approx(float(ECHO.valid(stored).mean()))
+
+
+def test_reasons_with_dates_add_up_once_there_are_many(corpus: Corpus) -> None:
+    photo = next(item for item in coverage(corpus) if item.modality.name == PHOTO.name)
+    dated = Counter({f"no pass around 2019-01-{day:02d}": 2 for day in range(1, 9)})
+    assert replace(photo, missing=dated).reasons == (Count("no pass around", 16),)
 
 
 def test_tallies_are_those_of_the_manifest(corpus: Corpus) -> None:
@@ -286,6 +314,6 @@ def test_corpora_from_before_quality_was_looked_at_say_so(tmp_path: Path) -> Non
     corpus = make_corpus(tmp_path, count=4, biomes=1)
     for path in corpus.ledger.folder.rglob("*.json"):
         data = json.loads(path.read_text())
-        del data["quality"]
+        del data["quality"], data["text_crc32c"]
         path.write_text(json.dumps(data))
     assert "No layer of this corpus was looked at" in render(corpus, coverage(corpus), 1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pyproj import Geod
 
-from exporters.report.splits import distance_text, gaps, overlapping_pairs, stratum_shares
+from exporters.report.splits import centres_of, distance_text, gaps, overlapping_pairs, stratum_shares
 from pipeline.chip import Chip
 from pipeline.manifest import Manifest
 from tests.exporters.report_corpus import make_chip
@@ -19,7 +19,8 @@ def manifest(places: list[tuple[float, float]]) -> Manifest:
 
 def test_the_smallest_distance_between_two_splits() -> None:
     """Chips 0 and 5 are val; the nearest pair is 4 and 5, 0.05 degrees apart."""
-    (gap,) = gaps(manifest(PLACES))
+    chips = manifest(PLACES)
+    (gap,) = gaps(chips, centres_of(chips))
     *_, metres = Geod(ellps="WGS84").inv(*PLACES[4], *PLACES[5])
     assert (gap.first, gap.second) == ("train", "val")
     assert gap.centres_m == pytest.approx(metres, abs=15)
@@ -27,9 +28,9 @@ def test_the_smallest_distance_between_two_splits() -> None:
 
 
 def test_overlaps_are_counted_across_the_antimeridian_too() -> None:
-    assert overlapping_pairs(manifest(PLACES)) == 0
-    near = [*PLACES, (10.005, 50.005), (179.999, 5.0), (-179.999, 5.0)]
-    assert overlapping_pairs(manifest(near)) == 2
+    near = manifest([*PLACES, (10.005, 50.005), (179.999, 5.0), (-179.999, 5.0)])
+    for chips, pairs in ((manifest(PLACES), 0), (near, 2)):
+        assert overlapping_pairs(chips, centres_of(chips)) == pairs
 
 
 def test_shares_of_strata() -> None:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 import pickle
-import shlex
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 from distributed import Client
 from google.oauth2.credentials import Credentials
 
 from benchmarks.chaos import manifest_of
-from benchmarks.dask_processes import dask_processes
+from benchmarks.dask_processes import DaskProcesses, dask_processes
 from exporters.earth_engine.client import Connection, EarthEngine
 from exporters.earth_engine.faults import AssetGone
 from exporters.earth_engine.limiter import Limiter
@@ -32,9 +31,9 @@ from flows.cluster import cluster, worker
 from flows.cluster.cluster import Reported
 from flows.cluster.worker import Failure, JobSpec, _ContextSlot
 from flows.settings import ClusterSettings, load
-from pipeline.corpus import MANIFEST
-from pipeline.errors import Fatal, GeocorpusError, Transient
-from pipeline.interpreter import interpreter
+from pipeline.corpus_folder import MANIFEST
+from pipeline.errors import Fatal, GeocorpusError, Transient, Unwritable
+from pipeline.lock import locked, token_of
 from pipeline.progress import Silent
 from pipeline.shard import Shard
 from sandbox.planet import Planet
@@ -210,28 +209,38 @@ def wait_for(met: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+@contextmanager
+def configured(processes: DaskProcesses) -> Iterator[None]:
+    """Dask's configuration in this process, as a process has it that is started with the environment."""
+    prefix = "DASK_DISTRIBUTED__COMM__TLS__"
+    names = {name: name.removeprefix(prefix).lower().replace("__", ".") for name in processes.environment}
+    values = {names[name].replace("_", "-"): value for name, value in processes.environment.items()}
+    with dask.config.set({f"distributed.comm.tls.{name}": value for name, value in values.items()}):
+        yield
+
+
 class TestAddress:
     pytestmark = slow
 
     def test_a_scheduler_that_dies_ends_the_run_and_relaunching_goes_on(self, plain: Plain, tmp_path: Path) -> None:
         folder = frozen(tmp_path / "corpus")
         with service() as url:
-            with dask_processes(2) as dask:
-                ours = settings_of(url, folder, "cluster.kind=address", f"cluster.address={dask.address}")
-                process = start("export", "demo", *ours)
+            with dask_processes(2) as there:
+                ours = settings_of(url, folder, "cluster.kind=address", f"cluster.address={there.address}")
+                process = start("export", "demo", *ours, **there.environment)
                 wait_for(lambda: spooled(folder) > 1, process)
-                dask.scheduler.kill()
+                there.scheduler.kill()
                 _, errors = process.communicate(timeout=60)
                 assert process.returncode == 1
                 said = [line for line in errors.splitlines() if not line.startswith("export:")]
                 assert len(said) == 1 and "the Dask scheduler is gone; start it, and run the same command" in said[0]
             kept, asked = spooled(folder), self._asked(url)
             reset(url)
-            with dask_processes(2) as dask:
-                ours = settings_of(url, folder, "cluster.kind=address", f"cluster.address={dask.address}")
-                process = start("export", "demo", *ours)
+            with dask_processes(2) as there:
+                ours = settings_of(url, folder, "cluster.kind=address", f"cluster.address={there.address}")
+                process = start("export", "demo", *ours, **there.environment)
                 wait_for(lambda: spooled(folder) > kept, process)
-                dask.workers[0].kill()
+                there.workers[0].kill()
                 _, errors = process.communicate(timeout=120)
                 assert process.returncode == 0, errors
             assert counters(url)["peak_concurrency"] <= CAP
@@ -245,14 +254,15 @@ class TestAddress:
 
     def test_a_worker_that_imports_another_package_is_named(self, tmp_path: Path) -> None:
         """Such a worker dies of its first task without a word, and the next one after it."""
-        with dask_processes(0) as dask:
-            words = [sys.executable, "-m", "dask", "worker", dask.address, "--no-nanny", "--no-dashboard"]
+        with dask_processes(0) as there:
+            command = there.worker_command("--local-directory", str(tmp_path))
             place = rivals(tmp_path / "there", "flows")
-            with subprocess.Popen([*words, "--local-directory", str(tmp_path)], cwd=place) as process:
-                with Client(dask.address, set_as_default=False) as client:
+            environment = os.environ | there.environment
+            with configured(there), subprocess.Popen(command, cwd=place, env=environment) as process:
+                with Client(there.address, set_as_default=False) as client:
                     client.wait_for_workers(1)
-                    with pytest.raises(Fatal, match="the worker at tcp://.* cannot import flows.cluster.w.*rival"):
-                        with cluster._client(ClusterSettings(kind="address", address=dask.address)):
+                    with pytest.raises(Fatal, match="the worker at tls://.* cannot import flows.cluster.w.*rival"):
+                        with cluster._client(ClusterSettings(kind="address", address=there.address), tmp_path):
                             pass
                     assert client.nthreads(), "asking does a worker no harm"
                 process.kill()
@@ -260,8 +270,8 @@ class TestAddress:
     def test_no_scheduler_is_one_sentence(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cluster, "_CONNECT_S", 1)
         outcome = ClusterSettings(kind="address", address="tcp://127.0.0.1:9")
-        with pytest.raises(Fatal, match="no Dask scheduler answers at tcp://127.0.0.1:9; start one"):
-            with cluster._client(outcome):
+        with pytest.raises(Fatal, match="no Dask scheduler lets this process in at tcp://127.0.0.1:9; start one"):
+            with cluster._client(outcome, tmp_path):
                 pass
 
 
@@ -285,23 +295,6 @@ def test_what_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(Fatal, match=rf"needs {module}; install it with: pip install 'geocorpus\[{extra}\]'"):
         extras.require(extra, "this cluster.kind")
-
-
-def test_a_slurm_job_is_what_the_settings_say() -> None:
-    ours = ClusterSettings(
-        kind="slurm", queue="long", account="geo", cores=4, memory="16GiB", walltime="12:00:00", threads=2,
-        host="127.0.0.1", directives=("--exclusive",),
-    )  # fmt: skip
-    jobs = cluster.slurm(ours)
-    try:
-        lines = jobs.job_script().splitlines()
-    finally:
-        jobs.close()
-    for wanted in ("-p long", "-A geo", "--cpus-per-task=4", "--mem=16G", "-t 12:00:00", "--exclusive"):
-        assert f"#SBATCH {wanted}" in lines
-    assert shlex.split(lines[-1])[:4] == [*interpreter(), "-m", "distributed.cli.dask_worker"]
-    assert "export PYTHONSAFEPATH=1" in lines
-    assert "--nworkers 2" in lines[-1] and "--nthreads 2" in lines[-1] and "tcp://127.0.0.1:" in lines[-1]
 
 
 def test_an_address_towards_this_machine_is_this_machine_alone() -> None:
@@ -364,13 +357,29 @@ def test_a_worker_whose_run_is_gone_writes_nothing(tmp_path: Path) -> None:
     assert snapshot(corpus.folder) == before
 
 
+def test_a_worker_whose_run_lost_the_corpus_writes_nothing(tmp_path: Path) -> None:
+    settings = load("demo", [f"corpus.folder={frozen(tmp_path / 'c')}", "corpus.modalities=['lat']"])
+    corpus, _ = stages.lay_out(settings)
+    with Sandbox(Planet(0)) as earth, LimiterService(Limiter(2, 1e4), "secret", 30.0, lambda report: None) as served:
+        with locked(corpus.folder):
+            ours = replace(job(corpus.folder, earth.url, served.endpoint()), lock=token_of(corpus.folder))
+        with locked(corpus.folder):
+            before = snapshot(corpus.folder)
+            outcome = worker.pull(ours, corpus.shards[0], ("lat",))
+            assert isinstance(outcome, Failure) and outcome.kind is Unwritable
+            assert "has taken over" in outcome.sentence
+            assert snapshot(corpus.folder) == before
+            ours = replace(ours, lock=token_of(corpus.folder))
+            assert not isinstance(worker.pull(ours, corpus.shards[0], ("lat",)), Failure)
+
+
 def test_a_disk_that_fails_a_worker_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "/data/corpus.zarr")
 
     monkeypatch.setattr(worker, "WorkerContext", full)
     outcome = worker.pull(job(tmp_path, "http://127.0.0.1:9", Endpoint("", 0, "")), Shard(0, 0, 1), ("lat",))
-    assert isinstance(outcome, Failure) and outcome.kind is Fatal
+    assert isinstance(outcome, Failure) and outcome.kind is Unwritable
     assert "/data/corpus.zarr cannot be used there: No space left on device" in outcome.sentence
 
 

@@ -63,7 +63,7 @@ def test_a_flow_run_has_a_bar_and_a_table_that_are_updated(tmp_path: Path) -> No
                 progress.advance(100)
                 progress.note(requests=101)
 
-    with prefect_server.running() as url, temporary_settings({PREFECT_API_URL: url}):
+    with prefect_server.running() as server, server.reached():
         work()
         with get_client(sync_client=True) as client:
             # Other tests of this process tell the same server, which keeps a history.

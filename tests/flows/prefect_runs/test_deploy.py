@@ -26,10 +26,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prefect server with a process pool, in a home of its own."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        with prefect_server.running() as url:
-            environment.setenv("PREFECT_API_URL", url)
+        with prefect_server.running() as server:
+            environment.setenv("PREFECT_API_URL", server.url)
+            environment.setenv("PREFECT_API_AUTH_STRING", server.auth_string)
             prefect("work-pool", "create", "lab", "--type", "process")
-            yield url
+            yield server.url
 
 
 def prefect(*arguments: str, cwd: Path = ROOT) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -92,11 +93,32 @@ def test_a_sandbox_that_is_not_running(tmp_path: Path) -> None:
         (("anchor", "demo", "corpus.folder=/nowhere", "source.url=http://127.0.0.1:9"), "http://127.0.0.1:9"),
         (("pretrain", "demo", "corpus.folder=/nowhere"), "there is no corpus in /nowhere"),
         (("pretrain", "demo", "pretrain.preset=demoo"), "did you mean 'demo'"),
+        (("retry", "/nowhere"), "there is no corpus in /nowhere"),
+        (("verify", "/nowhere"), "there is no corpus in /nowhere"),
+        (("report", "/nowhere"), "there is no corpus in /nowhere"),
+        (("status", ""), "it is empty; give the folder of a corpus"),
+        (("sample", "demo", "corpus.folder="), "corpus.folder = '' is not allowed: it is empty"),
+        (("modality", "new", "lambda"), "a modality cannot be called 'lambda'"),
         (("exprt", "demo"), "exprt"),
+        (("build",), "build --help` shows how it is used."),
+        (("sandbox", "serve", "--port", "99999"), "--port"),
+        (("sandbox", "serve", "--latency", "-1"), "--latency"),
+        (("sandbox", "serve", "--index", "index.toml"), "with --rasters."),
+        (("sample", "demo", "source.url=http://127.0.0.1:99999"), "source.url"),
+        (("sample", "demo", "source.url=http://127.0.0.1:a"), "source.url"),
+        (("export", "demo", "cluster.port=99999"), "cluster.port"),
+        (("export", "demo", "cluster.kind=address", "cluster.address=head:99999"), "cluster.address"),
     ],
 )
 def test_wrong_words(arguments: tuple[str, ...], words: str) -> None:
     assert words in refused(*arguments)
+
+
+def test_a_port_that_another_program_has() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        said = refused("sandbox", "serve", "--port", f"{taken}")
+    assert f"cannot listen at 127.0.0.1:{taken} (Address already in use); give another --port" in said
 
 
 @pytest.mark.parametrize(

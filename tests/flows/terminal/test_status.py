@@ -6,16 +6,25 @@ import json
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from exporters.quality.inspection import inspect
 from flows.progress.progress_file import PROGRESS, ProgressFile, Run, derived
-from pipeline.lock import Holder, locked
+from flows.terminal.status import Status, read_status, show
+from pipeline.corpus import Corpus
+from pipeline.errors import Fatal
+from pipeline.holder import Holder
+from pipeline.lock import LOCK, holder_of, locked
+from pipeline.observed import Channel, Observed
 from pipeline.progress import Silent, Snapshot
 from tests.flows.jobs import geocorpus, run_stages, sandbox, start
 from tests.flows.test_dead_letters import fail_next
+from tests.pipeline.chips import OPTICAL, make_block, make_manifest
+from tests.pipeline.damage import finished_corpus
 
 whole_job = [pytest.mark.slow, pytest.mark.xdist_group("status")]
 
@@ -35,6 +44,24 @@ def eventually(folder: Path, wanted: Callable[[dict[str, Any]], bool]) -> dict[s
     raise AssertionError(result)
 
 
+class TestNextStep:
+    """What is said to come next."""
+
+    def test_a_corpus_that_was_not_sampled_here_goes_on_with_what_it_lacks(self, tmp_path: Path) -> None:
+        finished_corpus(tmp_path)
+        assert read_status(tmp_path).next_step == "pretrain"
+        make_manifest(tmp_path / "other", 5, 16)
+        assert read_status(tmp_path / "other").next_step == "export"
+
+    @pytest.mark.parametrize("lost", ["corpus.zarr/zarr.json", "corpus.zarr"])
+    def test_a_lost_store_is_not_taken_for_one_that_was_never_made(self, tmp_path: Path, lost: str) -> None:
+        finished_corpus(tmp_path)
+        (tmp_path / lost).rename(tmp_path / "elsewhere")
+        for look in (read_status, Corpus.open):
+            with pytest.raises(Fatal, match="lost its zarr.json, though shards are finished.*geocorpus verify"):
+                look(tmp_path)
+
+
 class TestLive:
     """Progress that is kept."""
 
@@ -48,6 +75,13 @@ class TestLive:
                 assert run is not None and run.is_live and run.holder == Holder.me()
                 assert (run.snapshot.stage, run.snapshot.done, run.snapshot.total) == ("export", 2, 10)
         assert not list(tmp_path.iterdir())
+
+    def test_the_folder_that_was_made_for_it_goes_where_nothing_came_of_it(self, tmp_path: Path) -> None:
+        folder = tmp_path / "new" / "corpus"
+        with ProgressFile(Silent(), folder) as progress, locked(folder):
+            progress.start("sample", 10)
+            assert Run.of(folder) is not None
+        assert not (tmp_path / "new").exists()
 
     def test_what_a_killed_run_left_goes_and_another_runs_stays(self, tmp_path: Path) -> None:
         gone = {"host": Holder.me().host, "pid": Holder.me().pid, "started": "0"}
@@ -77,6 +111,24 @@ class TestLive:
         assert derived(Snapshot("anchor", 5, 10, 2.0)) == {"per_s": 2.0}
 
 
+class TestHolder:
+    """Who holds the corpus, also without any progress to show."""
+
+    @pytest.mark.parametrize(
+        ("holder", "words"),
+        [
+            (Holder.me(), f"held by process {Holder.me().pid} on {Holder.me().host}"),
+            (replace(Holder.me(), started="0"), "which is gone; the next command takes over"),
+            (Holder("node7", 7, "0", "another"), "held by process 7 on node7, another host: the next command waits"),
+        ],
+        ids=["alive", "gone", "elsewhere"],  # a process id would differ between the workers that collect the tests
+    )
+    def test_it_is_named(self, tmp_path: Path, capsys: pytest.CaptureFixture[str], holder: Holder, words: str) -> None:
+        (tmp_path / LOCK).write_text(json.dumps(asdict(holder) | {"token": "t", "beat": "0"}))
+        show(Status(str(tmp_path), holder=holder_of(tmp_path)), as_json=False)
+        assert words in " ".join(capsys.readouterr().out.split())
+
+
 class TestBesideARun:
     """The real commands, each in a process of its own."""
 
@@ -97,6 +149,7 @@ class TestBesideARun:
                 process.send_signal(signal.SIGKILL)
             _, said = process.communicate(timeout=30)
             run = seen["run"]
+            assert seen["holder"]["pid"] == process.pid
             assert run["holder"]["pid"] == process.pid
             assert run["snapshot"]["stage"] == "export" and run["snapshot"]["total"] == seen["chips"]
             assert 0 < run["snapshot"]["per_s"] < 3 and run["snapshot"]["left_s"] > 0
@@ -128,3 +181,24 @@ class TestBesideARun:
             assert "3 locations were given up" in geocorpus("status", str(folder)).stdout
             assert geocorpus("retry", str(folder)).returncode == 0
             assert status(folder)["failed"] == {}
+
+
+def test_scenes_are_told_by_pass_and_polarisation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layer = replace(
+        OPTICAL, observed=Observed((Channel("red", "descending", "VV"), Channel("green", "descending", "VH")))
+    )
+    make_manifest(tmp_path, 6)
+    corpus = Corpus.create(tmp_path, [layer], 6)
+    block = make_block(layer, 6, 16, seed=1)
+    pinned = [chip.row for chip in corpus.manifest if chip.acquisition.descending]
+    block[[row for row in range(6) if row not in pinned]] = layer.nodata
+    block[pinned[1:], 1] = layer.nodata
+    found = inspect(corpus, corpus.shards[0], {layer.name: block}, {layer.name: {}})[layer.name]
+    corpus.write(corpus.shards[0], layer.name, block, {}, found)
+    status = read_status(tmp_path)
+    show(status, as_json=False)
+    words = f"optical, descending: {len(pinned)} of 6 chips have a scene; VV {len(pinned)} of {len(pinned)}, VH 1 of 1"
+    assert words in " ".join(capsys.readouterr().out.split())
+    show(status, as_json=True)
+    told = json.loads(capsys.readouterr().out)["layers"]["optical"]["scenes"]["descending"]
+    assert (told["chips"], told["pinned"], told["polarisations"]["VH"]["data"]) == (6, len(pinned), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -15,11 +16,13 @@ from sandbox.functions.element_collections import of_elements
 from sandbox.functions.features import Feature
 from sandbox.functions.filters import negated
 from sandbox.functions.image_bands import named
+from sandbox.functions.image_masks import _unmasked
+from sandbox.functions.image_math import BINARY, binary_band
 from sandbox.functions.image_polls import polled_mode
 from sandbox.functions.image_regions import _coverage
 from sandbox.functions.image_stacks import reduced
-from sandbox.functions.images import Scope
 from sandbox.functions.reducers import MODE
+from sandbox.functions.scope import Scope
 from sandbox.planet import Planet, era5
 from sandbox.planet.ground import _ALL_OCTAVES, _LONG_M, _WAVELENGTHS_M, cutting, widened
 from sandbox.planet.lattice import Lattice, first_quarters, spread, utm_lattice
@@ -267,3 +270,32 @@ def test_what_a_filter_implies_is_never_more_than_it_keeps() -> None:
     assert negated(REGISTRY["Filter.lessThan"]("cloud", 10, None, None)).query == Query()
     kept = [Feature(None, {"cloud": 10}), Feature(None, {}), Feature(None, {"cloud": 11})]
     assert [at_most.matches(item) for item in kept] == [True, True, False]
+
+
+@pytest.mark.parametrize("names", BINARY, ids=lambda names: names[0])
+@pytest.mark.parametrize("number", [0, 3, -2, 2.5, 70_000])
+def test_to_compute_with_a_number_is_to_compute_with_a_band_of_it(names: tuple[str, ...], number: float) -> None:
+    if "Shift" in names[0] and number in (-2, 70_000):
+        pytest.skip("a shift by so much is not defined")
+    grid = PixelGrid("EPSG:4326", (1.0, 0.0, 0.0, 0.0, -1.0, 0.0), 6, 5)
+    constant = images.constant_band("c", number)
+    spread_out = replace(constant, compute=constant.pixels)
+    for kind in (np.uint8, np.int16, np.float32, np.float64):
+        values = np.random.default_rng(4).integers(0, 100, grid.shape).astype(kind)
+        valid = np.random.default_rng(5).random(grid.shape) < 0.7
+        band = images.ImageBand("b", np.dtype(kind), grid.projection, lambda *_, v=values, m=valid: (v, m))
+        one, other = (
+            binary_band(band, each, "b", BINARY[names]).pixels(grid, Scope()) for each in (constant, spread_out)
+        )
+        for mine, theirs in zip(one, other, strict=True):
+            assert mine.dtype == theirs.dtype and np.array_equal(mine, theirs)
+        filled = (_unmasked(band, each, False).pixels(grid, Scope()) for each in (constant, spread_out))
+        assert all(np.array_equal(mine, theirs) for mine, theirs in zip(*filled, strict=True))
+
+
+def test_of_a_label_image_only_the_bands_that_are_read_are_built() -> None:
+    planet = shared_planet()
+    place = labelled_place(planet)
+    image = next(iter(planet.images(LABELS, Query(place, ms(2020), ms(2021))) or []))
+    assert images.from_stored(image).band_names() == [band.name for band in image.bands]
+    assert image.bands[-1].name == image.bands[9:][0].name == "label"

@@ -123,10 +123,6 @@ def every_tile_near(point: Point) -> list[Tile]:
     return [tile for tile in tiles if is_tile(tile)]
 
 
-def tile_centre(tile: Tile) -> Point:
-    return Point(*centre_of(tile))
-
-
 def test_radar_images_equal_a_brute_force_listing(planet: Planet) -> None:
     for point in land_points(planet, 2, 2):
         region = point.buffer(0.3)

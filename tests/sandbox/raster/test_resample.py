@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 from rasterio.warp import Resampling, reproject
 
-from sandbox.functions.images import Scope
+from sandbox.functions.scope import Scope
 from sandbox.raster import grids
 from sandbox.raster.grids import Mapping, PixelGrid
 from sandbox.raster.resample import sampled
@@ -142,8 +142,9 @@ def test_inverting_an_affine_undoes_it(column, row, x_shear, y_shear):
 def test_reproject_forces_the_pixels_of_another_grid(sandbox):
     image = ee.Image(f"{world.S2}/20190610T103021_T32TNS").select("B2").reproject("EPSG:32632", None, 40)
     array = world.pixels(image)["B2"]
-    # The centre of the first 40 m pixel is the corner of four 10 m pixels: the one to the south-east of it.
-    assert array.tolist() == [[212, 212, 212, 212, 216, 216, 216, 216]] * 4 + [[612] * 4 + [616] * 4] * 4
+    # The centre of the first 40 m pixel is the corner of four pixels of 20 m, which are means of four of 10 m: the one
+    # to the south-east of it. An image of 400 pixels has no coarser level.
+    assert array.tolist() == [[263, 263, 263, 263, 267, 267, 267, 267]] * 4 + [[663] * 4 + [667] * 4] * 4
     assert image.projection().nominalScale().getInfo() == pytest.approx(40)
 
 

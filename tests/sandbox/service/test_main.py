@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import requests
 
 from sandbox.service.faults import Fault
-from sandbox.service.main import fault_of
+from sandbox.service.main import catalog_of, fault_of, why
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -54,6 +55,14 @@ def test_it_stops_when_its_parent_goes():
     pytest.fail("the sandbox outlived its parent")
 
 
+@pytest.mark.slow
+def test_it_stops_when_its_parent_went_before_it_was_ready():
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    assert gone.wait(timeout=60) == 0
+    process, _ = start("--with-parent", f"{gone.pid}")
+    assert process.wait(timeout=60) == 0
+
+
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -67,7 +76,39 @@ def test_a_missing_index_is_one_sentence():
     command = [sys.executable, "-m", "sandbox", "--rasters", "nowhere"]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert process.returncode == 1
-    assert process.stderr.startswith("The sandbox cannot start:")
+    assert process.stderr == "The sandbox cannot start: nowhere/index.toml: No such file or directory.\n"
+
+
+def test_an_index_without_its_rasters_is_refused_as_nothing_of_it_would_be_served(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"say where its rasters are, with --rasters"):
+        catalog_of(0, None, tmp_path / "index.toml")
+
+
+def test_what_is_wrong_with_an_index_names_the_file(tmp_path: Path):
+    broken, absent = tmp_path / "broken.toml", tmp_path / "absent.toml"
+    broken.write_text("x = [")
+    with pytest.raises(ValueError, match=r"broken\.toml is no TOML that can be read"):
+        catalog_of(0, tmp_path, broken)
+    with pytest.raises(FileNotFoundError) as caught:
+        catalog_of(0, tmp_path, absent)
+    assert why(caught.value) == f"{absent}: No such file or directory"
+
+
+def said_about(port: str) -> str:
+    command = [sys.executable, "-m", "sandbox", "--port", port]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert process.returncode != 0 and "Traceback" not in process.stderr
+    return process.stderr.splitlines()[-1]
+
+
+def test_a_port_that_is_taken_or_none_is_one_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        assert said_about(f"{taken}") == (
+            f"The sandbox cannot start: it cannot listen at 127.0.0.1:{taken} (Address already in use); "
+            "give another --port."
+        )
+    assert "'99999' is no port; give a number from 0 to 65535" in said_about("99999")
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,29 @@ def test_get_pixels_of_a_stored_asset(sandbox):
     assert ee.data.getPixels(body)["b1"].tolist() == [[101, 102], [201, 202]]
 
 
+def test_get_pixels_gives_0_where_the_asset_is_masked(sandbox):
+    body = {"assetId": world.HOLES, "fileFormat": "NUMPY_NDARRAY", "grid": world.grid(500990, 5099010, 2, 2)}
+    assert ee.data.getPixels(body)["b1"].tolist() == [[9999, 10000], [10099, 0]]
+
+
+def test_get_pixels_without_a_grid_gives_the_assets_own(sandbox):
+    array = ee.data.getPixels({"assetId": world.HOLES, "fileFormat": "NUMPY_NDARRAY"})
+    assert array.shape == (400, 400) and array["b1"][3, 7] == 307
+
+
+def test_get_pixels_gives_the_bands_that_are_named(sandbox):
+    scene = f"{world.S2}/20190610T103021_T32TNS"
+    body = {"assetId": scene, "bandIds": ["SCL", "B2"], "fileFormat": "NUMPY_NDARRAY"}
+    array = ee.data.getPixels({**body, "grid": world.grid(500000, 5100000, 4, 4, 20.0)})
+    assert array.dtype.names == ("SCL", "B2") and array["SCL"].dtype == np.uint8
+
+
+def test_get_pixels_of_what_is_no_image_is_an_error(sandbox):
+    for asset_id in (world.S2, "users/nobody/nothing"):
+        with pytest.raises(ee.EEException, match="not found"):
+            ee.data.getPixels({"assetId": asset_id, "fileFormat": "NUMPY_NDARRAY"})
+
+
 def test_compute_features_pages_through_a_collection(sandbox):
     features = ee.FeatureCollection([ee.Feature(ee.Geometry.Point([i, 0]), {"n": i}) for i in range(7)])
     first = ee.data.computeFeatures({"expression": features, "pageSize": 3})

@@ -18,7 +18,6 @@ from sandbox.service.quotas import OFF, Meter, QuotaExceeded, Quotas
 from sandbox.service.server import Sandbox
 from tests.sandbox import world
 
-COMPUTE = "/v1/projects/demo/value:compute"
 ONE = {"expression": {"result": "0", "values": {"0": {"constantValue": 1}}}}
 
 

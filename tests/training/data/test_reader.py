@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +156,7 @@ def turns_of_others(work: Callable[[], object]) -> int:
 
 def test_refuses_a_shard_that_is_not_finished(corpus: Corpus) -> None:
     corpus.ledger.path("layer", 0).unlink()
-    with pytest.raises(Fatal, match="shard 0 of 'layer' in .* is not finished; run `geocorpus export`"):
+    with pytest.raises(Fatal, match="shard 0 of 'layer' in .* is not finished; run `geocorpus export "):
         first_chip(corpus)
 
 
@@ -174,7 +176,7 @@ def test_a_file_that_is_gone_is_not_nodata(full: Corpus) -> None:
         (lambda content: content[20:], "its index points outside the file"),
         (lambda content: b"\xff" * 8 + content[8:], "row 0 has another size"),
         (lambda content: content[:12] + b"\xff" * 4 + content[16:], "row 0 has another size"),
-        (lambda content: content[:16] + b"\xff" * 4 + content[20:], "row 0 cannot be decoded"),
+        (lambda content: content[:16] + b"\xff" * 4 + content[20:], "row 0 has another checksum"),
     ],
 )
 def test_names_a_damaged_shard(full: Corpus, damage, message: str) -> None:
@@ -185,8 +187,103 @@ def test_names_a_damaged_shard(full: Corpus, damage, message: str) -> None:
     assert message in str(refusal.value)
 
 
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """A layer like an image of twelve bands: smooth with noise, half of the range unused, one shard of eight chips."""
+    folder = tmp_path_factory.mktemp("photo")
+    manifest = make_manifest(folder, 8, 32)
+    corpus = Corpus.create(
+        folder, [Modality("layer", "Layer", tuple(Band(f"b{band}") for band in range(12)), "uint16", 0)], 8
+    )
+    random, shape = np.random.default_rng(0), (len(manifest), 12, 32, 32)
+    block = 2000 + np.cumsum(random.integers(-40, 41, shape), axis=-1) + random.integers(0, 30, shape)
+    corpus.write(corpus.shards[0], "layer", block.clip(1, 9000).astype(np.uint16), {})
+    return corpus
+
+
+def flipped(content: bytes, count: int) -> Iterator[bytes]:
+    for bit in np.random.default_rng(0).choice(8 * len(content), count, replace=False).tolist():
+        yield content[: bit // 8] + bytes([content[bit // 8] ^ 1 << bit % 8]) + content[bit // 8 + 1 :]
+
+
+def zeroed(content: bytes, count: int) -> Iterator[bytes]:
+    for start in np.random.default_rng(0).integers(0, len(content) - 100, count).tolist():
+        yield content[:start] + bytes(100) + content[start + 100 :]
+
+
+def by_shards(corpus: Corpus) -> NDArray:
+    reader = open_reader(corpus, "layer", 8)
+    assert isinstance(reader, ShardReader)
+    return chips(reader, np.empty((1, 12, 32, 32), np.uint16), list(range(8)))
+
+
+def by_spans(corpus: Corpus) -> NDArray:
+    return chips(SpanReader(corpus, "layer", 8), np.empty((1, 12, 32, 32), np.uint16), list(range(8)))
+
+
+@pytest.mark.parametrize("damage", [flipped, zeroed])
+@pytest.mark.parametrize(("read", "count"), [(by_shards, 400), (by_spans, 60)])
+def test_damage_is_named_or_harmless(
+    photo: Corpus, read: Callable[[Corpus], NDArray], count: int, damage: Callable[[bytes, int], Iterator[bytes]]
+) -> None:
+    path, named = shard_file(photo, 0), 0
+    whole, before = path.read_bytes(), read(photo)
+    try:
+        for content in damage(whole, count):
+            path.write_bytes(content)
+            try:
+                assert same_bits(read(Corpus.open(photo.folder)), before)
+            except Fatal as error:
+                assert "shard 0 of 'layer'" in str(error) and "run `geocorpus verify" in str(error)
+                named += 1
+    finally:
+        path.write_bytes(whole)
+    assert named == count
+
+
+def test_exchanged_shards_are_named(full: Corpus) -> None:
+    first, second = shard_file(full, 0).read_bytes(), shard_file(full, 1).read_bytes()
+    shard_file(full, 0).write_bytes(second)
+    shard_file(full, 1).write_bytes(first)
+    with pytest.raises(Fatal, match="shard 0 of 'layer' in .* is not what the ledger says .*; run `geocorpus verify"):
+        first_chip(full)
+
+
+def test_a_digest_changed_in_the_ledger_is_named(full: Corpus) -> None:
+    path = full.ledger.path("layer", 0)
+    path.write_text(path.read_text().replace("sha256:", "sha256:0"))
+    with pytest.raises(Fatal, match=r"layer/00000\.json is damaged"):
+        first_chip(full)
+
+
+def test_an_object_where_nothing_should_be_is_named(corpus: Corpus) -> None:
+    assert not shard_file(corpus, 0).exists()
+    shard_file(corpus, 0).parent.mkdir(parents=True, exist_ok=True)
+    shard_file(corpus, 0).write_bytes(shard_file(corpus, 1).read_bytes())
+    with pytest.raises(Fatal, match=r"shard 0 of 'layer' in .* \(nothing should be stored\)"):
+        first_chip(corpus)
+
+
+def test_a_chip_with_a_checksum_is_read_in_a_store_without(full: Corpus) -> None:
+    """As while a store is being upgraded; its checksum is looked at."""
+    stored = full.read("layer", slice(0, ROWS))
+    path = full.folder / "corpus.zarr" / "layer" / "zarr.json"
+    data = json.loads(path.read_text())
+    data["codecs"][0]["configuration"]["codecs"].pop()
+    path.write_text(json.dumps(data))
+    reader = open_reader(Corpus.open(full.folder), "layer", 4)
+    assert isinstance(reader, ShardReader) and same_bits(chips(reader, stored, list(range(ROWS))), stored)
+    content = bytearray(shard_file(full, 0).read_bytes())
+    content[40] ^= 1
+    shard_file(full, 0).write_bytes(content)
+    with pytest.raises(Fatal, match="row 0 has another checksum"):
+        first_chip(Corpus.open(full.folder))
+
+
 def rebuilt(corpus: Corpus, **settings) -> None:
-    """Store the same values in an array that was made with other settings."""
+    """Store the same values in an array that was made with other settings, with entries of an older release."""
+    for shard in corpus.shards:
+        corpus.ledger.mark(replace(corpus.ledger.read("layer", shard.index), index_crc32c=None))
     folder = corpus.folder / "corpus.zarr" / "layer"
     stored = zarr.open_array(folder, mode="r")[:]
     attributes = dict(zarr.open_array(folder, mode="r").attrs)

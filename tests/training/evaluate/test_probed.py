@@ -68,5 +68,5 @@ def test_untrained_twins_differ_by_seed_alone() -> None:
 def test_refuses_a_run_of_nowhere_and_a_layer_of_nowhere(run: Path, tmp_path: Path) -> None:
     with pytest.raises(Fatal, match="say which corpus with --corpus"):
         probe(str(tmp_path), "echo", None, 5000)
-    with pytest.raises(Fatal, match="unknown modality 'ecko'; did you mean 'echo'"):
+    with pytest.raises(Fatal, match="unknown label 'ecko'; did you mean 'echo'"):
         probe(str(run), "ecko", None, 5000)

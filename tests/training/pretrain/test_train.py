@@ -254,7 +254,8 @@ def test_refuses_a_corpus_without_train_rows(tmp_path: Path) -> None:
 
 
 def test_refuses_a_checkpoint_of_another_configuration(corpus: Corpus, whole: tuple[list[float], Path, Path]) -> None:
-    with pytest.raises(Fatal, match="was made with another weighting, seed; use another run folder"):
+    said = r"was begun with pretrain\.weighting = .*, not 'sum' \(and with another seed\); .* pretrain\.run=NAME"
+    with pytest.raises(Fatal, match=said):
         pretrain(corpus.folder, replace(CONFIG, seed=1, weighting="sum"), whole[2])
 
 
@@ -303,7 +304,7 @@ def test_a_checkpoint_from_before_a_setting_was_known_still_serves(corpus: Corpu
     del description["config"]["precision"]
     beside.write_text(json.dumps(description))
     assert pretrain(corpus.folder, CONFIG, tmp_path).samples_per_s == 0
-    with pytest.raises(Fatal, match="was made with another precision"):
+    with pytest.raises(Fatal, match="was begun with pretrain.precision = .*, not 'bf16'; .*pretrain.run=NAME"):
         pretrain(corpus.folder, replace(CONFIG, precision="bf16"), tmp_path)
 
 
@@ -407,3 +408,30 @@ def test_modalities_are_trained_whatever_they_are(whole: tuple[list[float], Path
     """All layers of the store are targets unless some are chosen."""
     layers = json.loads((whole[2] / "run.json").read_text())["layers"]
     assert set(layers) == {modality.name for modality in ALL}
+
+
+@pytest.mark.parametrize("name", ["light", "ground"])
+def test_a_hundred_zeroed_bytes_are_not_trained_on(tmp_path: Path, name: str) -> None:
+    corpus = make_corpus(tmp_path)
+    path = corpus.object_path(name, corpus.shards[1])
+    content = path.read_bytes()
+    path.write_bytes(content[:300] + bytes(100) + content[400:])
+    with pytest.raises(Fatal, match=f"shard 1 of '{name}' in .* is damaged .row .* checksum.*geocorpus verify"):
+        pretrain(corpus.folder, CONFIG, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["light", "ground", "weather"])
+def test_exchanged_shards_are_not_trained_on(tmp_path: Path, name: str) -> None:
+    corpus = make_corpus(tmp_path)
+    paths = [corpus.object_path(name, shard) for shard in corpus.shards[:2]]
+    for path, content in zip(paths, [path.read_bytes() for path in reversed(paths)], strict=True):
+        path.write_bytes(content)
+    with pytest.raises(Fatal, match=f"shard [01] of '{name}' in .* is not what the ledger says"):
+        pretrain(corpus.folder, CONFIG, tmp_path / "run")
+
+
+def test_a_corpus_of_format_1_trains_the_same(tmp_path: Path, whole: tuple[list[float], Path, Path]) -> None:
+    corpus = make_corpus(tmp_path, format_version=1)
+    recorder = Recorder()
+    pretrain(corpus.folder, CONFIG, tmp_path / "run", recorder)
+    assert recorder.losses == whole[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -106,6 +107,18 @@ def test_names_and_shapes_come_back(stem: str) -> None:
     assert {"head.norm.weight", "head.fc.weight", "head.fc.bias"} <= exported.keys()
     back = from_timm(exported, encoder.architecture)
     assert back.keys() == state.keys() and all(torch.equal(back[name], state[name]) for name in state)
+
+
+def test_equal_weights_are_equal_files_in_every_process(corpus: Corpus, tmp_path: Path) -> None:
+    """The order of the library's metadata is drawn anew in each."""
+    save_encoder(tmp_path / WEIGHTS, make_pretrained(corpus))
+    pretrained = load_encoder(tmp_path / WEIGHTS)
+    for index in range(8):
+        save_encoder(tmp_path / f"{index}.safetensors", pretrained)
+    assert len({(tmp_path / f"{index}.safetensors").read_bytes() for index in range(8)}) == 1
+    content = (tmp_path / WEIGHTS).read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    assert list(header["__metadata__"]) == ["format", "geocorpus"] and int.from_bytes(content[:8], "little") % 8 == 0
 
 
 @pytest.mark.parametrize("grn_scope", get_args(GrnScope))

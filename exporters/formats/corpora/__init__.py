@@ -1,0 +1,1 @@
+"""A corpus made of chips of others: a selection of one, or a merger of several."""

@@ -1,0 +1,45 @@
+"""Writes a new corpus from a composition: manifest, shards, ledger, statistics and seal, as an export would."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from exporters.formats.corpora.composition import Composition
+from exporters.formats.corpora.layer_transfer import LayerTransfer
+from exporters.formats.corpora.provenance import provenance_of
+from exporters.formats.corpora.settings_copy import copy_settings
+from pipeline.corpus import Corpus
+from pipeline.corpus_folder import MANIFEST
+from pipeline.manifest import Manifest
+from pipeline.progress import Progress
+
+_AT_ONCE = 2  # shards in memory, some 350 MB each
+
+
+def assemble(composition: Composition, folder: Path, shard_rows: int, made_by: str, progress: Progress) -> Corpus:
+    """Write the corpus into `folder`, which does not exist, and seal it; returns it.
+
+    Raises `Fatal` for a source's shard that is not finished or is damaged, and when the folder cannot be written to.
+    """
+    folder.mkdir(parents=True)
+    composition.manifest.write(folder / MANIFEST)
+    provenance_of(composition, made_by).write(folder)
+    manifest = Manifest.read(folder / MANIFEST)
+    target = Corpus.create(folder, composition.layers, shard_rows, manifest=manifest)
+    copy_settings(composition.sources, target)
+    progress.start("shards", len(target.shards) * len(composition.layers))
+    for modality in composition.layers:
+        _write_layer(LayerTransfer(composition, target, modality.name), progress)
+    target.finalize()
+    return target
+
+
+def _write_layer(transfer: LayerTransfer, progress: Progress) -> None:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        try:
+            for _ in pool.map(transfer.write, transfer.target.shards):
+                progress.advance()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -1,0 +1,1 @@
+"""What Earth Engine computes for a chip, against the pixels that it stores: interpolated here, compared, and drawn"""

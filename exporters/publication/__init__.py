@@ -1,0 +1,1 @@
+"""A corpus as a data set for others: a copy that opens and verifies, with records that catalogues read."""

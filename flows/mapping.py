@@ -1,0 +1,163 @@
+"""`geocorpus predict` and `embed`: what a model says of the chips of a corpus, as maps in a format for rasters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.formats.choice import Choice
+from exporters.formats.computed import ComputedCorpus
+from exporters.formats.convert import write_out
+from exporters.formats.format import Format, format_of, formats
+from exporters.formats.geotiff import GEOTIFF
+from flows.exchange import options_of
+from flows.extras import require
+from flows.finetuning import FINETUNED
+from flows.map_layers import class_layer, codes_of, feature_layer, probability_layer
+from flows.owning_corpus import corpus_of
+from pipeline.corpus import Corpus
+from pipeline.errors import Fatal, unknown_name
+from pipeline.lock import RUNS
+from pipeline.modality import Modality
+from pipeline.progress import Progress
+
+if TYPE_CHECKING:
+    from training.evaluate.finetuned import Finetuned
+    from training.weights.pretrained import Pretrained
+
+Compute = Callable[[NDArray[np.int64]], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of map: the folder in that of a corpus where its models lie, and what makes the map with one of them."""
+
+    shelf: str
+    of: Callable[[str, Corpus], ComputedCorpus]
+
+
+@dataclass(frozen=True)
+class Map:
+    """What is mapped: a `kind`, by the model in `weights`, of the corpus in `folder`.
+
+    Without `folder` the corpus is the one in whose folder the weights lie.
+    """
+
+    kind: Kind
+    weights: str
+    folder: Path | None
+
+    def open(self) -> ComputedCorpus:
+        """The map as a layer on the chips. Raises `Fatal` without PyTorch, and for weights or a corpus without use."""
+        require("train", "a map")
+        return self.kind.of(self.weights, Corpus.open(self.folder or corpus_of(self.weights, self.kind.shelf)))
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a map goes: `target`, in the format `to` (None for GeoTIFF) with its `options`, "key=value" each."""
+
+    target: Path
+    to: str | None = None
+    options: tuple[str, ...] = ()
+    overwrite: bool = False
+
+    def write(self, shown: Map, choice: Choice, progress: Progress) -> str:
+        """Write the map of the chips that are chosen; returns a line about it.
+
+        Raises `Fatal` for a format that is not for maps, and for a map, a choice or a target that cannot be used.
+        """
+        given = options_of(self.options)
+        chosen = _for_maps(format_of(self.to or GEOTIFF.name, given))
+        return write_out(chosen, shown.open().selected(choice), self.target, given, self.overwrite, progress)
+
+
+def _for_maps(chosen: Format) -> Format:
+    if not chosen.takes_computed:
+        able = ", ".join(item.name for item in formats().values() if item.takes_computed)
+        raise Fatal(f"{chosen.name} is no format for maps; choose one of {able}.")
+    return chosen
+
+
+def _classes(weights: str, corpus: Corpus) -> ComputedCorpus:
+    from training.evaluate.maps import classes_of, probabilities_of
+
+    tuned = _finetuned(weights)
+    layer = _layer_of(class_layer, tuned, weights)
+
+    def compute(rows: NDArray[np.int64]) -> NDArray[Any]:
+        return codes_of(layer, classes_of(probabilities_of(tuned, corpus, rows)))[:, None]
+
+    return _on_chips(corpus, tuned.model.encoder.patch_px, 1, layer, compute)
+
+
+def _probabilities(weights: str, corpus: Corpus) -> ComputedCorpus:
+    from training.evaluate.maps import probabilities_of
+
+    tuned = _finetuned(weights)
+    layer = _layer_of(probability_layer, tuned, weights)
+    return _on_chips(corpus, tuned.model.encoder.patch_px, 1, layer, partial(probabilities_of, tuned, corpus))
+
+
+def _finetuned(weights: str) -> Finetuned:
+    from training.evaluate.finetuned import load_finetuned
+
+    return load_finetuned(weights).on_best_device()
+
+
+def _layer_of(kind: Callable[..., Modality], tuned: Finetuned, weights: str) -> Modality:
+    from training.evaluate.legend import Legend
+
+    legend = tuned.legend or Legend.of_names("class", tuned.classes)
+    return kind(legend.label, legend.categories, "pixel" if tuned.dense else "image", Path(weights).name)
+
+
+def _patch_features(weights: str, corpus: Corpus) -> ComputedCorpus:
+    from training.evaluate.maps import patch_features_of
+
+    pretrained = _encoder(weights)
+    encoder = pretrained.encoder
+    layer = feature_layer(encoder.width, "pixel", Path(weights).name)
+    compute = partial(patch_features_of, pretrained, corpus)
+    return _on_chips(corpus, encoder.patch_px, encoder.patch_px, layer, compute)
+
+
+def _chip_features(weights: str, corpus: Corpus) -> ComputedCorpus:
+    from training.evaluate.maps import chip_features_of
+
+    pretrained = _encoder(weights)
+    layer = feature_layer(pretrained.encoder.width, "image", Path(weights).name)
+    return _on_chips(corpus, pretrained.encoder.patch_px, 1, layer, partial(chip_features_of, pretrained, corpus))
+
+
+def _encoder(weights: str) -> Pretrained:
+    from training.evaluate.maps import on_best_device
+    from training.weights.weights import load_encoder
+
+    return on_best_device(load_encoder(weights))
+
+
+def _on_chips(corpus: Corpus, patch_px: int, factor: int, layer: Modality, compute: Compute) -> ComputedCorpus:
+    """`layer` on the centres of the chips, in pixels `factor` as wide as theirs."""
+    from training.evaluate.maps import image_px_of
+
+    manifest = corpus.manifest.regridded(image_px_of(corpus, patch_px), factor)
+    return ComputedCorpus(corpus, manifest, layer, compute)
+
+
+# What `predict` can show, and what `embed` gives a pixel to.
+PREDICTIONS = {"class": Kind(FINETUNED, _classes), "probability": Kind(FINETUNED, _probabilities)}
+FEATURES = {"patch": Kind(RUNS, _patch_features), "chip": Kind(RUNS, _chip_features)}
+
+
+def kind_of(option: str, name: str, kinds: Mapping[str, Kind]) -> Kind:
+    """The one of `kinds` called `name`; raises `Fatal`, naming the `option` of the command, for another name."""
+    if name not in kinds:
+        raise unknown_name(f"value of {option}:", name, kinds)
+    return kinds[name]

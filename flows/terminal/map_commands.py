@@ -1,0 +1,77 @@
+"""The commands that make maps of the chips of a corpus: `predict` and `embed`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from flows.mapping import Map
+
+Target = Annotated[Path, typer.Argument(help="What to write.")]
+Corpus = Annotated[Path | None, typer.Option(help="The corpus folder; the model's own by default.")]
+To = Annotated[str | None, typer.Option(help="A format for maps; GeoTIFF by default.")]
+Rows = Annotated[str, typer.Option(help="Of these rows, such as 0:100,250.")]
+Place = Annotated[list[str] | None, typer.Option(help="Of the chip at lon,lat or with this id; repeatable.")]
+Where = Annotated[str, typer.Option(help="Of chips such as \"split == 'val' and biome in [1, 4]\".")]
+Options = Annotated[list[str] | None, typer.Option("--set", help="An option of the format, key=value.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a target that exists.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output, JSON lines of progress.")]
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="A file of `finetune`: finetuned/LABEL-pixel.safetensors.")],
+    target: Target,
+    show: Annotated[str, typer.Option(help="class, or probability: a band for each class.")] = "class",
+    corpus: Corpus = None,
+    rows: Rows = "",
+    place: Place = None,
+    where: Where = "",
+    to: To = None,
+    options: Options = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write what a fine-tuned model predicts for chips, as maps with the names and colours of classes."""
+    from flows.mapping import PREDICTIONS, Map, kind_of
+
+    shown = Map(kind_of("--show", show, PREDICTIONS), model, corpus)
+    _write(shown, (rows, place, where), (target, to, options, overwrite), as_json)
+
+
+def embed(
+    weights: Annotated[str, typer.Argument(help="A run's folder, a file of weights, or an address.")],
+    target: Target,
+    per: Annotated[str, typer.Option(help="patch: a pixel for each, or chip: one for all of it.")] = "patch",
+    corpus: Corpus = None,
+    rows: Rows = "",
+    place: Place = None,
+    where: Where = "",
+    to: To = None,
+    options: Options = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the features that an encoder has of chips, as rasters with a band for each."""
+    from flows.mapping import FEATURES, Map, kind_of
+
+    shown = Map(kind_of("--per", per, FEATURES), weights, corpus)
+    _write(shown, (rows, place, where), (target, to, options, overwrite), as_json)
+
+
+def _write(
+    shown: Map, chosen: tuple[str, list[str] | None, str], out: tuple[Path, str | None, list[str] | None, bool],
+    as_json: bool,
+) -> None:  # fmt: skip
+    from exporters.formats.choice import Choice
+    from flows.mapping import Destination
+    from flows.progress.display import display
+
+    (rows, place, where), (target, to, options, overwrite) = chosen, out
+    destination = Destination(target, to, tuple(options or ()), overwrite)
+    with display(as_json) as progress:
+        line = destination.write(shown, Choice(rows, place or (), where), progress)
+    typer.echo(json.dumps({"target": str(target), "done": line}) if as_json else line)

@@ -1,0 +1,115 @@
+"""A target is whole or absent, and nothing is overwritten without being asked to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from exporters.formats.choice import Choice
+from exporters.formats.convert import write_out
+from exporters.formats.format import Format, format_of, formats
+from pipeline.errors import Fatal
+from pipeline.progress import Silent
+from tests.pipeline.damage import finished_corpus
+
+
+def _write(selection, target, options, progress):
+    target.mkdir()
+    (target / "rows.txt").write_text(" ".join(map(str, selection.rows)) + options.get("end", ""))
+    return f"{len(selection)} chips."
+
+
+def _fail(selection, target, options, progress):
+    target.write_text("half")
+    raise Fatal("cannot hold it.")
+
+
+PLAIN = Format("plain", "Row numbers", _write, {"end": "what comes last"})
+BROKEN = Format("broken", "Fails half-way", _fail)
+
+
+@pytest.fixture
+def selection(tmp_path):
+    return Choice(rows="2:4").of(finished_corpus(tmp_path / "corpus", chips=10, shard_rows=4))
+
+
+def test_a_folder_is_written(selection, tmp_path):
+    assert write_out(PLAIN, selection, tmp_path / "deep" / "out", {"end": "!"}, False, Silent()) == "2 chips."
+    assert (tmp_path / "deep" / "out" / "rows.txt").read_text() == "2 3!"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+
+
+def test_what_fails_leaves_nothing_and_what_was_there(selection, tmp_path):
+    target = tmp_path / "out"
+    with pytest.raises(Fatal, match="cannot hold"):
+        write_out(BROKEN, selection, target, {}, False, Silent())
+    with pytest.raises(Fatal, match="cannot hold"):
+        write_out(BROKEN, selection, tmp_path / "deep" / "er" / "out", {}, False, Silent())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus"]
+    write_out(PLAIN, selection, target, {}, False, Silent())
+    with pytest.raises(Fatal, match="cannot hold"):
+        write_out(BROKEN, selection, target, {}, True, Silent())
+    assert (target / "rows.txt").read_text() == "2 3"
+
+
+def test_a_target_is_replaced_only_when_asked_to(selection, tmp_path):
+    target = tmp_path / "out"
+    target.write_text("mine")
+    with pytest.raises(Fatal, match="--overwrite"):
+        write_out(PLAIN, selection, target, {}, False, Silent())
+    assert target.read_text() == "mine"
+    write_out(PLAIN, selection, target, {}, True, Silent())
+    assert (target / "rows.txt").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "out"]
+
+
+def test_what_a_killed_process_moved_aside_is_put_back(selection, tmp_path):
+    target, aside = tmp_path / "out", tmp_path / ".out.old.tmp"
+    aside.write_text("mine")
+    with pytest.raises(Fatal, match="--overwrite"):
+        write_out(PLAIN, selection, target, {}, False, Silent())
+    assert target.read_text() == "mine" and not aside.exists()
+
+
+def test_the_corpus_itself_is_no_target(selection, tmp_path):
+    folder = tmp_path / "corpus"
+    inside = [folder / name for name in ("corpus.zarr", "corpus.zarr/new", "ledger", "manifest.parquet", "new")]
+    for target in (folder, tmp_path, *inside):
+        with pytest.raises(Fatal, match="holds the corpus itself"):
+            write_out(PLAIN, selection, target, {}, True, Silent())
+
+
+@pytest.mark.parametrize("name", [".", "..", "", "/"])
+def test_a_target_without_a_name_is_refused(selection, name):
+    with pytest.raises(Fatal, match="is no name for what is written"):
+        write_out(PLAIN, selection, Path(name), {}, True, Silent())
+
+
+def test_a_target_below_a_file_is_refused(selection, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(Fatal, match="cannot write .*/file/out"):
+        write_out(PLAIN, selection, tmp_path / "file" / "out", {}, True, Silent())
+
+
+def test_of_two_writers_of_a_target_the_second_is_refused(selection, tmp_path):
+    target, said = tmp_path / "out", []
+
+    def write(chosen, draft, options, progress):
+        with pytest.raises(Fatal) as refused:
+            write_out(PLAIN, chosen, target, {}, True, Silent())
+        said.append(str(refused.value))
+        return _write(chosen, draft, options, progress)
+
+    write_out(Format("slow", "Row numbers", write), selection, target, {}, False, Silent())
+    assert said == [f"another process is writing {target}; wait for it, or choose another target."]
+    assert (target / "rows.txt").read_text() == "2 3"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "out"]
+
+
+def test_an_unknown_format_is_said():
+    with pytest.raises(Fatal, match="unknown format 'nonsense'"):
+        format_of("nonsense", {})
+    for item in formats().values():
+        with pytest.raises(Fatal, match=f"unknown option of {item.name}"):
+            format_of(item.name, {"no_such_option": "1"})

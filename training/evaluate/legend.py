@@ -1,0 +1,60 @@
+"""What the classes of a label are called, which code each has in the store, and which colour on a map."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.corpus import Corpus
+from pipeline.errors import Fatal
+from pipeline.modality import Category
+from training.evaluate.label import own_label
+
+_GOLDEN = 0.618033988749895  # of a turn of hue: neighbours differ, however many there are
+
+
+@dataclass(frozen=True)
+class Legend:
+    """The name of a label, a layer or a column, and its `categories` in the order of the class indices."""
+
+    label: str
+    categories: tuple[Category, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return tuple(category.name for category in self.categories)
+
+    @classmethod
+    def of_names(cls, label: str, names: Sequence[str]) -> Legend:
+        """For classes without codes and colours: their indices, and colours of different hue."""
+        return cls(label, tuple(Category(index, name, _colour(index)) for index, name in enumerate(names)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; `from_dict` gives the same legend back."""
+        return {"label": self.label, "categories": [vars(category) for category in self.categories]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Legend:
+        """The legend that `to_dict` described."""
+        return cls(data["label"], tuple(Category(**category) for category in data["categories"]))
+
+
+def legend_of(corpus: Corpus, label: str) -> Legend:
+    """The legend of a layer, or of a column that the owner brought; raises `Fatal` for a label without classes."""
+    own = own_label(corpus, label)
+    if own is None:
+        categories = corpus.modality(label).categories
+        if not categories:
+            raise Fatal(f"modality {label!r} has no classes; choose a categorical one as the label.")
+        return Legend(label, categories)
+    if not own.classes:
+        raise Fatal(f"column {label!r} holds numbers; choose one of classes (text, booleans, whole numbers).")
+    return Legend.of_names(label, own.classes)
+
+
+def _colour(index: int) -> str:
+    red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN % 1, 0.65, 0.9)
+    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
