@@ -392,7 +392,7 @@ def test_one_shard_can_be_done_alone(engine, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_corpus_of_500_costs_at_most_1_1_requests_a_location(sandbox, tmp_path):
+def test_a_corpus_of_500_costs_little_more_than_a_request_a_location(sandbox, tmp_path):
     engine = connect(Connection("demo-project", url=sandbox.url))
     places = [location(index) for index in range(1500)]
     rules = AnchorRules(years=(2018, 2019, 2020), size_px=12)
