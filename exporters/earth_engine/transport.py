@@ -146,11 +146,11 @@ class Transport:
             with self._preparation.sent(method, uri, body, headers, timeout=patience_s, stream=True) as reply:
                 return _response(reply), self._read(uri, reply, end_s)
         except (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError) as error:
-            raise Unreachable(f"cannot connect to {self.base_url} ({type(error).__name__}).") from error
+            raise Unreachable(f"cannot connect to {_server(uri)} ({type(error).__name__}).") from error
         except requests.exceptions.Timeout as error:
             raise self._late(uri, "no answer") from error
         except requests.exceptions.ConnectionError as error:
-            raise _broken(error, self.base_url) from error
+            raise _broken(error, _server(uri)) from error
         except requests.exceptions.RequestException as error:
             raise Transient(f"the answer broke off ({type(error).__name__}).") from error
 
@@ -191,11 +191,16 @@ def _response(reply: requests.Response) -> httplib2.Response:
     return httplib2.Response({**reply.headers, "status": reply.status_code})
 
 
-def _broken(error: requests.exceptions.ConnectionError, base_url: str) -> Transient:
+def _server(uri: str) -> str:
+    """Scheme and host: the server that was asked, which may be Google's for tokens."""
+    return "{0.scheme}://{0.netloc}".format(urlsplit(uri))
+
+
+def _broken(error: requests.exceptions.ConnectionError, server: str) -> Transient:
     """A refused connection (the service may not be running) is `Unreachable`; one that broke is only `Transient`."""
     text = str(error)
     if "Failed to establish" in text or "NameResolutionError" in text or "refused" in text:
-        return Unreachable(f"nothing answers at {base_url}.")
+        return Unreachable(f"nothing answers at {server}.")
     return Transient("the connection broke.")
 
 

@@ -98,7 +98,7 @@ class StoredPixels:
             self._described[asset_id] = self._engine.call(lambda: ee.data.getAsset(asset_id))["bands"]
         bands = self._described[asset_id]
         if isinstance(band, int):
-            return bands[band]
+            return bands[band] if band < len(bands) else None
         return next((item for item in bands if item["id"] == band), None)
 
     def _window(self, asset_id: str, lattice: Lattice) -> Mapping[str, StoredBand]:

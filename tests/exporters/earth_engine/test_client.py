@@ -13,6 +13,7 @@ import pytest
 from exporters import threads
 from exporters.earth_engine import faults, transport
 from exporters.earth_engine.client import WORKLOAD_TAG, Connection, connect
+from exporters.earth_engine.limiter import Limiter
 from exporters.earth_engine.retry import Patience
 from pipeline.errors import Fatal, Missing, TooLarge, Transient
 from pipeline.grid import Grid
@@ -90,6 +91,12 @@ def test_the_quota_header_is_noticed(engine, sandbox):
     sandbox.faults(Fault("restricted", next=1))
     engine.value(ee.Number(1))
     assert engine.figures().restricted
+
+
+def test_the_server_that_does_not_answer_is_the_one_that_is_named():
+    to_earth_engine = transport.Transport("https://earthengine.example", Limiter(1, 1.0), 5.0, 1)
+    with pytest.raises(transport.Unreachable, match="http://127.0.0.1:9"):
+        to_earth_engine.request("http://127.0.0.1:9/token")
 
 
 def test_an_unknown_request_is_refused_once(engine, sandbox):

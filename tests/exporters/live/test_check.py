@@ -121,6 +121,13 @@ def test_an_asset_that_cannot_be_read_is_named_and_stops_no_other(engine):
     assert result["aster"].state == "same"
 
 
+def test_a_band_that_the_stored_image_has_not_is_said(engine):
+    layer = layer_of("canopy_height_eth")
+    beyond = [replace(origin, stored=(99,) * len(origin.stored)) for origin in layer.source.origins(FULL)]
+    (result,) = checked(engine, [replace(layer, source=replace(layer.source, origins=lambda of: beyond))]).values()
+    assert result.state == "differs"
+
+
 def test_a_layer_without_data_is_not_compared(engine):
     old = chip(day(2019, 6, 2), "l1c", place=9)
     (result,) = checked(engine, [layer_of("sentinel2_scl")], of=old).values()
