@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+
+def no_keys() -> Tensor:
+    """The keys of a batch for which nothing is drawn."""
+    return torch.zeros(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True)
@@ -15,19 +20,19 @@ class Raw:
 
     `groups` by modality, only for modalities with statistics by group: (rows,) int64 indices into the layer's groups;
     the index after the last one stands for a group without statistics. `visible` is (rows, y, x) bool, one value per
-    patch. `rows` are the manifest rows.
+    patch. `rows` are the manifest rows. `keys` as in `Batch`.
     """
 
     stored: Mapping[str, Tensor]
     groups: Mapping[str, Tensor]
     visible: Tensor
     rows: tuple[int, ...]
+    keys: Tensor = field(default_factory=no_keys)
 
     def to(self, device: torch.device) -> Raw:
         """The same on `device`; pinned tensors are copied asynchronously."""
-        return Raw(
-            _moved(self.stored, device), _moved(self.groups, device), _to_device(self.visible, device), self.rows
-        )
+        visible, keys = _to_device(self.visible, device), _to_device(self.keys, device)
+        return Raw(_moved(self.stored, device), _moved(self.groups, device), visible, self.rows, keys)
 
 
 @dataclass(frozen=True)
@@ -35,22 +40,24 @@ class Batch:
     """`values` and `valid` (bool) by modality, both (batch, bands[, y, x]); `visible` (batch, y, x) bool, per patch.
 
     Continuous values are float32 and normalised; classes are int64 indices. `rows` are the manifest rows.
+    `keys` (batch,) int64 follow from (seed, epoch, row): what a method derives from them does not depend on processes
+    or micro-batches. They are empty where nothing is to be drawn.
     """
 
     values: dict[str, Tensor]
     valid: dict[str, Tensor]
     visible: Tensor
     rows: tuple[int, ...]
+    keys: Tensor = field(default_factory=no_keys)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
-        return Batch(
-            _moved(self.values, device), _moved(self.valid, device), _to_device(self.visible, device), self.rows
-        )
+        visible, keys = _to_device(self.visible, device), _to_device(self.keys, device)
+        return Batch(_moved(self.values, device), _moved(self.valid, device), visible, self.rows, keys)
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor of the batch."""
-        yield from (*self.values.values(), *self.valid.values(), self.visible)
+        yield from (*self.values.values(), *self.valid.values(), self.visible, self.keys)
 
 
 def _moved(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:

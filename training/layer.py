@@ -21,11 +21,15 @@ IGNORED = -1  # The class index of a pixel without a class.
 
 @dataclass(frozen=True)
 class Layer:
-    """A modality as input or target: its chosen `bands` (indices into the stored bands) and moments per group."""
+    """A modality as input or target: its chosen `bands` (indices into the stored bands) and moments per group.
+
+    `constant_bands` are the names of those that have one value throughout the train rows.
+    """
 
     modality: Modality
     bands: tuple[int, ...]
     groups: Mapping[str, Moments]
+    constant_bands: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -117,7 +121,14 @@ def layer_of(corpus: Corpus, name: str, bands: Mapping[str, Sequence[str]]) -> L
     statistics = corpus.statistics(name)
     chosen = _named(modality, bands[name]) if name in bands else _common(modality, statistics)
     groups = {group: _moments([of_bands[band] for band in chosen]) for group, of_bands in statistics.items()}
-    return Layer(modality, chosen, groups)
+    constant = (band for band in chosen if _is_constant([of_bands[band] for of_bands in statistics.values()]))
+    return Layer(modality, chosen, groups, tuple(modality.band_names[band] for band in constant))
+
+
+def _is_constant(groups: Sequence[BandStatistics]) -> bool:
+    """Whether a band has data, and every group the same single value of it."""
+    seen = {value for band in groups if band.count for value in (band.minimum, band.maximum)}
+    return len(seen) == 1
 
 
 def _named(modality: Modality, names: Sequence[str]) -> tuple[int, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
-from tests.training.corpora import CULTURE, ECHO, GROUND, LIGHT, NOTHING
+from tests.training.corpora import CULTURE, ECHO, GROUND, LIGHT, NOTHING, make_corpus
 from training.layer import IGNORED, groups_of, layer_of
 
 
@@ -78,3 +80,13 @@ def test_refuses_what_it_does_not_know(corpus: Corpus) -> None:
         layer_of(corpus, ECHO.name, {"echo": ("upp",)})
     with pytest.raises(Fatal, match="name at least one band"):
         layer_of(corpus, ECHO.name, {"echo": ()})
+
+
+def test_a_band_with_one_value_everywhere_is_known(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, 10, (LIGHT, ECHO))
+    assert layer_of(corpus, "echo", {}).constant_bands == ()
+    for shard in corpus.shards:
+        block = corpus.read("echo", slice(shard.start, shard.stop))
+        block[:, 1] = np.where(np.isnan(block[:, 1]), np.nan, -7)
+        corpus.write(shard, "echo", block, {})
+    assert layer_of(corpus, "echo", {}).constant_bands == ("down",)

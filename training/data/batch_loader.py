@@ -16,7 +16,7 @@ from training.batch import Batch, Raw
 from training.config import PretrainConfig
 from training.data.decode import Decoder
 from training.data.device_prefetcher import DevicePrefetcher
-from training.data.masking import crops_yx, visible_patches
+from training.data.masking import crops_yx, draw_keys, visible_patches
 from training.data.order import Order, Position, blocks_of, finished_shards
 from training.data.stream import Buffer, Job, Stream, default_workers
 from training.layer import Layer, group_indices_of
@@ -105,6 +105,7 @@ class BatchLoader:
             {name: torch.from_numpy(groups[rows]) for name, groups in self._groups.items()},
             torch.from_numpy(visible),
             tuple(rows.tolist()),
+            torch.from_numpy(draw_keys(config.seed, epoch, rows)),
         )
         return Job(raw, partial(self._fill, raw.rows, corners))
 

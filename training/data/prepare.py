@@ -29,7 +29,7 @@ class Preparation:
         """The batch with values and validity of every layer."""
         parts = {name: part(raw.stored[name], raw.groups.get(name)) for name, part in self._parts.items()}
         values = {name: item for name, (item, _) in parts.items()}
-        return Batch(values, {name: valid for name, (_, valid) in parts.items()}, raw.visible, raw.rows)
+        return Batch(values, {name: valid for name, (_, valid) in parts.items()}, raw.visible, raw.rows, raw.keys)
 
 
 class _Numbers:

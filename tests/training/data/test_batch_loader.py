@@ -22,7 +22,7 @@ from tests.training.corpora import ALL, CONFIG, ECHO, LIGHT, make_corpus
 from training.batch import Batch, Raw
 from training.data.batch_loader import BatchLoader
 from training.data.device_prefetcher import DevicePrefetcher, PrefetchedBatch
-from training.data.masking import crops_yx, visible_patches
+from training.data.masking import crops_yx, draw_keys, visible_patches
 from training.layer import Layer, groups_of, layer_of
 from training.rank_slice import RankSlice
 
@@ -37,7 +37,9 @@ def same(one: Batch, other: Batch) -> bool:
     tensors = [(one.values[name], other.values[name]) for name in NAMES] + [
         (one.valid[name], other.valid[name]) for name in NAMES
     ]
-    return one.rows == other.rows and all(torch.equal(a, b) for a, b in [*tensors, (one.visible, other.visible)])
+    return one.rows == other.rows and all(
+        torch.equal(a, b) for a, b in [*tensors, (one.visible, other.visible), (one.keys, other.keys)]
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -83,6 +85,7 @@ def test_a_batch_holds_the_cropped_chips(corpus: Corpus) -> None:
         assert np.array_equal(batch.values[name].numpy(), values)
         assert np.array_equal(batch.valid[name].numpy(), valid)
     assert np.array_equal(batch.visible.numpy(), visible_patches(CONFIG.seed, 1, rows, 3, 3))
+    assert np.array_equal(batch.keys.numpy(), draw_keys(CONFIG.seed, 1, rows)) and len(set(batch.keys.tolist())) == 4
 
 
 @settings(max_examples=8, deadline=None)
@@ -109,7 +112,8 @@ def joined(parts: list[Batch]) -> Batch:
     values, valid = ({name: torch.cat([getattr(part, field)[name] for part in parts]) for name in NAMES}
                      for field in ("values", "valid"))  # fmt: skip
     visible = torch.cat([part.visible for part in parts])
-    return Batch(values, valid, visible, tuple(row for part in parts for row in part.rows))
+    keys = torch.cat([part.keys for part in parts])
+    return Batch(values, valid, visible, tuple(row for part in parts for row in part.rows), keys)
 
 
 def test_batches_stay_what_they_were_while_others_are_read(corpus: Corpus) -> None:
