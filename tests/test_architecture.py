@@ -46,10 +46,14 @@ ROOMS: dict[str, dict[str, str]] = {
         "data": "batch config layer rank_slice",
         "model": "architecture batch layer standardiser",
         "runtime": "batch config rank_slice",
-        "methods": "architecture batch config layer model runtime",
+        "sample": "batch",
+        "pretext": "batch model",
+        "method": "config layer pretext runtime sample",
+        "methods": "architecture batch config layer method model pretext runtime sample words",
         "weights": "architecture config model",
         "evaluate": "architecture data layer model schedule weights",
-        "pretrain": "batch config data layer methods model rank_slice runtime schedule weights",
+        "pretrain": "batch config data layer method methods model pretext rank_slice runtime sample schedule weights "
+        "words",
     },
     "flows": {
         "settings": "finetune_task",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -31,13 +32,20 @@ def _known_size(name: str) -> str:
 # Settings that change how a run is computed but, apart from rounding, not its result: a resumed run may change them.
 WITHOUT_EFFECT = (
     "checkpoint_every", "checkpoints_kept", "keep_every", "read_ahead", "workers", "threads", "device", "micro_batch",
-    "compile", "processes", "log_every", "peak_tflops", "wandb", "skip_hidden", "pictures_every",
+    "compile", "processes", "log_every", "peak_tflops", "wandb", "skip_hidden", "pictures_every", "method_file",
 )  # fmt: skip
+
+# Settings that are stored only where they are set, as what is stored may be older than they are.
+_STORED_WHERE_SET = ("method", "method_file", "options")
 
 
 @dataclass(frozen=True, config=STRICT)
 class PretrainConfig:
     """One run. The defaults are MP-MAE's: 112 px, patch 16, atto, an effective batch of 4096.
+
+    `method` names a file in training/methods; `method_file` is the path of one's own, and `method` then its stem. What
+    `options` mean, and those of the settings below that shape a net, is the method's; masks, crops and batches, the
+    schedule and the optimiser are the same for all.
 
     `inputs`, `targets` and `bands` may select by what a layer is, see `selection`; `targets` empty means every modality
     of the corpus. `bands` names the bands to use of a modality; without an entry, the bands with data in every group of
@@ -58,6 +66,9 @@ class PretrainConfig:
     to ("": none). Raises `Fatal` for a value of a wrong type or outside its range.
     """
 
+    method: str = "mpmae"
+    method_file: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
     inputs: Names = ("@colour",)
     targets: Names = ()
     bands: Mapping[str, Names] = field(default_factory=dict)
@@ -107,6 +118,14 @@ class PretrainConfig:
             return handler(data)
 
     @model_validator(mode="after")
+    def _is_one_method(self) -> Self:
+        if self.method_file and self.method != Path(self.method_file).stem:
+            raise Fatal(
+                f"pretrain.method is {self.method!r}, and pretrain.method_file is {self.method_file}; leave one out."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _shows_a_patch(self) -> Self:
         if self.image_px % self.patch_px:
             raise Fatal(f"pretrain.image_px {self.image_px} is not a multiple of patch_px {self.patch_px}.")
@@ -132,10 +151,16 @@ class PretrainConfig:
         for name in settings:
             if name not in known:
                 raise unknown_name("setting", f"pretrain.{name}", [f"pretrain.{each}" for each in known])
-        return replace(PRESETS[preset], **{**PRETEXTS[pretext], **settings})
+        return replace(PRESETS[preset], **{**PRETEXTS[pretext], **_with_method(settings)})
 
     def to_dict(self) -> dict[str, Any]:
         """JSON and TOML values under their stored names; `from_dict` gives the same configuration back."""
+        defaults = PretrainConfig()
+        unset = [name for name in _STORED_WHERE_SET if getattr(self, name) == getattr(defaults, name)]
+        return {name: value for name, value in self.every_setting().items() if name not in unset}
+
+    def every_setting(self) -> dict[str, Any]:
+        """As `to_dict`, with settings that are not stored while they have their defaults."""
         data = asdict(self)
         lists = {name: list(value) for name, value in data.items() if isinstance(value, tuple)}
         data |= lists | {"bands": {name: list(bands) for name, bands in self.bands.items()}}
@@ -157,6 +182,13 @@ def _by_new_names(data: Mapping[str, Any]) -> dict[str, Any]:
         if old in data and new in data:
             raise Fatal(f"pretrain.{old} is the old name of pretrain.{new}; set only one of them.")
     return {RENAMED.get(name, name): value for name, value in data.items()}
+
+
+def _with_method(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, with the method that a method file stands for."""
+    path = settings.get("method_file")
+    named = {"method": Path(path).stem} if isinstance(path, str) and path else {}
+    return {**named, **settings}
 
 
 # The published recipe for 128-pixel chips ("atto") and for their 64-pixel centres ("atto_56"), and one that a

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,19 +13,15 @@ from training.architecture import SIZES
 from training.batch import Batch
 from training.config import PretrainConfig
 from training.layer import Layer
+from training.method import CardText, Method
+from training.methods.pictures import Pictures
 from training.model import losses
 from training.model.encoder import Block, ChannelNorm, Encoder, enlarge, initialise
 from training.model.image import image_of
 from training.model.visible import encode_visible, hidden_tiles, tiles_of
-
-
-@dataclass(frozen=True)
-class Objective:
-    """`total` (scalar) is minimised; `losses` float and `active` bool, (targets,), are its unweighted terms."""
-
-    total: Tensor
-    losses: Tensor
-    active: Tensor
+from training.pretext import AdditivePretext, Objective
+from training.sample import Sample
+from training.words import listed
 
 
 class PixelHead(nn.Module):
@@ -43,12 +39,14 @@ class PixelHead(nn.Module):
         return functional.pixel_shuffle(rows.permute(0, 3, 1, 2), self.patch_px)
 
 
-class MPMAE(nn.Module):
+class MPMAE(AdditivePretext):
     """Multi-pretext masked autoencoder (Nedungadi et al. 2024), see docs/training.md.
 
     With `decoder="shared"`, all targets share one decoder, as in the published checkpoints; with "per-task", each
     target has its own, as the paper describes.
     """
+
+    encoder: Encoder
 
     def __init__(self, inputs: Sequence[Layer], targets: Sequence[Layer], config: PretrainConfig) -> None:
         super().__init__()
@@ -68,8 +66,16 @@ class MPMAE(nn.Module):
             for layer in targets
         )
         self.log_variances = nn.Parameter(torch.zeros(len(targets))) if config.weighting == "uncertainty" else None
+        self.loss_names = tuple(layer.name for layer in targets)
+        if self.log_variances is not None:
+            self.figure_names = tuple(f"log_variance/{name}" for name in self.loss_names)
+        self.leaves_unused = all(layer.pixel for layer in targets)  # The norm of image-level heads.
         initialise(self, config.init_std)
         nn.init.normal_(self.mask_token, std=0.02)
+
+    def figures(self) -> Tensor:
+        """The log variances (targets,), none with `weighting="sum"`."""
+        return super().figures() if self.log_variances is None else self.log_variances
 
     def forward(self, batch: Batch) -> list[Tensor]:
         """A prediction per target: (batch, channels, y, x), or (batch, channels) at image level, floating point."""
@@ -140,3 +146,22 @@ class MPMAE(nn.Module):
         if layer.classes:
             return losses.class_error(prediction.unflatten(1, (layer.classes, -1)), target, counted, count)
         return losses.squared_error(prediction, target, counted, count)
+
+
+def _pictures(
+    sample: Sample, inputs: Sequence[Layer], targets: Sequence[Layer], config: PretrainConfig, folder: Path
+) -> Pictures:
+    return Pictures(sample, inputs, targets, config.patch_px, folder)
+
+
+def _card(config: PretrainConfig) -> CardText:
+    return CardText(
+        f"as a multi-pretext masked autoencoder (Nedungadi et al. 2024): it saw {listed(config.inputs)} with "
+        f"{config.mask_ratio:.0%} of the patches hidden and learned to predict {listed(config.targets)}",
+        "on hidden patches of train chips, unweighted, means over the first and last steps: of squared errors in "
+        "standard deviations (1: no better than the mean), or cross-entropies in nats",
+        ("mask_ratio", "decoder", "decoder_width", "decoder_depth", "weighting"),
+    )
+
+
+METHOD = Method(MPMAE, pictures=_pictures, card=_card)

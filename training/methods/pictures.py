@@ -13,17 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline import durable
 from pipeline.drawing import Picture, draw_all
 from pipeline.modality import Modality
-from training.batch import Batch
 from training.layer import Layer
-from training.methods.mpmae import MPMAE
 from training.model.losses import patch_moments
 from training.model.normalisation import Normalisation
 from training.runtime.device import Device
+from training.sample import Sample
 
 _LINES = ("as it is", "as the encoder\nsees it", "hidden patches\nas predicted")
 _HIDDEN = (92, 99, 112)  # A slate colour that occurs neither in grey images nor in the nodata pattern.
@@ -32,20 +31,6 @@ _PANEL_INCHES, _TEXT_INCHES, _SIDE_INCHES, _TOP_INCHES = 1.25, 4.4, 1.05, 0.75
 _DOTS_PER_INCH = 100
 _LINE_INCHES = 0.135
 _MOST_NUMBERS, _MOST_LETTERS = 4, 58
-
-
-@dataclass(frozen=True)
-class Sample:
-    """The chips that are drawn throughout a run, with their `names`, normalised and as stored.
-
-    `batch` is normalised. By layer: `stored` (rows, chosen bands[, y, x]) in the stored dtype, and `groups` (rows,),
-    the groups of statistics.
-    """
-
-    names: tuple[str, ...]
-    batch: Batch
-    stored: dict[str, NDArray[Any]]
-    groups: dict[str, NDArray[np.str_]]
 
 
 class Pictures:
@@ -57,7 +42,7 @@ class Pictures:
         self._sample, self._inputs, self._targets = sample, tuple(inputs), tuple(targets)
         self._patch_px, self._folder = patch_px, folder
 
-    def draw(self, model: MPMAE, device: Device, step: int) -> Picture:
+    def draw(self, model: nn.Module, device: Device, step: int) -> Picture:
         """Write `step-00000500.png` and return its pixels (y, x, 3) uint8; model and random state are unchanged."""
         trained = model.training
         model.eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +12,41 @@ from pipeline import durable
 from pipeline.corpus import Corpus
 from pipeline.manifest import SPLITS
 from pipeline.modality import Modality
+from training.method import CardText
+from training.pretrain.resolved_run import ResolvedRun
 from training.pretrain.result import PretrainResult
+from training.words import listed
 
 CARD = "model_card.md"
-_NAMED_SETTINGS = (
-    "encoder", "stem", "response", "image_px", "patch_px", "mask_ratio", "decoder", "decoder_width", "decoder_depth",
-    "weighting", "blr", "warmup", "weight_decay", "betas", "seed",
-)  # fmt: skip
+_OF_THE_NET = ("encoder", "stem", "response", "image_px", "patch_px")
+_OF_THE_LOOP = ("blr", "warmup", "weight_decay", "betas", "seed")
 
 
-def write_card(path: Path, corpus: Corpus, run: Mapping[str, Any], result: PretrainResult) -> None:
+def write_card(path: Path, resolved: ResolvedRun, run: Mapping[str, Any], result: PretrainResult) -> None:
     """Write the card of a finished run as Markdown; `run` is the content of its `run.json`.
 
     An existing card is kept when the run is called again and has no steps left.
     """
     if path.exists() and not result.samples_per_s:
         return
-    parts = [_head(run, result), _data(corpus, run), _training(run, result), _use(run, result)]
+    text = _text(resolved)
+    parts = [_head(run, result, text), _data(resolved.corpus, run), _training(run, result, text), _use(run, result)]
     durable.write_text(path, "\n".join(line for part in parts for line in [*part, ""]))
 
 
-def _head(run: Mapping[str, Any], result: PretrainResult) -> list[str]:
+def _text(resolved: ResolvedRun) -> CardText:
+    """What the method says of itself, or that it says nothing."""
+    config, card = resolved.config, resolved.method.card
+    return card(config) if card else CardText(f"by the method `{config.method}`", "those of the method, on train chips")
+
+
+def _head(run: Mapping[str, Any], result: PretrainResult, text: CardText) -> list[str]:
     config = run["config"]
     return [
-        f"# {config['encoder']} encoder of {_listed(config['inputs'])}",
+        f"# {config['encoder']} encoder of {listed(config['inputs'])}",
         "",
         f"A ConvNeXt V2 encoder ({config['encoder']}, {config['image_px']} px images in {config['patch_px']} px "
-        f"patches), pretrained with geocorpus as a multi-pretext masked autoencoder (Nedungadi et al. 2024): it saw "
-        f"{_listed(config['inputs'])} with {config['mask_ratio']:.0%} of the patches hidden and learned to predict "
-        f"{_listed(config['targets'])}, for {result.steps:,} steps of {run['batch_size']:,} chips.",
+        f"patches), pretrained with geocorpus {text.task}, for {result.steps:,} steps of {run['batch_size']:,} chips.",
     ]
 
 
@@ -86,18 +92,17 @@ def _span(degrees: Any, negative: str, positive: str) -> str:
     return f"{low} to {high}"
 
 
-def _training(run: Mapping[str, Any], result: PretrainResult) -> list[str]:
+def _training(run: Mapping[str, Any], result: PretrainResult, text: CardText) -> list[str]:
     config, versions = run["config"], run["versions"]
-    settings = ", ".join(f"`{name} = {config[name]}`" for name in _NAMED_SETTINGS if name in config)
+    named = {name: config[name] for name in (*_OF_THE_NET, *text.settings, *_OF_THE_LOOP) if name in config}
+    settings = ", ".join(f"`{name} = {value}`" for name, value in (named | config.get("options", {})).items())
     return [
         "## Training",
         f"- {result.steps:,} steps of {run['batch_size']:,} chips, {run['steps_per_epoch']:,} an epoch; {settings}.",
         *_throughput(run, result),
         f"- Versions: {', '.join(f'{name} {item}' for name, item in versions.items() if item)}"
         + (f"; code {run['commit']}." if run.get("commit") else "."),
-        "- Losses are on hidden patches of train chips, unweighted, means over the first and last steps: of squared "
-        "errors in standard deviations (1: no better than the mean), or cross-entropies in nats. They do not measure "
-        "use: probe the encoder for that.",
+        f"- Losses are {text.losses}. They do not measure use: probe the encoder for that.",
         "",
         "| target | first | last |",
         "|---|---|---|",
@@ -118,7 +123,7 @@ def _use(run: Mapping[str, Any], result: PretrainResult) -> list[str]:
     config = run["config"]
     return [
         "## Use and limits",
-        f"- Meant for features of {_listed(config['inputs'])} and for fine-tuning. Bands, their order and their "
+        f"- Meant for features of {listed(config['inputs'])} and for fine-tuning. Bands, their order and their "
         "normalisation are those of the table, and inside the weights; other sensors or levels need their own moments.",
         f"- Trained on crops of {config['image_px']} px; any multiple of {config['patch_px']} px goes.",
         "- Not evaluated by this card on any task: `geocorpus probe` compares it with random weights and plain band "
@@ -134,7 +139,3 @@ def _use(run: Mapping[str, Any], result: PretrainResult) -> list[str]:
         "features = pretrained.encoder(image)   # (rows, width, patches down, patches across)",
         "```",
     ]  # fmt: skip
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from pipeline import durable
 from training.batch import Batch
-from training.methods.mpmae import MPMAE
-from training.runtime.device import Device
+from training.pretrain.step import Step
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,13 @@ class NonFiniteReport:
         return path
 
 
-def find(model: MPMAE, parts: Iterable[Batch], device: Device) -> NonFiniteReport:
+def find(step: Step, parts: Iterable[Batch]) -> NonFiniteReport:
     """The first of `parts` with a non-finite value, loss or gradient under the current weights.
 
     Where every part is finite, only their sum was not, and the report has the last part. `parts` must not be empty.
     """
     for part in parts:
-        what = _broken_value(part) or _broken_target(model, part, device)
+        what = _broken_value(part) or _broken_loss(step, part)
         if what:
             return NonFiniteReport(what, part.to(torch.device("cpu")))
     return NonFiniteReport(
@@ -52,17 +51,16 @@ def _broken_value(batch: Batch) -> str:
     return f"modality {bad[0]!r} holds values that are no numbers; mark them as nodata in the corpus" if bad else ""
 
 
-def _broken_target(model: MPMAE, batch: Batch, device: Device) -> str:
-    with device.autocast():
-        losses = model.objective(batch).losses
-    weights = [item for item in model.parameters() if item.requires_grad]
-    for layer, loss in zip(model.targets, losses, strict=True):
+def _broken_loss(step: Step, batch: Batch) -> str:
+    losses = step.alone(batch).losses
+    weights = [item for item in step.model.parameters() if item.requires_grad]
+    for name, loss in zip(step.model.loss_names, losses, strict=True):
         value = float(loss.detach())
         if not bool(torch.isfinite(loss)):
-            return f"the loss of {layer.name!r} is {value}; lower pretrain.blr and start afresh"
+            return f"the loss of {name!r} is {value}; lower pretrain.blr and start afresh"
         gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
         if not _finite(gradients):
-            return f"the gradients of {layer.name!r} are not finite; lower pretrain.blr and start afresh"
+            return f"the gradients of {name!r} are not finite; lower pretrain.blr and start afresh"
     return ""
 
 

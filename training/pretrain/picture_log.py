@@ -13,11 +13,12 @@ from training.batch import Batch
 from training.data.centre import read_centre
 from training.data.masking import visible_patches
 from training.layer import groups_of
-from training.methods.mpmae import MPMAE
-from training.methods.pictures import Pictures, Sample
+from training.method import Drawing
+from training.pretext import Pretext
 from training.pretrain.resolved_run import ResolvedRun
 from training.runtime.device import Device
 from training.runtime.metric_writer import MetricWriter
+from training.sample import Sample
 
 PICTURES = "pictures"
 CHIPS = 3
@@ -30,17 +31,20 @@ class PictureLog:
         self._resolved, self._folder = resolved, run_folder / PICTURES
 
     @cached_property
-    def pictures(self) -> Pictures:
-        """Draws the same few chips throughout the run."""
+    def pictures(self) -> Drawing | None:
+        """What draws the same few chips throughout the run; None for a method without pictures."""
         resolved = self._resolved
+        if resolved.method.pictures is None:
+            return None
         sample = sample_of(resolved, rows_to_draw(resolved))
-        return Pictures(sample, resolved.inputs, resolved.targets, resolved.config.patch_px, self._folder)
+        return resolved.method.pictures(sample, resolved.inputs, resolved.targets, resolved.config, self._folder)
 
-    def draw_when_due(self, model: MPMAE, device: Device, step: int, writer: MetricWriter) -> None:
+    def draw_when_due(self, net: Pretext, device: Device, step: int, writer: MetricWriter) -> None:
         """Draw after every `pictures_every` steps and at the end."""
         every = self._resolved.config.pictures_every
-        if every and (step % every == 0 or step == self._resolved.steps):
-            writer.show(step, PICTURES, self.pictures.draw(model, device, step))
+        due = every and (step % every == 0 or step == self._resolved.steps)
+        if due and self.pictures is not None:
+            writer.show(step, PICTURES, self.pictures.draw(net, device, step))
 
 
 def rows_to_draw(resolved: ResolvedRun) -> NDArray[np.int64]:

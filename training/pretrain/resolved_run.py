@@ -13,7 +13,10 @@ from pipeline.errors import Fatal
 from training.config import PretrainConfig
 from training.data.batch_loader import BatchLoader
 from training.layer import Layer, layer_of
+from training.method import Method
 from training.model.normalisation import Normalisation
+from training.pretrain.method_options import with_options
+from training.pretrain.registry import method_of
 from training.pretrain.selection import resolve_names
 
 
@@ -26,6 +29,7 @@ class ResolvedRun:
     """
 
     config: PretrainConfig
+    method: Method
     inputs: tuple[Layer, ...]
     targets: tuple[Layer, ...]
     loader: BatchLoader
@@ -62,9 +66,11 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     """Resolve `config` against `corpus`; `shards` are those with which the run started, None for a new run.
 
     Raises `Fatal` for an unknown modality or band, an input without pixels or without data, a crop larger than the
-    chips, a corpus without finished train rows, or one that is still being built unless the configuration allows it.
+    chips, a corpus without finished train rows, or one that is still being built unless the configuration allows it;
+    for a method that cannot be used, or that the layers or settings do not fit.
     """
-    config = resolve_names(config, corpus.modalities)
+    method = method_of(config)
+    config = resolve_names(with_options(config, method), corpus.modalities, method.targets)
     names = tuple(dict.fromkeys((*config.inputs, *config.targets)))
     for name in (*names, *config.bands):
         corpus.modality(name)
@@ -80,9 +86,10 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     _check(corpus, config, inputs)
     loader = BatchLoader(corpus, tuple(layers.values()), config)
     _refuse_empty(inputs)
+    method.check(inputs, targets, config)
     if not config.unfinished:
         _refuse_unfinished(corpus, len(unfinished))
-    return ResolvedRun(config, inputs, targets, loader, _digest(corpus, layers, loader), corpus, used)
+    return ResolvedRun(config, method, inputs, targets, loader, _digest(corpus, layers, loader), corpus, used)
 
 
 def resolve_again(corpus: Corpus, config: PretrainConfig, run: Mapping[str, Any]) -> ResolvedRun:

@@ -19,8 +19,12 @@ _SELECTORS: dict[str, Callable[[Modality], bool]] = {
 }
 
 
-def resolve_names(config: PretrainConfig, modalities: Mapping[str, Modality]) -> PretrainConfig:
+def resolve_names(
+    config: PretrainConfig, modalities: Mapping[str, Modality], no_targets: Sequence[str] = ("@all",)
+) -> PretrainConfig:
     """`config` with the names of a corpus's layers and bands in place of selectors.
+
+    `no_targets` are the selectors that empty targets mean.
 
     `@all`, `@pixel`, `@image` and `@colour` (displayed in true colour) select by the specification, and targets also by
     `@inputs`; a name with a minus excludes that layer. Keys of `bands` may be selectors too, but a name has precedence;
@@ -28,7 +32,7 @@ def resolve_names(config: PretrainConfig, modalities: Mapping[str, Modality]) ->
     name, for inputs or targets that select nothing, and for `@display` of a layer without display bands.
     """
     inputs = _chosen("inputs", config.inputs, modalities, ())
-    targets = _chosen("targets", config.targets or ("@all",), modalities, inputs)
+    targets = _chosen("targets", config.targets or no_targets, modalities, inputs)
     bands = {name: _bands(name, wanted, modalities) for name, wanted in _by_name(config, modalities, inputs).items()}
     return replace(config, inputs=inputs, targets=targets, bands=bands)
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pipeline import durable
@@ -17,12 +18,13 @@ from pipeline.progress import Progress, Silent
 from training.batch import Batch
 from training.config import PretrainConfig
 from training.data.stream import Stream
-from training.methods.mpmae import MPMAE
 from training.pretrain import non_finite
+from training.pretrain.exports import save_encoders
 from training.pretrain.history import LossHistory
 from training.pretrain.metric_buffer import MetricBuffer, StepMetrics
 from training.pretrain.model_card import CARD, write_card
 from training.pretrain.picture_log import PictureLog
+from training.pretrain.pretext_net import build_net
 from training.pretrain.resolved_run import ResolvedRun, resolve_again, resolve_run
 from training.pretrain.result import PretrainResult
 from training.pretrain.step import Step
@@ -37,8 +39,7 @@ from training.runtime.provenance import provenance
 from training.runtime.throughput import ThroughputMeter
 from training.schedule import BLR_BATCH, rate_at
 from training.weights.checkpoint import CHECKPOINTS, Checkpoints, read, step_of
-from training.weights.from_run import from_checkpoint
-from training.weights.weights import WEIGHTS, save_encoder
+from training.weights.weights import WEIGHTS
 
 RUN = "run.json"
 BAD_BATCH = "bad-batch-step-{:08d}.pt"
@@ -49,7 +50,7 @@ _LESS_DATA = "lower pretrain.read_rows, pretrain.read_ahead or pretrain.batch_si
 def pretrain(
     corpus_folder: Path, config: PretrainConfig, run_folder: Path, progress: Progress | None = None
 ) -> PretrainResult:
-    """Train MP-MAE on the train rows of a corpus, or resume an earlier call with the same arguments.
+    """Train on the train rows of a corpus by the configured method, or resume an earlier call of the same arguments.
 
     Writes `run.json`, `checkpoints/`, `tensorboard/`, `pictures/` and, at the end, `encoder.safetensors` and
     `model_card.md` in `run_folder`. On a CPU, with the same number of threads and processes, the weights are
@@ -112,12 +113,9 @@ class Trainer:
             raise Fatal(
                 f"a batch of {resolved.loader.batch_size} chips is too small for {self.context.count} processes."
             )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            model = MPMAE(resolved.inputs, resolved.targets, config)
-        self.model = self.device.adopt(model)
+        self.model = self.device.adopt(build_net(resolved))
         self.stepper = Step(self.model, config, self.device, self.context)
-        self.names = [layer.name for layer in resolved.targets]
+        self.names = self.model.loss_names
         self.history = LossHistory.of(self.names, resolved.steps)
         self.metrics = MetricBuffer(len(self.names), self.context)
         self._utilisation: Utilisation | None = None
@@ -202,7 +200,8 @@ class Trainer:
         return learning_rate(step, self.resolved.steps, self.resolved.config, self.resolved.loader.batch_size)
 
     def _take_step(self, parts: Sequence[Batch]) -> None:
-        """One update; its metrics stay on the device."""
+        """One update; its metrics stay on the device. What the net draws at random is that of this step."""
+        torch.manual_seed(_seed_at(self.step, self.resolved.config.seed, self.context.rank))
         self.metrics.add(self.stepper.take(parts, self.resolved.loader.batch_size, self._rate(self.step)))
         self.step += 1
 
@@ -213,13 +212,16 @@ class Trainer:
         self._refuse_broken(metrics)
         for item in metrics:
             self.history.add(item.losses, item.active)
-            writer.add(item.step, item.named(self.names) | {"lr": self._rate(item.step - 1)})
+            writer.add(item.step, self._named(item) | {"lr": self._rate(item.step - 1)})
         if self.context.first:
             speed = {"samples_per_s": throughput.samples_per_s, "data_wait_share": throughput.data_wait_share}
             speed["mfu"] = self.utilisation(parts[0]).at(throughput.samples_per_s / self.context.count)
             writer.add(self.step, speed)
-            progress.note(**_shown(metrics[-1].named(self.names) | {"lr": self._rate(self.step - 1)} | speed),
+            progress.note(**_shown(self._named(metrics[-1]) | {"lr": self._rate(self.step - 1)} | speed),
                           eta=meter.left(self.resolved.steps - self.step))  # fmt: skip
+
+    def _named(self, metrics: StepMetrics) -> dict[str, float]:
+        return metrics.named(self.names, self.model.figure_names)
 
     def utilisation(self, example: Batch) -> Utilisation:
         """The utilisation of the device; counted and measured once, on chips like those of `example`."""
@@ -233,7 +235,7 @@ class Trainer:
         if broken is None:
             return
         with self._stream(broken.step - 1, broken.step, self._rank_slice(DistributedContext())) as stream:
-            report = non_finite.find(self.model, stream, self.device)
+            report = non_finite.find(self.stepper, stream)
         path = self.run_folder / BAD_BATCH.format(broken.step)
         if self.context.first:
             report.save(path)
@@ -246,9 +248,13 @@ class Trainer:
             self.step, history.means(history.first), history.means(history.last), path, weights, meter.samples_per_s
         )
         if self.context.first:
-            save_encoder(weights, from_checkpoint(path))
-            write_card(self.run_folder / CARD, self.resolved.corpus, durable.read_json(self.run_folder / RUN), result)
+            save_encoders(self.run_folder, self.resolved, self.model, path)
+            write_card(self.run_folder / CARD, self.resolved, durable.read_json(self.run_folder / RUN), result)
         return result
+
+
+def _seed_at(step: int, seed: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0])
 
 
 def _shown(metrics: Mapping[str, float]) -> dict[str, float | str]:

@@ -74,7 +74,8 @@ class Checkpoints:
     def _refuse_other(self, path: Path, description: Mapping[str, Any]) -> None:
         current, stored = self.identity["config"], description["config"]
         # A setting that is newer than the checkpoint had its present default.
-        stored = PretrainConfig().to_dict() | stored
+        stored = PretrainConfig().every_setting() | stored
+        current = PretrainConfig().every_setting() | current
         changed = [name for name in current if name not in WITHOUT_EFFECT and current[name] != stored[name]]
         if changed:
             first = changed[0]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from pipeline.errors import Fatal
 from training.architecture import SIZES, Architecture
@@ -26,7 +29,8 @@ def newest_checkpoint(run_folder: Path) -> Path | None:
 def from_checkpoint(path: Path) -> Pretrained:
     """The encoder of one of our own checkpoints, with the normalisation and the facts of its run.
 
-    Raises `Fatal` for a checkpoint that is absent, damaged, or so old that it has no normalisation.
+    Raises `Fatal` for a checkpoint that is absent, damaged, of a method with other encoders, or so old that it has no
+    normalisation.
     """
     description = describe(path)
     if "inputs" not in description:
@@ -39,8 +43,24 @@ def from_checkpoint(path: Path) -> Pretrained:
     state = {
         name.removeprefix(_ENCODER): item for name, item in read(path)["model"].items() if name.startswith(_ENCODER)
     }
+    encoder = _filled(architecture, state, path, config.method)
+    return Pretrained(encoder, normalisation, facts_of(path))
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """What weights say of the run whose checkpoint is at `path`: digest of its `corpus`, its `config`, the `step`."""
+    description = describe(path)
+    return {name: description[name] for name in ("corpus", "config", "step")}
+
+
+def _filled(architecture: Architecture, state: Mapping[str, Tensor], path: Path, method: str) -> Encoder:
     with torch.device("meta"):
         encoder = Encoder.of(architecture)
-    encoder.load_state_dict(state, assign=True)
-    facts = {name: description[name] for name in ("corpus", "config", "step")}
-    return Pretrained(encoder, normalisation, facts)
+    try:
+        encoder.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise Fatal(
+            f"checkpoint {path} is of a run of method {method!r}, which keeps no such encoder; give the file of "
+            "weights that the run ends with."
+        ) from error
+    return encoder

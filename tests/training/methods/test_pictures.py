@@ -13,11 +13,12 @@ from pipeline.corpus import Corpus
 from tests.training.corpora import CONFIG
 from training.methods import pictures
 from training.methods.mpmae import MPMAE
-from training.methods.pictures import Pictures, Sample, reconstruct
+from training.methods.pictures import Pictures, reconstruct
 from training.model.losses import normalise_patches
 from training.pretrain.picture_log import sample_of
 from training.pretrain.resolved_run import ResolvedRun, resolve_run
 from training.runtime.device import Device
+from training.sample import Sample
 
 
 @pytest.fixture(scope="module")

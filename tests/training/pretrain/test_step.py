@@ -16,9 +16,10 @@ from tests.training.corpora import CONFIG
 from training.batch import Batch
 from training.data.batch_loader import BatchLoader
 from training.methods.mpmae import MPMAE, PixelHead
+from training.pretrain.additive_step import ObjectiveOf
 from training.pretrain.metric_buffer import MetricBuffer
 from training.pretrain.resolved_run import ResolvedRun, resolve_run
-from training.pretrain.step import ObjectiveOf, Step
+from training.pretrain.step import Step
 from training.rank_slice import RankSlice
 from training.runtime.device import Device
 from training.runtime.distributed_context import DistributedContext

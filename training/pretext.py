@@ -1,0 +1,82 @@
+"""The net of a pretraining method and what it owes the loop, in one of two ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from training.batch import Batch
+from training.model.weight_decay import decaying
+
+
+@dataclass(frozen=True)
+class Objective:
+    """`total` (scalar) is minimised; `losses` float and `active` bool, (losses,), are its unweighted terms."""
+
+    total: Tensor
+    losses: Tensor
+    active: Tensor
+
+
+class Pretext(nn.Module):
+    """The net that a method trains. Take `AdditivePretext` or `JointPretext` as its base, not this class.
+
+    All its parameters are trained, and its `state_dict` is what checkpoints keep. `encoder` is the part that outlives
+    pretraining. `loss_names` name the losses of its `Objective` in the log, in the history of a run and on its model
+    card; `figure_names` name what else is logged at every step. `leaves_unused` says that a step may leave parameters
+    without a gradient, which costs a search when several processes train together.
+
+    Random numbers come from torch's own generators, which the loop seeds for every step: a resumed run draws the same.
+    """
+
+    encoder: nn.Module
+    loss_names: tuple[str, ...]
+    figure_names: tuple[str, ...] = ()
+    leaves_unused: bool = False
+
+    def figures(self) -> Tensor:
+        """The values of `figure_names`, (figures,) float, read between backward pass and update; none by default.
+
+        They stay on their device: a value that is fetched (`.item()`) makes every step wait.
+        """
+        return torch.zeros(0, device=next(self.parameters()).device)
+
+    def decaying(self) -> frozenset[int]:
+        """The `id` of every parameter with weight decay; by default matrices and kernels."""
+        return decaying(self)
+
+
+class AdditivePretext(Pretext):
+    """A net whose objective is a sum over chips, once the counts of the whole batch are known."""
+
+    def counts(self, batch: Batch) -> Tensor:
+        """The number of values over which each loss is a mean, (losses,) int64; summed over all parts of a batch."""
+        raise NotImplementedError
+
+    def objective(self, batch: Batch, counts: Tensor, fraction: float) -> Objective:
+        """The objective of a part of a batch, with graph.
+
+        With the `counts` of the whole batch and the `fraction` of its chips in this part, the totals and the losses of
+        all parts add up to those of the whole batch. `active` says which losses count anything in the whole batch.
+        """
+        raise NotImplementedError
+
+
+class JointPretext(Pretext):
+    """A net whose objective needs all chips of a batch at once, such as a contrastive one."""
+
+    def represent(self, batch: Batch) -> dict[str, Tensor]:
+        """What the objective needs of each chip, by any names, (chips, ...), with graph.
+
+        Tensors of floating point get gradients; others, such as bool for what is present, are carried along.
+        """
+        raise NotImplementedError
+
+    def joint(self, representations: dict[str, Tensor]) -> Objective:
+        """The objective of a whole batch, the rows of all its parts and processes one after another.
+
+        It is called outside of autocast, with tensors in float32.
+        """
+        raise NotImplementedError
