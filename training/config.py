@@ -18,6 +18,10 @@ from training.architecture import SIZES, Architecture, GrnScope, InitStd, Stem
 Weighting = Literal["uncertainty", "sum"]
 Decoder = Literal["shared", "per-task"]
 
+# What a stored configuration that lacks a setting meant, where that is not the present default.
+BEFORE: Mapping[str, Any] = {"order": "blocks"}
+_OF_THE_ORDER = ("order", "read_rows", "mix_blocks")
+
 # Old names of settings, which stay accepted, and their new names. Stored configurations use the old names.
 RENAMED = {"response": "grn_scope", "spread": "init_std"}
 _STORED_AS = {name: stored for stored, name in RENAMED.items()}
@@ -51,9 +55,11 @@ class PretrainConfig:
     of the corpus. `bands` names the bands to use of a modality; without an entry, the bands with data in every group of
     its statistics are used. `init_std` is the standard deviation of the initial kernels (`encoder.initialise`);
     "fan-in" suits narrow encoders and short runs. `steps` 0 means `epochs` passes over the train rows. `warmup` is a
-    fraction of the steps. Blocks of `read_rows` neighbouring rows are shuffled together, `mix_blocks` at a time.
-    `workers` threads (0: one per core) decode `read_ahead` batches ahead. `threads` 0 leaves torch's default; with the
-    same number of threads, results are bit-identical.
+    fraction of the steps. Runs of up to `read_rows` neighbouring rows are read together. In the `order` "dealt" they
+    are drawn anew in each epoch, and a batch has at most `companions` rows of one run; "blocks" is the order of earlier
+    releases, with the same runs in every epoch, shuffled together `mix_blocks` at a time. `workers` threads (0: one per
+    core) decode `read_ahead` batches ahead. `threads` 0 leaves torch's default; with the same number of threads,
+    results are bit-identical.
 
     `batch_size` is the effective batch, over all processes and micro-batches; a process computes `micro_batch` chips at
     a time (0: its whole part of the batch). `precision` and `compile` "auto" mean bf16 and on for a GPU, float32 and
@@ -93,7 +99,9 @@ class PretrainConfig:
     seed: Seed = 0
     checkpoint_every: Count = 500
     checkpoints_kept: Count = 2
-    read_rows: Count = 64
+    order: Literal["dealt", "blocks"] = "dealt"
+    read_rows: Count = 8
+    companions: Count = 1
     mix_blocks: Count = 8
     read_ahead: Count = 2
     workers: CountOrNone = 0
@@ -166,6 +174,19 @@ class PretrainConfig:
         data |= lists | {"bands": {name: list(bands) for name, bands in self.bands.items()}}
         return {_STORED_AS.get(name, name): value for name, value in data.items()}
 
+    def as_begun(self, stored: Mapping[str, Any]) -> PretrainConfig:
+        """With the order of a run that has begun, if its `stored` configuration is too old to name one."""
+        if "order" in stored:
+            return self
+        old = {**BEFORE, **stored}
+        return replace(self, **{name: old[name] for name in _OF_THE_ORDER if name in old})
+
+    @property
+    def span_rows(self) -> int:
+        """How many neighbouring rows a reader does well to read at once, if it can keep a few such spans."""
+        few = self.order == "blocks" or self.batch_size // self.companions <= self.mix_blocks
+        return self.read_rows if few else 1
+
     @property
     def side(self) -> int:
         """Patches along an edge of the crop."""
@@ -199,7 +220,7 @@ PRESETS: dict[str, PretrainConfig] = {
     "atto_56": PretrainConfig(image_px=56, patch_px=8),
     "demo": PretrainConfig(
         encoder="zepto", image_px=56, patch_px=8, decoder_width=128, batch_size=8, steps=250, blr=0.05,
-        checkpoint_every=50, read_rows=32, threads=1,
+        checkpoint_every=50, threads=1,
     ),
 }  # fmt: skip
 

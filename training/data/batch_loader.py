@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from training.config import PretrainConfig
 from training.data.decode import Decoder
 from training.data.device_prefetcher import DevicePrefetcher
 from training.data.masking import crops_yx, draw_keys, visible_patches
-from training.data.order import Order, Position, blocks_of, finished_shards
+from training.data.order import Position, blocks_of, finished_shards, order_of
 from training.data.stream import Buffer, Job, Stream, default_workers
 from training.layer import Layer, group_indices_of
 from training.rank_slice import WHOLE_BATCH, RankSlice
@@ -28,9 +28,9 @@ CPU = torch.device("cpu")
 class BatchLoader:
     """Batches of the train rows of the shards that are finished for all `layers` when the loader is made.
 
-    An epoch has every such row once, in the order of `Order`, cut into batches; rows that do not fill a last batch are
-    left out of that epoch. Batch `step` does not depend on workers, devices or processes. Raises `Fatal` when no such
-    shard has train rows.
+    An epoch has every such row once, in the order of `order_of`, cut into batches; rows that do not fill a last batch
+    are left out of that epoch. Batch `step` does not depend on workers, devices or processes. Raises `Fatal` when no
+    such shard has train rows.
     """
 
     def __init__(self, corpus: Corpus, layers: Sequence[Layer], config: PretrainConfig) -> None:
@@ -44,10 +44,11 @@ class BatchLoader:
                 "run `geocorpus export` first."
             )
         self._size_px, self._shard_rows = corpus.manifest.size_px, corpus.shard_rows
-        self._order = Order(blocks, config.seed, config.mix_blocks)
-        self._decoder = Decoder(corpus, layers, shards, config.read_rows)
+        self.batch_size = min(config.batch_size, sum(len(block) for block in blocks))
+        self._order = order_of(blocks, self._shard_rows, config, self.batch_size)
+        self._rows_in_order = lru_cache(maxsize=2)(self._order.of)
+        self._decoder = Decoder(corpus, layers, shards, config.span_rows)
         self._groups = {item.name: group_indices_of(corpus, item) for item in layers if item.modality.statistics_by}
-        self.batch_size = min(config.batch_size, len(self.rows))
         self.steps_per_epoch = len(self.rows) // self.batch_size
 
     @property
@@ -57,7 +58,7 @@ class BatchLoader:
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The manifest rows of an epoch in training order, (rows,) int64."""
-        return self._order.of(epoch)
+        return self._rows_in_order(epoch)
 
     def position(self, step: int) -> Position:
         """The position in the epoch before `step`, the same for any number of processes."""

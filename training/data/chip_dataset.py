@@ -19,12 +19,14 @@ from pipeline.errors import Fatal, unknown_name
 from pipeline.manifest import SPLITS
 from pipeline.modality import Modality
 from training.data.conversion import Values, conversion_of
+from training.data.dealt_order import DealtOrder
 from training.data.open_chips import OpenChips
 from training.data.order import finished_shards
 from training.data.shuffled_chips import ShuffledChips
 from training.layer import Layer
 
 Sample = dict[str, Any]
+_FEW_RUNS = 8  # That many are worth being kept whole where chips cannot be read one by one.
 CHIP = "chip"  # The store keeps this name for itself, so that no modality has it.
 
 
@@ -99,18 +101,20 @@ class ChipDataset(Dataset[Sample]):
         return tensors
 
     def shuffled(
-        self, seed: int = 0, block_rows: int = 64, mix_blocks: int = 8, rank: int = 0, ranks: int = 1
+        self, seed: int = 0, block_rows: int = 8, mix_blocks: int = 256, rank: int = 0, ranks: int = 1
     ) -> ShuffledChips:
         """The same chips as an iterable dataset in random order, of which process `rank` of `ranks` gets its part.
 
-        Runs of `block_rows` neighbours are read together, and `mix_blocks` of them shuffled together. Raises `Fatal`
-        for sizes below 1 and a rank that is none.
+        Runs of up to `block_rows` neighbours, drawn anew in each epoch, are read together and dealt out, `mix_blocks`
+        of them at a time: of `mix_blocks` chips that follow one another, hardly two are of one run. Raises `Fatal` for
+        sizes below 1 and a rank that is none.
         """
         block_rows = arguments.whole_number("block_rows", block_rows, 1)
+        mix_blocks, seed = arguments.whole_number("mix_blocks", mix_blocks, 1), arguments.whole_number("seed", seed, 0)
         reading = copy(self)
-        reading._read_rows = block_rows
-        blocks = _blocks(self.rows, self._shard_rows, block_rows)
-        return ShuffledChips(reading, blocks, seed, mix_blocks, (rank, ranks))
+        reading._read_rows = block_rows if mix_blocks <= _FEW_RUNS else 1
+        order = DealtOrder(self.rows, self._shard_rows, block_rows, seed, mix_blocks, block_rows)
+        return ShuffledChips(reading, order, (rank, ranks))
 
     def __getstate__(self) -> dict[str, Any]:
         """Neither open files nor the process that they belong to; a copy opens its own."""
@@ -187,9 +191,3 @@ def _rows(corpus: Corpus, split: str | None, names: Sequence[str], shards: froze
             "run `geocorpus export` first."
         )
     return finished
-
-
-def _blocks(rows: NDArray[np.int64], shard_rows: int, block_rows: int) -> list[NDArray[np.int64]]:
-    """`rows` cut into runs of at most `block_rows` neighbours that share a shard."""
-    blocks = rows // shard_rows * shard_rows + rows % shard_rows // block_rows
-    return np.split(rows, np.flatnonzero(np.diff(blocks)) + 1)

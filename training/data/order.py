@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
+from training.config import PretrainConfig
+from training.data.dealt_order import DealtOrder
 
 
 @dataclass(frozen=True)
@@ -22,18 +24,37 @@ class Position:
     row: int
 
 
-class Order:
+class Order(Protocol):
+    """Every row once per epoch."""
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The manifest rows, (rows,) int64, ascending."""
+
+    def of(self, epoch: int) -> NDArray[np.int64]:
+        """The manifest rows of an epoch in training order, (rows,) int64."""
+
+
+def order_of(blocks: Sequence[NDArray[np.int64]], shard_rows: int, config: PretrainConfig, batch_size: int) -> Order:
+    """The order that a configuration asks for, of the rows of `blocks_of`."""
+    if config.order == "blocks":
+        return BlockOrder(blocks, config.seed, config.mix_blocks)
+    apart = -(-config.read_rows // config.companions)
+    return DealtOrder(np.concatenate(blocks), shard_rows, config.read_rows, config.seed, batch_size, apart)
+
+
+class BlockOrder:
     """Every row once per epoch: blocks in random order, the rows of `mix` blocks at a time shuffled together.
 
-    A block has neighbouring rows. The manifest is shuffled already, so a block is a random sample of the corpus.
+    A block has neighbouring rows, the same ones in every epoch: they meet in a batch again and again. Runs of earlier
+    releases go on in this order.
     """
 
     def __init__(self, blocks: Sequence[NDArray[np.int64]], seed: int, mix: int) -> None:
         self._blocks, self._seed, self._mix = tuple(blocks), seed, mix
         self.rows = np.concatenate(blocks)  # ascending
-        self.of = lru_cache(maxsize=2)(self._of)
 
-    def _of(self, epoch: int) -> NDArray[np.int64]:
+    def of(self, epoch: int) -> NDArray[np.int64]:
         """The manifest rows of an epoch in training order, (rows,) int64."""
         random = np.random.default_rng([self._seed, epoch])
         blocks = [self._blocks[index] for index in random.permutation(len(self._blocks))]

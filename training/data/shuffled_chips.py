@@ -1,4 +1,4 @@
-"""A corpus for anybody's training loop: an iterable dataset of PyTorch, shuffled by blocks, anew each epoch."""
+"""A corpus for anybody's training loop: an iterable dataset of PyTorch, in another order each epoch."""
 
 from __future__ import annotations
 
@@ -33,25 +33,17 @@ class Chips(Protocol):
 class ShuffledChips(IterableDataset[dict[str, Any]]):
     """Every chip once an epoch, whatever the number of workers and processes; made by `ChipDataset.shuffled`.
 
-    The order is that of (seed, epoch): blocks in random order, some at a time shuffled together. Processes and, within
-    them, workers take consecutive parts of it, so that each reads blocks of its own. Processes get equally many chips:
+    The order is that of `DealtOrder`, a function of seed and epoch. Processes and, within them, workers take
+    consecutive parts of it, so that each reads runs of its own. Processes get equally many chips:
     the up to `ranks - 1` that are left over wait for another epoch. `set_epoch` before each epoch gives it an order
     of its own.
     """
 
-    def __init__(
-        self,
-        chips: Chips,
-        blocks: Sequence[NDArray[np.int64]],
-        seed: int,
-        mix_blocks: int,
-        part: tuple[int, int],
-    ) -> None:
+    def __init__(self, chips: Chips, order: Order, part: tuple[int, int]) -> None:
         rank, ranks = arguments.whole_number("rank", part[0]), arguments.whole_number("ranks", part[1], 1)
-        mix_blocks, seed = arguments.whole_number("mix_blocks", mix_blocks, 1), arguments.whole_number("seed", seed, 0)
         if not 0 <= rank < ranks:
             raise Fatal(f"there is no process {rank} of {ranks}; ranks count from 0.")
-        self._chips, self._blocks, self._seed, self._mix = chips, tuple(blocks), seed, mix_blocks
+        self._chips, self._order = chips, order
         self._rank, self._ranks = rank, ranks
         # In shared memory, so that workers that outlive an epoch hear of the next.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
@@ -59,7 +51,7 @@ class ShuffledChips(IterableDataset[dict[str, Any]]):
     @property
     def chips_per_epoch(self) -> int:
         """How many samples an epoch has in this process, all its workers together."""
-        return sum(len(block) for block in self._blocks) // self._ranks
+        return len(self._order.rows) // self._ranks
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next iteration; also for workers that live already."""
@@ -67,7 +59,7 @@ class ShuffledChips(IterableDataset[dict[str, Any]]):
 
     def order(self) -> NDArray[np.int64]:
         """The rows of this process in the coming epoch, in their order, before workers divide them."""
-        rows = Order(self._blocks, self._seed, self._mix).of(int(self._epoch[0]))
+        rows = self._order.of(int(self._epoch[0]))
         return rows[self._rank * self.chips_per_epoch : (self._rank + 1) * self.chips_per_epoch]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

@@ -95,8 +95,10 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
 def resolve_again(corpus: Corpus, config: PretrainConfig, run: Mapping[str, Any]) -> ResolvedRun:
     """Resolve a run that has begun, `run` being its `run.json`: in the state of the corpus that it saw then.
 
-    A corpus may have grown since. Raises `Fatal` as `resolve_run` does.
+    A corpus may have grown since, and an earlier release may have begun it in another order of chips. Raises `Fatal`
+    as `resolve_run` does.
     """
+    config = config.as_begun(run.get("config", {}))
     for state in _possible_states(corpus, run):
         try:
             resolved = resolve_run(corpus.at(state), config, run["shards"])

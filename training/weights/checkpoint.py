@@ -13,7 +13,7 @@ import torch
 
 from pipeline import durable
 from pipeline.errors import Fatal
-from training.config import WITHOUT_EFFECT, PretrainConfig
+from training.config import BEFORE, WITHOUT_EFFECT, PretrainConfig
 
 CHECKPOINTS = "checkpoints"  # The folder of a run that holds them.
 _PATTERN = "step-*.pt"
@@ -73,8 +73,8 @@ class Checkpoints:
 
     def _refuse_other(self, path: Path, description: Mapping[str, Any]) -> None:
         current, stored = self.identity["config"], description["config"]
-        # A setting that is newer than the checkpoint had its present default.
-        stored = PretrainConfig().every_setting() | stored
+        # A setting that is newer than the checkpoint had its present default, or what `BEFORE` has.
+        stored = {**PretrainConfig().every_setting(), **BEFORE, **stored}
         current = PretrainConfig().every_setting() | current
         changed = [name for name in current if name not in WITHOUT_EFFECT and current[name] != stored[name]]
         if changed:

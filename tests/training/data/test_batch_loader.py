@@ -46,17 +46,31 @@ def same(one: Batch, other: Batch) -> bool:
 @given(
     seed=st.integers(0, 2**32), epoch=st.integers(0, 500), read_rows=st.integers(1, 30), mix_blocks=st.integers(1, 9)
 )
-def test_an_epoch_is_every_train_row_once(
+def test_an_epoch_in_blocks_is_every_train_row_once(
     corpus: Corpus, seed: int, epoch: int, read_rows: int, mix_blocks: int
 ) -> None:
-    settled = {"seed": seed, "read_rows": read_rows, "mix_blocks": mix_blocks}
+    settled = {"seed": seed, "read_rows": read_rows, "mix_blocks": mix_blocks, "order": "blocks"}
     order = make_loader(corpus, **settled).order(epoch)
     assert sorted(order) == corpus.manifest.rows_of("train").tolist()
     assert np.array_equal(order, make_loader(corpus, **settled, batch_size=7, threads=2, workers=3).order(epoch))
 
 
-def test_epochs_and_seeds_differ(corpus: Corpus) -> None:
-    orders = [tuple(make_loader(corpus, seed=seed).order(epoch)) for seed in range(3) for epoch in range(3)]
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32), epoch=st.integers(0, 500), read_rows=st.integers(1, 30),
+       companions=st.integers(1, 9), batch_size=st.integers(1, 30))  # fmt: skip
+def test_an_epoch_is_every_train_row_once(
+    corpus: Corpus, seed: int, epoch: int, read_rows: int, companions: int, batch_size: int
+) -> None:
+    settled = {"seed": seed, "read_rows": read_rows, "companions": companions, "batch_size": batch_size}
+    order = make_loader(corpus, **settled).order(epoch)
+    assert sorted(order) == corpus.manifest.rows_of("train").tolist()
+    assert np.array_equal(order, make_loader(corpus, **settled, threads=2, workers=3, micro_batch=2).order(epoch))
+
+
+@pytest.mark.parametrize("order", ["dealt", "blocks"])
+def test_epochs_and_seeds_differ(corpus: Corpus, order: str) -> None:
+    loaders = [make_loader(corpus, seed=seed, order=order) for seed in range(3)]
+    orders = [tuple(loader.order(epoch)) for loader in loaders for epoch in range(3)]
     assert len(set(orders)) == 9
 
 
@@ -205,7 +219,8 @@ def test_bands_of_any_choice_and_order(corpus: Corpus) -> None:
 def test_a_window_mixes_its_blocks(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path, 80, (LIGHT,), shard_rows=20)
     layers = [layer_of(corpus, "light", {})]
-    alone, mixed = (BatchLoader(corpus, layers, replace(CONFIG, read_rows=5, mix_blocks=mix)) for mix in (1, 4))
+    config = replace(CONFIG, order="blocks", read_rows=5)
+    alone, mixed = (BatchLoader(corpus, layers, replace(config, mix_blocks=mix)) for mix in (1, 4))
     assert blocks_in(alone, 4) == 1 and blocks_in(mixed, 4) > 2
     assert blocks_in(mixed, 16) <= 5  # And no more than a window's, so that reading stays local.
 
