@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from pipeline.errors import Fatal
 from training.batch import Batch
 from training.config import PretrainConfig
-from training.pretext import AdditivePretext, Objective, Pretext
+from training.pretext import AdditivePretext, JointPretext, Objective, Pretext
 from training.pretrain.additive_step import AdditiveStep
+from training.pretrain.joint_step import JointStep
 from training.pretrain.strategy import Strategy
 from training.runtime.device import Device
 from training.runtime.distributed_context import DistributedContext
@@ -23,6 +24,8 @@ def strategy_of(net: Pretext, device: Device, context: DistributedContext) -> St
     """How the gradients of a net are computed, by what it offers. Raises `Fatal` for a net that offers no loss."""
     if isinstance(net, AdditivePretext):
         return AdditiveStep(net, device, context)
+    if isinstance(net, JointPretext):
+        return JointStep(net, device, context)
     raise Fatal(f"the net {type(net).__name__} offers no loss; derive it from AdditivePretext or JointPretext.")
 
 

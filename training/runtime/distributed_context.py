@@ -66,6 +66,20 @@ class DistributedContext:
             distributed.all_reduce(values)
         return values
 
+    def gathered(self, own: Tensor, rows: int) -> list[Tensor]:
+        """The parts (rows of the process, ...) of every process, of a batch of `rows` that `RankSlice` divides.
+
+        No gradient goes through. Raises `ValueError` where `own` has not the rows that are this process's.
+        """
+        sizes = [_rows_of(rank, self.count, rows) for rank in range(self.count)]
+        if len(own) != sizes[self.rank]:
+            raise ValueError(f"process {self.rank} has {len(own)} rows of a batch of {rows}, not {sizes[self.rank]}")
+        sent = own.to(torch.uint8) if own.dtype == torch.bool else own
+        padded = torch.cat([sent, sent.new_zeros((max(sizes) - len(sent), *sent.shape[1:]))])
+        received = [torch.empty_like(padded) for _ in sizes]
+        distributed.all_gather(received, padded)
+        return [item[:size].to(own.dtype) for item, size in zip(received, sizes, strict=True)]
+
     def broadcast(self, value: Any) -> Any:
         """The `value` of the first process; small and picklable."""
         if self.count == 1:
@@ -78,3 +92,8 @@ class DistributedContext:
         """Wait until every process has called this."""
         if self.count > 1:
             distributed.barrier()
+
+
+def _rows_of(rank: int, count: int, rows: int) -> int:
+    """How many rows of a batch are those of a process."""
+    return sum(part.stop - part.start for part in RankSlice(rank, count).slices(rows))
