@@ -446,10 +446,11 @@ def pretrain(settings: Settings, progress: Progress) -> str:
         for name, last in result.last_losses.items()
         if name in result.first_losses
     ]
-    done = f"{result.steps} steps, encoder in {result.weights}"
+    skipped = f" ({len(result.skipped)} of them skipped)" if result.skipped else ""
+    done = f"{result.steps} steps{skipped}, encoder in {result.weights}"
     return Closing.of(
         "\n".join([f"{done}; losses per modality:", *falls]),
-        done=f"{done}.", steps=result.steps, weights=str(result.weights),
+        done=f"{done}.", steps=result.steps, skipped=len(result.skipped), weights=str(result.weights),
         first_losses=result.first_losses, last_losses=result.last_losses,
     )  # fmt: skip
 

@@ -37,10 +37,11 @@ def _known_size(name: str) -> str:
 WITHOUT_EFFECT = (
     "checkpoint_every", "checkpoints_kept", "keep_every", "read_ahead", "workers", "threads", "device", "micro_batch",
     "compile", "processes", "log_every", "peak_tflops", "wandb", "skip_hidden", "pictures_every", "method_file",
+    "bad_steps",
 )  # fmt: skip
 
 # Settings that are stored only where they are set, as what is stored may be older than they are.
-_STORED_WHERE_SET = ("method", "method_file", "options")
+_STORED_WHERE_SET = ("method", "method_file", "options", "bad_steps")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -67,9 +68,10 @@ class PretrainConfig:
     `unfinished` allows training on the finished shards only; the run keeps the shards with which it started. Losses are
     copied from the device every `log_every` steps. The newest `checkpoints_kept` checkpoints are kept, and those of
     every `keep_every`-th step (0: none). Every `pictures_every` steps, and at the end, a picture of reconstructions is
-    drawn (0: none). `processes` is the number of processes to start on this machine. `peak_tflops` is the peak of the
-    device, for the utilisation in the log (0: measured at the start). `wandb` names a Weights & Biases project to log
-    to ("": none). Raises `Fatal` for a value of a wrong type or outside its range.
+    drawn (0: none). The update of a step whose loss or gradients are not finite is skipped; after `bad_steps` of them
+    in a row the run stops. `processes` is the number of processes to start on this machine. `peak_tflops` is the peak
+    of the device, for the utilisation in the log (0: measured at the start). `wandb` names a project of Weights &
+    Biases to log to ("": none). Raises `Fatal` for a value of a wrong type or outside its range.
     """
 
     method: str = "mpmae"
@@ -115,6 +117,7 @@ class PretrainConfig:
     log_every: Count = 10
     pictures_every: CountOrNone = 500
     keep_every: CountOrNone = 0
+    bad_steps: Count = 3
     processes: Count = 1
     peak_tflops: Annotated[float, Field(ge=0)] = 0.0
     wandb: str = ""

@@ -28,8 +28,8 @@ class StepMetrics:
 
     @property
     def finite(self) -> bool:
-        """Whether the total, all losses and the gradient norm are finite."""
-        return all(math.isfinite(item) for item in (self.total, *self.losses, self.gradient_norm))
+        """Whether the update was taken, see `Step.take`."""
+        return math.isfinite(self.gradient_norm)
 
     def named(self, names: Sequence[str], figure_names: Sequence[str] = ()) -> dict[str, float]:
         """The metrics by their names in the log; losses that counted nothing are left out."""

@@ -18,6 +18,7 @@ from training.pretrain.result import PretrainResult
 from training.words import listed
 
 CARD = "model_card.md"
+_SKIPPED_SHOWN = 10
 _OF_THE_NET = ("encoder", "stem", "response", "image_px", "patch_px")
 _OF_THE_LOOP = ("blr", "warmup", "weight_decay", "betas", "seed")
 
@@ -100,6 +101,7 @@ def _training(run: Mapping[str, Any], result: PretrainResult, text: CardText) ->
         "## Training",
         f"- {result.steps:,} steps of {run['batch_size']:,} chips, {run['steps_per_epoch']:,} an epoch; {settings}.",
         *_throughput(run, result),
+        *_skipped(result),
         f"- Versions: {', '.join(f'{name} {item}' for name, item in versions.items() if item)}"
         + (f"; code {run['commit']}." if run.get("commit") else "."),
         f"- Losses are {text.losses}. They do not measure use: probe the encoder for that.",
@@ -117,6 +119,17 @@ def _throughput(run: Mapping[str, Any], result: PretrainResult) -> Iterable[str]
     speed = f"{result.samples_per_s:.1f} chips/s in its last launch" if result.samples_per_s else ""
     text = "; ".join(filter(None, [speed, where]))
     return [f"- {text}."] if text else []
+
+
+def _skipped(result: PretrainResult) -> Iterable[str]:
+    """Which steps changed no weight, and why."""
+    count = len(result.skipped)
+    if not count:
+        return []
+    shown = "; ".join(f"{item.where}: {item.cause}" for item in result.skipped[:_SKIPPED_SHOWN])
+    more = f"; and {count - _SKIPPED_SHOWN} more" if count > _SKIPPED_SHOWN else ""
+    steps = f"{count} of {result.steps:,} steps"
+    return [f"- Skipped, as the loss or the gradients were not finite, {steps}: {shown}{more}."]
 
 
 def _use(run: Mapping[str, Any], result: PretrainResult) -> list[str]:

@@ -14,12 +14,20 @@ from pipeline import durable
 from training.batch import Batch
 from training.pretrain.step import Step
 
+CPU = torch.device("cpu")
+_LOWER_RATE = "lower pretrain.blr or set pretrain.clip_grad, and start afresh"
+_MEND_CORPUS = "mark them as nodata in the corpus"
+
 
 @dataclass(frozen=True)
 class NonFiniteReport:
-    """`what` completes the sentence "at step N, ..."; `batch` has the chips that cause it, on the CPU."""
+    """`what` completes the sentence "at step N, ...", `remedy` what to do about it.
+
+    `batch` has the chips that cause it, on the CPU.
+    """
 
     what: str
+    remedy: str
     batch: Batch
 
     def save(self, path: Path) -> Path:
@@ -38,17 +46,16 @@ def find(step: Step, parts: Iterable[Batch]) -> NonFiniteReport:
     Where every part is finite, only their sum was not, and the report has the last part. `parts` must not be empty.
     """
     for part in parts:
-        what = _broken_value(part) or _broken_loss(step, part)
-        if what:
-            return NonFiniteReport(what, part.to(torch.device("cpu")))
-    return NonFiniteReport(
-        "the gradients are not finite; lower pretrain.blr and start afresh", part.to(torch.device("cpu"))
-    )
+        if what := _broken_value(part):
+            return NonFiniteReport(what, _MEND_CORPUS, part.to(CPU))
+        if what := _broken_loss(step, part):
+            return NonFiniteReport(what, _LOWER_RATE, part.to(CPU))
+    return NonFiniteReport("the gradients are not finite", _LOWER_RATE, part.to(CPU))
 
 
 def _broken_value(batch: Batch) -> str:
     bad = [name for name, values in batch.values.items() if not bool(torch.isfinite(values).all())]
-    return f"modality {bad[0]!r} holds values that are no numbers; mark them as nodata in the corpus" if bad else ""
+    return f"modality {bad[0]!r} holds values that are no numbers" if bad else ""
 
 
 def _broken_loss(step: Step, batch: Batch) -> str:
@@ -57,10 +64,10 @@ def _broken_loss(step: Step, batch: Batch) -> str:
     for name, loss in zip(step.model.loss_names, losses, strict=True):
         value = float(loss.detach())
         if not bool(torch.isfinite(loss)):
-            return f"the loss of {name!r} is {value}; lower pretrain.blr and start afresh"
+            return f"the loss of {name!r} is {value}"
         gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
         if not _finite(gradients):
-            return f"the gradients of {name!r} are not finite; lower pretrain.blr and start afresh"
+            return f"the gradients of {name!r} are not finite"
     return ""
 
 

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.pretrain.skipped_steps import SkippedStep
+
 
 @dataclass(frozen=True)
 class PretrainResult:
     """Losses are unweighted means per target over the first and last steps (at most 20 each), for targets with data.
 
     `checkpoint` is the path of the last one, `weights` that of the encoder alone. `samples_per_s` is of this call, 0
-    where no steps were left.
+    where no steps were left. `skipped` are the steps that changed no weight, of all calls.
     """
 
     steps: int
@@ -21,3 +23,4 @@ class PretrainResult:
     checkpoint: Path
     weights: Path
     samples_per_s: float
+    skipped: tuple[SkippedStep, ...] = ()

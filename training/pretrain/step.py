@@ -32,25 +32,34 @@ def strategy_of(net: Pretext, device: Device, context: DistributedContext) -> St
 class Step:
     """A net, the strategy that computes its gradients, and its optimiser.
 
-    After a non-finite gradient, this update and all later ones are skipped on the device, so the weights stay as they
-    were until the host fetches the metrics.
+    An update whose loss or gradients are not finite is skipped on the device. After `config.bad_steps` of them in a row
+    all later ones are, too, so that the weights stay as they were until the host fetches the metrics.
     """
 
     def __init__(self, net: Pretext, config: PretrainConfig, device: Device, context: DistributedContext) -> None:
         self.model, self._device, self._strategy = net, device, strategy_of(net, device, context)
         groups = _parameter_groups(net, config.weight_decay)
         self.optimiser = torch.optim.AdamW(groups, betas=config.betas, fused=True)
-        self._frozen = torch.zeros((), device=device.place)
+        self._context, self._bad_steps = context, config.bad_steps
+        self.go_on_after(0)
+
+    def go_on_after(self, bad_in_a_row: int) -> None:
+        """Go on where so many steps, up to the last one, were skipped in a row."""
+        self._bad_in_a_row = torch.full((), float(bad_in_a_row), device=self._device.place)
 
     def take(self, parts: Sequence[Batch], chips: int, rate: float) -> Tensor:
-        """Update with this process's `parts` of a batch of `chips`; returns a row of `MetricBuffer` on the device."""
+        """Update with this process's `parts` of a batch of `chips`; returns a row of `MetricBuffer` on the device.
+
+        The row's gradient norm is infinite exactly if the update was skipped.
+        """
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
         result = self._strategy.gradients(parts, chips)
         norm = nn.utils.get_total_norm([item.grad for item in self.model.parameters() if item.grad is not None])
-        row = self._row(result, norm)
-        self._update(norm)
+        skipped = self._is_bad(result, norm)
+        row = self._row(result, torch.where(skipped > 0, torch.inf, norm.float()))
+        self._update(skipped)
         return row
 
     def alone(self, part: Batch) -> Objective:
@@ -66,10 +75,17 @@ class Step:
         figures = self.model.figures().detach().float()
         return torch.cat([result.total[None], result.losses, result.active.float(), figures, norm.float()[None]])
 
-    def _update(self, norm: Tensor) -> None:
-        self._frozen = torch.maximum(self._frozen, (~torch.isfinite(norm)).float())
+    def _is_bad(self, result: Objective, norm: Tensor) -> Tensor:
+        """1.0 where this update is to be skipped, the same in every process; counts those in a row."""
+        own = torch.cat([result.total.detach()[None], result.losses.detach()])
+        broken = self._context.summed((~torch.isfinite(own)).any().float()) > 0  # each process has losses of its own
+        bad = (broken | ~torch.isfinite(norm) | (self._bad_in_a_row >= self._bad_steps)).float()
+        self._bad_in_a_row = (self._bad_in_a_row + 1) * bad
+        return bad
+
+    def _update(self, skipped: Tensor) -> None:
         # The fused kernel reads this attribute; gradient scalers use it to skip an update without synchronisation.
-        self.optimiser.found_inf = self._frozen  # type: ignore[attr-defined]
+        self.optimiser.found_inf = skipped  # type: ignore[attr-defined]
         self.optimiser.step()
 
 

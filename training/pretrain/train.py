@@ -27,6 +27,7 @@ from training.pretrain.picture_log import PictureLog
 from training.pretrain.pretext_net import build_net
 from training.pretrain.resolved_run import ResolvedRun, resolve_again, resolve_run
 from training.pretrain.result import PretrainResult
+from training.pretrain.skipped_steps import SkippedStep, SkippedSteps, kept_in
 from training.pretrain.step import Step
 from training.rank_slice import RankSlice
 from training.runtime import launch, metric_writer
@@ -42,7 +43,6 @@ from training.weights.checkpoint import CHECKPOINTS, Checkpoints, read, step_of
 from training.weights.weights import WEIGHTS
 
 RUN = "run.json"
-BAD_BATCH = "bad-batch-step-{:08d}.pt"
 _LESS_MODEL = "lower pretrain.micro_batch, or take a smaller pretrain.encoder"
 _LESS_DATA = "lower pretrain.read_rows, pretrain.read_ahead or pretrain.batch_size"
 
@@ -56,7 +56,8 @@ def pretrain(
     `model_card.md` in `run_folder`. On a CPU, with the same number of threads and processes, the weights are
     bit-identical however often it is stopped. It starts `config.processes` processes, unless it runs in a process that
     `torchrun` started. Raises `Fatal` for settings that do not fit the corpus, checkpoints that are all damaged or
-    belong to another run, a non-finite loss, or too little memory; `Transient` when a started process was killed.
+    belong to another run, losses that stay non-finite, or too little memory; `Transient` when a started process was
+    killed.
     """
     metric_writer.refuse_absent(config.wandb)
     if config.processes > 1 and not launch.started():
@@ -117,6 +118,7 @@ class Trainer:
         self.stepper = Step(self.model, config, self.device, self.context)
         self.names = self.model.loss_names
         self.history = LossHistory.of(self.names, resolved.steps)
+        self.skipped = SkippedSteps()
         self.metrics = MetricBuffer(len(self.names), self.context)
         self._utilisation: Utilisation | None = None
         checkpoints = Checkpoints(
@@ -134,6 +136,8 @@ class Trainer:
             self.stepper.optimiser.load_state_dict(state["optimiser"])
             self.history.restore(state["history"])
             torch.set_rng_state(state["rng"])
+            self.skipped.restore(state.get("skipped", ()))  # older checkpoints have none
+            self.stepper.go_on_after(self.skipped.in_a_row(self.step))
         return tuple(damaged)
 
     def _save(self) -> None:
@@ -142,11 +146,12 @@ class Trainer:
             "optimiser": self.stepper.optimiser.state_dict(),
             "history": self.history.state(),
             "rng": torch.get_rng_state(),
+            "skipped": self.skipped.state(),
         }
         self.checkpoints.save(self.step, state, asdict(self.resolved.loader.position(self.step)))
 
     def run(self, progress: Progress) -> PretrainResult:
-        """Take the remaining steps. Raises `Fatal` for a non-finite loss or gradient, or too little memory."""
+        """Take the remaining steps. Raises `Fatal` for losses that stay non-finite, or too little memory."""
         meter, config, began = ThroughputMeter(self.resolved.loader.batch_size), self.resolved.config, self.step
         pictures = PictureLog(self.resolved, self.run_folder)
         progress.start("pretrain", self.resolved.steps, self.step)
@@ -209,15 +214,13 @@ class Trainer:
         """Fetch, check and log the metrics of the steps since the last call."""
         metrics = self.metrics.fetch(self.step)
         throughput = meter.read()
-        self._refuse_broken(metrics)
         for item in metrics:
-            self.history.add(item.losses, item.active)
-            writer.add(item.step, self._named(item) | {"lr": self._rate(item.step - 1)})
+            self._log_step(item, writer, progress)
         if self.context.first:
             speed = {"samples_per_s": throughput.samples_per_s, "data_wait_share": throughput.data_wait_share}
             speed["mfu"] = self.utilisation(parts[0]).at(throughput.samples_per_s / self.context.count)
             writer.add(self.step, speed)
-            progress.note(**_shown(self._named(metrics[-1]) | {"lr": self._rate(self.step - 1)} | speed),
+            progress.note(**_shown(self._last_named(metrics) | {"lr": self._rate(self.step - 1)} | speed),
                           eta=meter.left(self.resolved.steps - self.step))  # fmt: skip
 
     def _named(self, metrics: StepMetrics) -> dict[str, float]:
@@ -229,24 +232,44 @@ class Trainer:
             self._utilisation = self.stepper.utilisation(example, self.resolved.config.peak_tflops)
         return self._utilisation
 
-    def _refuse_broken(self, metrics: Sequence[StepMetrics]) -> None:
-        """Raise `Fatal` for a non-finite step, before a checkpoint is written: names the modality, saves the chips."""
-        broken = next((item for item in metrics if not item.finite), None)
-        if broken is None:
+    def _log_step(self, item: StepMetrics, writer: MetricWriter, progress: Progress) -> None:
+        if not item.finite:
+            self._record_skipped(item.step, writer, progress)
             return
-        with self._stream(broken.step - 1, broken.step, self._rank_slice(DistributedContext())) as stream:
+        self.history.add(item.losses, item.active)
+        writer.add(item.step, self._named(item) | {"lr": self._rate(item.step - 1)})
+
+    def _last_named(self, metrics: Sequence[StepMetrics]) -> dict[str, float]:
+        """The named metrics of the last step that was taken; none where there is no such step."""
+        return next((self._named(item) for item in reversed(metrics) if item.finite), {})
+
+    def _record_skipped(self, step: int, writer: MetricWriter, progress: Progress) -> None:
+        """Record and say what was skipped; raises `Fatal` when it is the last of too many in a row."""
+        report, path, remedy = self.context.broadcast(self._examined(step) if self.context.first else None)
+        self.skipped.add(report)
+        in_a_row, limit = self.skipped.in_a_row(step), self.resolved.config.bad_steps
+        if in_a_row >= limit:
+            count = f", the last of {limit} in a row that were not finite" if limit > 1 else ""
+            raise Fatal(f"at step {step}{count}, {report.cause}; {remedy}; {kept_in(path)}.")
+        sentence = f"Skipped {report.where}, as {report.cause}; {kept_in(path)}."
+        progress.say(sentence)
+        writer.tell(step, "skipped", sentence)
+        writer.add(step, {"skipped_steps": len(self.skipped.steps)})
+
+    def _examined(self, step: int) -> tuple[SkippedStep, Path | None, str]:
+        """Repeat a skipped step part by part: what is recorded of it, the file of its chips, and what helps."""
+        with self._stream(step - 1, step, self._rank_slice(DistributedContext())) as stream:
             report = non_finite.find(self.stepper, stream)
-        path = self.run_folder / BAD_BATCH.format(broken.step)
-        if self.context.first:
-            report.save(path)
-        self.context.barrier()  # The first process to leave ends the others, so the file must be written.
-        raise Fatal(f"at step {broken.step}, {report.what}; the chips are kept in {path}.")
+        name = self.skipped.file_of(step)
+        path = report.save(self.run_folder / name) if name else None
+        return SkippedStep(step, report.batch.rows, report.what), path, report.remedy
 
     def _result(self, meter: ThroughputMeter) -> PretrainResult:
         history, path, weights = self.history, self.checkpoints.path(self.step), self.run_folder / WEIGHTS
         result = PretrainResult(
-            self.step, history.means(history.first), history.means(history.last), path, weights, meter.samples_per_s
-        )
+            self.step, history.means(history.first), history.means(history.last), path, weights, meter.samples_per_s,
+            tuple(self.skipped.steps),
+        )  # fmt: skip
         if self.context.first:
             save_encoders(self.run_folder, self.resolved, self.model, path)
             write_card(self.run_folder / CARD, self.resolved, durable.read_json(self.run_folder / RUN), result)
@@ -259,7 +282,8 @@ def _seed_at(step: int, seed: int, rank: int) -> int:
 
 def _shown(metrics: Mapping[str, float]) -> dict[str, float | str]:
     """The total and the speed first, then the loss of each modality."""
-    shown: dict[str, float | str] = {name: metrics[name] for name in ("loss", "lr", "samples_per_s")}
+    shown: dict[str, float | str] = {"loss": "nan"}  # where all were skipped; as text, for JSON has no such number
+    shown |= {name: metrics[name] for name in ("loss", "lr", "samples_per_s") if name in metrics}
     shown |= {name: f"{metrics[name]:.1%}" for name in ("data_wait_share", "mfu")}
     return shown | {name.replace("/", "_"): value for name, value in metrics.items() if name.startswith("loss/")}
 

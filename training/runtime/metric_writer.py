@@ -42,6 +42,11 @@ class MetricWriter:
         if self.writer is not None:
             self.writer.add_image(name, picture, step, dataformats="HWC")
 
+    def tell(self, step: int, name: str, text: str) -> None:
+        """Write a text, to TensorBoard only."""
+        if self.writer is not None:
+            self.writer.add_text(name, text, step)
+
     def flush(self) -> None:
         """Write buffered metrics to disk."""
         if self.writer is not None:

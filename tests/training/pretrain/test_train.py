@@ -331,7 +331,7 @@ def test_values_that_are_no_numbers_stop_the_run_by_name(tmp_path: Path) -> None
     with np.errstate(all="ignore"):
         for name, block in blocks.items():
             corpus.write(corpus.shards[0], name, block, {})
-    config = replace(CONFIG, log_every=50, checkpoint_every=3, micro_batch=2)
+    config = replace(CONFIG, log_every=50, checkpoint_every=3, micro_batch=2, bad_steps=1)
     with pytest.raises(Fatal, match="at step 1, modality 'echo' holds values that are no numbers") as refusal:
         pretrain(tmp_path, config, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints").exists()
@@ -345,12 +345,12 @@ def test_values_that_are_no_numbers_stop_the_run_by_name(tmp_path: Path) -> None
 
 def test_a_loss_that_explodes_stops_the_run_by_name(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(Fatal, match=r"the (loss|gradients) of '\w+' (is|are) (nan|inf|not finite); lower pretrain.blr"):
-        pretrain(corpus.folder, replace(CONFIG, blr=1e30, warmup=0.0, log_every=50), tmp_path)
+        pretrain(corpus.folder, replace(CONFIG, blr=1e30, warmup=0.0, log_every=50, bad_steps=1), tmp_path)
 
 
 def test_what_explodes_between_two_looks_never_reaches_a_checkpoint(corpus: Corpus, tmp_path: Path) -> None:
     """The rate is sane for four steps and saved at the third; nothing looks at steps 4 to 6 until the end."""
-    config = replace(CONFIG, steps=6, checkpoint_every=3, log_every=50)
+    config = replace(CONFIG, steps=6, checkpoint_every=3, log_every=50, bad_steps=1)
     trainer = Trainer(resolve_run(corpus, config), tmp_path)
     sane = trainer._rate
     trainer._rate = lambda step: sane(step) if step < 4 else 1e30
