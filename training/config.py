@@ -41,7 +41,7 @@ WITHOUT_EFFECT = (
 )  # fmt: skip
 
 # Settings that are stored only where they are set, as what is stored may be older than they are.
-_STORED_WHERE_SET = ("method", "method_file", "options", "bad_steps")
+_STORED_WHERE_SET = ("method", "method_file", "options", "bad_steps", "clip_grad")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -68,10 +68,11 @@ class PretrainConfig:
     `unfinished` allows training on the finished shards only; the run keeps the shards with which it started. Losses are
     copied from the device every `log_every` steps. The newest `checkpoints_kept` checkpoints are kept, and those of
     every `keep_every`-th step (0: none). Every `pictures_every` steps, and at the end, a picture of reconstructions is
-    drawn (0: none). The update of a step whose loss or gradients are not finite is skipped; after `bad_steps` of them
-    in a row the run stops. `processes` is the number of processes to start on this machine. `peak_tflops` is the peak
-    of the device, for the utilisation in the log (0: measured at the start). `wandb` names a project of Weights &
-    Biases to log to ("": none). Raises `Fatal` for a value of a wrong type or outside its range.
+    drawn (0: none). Gradients are scaled down to a norm of `clip_grad` (0: never). The update of a step whose loss or
+    gradients are not finite is skipped; after `bad_steps` of them in a row the run stops. `processes` is the number of
+    processes to start on this machine. `peak_tflops` is the peak of the device, for the utilisation in the log (0:
+    measured at the start). `wandb` names a project of Weights & Biases to log to ("": none). Raises `Fatal` for a value
+    of a wrong type or outside its range.
     """
 
     method: str = "mpmae"
@@ -98,6 +99,7 @@ class PretrainConfig:
     warmup: Fraction = 0.2
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     betas: Betas = (0.9, 0.95)
+    clip_grad: Annotated[float, Field(ge=0)] = 0.0
     seed: Seed = 0
     checkpoint_every: Count = 500
     checkpoints_kept: Count = 2

@@ -115,6 +115,8 @@ def test_defaults_hide_as_many_patches_as_published() -> None:
         ({"skip_hidden": 1}, "pretrain.skip_hidden must be true or false, not 1"),
         ({"weight_decay": -1}, "pretrain.weight_decay must be at least 0, not -1"),
         ({"blr": 0}, "pretrain.blr must be above 0, not 0"),
+        ({"clip_grad": -1}, "pretrain.clip_grad must be at least 0, not -1"),
+        ({"bad_steps": 0}, "pretrain.bad_steps must be at least 1, not 0"),
     ],
 )
 def test_refusals(plain: dict[str, Any], message: str) -> None:

@@ -40,7 +40,7 @@ class Step:
         self.model, self._device, self._strategy = net, device, strategy_of(net, device, context)
         groups = _parameter_groups(net, config.weight_decay)
         self.optimiser = torch.optim.AdamW(groups, betas=config.betas, fused=True)
-        self._context, self._bad_steps = context, config.bad_steps
+        self._context, self._bad_steps, self._clip_grad = context, config.bad_steps, config.clip_grad
         self.go_on_after(0)
 
     def go_on_after(self, bad_in_a_row: int) -> None:
@@ -56,7 +56,7 @@ class Step:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
         result = self._strategy.gradients(parts, chips)
-        norm = nn.utils.get_total_norm([item.grad for item in self.model.parameters() if item.grad is not None])
+        norm = self._clipped_norm()
         skipped = self._is_bad(result, norm)
         row = self._row(result, torch.where(skipped > 0, torch.inf, norm.float()))
         self._update(skipped)
@@ -74,6 +74,14 @@ class Step:
     def _row(self, result: Objective, norm: Tensor) -> Tensor:
         figures = self.model.figures().detach().float()
         return torch.cat([result.total[None], result.losses, result.active.float(), figures, norm.float()[None]])
+
+    def _clipped_norm(self) -> Tensor:
+        """The norm of all gradients before they are scaled down to a norm of `config.clip_grad` (0: as they are)."""
+        trained = [item for item in self.model.parameters() if item.grad is not None]
+        norm = nn.utils.get_total_norm([item.grad for item in trained if item.grad is not None])
+        if self._clip_grad:
+            nn.utils.clip_grads_with_norm_(trained, self._clip_grad, norm)
+        return norm
 
     def _is_bad(self, result: Objective, norm: Tensor) -> Tensor:
         """1.0 where this update is to be skipped, the same in every process; counts those in a row."""

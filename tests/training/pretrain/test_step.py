@@ -74,6 +74,16 @@ def test_parts_add_up_to_the_whole(corpus: Corpus, weighting: str, micro_batches
     assert figures.gradient_norm == pytest.approx(float(norm), rel=1e-4)
 
 
+@pytest.mark.parametrize("clip_grad", [0.01, 1e6])
+def test_clipped_gradients_have_the_norm_and_the_log_the_one_before(corpus: Corpus, clip_grad: float) -> None:
+    resolved, free = make_step(corpus)
+    _, clipped = make_step(corpus, clip_grad=clip_grad)
+    before, row = (step.take([resolved.loader.batch(0)], BATCH, rate=0.001) for step in (free, clipped))
+    assert torch.equal(row, before)
+    norms = [torch.cat([item.flatten() for item in gradients(step.model).values()]).norm() for step in (free, clipped)]
+    assert float(norms[1]) == pytest.approx(min(clip_grad, float(norms[0])), rel=1e-4)
+
+
 def test_averaging_the_parts_losses_would_be_another_step(corpus: Corpus) -> None:
     """The counts matter: if they did not here, the test above could not tell."""
     resolved, step = make_step(corpus)
@@ -124,7 +134,7 @@ class Calls(TorchDispatchMode):
 
 def test_a_step_does_not_wait_for_the_device(corpus: Corpus) -> None:
     """No operator of a step hands a value to the host, or has a shape that depends on values."""
-    resolved, step = make_step(corpus)
+    resolved, step = make_step(corpus, clip_grad=1.0)
     parts = parts_of(resolved.loader, RankSlice(micro_batches=2))
     with Calls() as calls:
         row = step.take(parts, BATCH, rate=0.1)
