@@ -7,7 +7,7 @@ from dataclasses import asdict, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
@@ -33,6 +33,16 @@ def _known_size(name: str) -> str:
     return name
 
 
+def _file_or_list(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list | tuple) or any(isinstance(item, bool | float) for item in value):
+        raise Fatal(f"pretrain.leave_out must be a file, or a list of rows and ids of chips, not {value!r}.")
+    return tuple(value)
+
+
+LeftOut = Annotated[str | tuple[int | str, ...], BeforeValidator(_file_or_list)]
+
 # Settings that change how a run is computed but, apart from rounding, not its result: a resumed run may change them.
 WITHOUT_EFFECT = (
     "checkpoint_every", "checkpoints_kept", "keep_every", "read_ahead", "workers", "threads", "device", "micro_batch",
@@ -41,7 +51,7 @@ WITHOUT_EFFECT = (
 )  # fmt: skip
 
 # Settings that are stored only where they are set, as what is stored may be older than they are.
-_STORED_WHERE_SET = ("method", "method_file", "options", "bad_steps", "clip_grad")
+_STORED_WHERE_SET = ("method", "method_file", "options", "bad_steps", "clip_grad", "leave_out")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -65,10 +75,11 @@ class PretrainConfig:
     `batch_size` is the effective batch, over all processes and micro-batches; a process computes `micro_batch` chips at
     a time (0: its whole part of the batch). `precision` and `compile` "auto" mean bf16 and on for a GPU, float32 and
     off for a CPU. `skip_hidden` does not compute the encoder on hidden patches; the losses are the same.
-    `unfinished` allows training on the finished shards only; the run keeps the shards with which it started. Losses are
-    copied from the device every `log_every` steps. The newest `checkpoints_kept` checkpoints are kept, and those of
-    every `keep_every`-th step (0: none). Every `pictures_every` steps, and at the end, a picture of reconstructions is
-    drawn (0: none). Gradients are scaled down to a norm of `clip_grad` (0: never). The update of a step whose loss or
+    `leave_out` names chips that are not trained on, by row or id, or a file with one of them per line. `unfinished`
+    allows training on the finished shards only; the run keeps the shards with which it started. Losses are copied from
+    the device every `log_every` steps. The newest `checkpoints_kept` checkpoints are kept, and those of every
+    `keep_every`-th step (0: none). Every `pictures_every` steps, and at the end, a picture of reconstructions is drawn
+    (0: none). Gradients are scaled down to a norm of `clip_grad` (0: never). The update of a step whose loss or
     gradients are not finite is skipped; after `bad_steps` of them in a row the run stops. `processes` is the number of
     processes to start on this machine. `peak_tflops` is the peak of the device, for the utilisation in the log (0:
     measured at the start). `wandb` names a project of Weights & Biases to log to ("": none). Raises `Fatal` for a value
@@ -116,6 +127,7 @@ class PretrainConfig:
     compile: Literal["auto", "on", "off"] = "auto"
     skip_hidden: bool = True
     unfinished: bool = False
+    leave_out: LeftOut = ()
     log_every: Count = 10
     pictures_every: CountOrNone = 500
     keep_every: CountOrNone = 0

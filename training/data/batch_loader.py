@@ -16,6 +16,7 @@ from training.batch import Batch, Raw
 from training.config import PretrainConfig
 from training.data.decode import Decoder
 from training.data.device_prefetcher import DevicePrefetcher
+from training.data.left_out import rows_left_out
 from training.data.masking import crops_yx, draw_keys, visible_patches
 from training.data.order import Position, blocks_of, finished_shards, order_of
 from training.data.stream import Buffer, Job, Stream, default_workers
@@ -37,8 +38,11 @@ class BatchLoader:
         self._layers, self._config = tuple(layers), config
         names = [layer.name for layer in layers]
         shards = finished_shards(corpus, names)
-        blocks = blocks_of(corpus, shards, config.read_rows)
+        left_out = rows_left_out(corpus, config.leave_out)
+        blocks = blocks_of(corpus, shards, config.read_rows, left_out)
         if not blocks:
+            if len(left_out):
+                raise Fatal(f"pretrain.leave_out leaves no train rows of {corpus.folder}; make it shorter.")
             raise Fatal(
                 f"no shard with train rows in {corpus.folder} is finished for all of {', '.join(names)}; "
                 "run `geocorpus export` first."

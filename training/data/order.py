@@ -67,14 +67,18 @@ def finished_shards(corpus: Corpus, names: Sequence[str]) -> frozenset[int]:
     return frozenset.intersection(*(corpus.finished(name) for name in names))
 
 
-def blocks_of(corpus: Corpus, shards: Collection[int], read_rows: int) -> list[NDArray[np.int64]]:
+def blocks_of(
+    corpus: Corpus, shards: Collection[int], read_rows: int, left_out: Sequence[int] | NDArray[np.int64] = ()
+) -> list[NDArray[np.int64]]:
     """The train rows of `shards`, in blocks of at most `read_rows` neighbouring rows of one shard, (rows,) int64 each.
 
-    The list is empty when these shards have no train rows. Raises `Fatal` for a corpus without train rows.
+    Without the manifest rows `left_out`. The list is empty when these shards have no train rows. Raises `Fatal` for a
+    corpus without train rows.
     """
     train = corpus.manifest.rows_of("train")
     if not len(train):
         raise Fatal(f"the corpus in {corpus.folder} has no train rows; sample more locations or change the split.")
+    train = np.setdiff1d(train, np.asarray(left_out, dtype=np.int64), assume_unique=True)
     spans = [
         (start, min(start + read_rows, shard.stop))
         for shard in corpus.shards if shard.index in shards

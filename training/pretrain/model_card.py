@@ -62,6 +62,7 @@ def _data(corpus: Corpus, run: Mapping[str, Any]) -> list[str]:
         f"- Corpus `{run['corpus'][:16]}`, manifest `{manifest.digest.removeprefix('sha256:')[:16]}`.",
         f"- {len(manifest):,} chips of {manifest.size_px} px: {counts}. The run saw {run['train_rows']:,} train chips, "
         "and no other.",
+        *_left_out(run),
         *_grown(corpus),
         f"- Places: {_span(manifest.column('lat'), 'S', 'N')} and {_span(manifest.column('lon'), 'W', 'E')}.",
         f"- Dates of the anchor scenes: {dates.min()} to {dates.max()}.",
@@ -77,6 +78,11 @@ def _grown(corpus: Corpus) -> Iterable[str]:
     """Which part the run saw of a corpus that has grown meanwhile."""
     rows, now = len(corpus.manifest), len(corpus.whole)
     return [f"- The corpus has {now:,} chips now: the run saw it when it was the first {rows:,}."] if now > rows else []
+
+
+def _left_out(run: Mapping[str, Any]) -> Iterable[str]:
+    count = len(run["config"].get("leave_out", ()))
+    return [f"- {count:,} chips were left out by hand (`pretrain.leave_out` in `run.json`)."] if count else []
 
 
 def _layer_row(modality: Modality, run: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from training.batch import Batch
 from training.data.centre import read_centre
+from training.data.left_out import rows_left_out
 from training.data.masking import visible_patches
 from training.layer import groups_of
 from training.method import Drawing
@@ -53,6 +54,7 @@ def rows_to_draw(resolved: ResolvedRun) -> NDArray[np.int64]:
     unfinished = {shard.index for shard in corpus.missing(names)}
     val = corpus.manifest.rows_of("val")
     known = val[~np.isin(val // corpus.shard_rows, list(unfinished))]
+    known = np.setdiff1d(known, rows_left_out(corpus, resolved.config.leave_out))
     return (known if len(known) else resolved.loader.rows)[:CHIPS]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from training.config import PretrainConfig
 from training.data.batch_loader import BatchLoader
+from training.data.left_out import rows_left_out
 from training.layer import Layer, layer_of
 from training.method import Method
 from training.model.normalisation import Normalisation
@@ -66,11 +67,12 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     """Resolve `config` against `corpus`; `shards` are those with which the run started, None for a new run.
 
     Raises `Fatal` for an unknown modality or band, an input without pixels or without data, a crop larger than the
-    chips, a corpus without finished train rows, or one that is still being built unless the configuration allows it;
-    for a method that cannot be used, or that the layers or settings do not fit.
+    chips, chips to leave out that are not there, a corpus without finished train rows, or one that is still being built
+    unless the configuration allows it; for a method that cannot be used, or that the layers or settings do not fit.
     """
     method = method_of(config)
     config = resolve_names(with_options(config, method), corpus.modalities, method.targets)
+    config = replace(config, leave_out=tuple(rows_left_out(corpus, config.leave_out).tolist()))
     names = tuple(dict.fromkeys((*config.inputs, *config.targets)))
     for name in (*names, *config.bands):
         corpus.modality(name)

@@ -17,6 +17,7 @@ from training.config import BEFORE, WITHOUT_EFFECT, PretrainConfig
 
 CHECKPOINTS = "checkpoints"  # The folder of a run that holds them.
 _PATTERN = "step-*.pt"
+_MOST_SHOWN = 200  # characters of a setting, which may be a list of thousands
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,20 @@ class Checkpoints:
             first = changed[0]
             others = f" (and with another {', '.join(changed[1:])})" if changed[1:] else ""
             raise Fatal(
-                f"the run in {self.folder.parent} was begun with pretrain.{first} = {stored[first]!r}, not "
-                f"{current[first]!r}{others}; give the new run a name with pretrain.run=NAME, or put that back."
+                f"the run in {self.folder.parent} was begun with pretrain.{first} = {_short(stored[first])}, not "
+                f"{_short(current[first])}{others}; give the new run a name with pretrain.run=NAME, or put that back."
             )
         if description["corpus"] != self.identity["corpus"]:
             raise Fatal(
                 f"checkpoint {path} was made from another corpus, or before it grew; "
                 "give the new run a name with pretrain.run=NAME."
             )
+
+
+def _short(value: object) -> str:
+    """The value as text for a sentence; a long list is cut."""
+    text = f"{value!r}"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
 def complete(folder: Path) -> list[Path]:
