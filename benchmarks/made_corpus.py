@@ -62,11 +62,11 @@ LAYERS = (
 INPUT = LAYERS[0].name
 
 
-def made_corpus(folder: Path, chips: int, threads: int) -> Corpus:
+def made_corpus(folder: Path, chips: int, threads: int, shard_rows: int = SHARD_ROWS) -> Corpus:
     """A finished corpus of so many chips in `folder`, all of them to train on."""
     folder.mkdir(parents=True, exist_ok=True)
     Manifest.freeze([made_chip(number) for number in range(chips)], seed=0).write(folder / MANIFEST)
-    corpus = Corpus.create(folder, LAYERS, SHARD_ROWS)
+    corpus = Corpus.create(folder, LAYERS, shard_rows)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(partial(_write, corpus), corpus.shards))
     return corpus

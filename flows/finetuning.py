@@ -42,15 +42,15 @@ def finetune(settings: Settings, progress: Progress) -> str:
     )  # fmt: skip
 
 
-def convert(source: str, target: Path, sha256: str | None) -> str:
+def convert(source: str, target: Path, sha256: str | None, geometry: str | None = None) -> str:
     """Write the encoder in `source` as a safetensors file that needs no other file; returns a line about it.
 
-    Raises `Fatal` when PyTorch is not installed or `source` holds no encoder.
+    Raises `Fatal` when PyTorch is not installed, `source` holds no encoder, or there is no such geometry.
     """
     require("train", "converting weights")
     from training.weights.weights import load_encoder, save_encoder
 
-    pretrained = load_encoder(source, sha256)
+    pretrained = load_encoder(source, sha256, geometry)  # type: ignore[arg-type]  # checked there
     save_encoder(target, pretrained)
     item = pretrained.encoder.architecture
     bands = "; ".join(f"{name} {', '.join(bands)}" for name, bands in pretrained.normalisation.band_names.items())

@@ -9,6 +9,7 @@ from typing import Any, Literal
 Stem = Literal["modified", "original"]
 GrnScope = Literal["image", "batch"]
 InitStd = Literal["fixed", "fan-in"]
+Geometry = Literal["sparse", "published-classifier", "published-unet"]
 
 STAGES = 4
 _STORED_AS = {"grn_scope": "response"}  # The name in files of weights.
@@ -43,6 +44,11 @@ class Architecture:
     There is one output site per patch. `stem` "modified" is MP-MAE's, which keeps full resolution in a first
     convolution; "original" is the single convolution of ConvNeXt V2. `grn_scope` says over which sites global response
     normalisation takes its norm, see `encoder.ResponseNorm`.
+
+    `geometry` "sparse" is that of pretraining, there and here. The published dense code computes something else with
+    the same weights: "published-classifier" does not pad the first convolution of the modified stem and has an epsilon
+    of 1e-4 in response normalisation, "published-unet" pads and has that epsilon. Source: `models/convnextv2.py`,
+    `convnextv2_unet.py` and `norm_layers.py` of vishalned/MMEarth-train.
     """
 
     channels: int
@@ -50,6 +56,17 @@ class Architecture:
     patch_px: int
     stem: Stem = "modified"
     grn_scope: GrnScope = "image"
+    geometry: Geometry = "sparse"
+
+    @property
+    def padded(self) -> bool:
+        """Whether there is a site for each patch, where it is; otherwise borders are cut off, and sites are fewer."""
+        return self.stem == "original" or self.geometry != "published-classifier"
+
+    @property
+    def grn_epsilon(self) -> float:
+        """What response normalisation adds to the mean of the norms."""
+        return 1e-6 if self.geometry == "sparse" else 1e-4
 
     @property
     def stem_stride(self) -> int:
@@ -63,7 +80,10 @@ class Architecture:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` gives the same architecture back."""
-        return {_STORED_AS.get(name, name): value for name, value in asdict(self).items()}
+        data = {_STORED_AS.get(name, name): value for name, value in asdict(self).items()}
+        if self.geometry == "sparse":
+            del data["geometry"]  # Earlier releases read files without it.
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:

@@ -172,6 +172,9 @@ def convert(
     source: Annotated[str, typer.Argument(help="With --to, a corpus folder. Else a run, a checkpoint or an address.")],
     target: Annotated[Path, typer.Argument(help="What to write: without --to, a .safetensors file.")],
     sha256: Annotated[str | None, typer.Option(help="What the bytes of the weights must have.")] = None,
+    geometry: Annotated[
+        str | None, typer.Option(help="Of weights: sparse, published-classifier or published-unet.")
+    ] = None,
     to: Annotated[
         str | None,
         typer.Option(is_eager=True, callback=_list_ways_out, help="A format for chips; --to help lists them."),
@@ -188,7 +191,7 @@ def convert(
     if to is None:
         from flows.finetuning import convert as convert_weights
 
-        typer.echo(convert_weights(source, target, sha256))
+        typer.echo(convert_weights(source, target, sha256, geometry))
         return
     from flows.terminal import exchange_commands
 

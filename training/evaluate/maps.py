@@ -67,8 +67,9 @@ def chip_features_of(pretrained: Pretrained, corpus: Corpus, rows: NDArray[np.in
 def patch_features_of(pretrained: Pretrained, corpus: Corpus, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Features (rows, width, y / patch, x / patch) of the centres of chips; NaN for a patch without data in any input.
 
-    Raises `Fatal` for a corpus that lacks an input.
+    Raises `Fatal` for a corpus that lacks an input, and for an encoder without a site for each patch.
     """
+    pretrained.encoder.refuse_unpadded("a map of features")
     encoder, parts = pretrained.encoder.eval(), []
     device = next(encoder.parameters()).device
     for part in _batches(rows):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.architecture import STAGES, Architecture, GrnScope, InitStd, Size, Stem
+from pipeline.errors import Fatal
+from training.architecture import STAGES, Architecture, Geometry, GrnScope, InitStd, Size, Stem
 
 _EPSILON = 1e-6
 _FIXED_STD = 0.02
@@ -36,8 +37,9 @@ class ResponseNorm(nn.Module):
     for images without a mask. docs/training.md has measurements of both.
     """
 
-    def __init__(self, channels: int, over: GrnScope = Architecture.grn_scope) -> None:
+    def __init__(self, channels: int, over: GrnScope = Architecture.grn_scope, epsilon: float = _EPSILON) -> None:
         super().__init__()
+        self.epsilon = epsilon
         self.gamma = nn.Parameter(torch.zeros(1, 1, 1, channels))
         self.beta = nn.Parameter(torch.zeros(1, 1, 1, channels))
         self._axes = (1, 2) if over == "image" else (0, 1, 2)
@@ -46,7 +48,7 @@ class ResponseNorm(nn.Module):
         """Same shape and dtype as `maps`; the norm is computed in float32 at least."""
         exact = maps if maps.dtype == torch.float64 else maps.float()
         response = torch.linalg.vector_norm(exact, dim=self._axes, keepdim=True)
-        relative = response / (response.mean(dim=-1, keepdim=True) + _EPSILON)
+        relative = response / (response.mean(dim=-1, keepdim=True) + self.epsilon)
         return self.gamma * (maps * relative.to(maps.dtype)) + self.beta + maps
 
 
@@ -68,12 +70,15 @@ class DropPath(nn.Module):
 class Block(nn.Module):
     """ConvNeXt V2 block on (batch, channels, y, x): 7x7 depthwise, norm, 1x1 to four times the width and back."""
 
-    def __init__(self, width: int, grn_scope: GrnScope = Architecture.grn_scope, drop_path: float = 0.0) -> None:
+    def __init__(
+        self, width: int, grn_scope: GrnScope = Architecture.grn_scope, drop_path: float = 0.0,
+        grn_epsilon: float = _EPSILON,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.dwconv = nn.Conv2d(width, width, 7, padding=3, groups=width)
         self.norm = nn.LayerNorm(width, eps=_EPSILON)
         self.pwconv1 = nn.Linear(width, 4 * width)
-        self.grn = ResponseNorm(4 * width, grn_scope)
+        self.grn = ResponseNorm(4 * width, grn_scope, grn_epsilon)
         self.pwconv2 = nn.Linear(4 * width, width)
         self.drop_path = DropPath(drop_path)
 
@@ -91,24 +96,25 @@ class Encoder(nn.Module):
 
     MP-MAE's stem ("modified") is a 3x3 convolution at full resolution, then a depthwise one of kernel and stride
     `patch_px` // 8; the "original" is one convolution of that kernel and stride. Three 2x2 convolutions of stride 2
-    between the stages give one output site per patch. `drop_path` is the rate of the last block; it rises linearly from
-    0 in the first.
+    between the stages give one output site per patch; for `geometry` see `Architecture`. `drop_path` is the rate of the
+    last block; it rises linearly from 0 in the first.
     """
 
     def __init__(
         self, channels: int, size: Size, patch_px: int, stem: Stem = Architecture.stem,
-        grn_scope: GrnScope = Architecture.grn_scope, drop_path: float = 0.0,
+        grn_scope: GrnScope = Architecture.grn_scope, drop_path: float = 0.0, geometry: Geometry = "sparse",
     ) -> None:  # fmt: skip
         super().__init__()
-        self.architecture = Architecture(channels, size, patch_px, stem, grn_scope)
+        self.architecture = Architecture(channels, size, patch_px, stem, grn_scope, geometry)
         self.patch_px, self.width, widths = patch_px, size.widths[-1], size.widths
         self._build_stem(channels, widths[0], self.architecture.stem_stride)
         self.downsample_layers = nn.ModuleList(
             nn.Sequential(ChannelNorm(narrow), nn.Conv2d(narrow, wide, 2, 2)) for narrow, wide in pairwise(widths)
         )
+        epsilon = self.architecture.grn_epsilon
         rates = (drop_path * index / (sum(size.depths) - 1) for index in count())
         self.stages = nn.ModuleList(
-            nn.ModuleList(Block(width, grn_scope, next(rates)) for _ in range(depth))
+            nn.ModuleList(Block(width, grn_scope, next(rates), epsilon) for _ in range(depth))
             for width, depth in zip(widths, size.depths, strict=True)
         )
 
@@ -116,13 +122,23 @@ class Encoder(nn.Module):
     def of(cls, architecture: Architecture, drop_path: float = 0.0) -> Encoder:
         """An encoder of this architecture, with the initial weights of torch."""
         item = architecture
-        return cls(item.channels, item.size, item.patch_px, item.stem, item.grn_scope, drop_path)
+        return cls(item.channels, item.size, item.patch_px, item.stem, item.grn_scope, drop_path, item.geometry)
+
+    def refuse_unpadded(self, purpose: str) -> None:
+        """Raise `Fatal` for a geometry whose sites are not those of the patches, which `purpose` needs."""
+        if not self.architecture.padded:
+            raise Fatal(
+                f"an encoder in the geometry {self.architecture.geometry!r} has no site for each patch, which "
+                f"{purpose} needs; load the weights with geometry 'sparse' or 'published-unet'."
+            )
 
     def _build_stem(self, channels: int, width: int, stride: int) -> None:
         if self.architecture.stem == "original":
             self.stem_orig = nn.Sequential(nn.Conv2d(channels, width, stride, stride), ChannelNorm(width))
             return
-        self.initial_conv = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), ChannelNorm(width), nn.GELU())
+        self.initial_conv = nn.Sequential(
+            nn.Conv2d(channels, width, 3, padding=int(self.architecture.padded)), ChannelNorm(width), nn.GELU()
+        )
         self.stem = nn.Sequential(nn.Conv2d(width, width, stride, stride, groups=width), ChannelNorm(width))
 
     def _stem(self, image: Tensor) -> Tensor:
@@ -133,7 +149,8 @@ class Encoder(nn.Module):
         """Features (batch, width, y / patch_px, x / patch_px) of `image` (batch, channels, y, x).
 
         `visible` (batch, y / patch_px, x / patch_px) bool is True for visible patches; features of hidden patches are
-        zero. Raises `ValueError` for an image whose edges are not multiples of the patch.
+        zero. Raises `ValueError` for an image whose edges are not multiples of the patch, and for `visible` in a
+        geometry without padding, whose map is a site or more narrower.
         """
         return self.features(image, visible)[-1]
 
@@ -144,6 +161,8 @@ class Encoder(nn.Module):
         """
         if image.shape[-2] % self.patch_px or image.shape[-1] % self.patch_px:
             raise ValueError(f"image {tuple(image.shape[-2:])} is no multiple of the {self.patch_px} px patch")
+        if visible is not None and not self.architecture.padded:
+            raise ValueError("an encoder in the geometry of the published classifier takes whole images only")
         full = None if visible is None else enlarge(visible, self.patch_px)
         # Filled, not multiplied: a hidden pixel must have no effect even if it is NaN.
         maps = image if full is None else image.masked_fill(~full, 0)

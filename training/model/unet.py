@@ -21,7 +21,7 @@ class UpBlock(nn.Sequential):
 
 
 class UNet(nn.Module):
-    """`encoder` with a new decoder that takes its features at all four scales.
+    """`encoder` with a new decoder that takes its features at all four scales; `Fatal` without a site for each patch.
 
     It is the same for both stems: the last block goes from the first stage to pixels. There the published decoder also
     takes the map of the modified stem's first convolution, which has the same resolution at a patch of 8 px.
@@ -29,6 +29,7 @@ class UNet(nn.Module):
 
     def __init__(self, encoder: Encoder, classes: int) -> None:
         super().__init__()
+        encoder.refuse_unpadded("a decoder to pixels")
         widths = encoder.architecture.size.widths
         self.encoder = encoder
         above = (widths[3], *(2 * width for width in (widths[2], widths[1])))

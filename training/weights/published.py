@@ -16,6 +16,7 @@ import pathlib
 import pickle
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from pipeline.errors import Fatal
 from pipeline.modality import Modality
-from training.architecture import STAGES, Architecture, Size
+from training.architecture import STAGES, Architecture, Geometry, Size
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
 
@@ -34,22 +35,22 @@ _PRETEXT = ("decoder", "mask_token", "proj", "pred", "layer_norm_tmp", "loss_fn"
 _HEAD = re.compile(r"(norm|head)\.(weight|bias)")
 
 
-def read_published(path: Path) -> tuple[Encoder, Normalisation]:
+def read_published(path: Path, geometry: Geometry = "sparse") -> tuple[Encoder, Normalisation]:
     """The encoder of a published `checkpoint-199.pth` or the like, with the bands and moments of its inputs.
 
     Raises `Fatal` for a file that is not such a checkpoint, whose weights do not fit, or whose inputs are unknown.
     """
-    encoder = encoder_of(_state(path), str(path))
+    encoder = encoder_of(state_of(path), str(path), geometry)
     return encoder, inputs_of(encoder.architecture.channels)
 
 
-def encoder_of(state: Mapping[str, Tensor], name: str = "the checkpoint") -> Encoder:
+def encoder_of(state: Mapping[str, Tensor], name: str = "the checkpoint", geometry: Geometry = "sparse") -> Encoder:
     """An encoder with the weights of a published state dict; size, stem and patch follow from the shapes.
 
     Raises `Fatal` for a state dict that does not fit.
     """
     dense = to_dense(state)
-    architecture = _architecture(dense, name)
+    architecture = replace(_architecture(dense, name), geometry=geometry)
     with torch.device("meta"):
         encoder = Encoder.of(architecture)
     _refuse_other(dense, encoder.state_dict(), name)
@@ -149,7 +150,7 @@ def inputs_of(channels: int) -> Normalisation:
     return Normalisation.from_dict([{"modality": modality, "groups": groups}])
 
 
-def _state(path: Path) -> Mapping[str, Tensor]:
+def state_of(path: Path) -> Mapping[str, Tensor]:
     """The state dict of the model, read without running code from the file."""
     allowed: list[Any] = [argparse.Namespace, pathlib.PosixPath]
     try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,8 +15,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pipeline import arguments, durable
-from pipeline.errors import Fatal
-from training.architecture import Architecture
+from pipeline.errors import Fatal, unknown_name
+from training.architecture import Architecture, Geometry
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
 from training.weights.download import digest_of, fetch
@@ -63,15 +64,31 @@ def _with_sorted_metadata(content: bytes) -> tuple[bytes, memoryview]:
     return len(text).to_bytes(8, "little") + text, memoryview(content)[start:]
 
 
-def load_encoder(source: str | Path, sha256: str | None = None) -> Pretrained:
+def load_encoder(source: str | Path, sha256: str | None = None, geometry: Geometry | None = None) -> Pretrained:
     """The encoder in a file, in the folder of a run or at an address, with its normalisation; on the CPU.
 
     `source` is a `.safetensors` of geocorpus, the folder of a run (its `encoder.safetensors`, or else its newest
     checkpoint), one of its checkpoints, a published MMEarth checkpoint (`.pth`), or the https address of a file;
-    `sha256` is the expected digest of the file. Raises `Fatal` for any other source or digest, and `Transient` where a
-    server does not answer.
+    `sha256` is the expected digest of the file. `geometry` is how the weights are used, see `Architecture`: None as the
+    file says, which of a published checkpoint means "sparse". Raises `Fatal` for any other source, digest or geometry,
+    and `Transient` where a server does not answer.
     """
-    path = _local(source, sha256)
+    if geometry is None:
+        return _loaded(_local(source, sha256))
+    if geometry not in get_args(Geometry):
+        raise unknown_name("geometry", geometry, get_args(Geometry))
+    pretrained = _loaded(_local(source, sha256))
+    return replace(pretrained, encoder=_in_geometry(pretrained.encoder, geometry))
+
+
+def _in_geometry(encoder: Encoder, geometry: Geometry) -> Encoder:
+    with torch.device("meta"):
+        result = Encoder.of(replace(encoder.architecture, geometry=geometry))
+    result.load_state_dict(encoder.state_dict(keep_vars=True), assign=True)
+    return result
+
+
+def _loaded(path: Path) -> Pretrained:
     if path.suffix == ".pt" and path.with_suffix(".json").exists():
         return from_checkpoint(path)
     if path.suffix in _PICKLED:
