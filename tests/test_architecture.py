@@ -47,9 +47,9 @@ ROOMS: dict[str, dict[str, str]] = {
         "model": "architecture batch layer standardiser",
         "runtime": "batch config rank_slice",
         "sample": "batch",
-        "pretext": "batch model",
+        "pretext": "architecture batch config layer model",
         "method": "config layer pretext runtime sample",
-        "methods": "architecture batch config layer method model pretext runtime sample words",
+        "methods": "batch config layer method model pretext runtime sample words",
         "weights": "architecture config model",
         "evaluate": "architecture data layer model schedule weights",
         "pretrain": "batch config data layer method methods model pretext rank_slice runtime sample schedule weights "

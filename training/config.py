@@ -225,8 +225,9 @@ def _by_new_names(data: Mapping[str, Any]) -> dict[str, Any]:
 def _with_method(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings, with the method that a method file stands for."""
     path = settings.get("method_file")
-    named = {"method": Path(path).stem} if isinstance(path, str) and path else {}
-    return {**named, **settings}
+    if not isinstance(path, str | Path) or not str(path):
+        return dict(settings)
+    return {"method": Path(path).stem, **settings, "method_file": str(path)}
 
 
 # The published recipe for 128-pixel chips ("atto") and for their 64-pixel centres ("atto_56"), and one that a

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from training.architecture import SIZES
 from training.batch import Batch
+from training.config import PretrainConfig
+from training.layer import Layer
+from training.model.encoder import Encoder
 from training.model.weight_decay import decaying
+
+
+def encoder_of(inputs: Sequence[Layer], config: PretrainConfig) -> Encoder:
+    """The encoder of `inputs` in the size and shape of the settings, with the initial weights of torch.
+
+    A checkpoint of a net that has it as `encoder` is enough to load it by itself.
+    """
+    channels = sum(layer.channels for layer in inputs)
+    return Encoder(channels, SIZES[config.encoder], config.patch_px, config.stem, config.grn_scope)
 
 
 @dataclass(frozen=True)

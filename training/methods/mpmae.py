@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.architecture import SIZES
 from training.batch import Batch
 from training.config import PretrainConfig
 from training.layer import Layer
@@ -19,7 +18,7 @@ from training.model import losses
 from training.model.encoder import Block, ChannelNorm, Encoder, enlarge, initialise
 from training.model.image import image_of
 from training.model.visible import encode_visible, hidden_tiles, tiles_of
-from training.pretext import AdditivePretext, Objective
+from training.pretext import AdditivePretext, Objective, encoder_of
 from training.sample import Sample
 from training.words import listed
 
@@ -52,8 +51,8 @@ class MPMAE(AdditivePretext):
         super().__init__()
         self.inputs, self.targets, self.patch_px = tuple(inputs), tuple(targets), config.patch_px
         self._visible_patches = config.visible_patches if config.skip_hidden else 0
-        width, channels = config.decoder_width, sum(layer.channels for layer in inputs)
-        self.encoder = Encoder(channels, SIZES[config.encoder], config.patch_px, config.stem, config.grn_scope)
+        width = config.decoder_width
+        self.encoder = encoder_of(inputs, config)
         self.proj = nn.Conv2d(self.encoder.width, width, 1)
         self.mask_token = nn.Parameter(torch.zeros(1, width, 1, 1))
         decoders = 1 if config.decoder == "shared" else len(targets)

@@ -44,7 +44,7 @@ def _methods(module: ModuleType) -> list[Method]:
 
 
 def _of_file(path: Path) -> Method:
-    if path.stem in _modules():
+    if path.stem in known_methods():
         raise Fatal(f"the method file {path} has the name of a built-in method; give the file another name.")
     status = path.stat() if path.is_file() else None
     found = _methods(_executed(path, *((status.st_ino, status.st_size, status.st_mtime_ns) if status else ())))
@@ -64,7 +64,9 @@ def _executed(path: Path, *_version: int) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise Fatal(f"the method file {path} cannot be imported: {type(error).__name__}: {_line(error)}.") from error
+        raise Fatal(
+            f"the method file {path} cannot be imported: {type(error).__name__}: {_line(error)}; mend it."
+        ) from error
     return module
 
 

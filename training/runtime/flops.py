@@ -43,7 +43,10 @@ def flops_per_chip(objective: nn.Module, batch: Batch, targets: int) -> float:
     torch counts on the meta device, which computes nothing. A masked step is counted as it is computed.
     """
     meta = torch.device("meta")
-    weights: dict[str, Tensor] = {name: item.to(meta) for name, item in objective.state_dict().items()}
+    # Not the state: it lacks buffers that are not saved, and has weights with two names twice.
+    weights: dict[str, Tensor] = {
+        name: item.to(meta) for name, item in (*objective.named_parameters(), *objective.named_buffers())
+    }
     counts = torch.ones(targets, device=meta)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         functional_call(objective, weights, (batch.to(meta), counts, 1.0))
