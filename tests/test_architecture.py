@@ -86,8 +86,9 @@ ROOMS: dict[str, dict[str, str]] = {
         "planet": "raster",
         "functions": "errors limits profiles raster registry",
         "catalogues": "functions raster",
-        "evaluate": "client_files errors functions limits raster registry",
-        "service": "catalogues client_files errors evaluate functions limits planet profiles raster",
+        "programs": "errors functions limits raster",
+        "evaluate": "client_files errors functions limits programs raster registry",
+        "service": "catalogues client_files errors evaluate functions limits planet profiles programs raster",
         "__main__": "service",
     },
 }

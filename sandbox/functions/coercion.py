@@ -36,7 +36,7 @@ _TYPE_NAMES: list[tuple[Any, str]] = [
 ]  # fmt: skip
 
 
-class _Mismatch(Exception):
+class Mismatch(Exception):
     """The value cannot be converted to the declared type."""
 
 
@@ -44,7 +44,7 @@ def _image(value: Any) -> Image:
     if isinstance(value, Image):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float, list)):
-        raise _Mismatch
+        raise Mismatch
     return images.constant(value)
 
 
@@ -57,7 +57,7 @@ def _geometry(value: Any) -> Geometry:
         return Geometry(value.united())
     if isinstance(value, dict) and "type" in value:
         return geometry_from_geojson(value)
-    raise _Mismatch
+    raise Mismatch
 
 
 def _projection(value: Any) -> Projection:
@@ -65,7 +65,7 @@ def _projection(value: Any) -> Projection:
         return projection_of(value["crs"], value.get("transform"))
     if isinstance(value, (str, Projection)):
         return projection_of(value)
-    raise _Mismatch
+    raise Mismatch
 
 
 def _number(value: Any) -> float | int:
@@ -73,13 +73,13 @@ def _number(value: Any) -> float | int:
         return int(value)
     if isinstance(value, (int, float)):
         return value
-    raise _Mismatch
+    raise Mismatch
 
 
 def _integer(value: Any) -> int:
     number = _number(value)
     if int(number) != number:
-        raise _Mismatch
+        raise Mismatch
     return int(number)
 
 
@@ -90,7 +90,7 @@ def _float(value: Any) -> float:
 def _boolean(value: Any) -> bool:
     if isinstance(value, (bool, int, float)):
         return bool(value)
-    raise _Mismatch
+    raise Mismatch
 
 
 def _error_margin(value: Any) -> ErrorMargin:
@@ -102,7 +102,7 @@ def _error_margin(value: Any) -> ErrorMargin:
 def _instance(*kinds: type) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if not isinstance(value, kinds):
-            raise _Mismatch
+            raise Mismatch
         return value
 
     return check
@@ -110,7 +110,7 @@ def _instance(*kinds: type) -> Callable[[Any], Any]:
 
 def _collection(value: Any) -> Collection:
     if not isinstance(value, (Collection, list, Feature, Geometry, Image)):
-        raise _Mismatch
+        raise Mismatch
     return coerced_collection(value)
 
 
@@ -124,7 +124,7 @@ def _list(value: Any) -> list[Any]:
 
 def _algorithm(value: Any) -> Any:
     if not callable(getattr(value, "named", None)):
-        raise _Mismatch
+        raise Mismatch
     return value
 
 
@@ -157,7 +157,7 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
 
 
 @cache
-def _conversion(declared: str) -> Callable[[Any], Any] | None:
+def conversion(declared: str) -> Callable[[Any], Any] | None:
     """The conversion to a declared type, or None for types that are not converted."""
     if declared.startswith("List<Image"):
         return lambda value: [_image(item) for item in _list(value)]
@@ -169,12 +169,17 @@ def coerced(value: Any, declared: str, name: str, key: str) -> Any:
 
     Raises EarthEngineError (400) with the algorithm, the argument and both types.
     """
-    convert = _conversion(declared)
+    convert = conversion(declared)
     if convert is None:
         return value
     try:
         return convert(value)
-    except _Mismatch as error:
-        raise EarthEngineError(
-            f"{name}, argument '{key}': Invalid type.\nExpected type: {declared}.\nActual type: {type_name(value)}."
-        ) from error
+    except Mismatch as error:
+        raise mismatch(value, declared, name, key) from error
+
+
+def mismatch(value: Any, declared: str, name: str, key: str) -> EarthEngineError:
+    """The error for an argument of another type than the declared one."""
+    return EarthEngineError(
+        f"{name}, argument '{key}': Invalid type.\nExpected type: {declared}.\nActual type: {type_name(value)}."
+    )

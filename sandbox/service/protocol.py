@@ -25,6 +25,7 @@ from sandbox.functions.features import Feature, element_geometry
 from sandbox.functions.images import Image
 from sandbox.functions.pixels import PixelLimits
 from sandbox.limits import ELEMENTS, Limits
+from sandbox.programs import Programs
 from sandbox.raster.stored import Catalog, QueryTooLarge
 from sandbox.service import refusals
 from sandbox.service.counters import Counters
@@ -92,6 +93,7 @@ class Protocol:
     ) -> None:
         self._catalog, self._limits, self._pixel_limits = catalog, limits, pixel_limits
         self._counters, self._pool = counters, pool
+        self._programs = Programs()
         self._lock = threading.Lock()
         self._thumbnails: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
 
@@ -116,7 +118,7 @@ class Protocol:
             raise EarthEngineError("Invalid JSON payload received: 'expression' is required.")
         digest = _digest(expression)
         ELEMENTS.set(self._limits.elements)
-        evaluator = Evaluator(expression, self._catalog, self._limits)
+        evaluator = Evaluator(expression, self._catalog, self._limits, self._programs)
         start = time.thread_time()
         try:
             result = use(evaluator.run())
@@ -125,8 +127,9 @@ class Protocol:
         except RecursionError as error:
             raise too_deep() from error
         finally:
+            evaluator.evaluation.end()
             seconds = time.thread_time() - start
-            self._counters.evaluated(endpoint, digest, evaluator.used, seconds)
+            self._counters.evaluated(endpoint, digest, evaluator.evaluation.used, seconds)
         refusals.refuse_long_computation(self._limits, seconds)
         return result
 
