@@ -12,7 +12,7 @@ from sandbox.functions.geometry import Geometry
 from sandbox.functions.images import Compute, Image, ImageBand, resampled
 from sandbox.functions.projections import projection_of
 from sandbox.functions.scope import Scope
-from sandbox.raster import grids
+from sandbox.raster import grids, masks
 from sandbox.raster.grids import DEFAULT_PROJECTION, LONLAT, PixelGrid
 from sandbox.raster.resample import Pixels
 from sandbox.raster.stored import Projection, Window
@@ -122,7 +122,7 @@ def _within(grid: PixelGrid, native: Projection, band: Window | None) -> PixelGr
 def _coordinate_band(name: str, axis: int) -> ImageBand:
     def compute(grid: PixelGrid, scope: Scope) -> Pixels:
         values = np.broadcast_to(scope.positions_in(grid, LONLAT)[axis], grid.shape)
-        return np.ascontiguousarray(values), np.ones(grid.shape, dtype=np.bool_)
+        return np.ascontiguousarray(values), masks.everywhere(grid.shape)
 
     return ImageBand(name, np.dtype(np.float64), DEFAULT_PROJECTION, compute)
 
@@ -137,7 +137,7 @@ def pixel_area() -> Image:
         x, y = scope.positions_in(PixelGrid(grid.crs, corners, grid.width + 1, grid.height + 1), _EQUAL_AREA)
         across = (x[1:, 1:] - x[:-1, :-1]) * (y[1:, :-1] - y[:-1, 1:])
         along = (x[1:, :-1] - x[:-1, 1:]) * (y[1:, 1:] - y[:-1, :-1])
-        return np.abs(across - along) / 2, np.ones(grid.shape, dtype=np.bool_)
+        return np.abs(across - along) / 2, masks.everywhere(grid.shape)
 
     return Image((ImageBand("area", np.dtype(np.float64), DEFAULT_PROJECTION, compute),))
 

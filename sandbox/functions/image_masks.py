@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from sandbox.errors import EarthEngineError
 from sandbox.functions.features import Feature, element_geometry
 from sandbox.functions.geometry import Geometry
-from sandbox.functions.image_math import union_type
+from sandbox.functions.image_math import stepped, union_type
 from sandbox.functions.images import ConstantPixels, Image, ImageBand, constant, saturated
+from sandbox.functions.pointwise import Filled, number_of
 from sandbox.functions.scope import Scope, rasterized
-from sandbox.raster import grids
+from sandbox.raster import grids, masks
 from sandbox.raster.grids import PixelGrid
 from sandbox.raster.resample import Pixels
 from sandbox.raster.stored import Window
@@ -29,8 +30,7 @@ def _with_valid(band: ImageBand, test: Callable[[PixelGrid, Scope], NDArray[np.b
 
     def compute(grid: PixelGrid, scope: Scope) -> Pixels:
         values, valid = band.pixels(grid, scope)
-        further = test(grid, scope)
-        return values, valid if further is None else valid & further
+        return values, masks.both(valid, test(grid, scope))
 
     return replace(band, compute=compute)
 
@@ -38,7 +38,7 @@ def _with_valid(band: ImageBand, test: Callable[[PixelGrid, Scope], NDArray[np.b
 def _truth(band: ImageBand) -> Callable[[PixelGrid, Scope], NDArray[np.bool_]]:
     def test(grid: PixelGrid, scope: Scope) -> NDArray[np.bool_]:
         values, valid = band.pixels(grid, scope)
-        return np.asarray(valid & (values > 0))
+        return masks.shared(masks.both(values > 0, valid))
 
     return test
 
@@ -68,7 +68,7 @@ def self_mask(image: Image) -> Image:
 def _mask_band(band: ImageBand) -> ImageBand:
     def compute(grid: PixelGrid, scope: Scope) -> Pixels:
         _, valid = band.pixels(grid, scope)
-        return valid.astype(np.uint8), np.ones(valid.shape, dtype=np.bool_)
+        return valid.astype(np.uint8), masks.everywhere(valid.shape)
 
     return ImageBand(band.name, _BYTE, band.projection, compute)
 
@@ -93,17 +93,16 @@ def _unmasked(band: ImageBand, fill: ImageBand, within_footprint: bool) -> Image
 
     def compute(grid: PixelGrid, scope: Scope) -> Pixels:
         values, valid = band.pixels(grid, scope)
-        if valid.all():
+        if masks.is_everywhere(valid):
             return saturated(values, dtype), valid
-        if isinstance(fill.compute, ConstantPixels) and not within_footprint:
-            return np.where(valid, saturated(values, dtype), saturated(fill.compute.value, dtype)), np.ones_like(valid)
         filling, fill_valid = fill.pixels(grid, scope)
         inside = scope.within(band.footprint, grid) if within_footprint else None
-        known = valid | (fill_valid if inside is None else fill_valid & inside)
-        return np.where(valid, saturated(values, dtype), saturated(filling, dtype)), known
+        known = valid | masks.both(fill_valid, inside)
+        return np.where(valid, saturated(values, dtype), saturated(filling, dtype)), masks.shared(known)
 
-    footprint = band.footprint if within_footprint else None
-    return ImageBand(band.name, dtype, band.projection, compute, footprint, band.window, band.levels)
+    if isinstance(fill.compute, ConstantPixels) and not within_footprint:
+        return replace(stepped(band, Filled(number_of(fill.compute.value), dtype)), footprint=None)
+    return replace(band, dtype=dtype, compute=compute, footprint=band.footprint if within_footprint else None)
 
 
 @algorithm("Image.unmask")
@@ -128,8 +127,9 @@ def _chosen(band: ImageBand, test: ImageBand, value: ImageBand) -> ImageBand:
     def compute(grid: PixelGrid, scope: Scope) -> Pixels:
         (values, valid), (decisive, decided) = band.pixels(grid, scope), test.pixels(grid, scope)
         other, other_valid = value.pixels(grid, scope)
-        chosen = decided & (decisive != 0) & other_valid
-        return np.where(chosen, saturated(other, dtype), saturated(values, dtype)), valid
+        chosen = masks.both(masks.both(decisive != 0, decided), other_valid)
+        kept = saturated(values, dtype)
+        return np.where(chosen, saturated(other, dtype), kept) if chosen.any() else kept, valid
 
     return replace(band, dtype=dtype, compute=compute)
 

@@ -7,6 +7,7 @@ saturate at its limits. Comparisons give bytes of 0 and 1. A masked operand mask
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 
 from sandbox.errors import EarthEngineError
 from sandbox.functions.images import ConstantPixels, Image, ImageBand, saturated
+from sandbox.functions.pointwise import Mapped, Number, Pointwise, Step, number_of
 from sandbox.functions.scope import Scope
+from sandbox.raster import masks
 from sandbox.raster.grids import PixelGrid
 from sandbox.raster.resample import Pixels
 from sandbox.registry import algorithm
@@ -108,26 +111,31 @@ def _wide(values: Array) -> Array:
     return values if values.dtype.kind == "f" else values.astype(np.int64)
 
 
+@dataclass(frozen=True)
+class _WithNumber:
+    """An operation of two operands, of which the right one is a number."""
+
+    operate: Callable[[Any, Any], Any]
+    right: Number
+
+    def __call__(self, left: Array) -> Any:
+        return self.operate(_wide(left), _wide(self.right.value))
+
+
 def binary_band(left: ImageBand, right: ImageBand, name: str, operation: _Binary) -> ImageBand:
     """One band from two; it has the projection of `left`."""
     operate, type_of = operation
     dtype = type_of(left.dtype, right.dtype)
 
     def compute(grid: PixelGrid, scope: Scope) -> Pixels:
-        first, valid = left.pixels(grid, scope)
-        if isinstance(right.compute, ConstantPixels):
-            second = right.compute.value
-        else:
-            second, second_valid = right.pixels(grid, scope)
-            valid = valid & second_valid
-        with np.errstate(all="ignore"):
-            result = np.asarray(operate(_wide(first), _wide(second)))
-        if result.dtype.kind == "f":
-            valid = valid & np.isfinite(result)
-        return saturated(result.astype(np.uint8) if result.dtype.kind == "b" else result, dtype), valid
+        (first, valid), (second, second_valid) = left.pixels(grid, scope), right.pixels(grid, scope)
+        step = Mapped(lambda values: operate(_wide(values), _wide(second)), dtype)
+        return step(first, masks.both(valid, second_valid))
 
+    known = right.compute if isinstance(right.compute, ConstantPixels) else None
+    chosen = compute if known is None else Pointwise(left, Mapped(_WithNumber(operate, number_of(known.value)), dtype))
     footprint = left.footprint if left.footprint is not None else right.footprint
-    return ImageBand(name, dtype, left.projection, compute, footprint)
+    return ImageBand(name, dtype, left.projection, chosen, footprint)
 
 
 def _pairs(left: Image, right: Image, name: str) -> list[tuple[ImageBand, ImageBand, str]]:
@@ -179,23 +187,19 @@ def python_number(value: Any) -> float | int:
 def mapped_band(band: ImageBand, dtype: np.dtype[Any], operate: Callable[[Array], Array]) -> ImageBand:
     """A band with `operate` applied to its values; results that are not finite are masked."""
 
-    def compute(grid: PixelGrid, scope: Scope) -> Pixels:
-        values, valid = band.pixels(grid, scope)
-        with np.errstate(all="ignore"):
-            result = np.asarray(operate(values))
-        if result.dtype.kind == "f":
-            valid = valid & np.isfinite(result)
-        return saturated(result, dtype), valid
+    return replace(band, dtype=dtype, compute=lambda grid, scope: Mapped(operate, dtype)(*band.pixels(grid, scope)))
 
-    return ImageBand(band.name, dtype, band.projection, compute, band.footprint, band.window, band.levels)
+
+def stepped(band: ImageBand, step: Step) -> ImageBand:
+    """A band with a step that `Pointwise` can compare."""
+    return replace(band, dtype=step.dtype, compute=Pointwise(band, step))
 
 
 def _register_unary(name: str, operate: Callable[[Any], Any], keeps_type: bool) -> None:
     @algorithm(f"Image.{name}")
     def of_image(image: Image) -> Image:
-        bands = [mapped_band(b, b.dtype if keeps_type else fraction_type(b.dtype, b.dtype), operate)
-                 for b in image.bands]  # fmt: skip
-        return derived(image, bands)
+        kinds = [b.dtype if keeps_type else fraction_type(b.dtype, b.dtype) for b in image.bands]
+        return derived(image, [stepped(b, Mapped(operate, kind)) for b, kind in zip(image.bands, kinds, strict=True)])
 
     @algorithm(f"Number.{name}")
     def of_number(value: float) -> float | int:
@@ -204,9 +208,12 @@ def _register_unary(name: str, operate: Callable[[Any], Any], keeps_type: bool) 
 
 def cast(image: Image, kind: Any) -> Image:
     """Every band cast to one type: truncated towards zero and clamped to its limits."""
-    dtype = np.dtype(kind)
-    return image.with_bands([b if b.dtype == dtype else mapped_band(b, dtype, lambda values: values)
-                             for b in image.bands])  # fmt: skip
+    step = Mapped(_same, np.dtype(kind))
+    return image.with_bands([b if b.dtype == step.dtype else stepped(b, step) for b in image.bands])
+
+
+def _same(values: Array) -> Array:
+    return values
 
 
 def _register_cast(name: str, kind: Any) -> None:
@@ -229,19 +236,39 @@ for _name, _kind in CASTS.items():
 
 @algorithm("Image.not")
 def logical_not(image: Image) -> Image:
-    return derived(image, [mapped_band(b, _BYTE, lambda values: (values == 0).astype(np.uint8)) for b in image.bands])
+    return derived(image, [stepped(b, Mapped(_is_zero, _BYTE)) for b in image.bands])
+
+
+def _is_zero(values: Array) -> Any:
+    return values == 0
+
+
+@dataclass(frozen=True)
+class _Clamped:
+    low: float
+    high: float
+
+    def __call__(self, values: Array) -> Array:
+        return np.clip(_wide(values), self.low, self.high)
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    low: float
+    high: float
+
+    def __call__(self, values: Array) -> Array:
+        return np.asarray((values.astype(np.float64) - self.low) / (self.high - self.low))
 
 
 @algorithm("Image.clamp")
 def clamp(image: Image, low: float, high: float) -> Image:
-    return derived(image, [mapped_band(b, b.dtype, lambda values: np.clip(_wide(values), low, high))
-                           for b in image.bands])  # fmt: skip
+    return derived(image, [stepped(b, Mapped(_Clamped(low, high), b.dtype)) for b in image.bands])
 
 
 @algorithm("Image.unitScale")
 def unit_scale(image: Image, low: float, high: float) -> Image:
-    return derived(image, [mapped_band(b, _DOUBLE, lambda values: (values.astype(np.float64) - low) / (high - low))
-                           for b in image.bands])  # fmt: skip
+    return derived(image, [stepped(b, Mapped(_Scaled(low, high), _DOUBLE)) for b in image.bands])
 
 
 @algorithm("Number.not")
@@ -283,7 +310,8 @@ def normalized_difference(image: Image, names: list[str] | None) -> Image:
         a, b = a.astype(np.float64), b.astype(np.float64)
         with np.errstate(all="ignore"):
             result = (a - b) / (a + b)
-        return np.nan_to_num(result).astype(np.float32), a_valid & b_valid & (a >= 0) & (b >= 0) & (a + b != 0)
+        known = masks.both(masks.both((a >= 0) & (b >= 0) & (a + b != 0), a_valid), b_valid)
+        return np.nan_to_num(result).astype(np.float32), known
 
     band = ImageBand("nd", np.dtype(np.float32), chosen[0].projection, compute, chosen[0].footprint)
     return derived(image, [band])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from sandbox.errors import EarthEngineError
 from sandbox.functions.scope import Scope
-from sandbox.raster import grids, longitudes, pyramids, resample, stored
+from sandbox.raster import grids, longitudes, masks, pyramids, resample, stored
 from sandbox.raster.grids import DEFAULT_PROJECTION, Mapping, PixelGrid
 from sandbox.raster.resample import Pixels
 from sandbox.raster.stored import Projection, Window
@@ -121,26 +122,41 @@ def resampled(
         if grids.window_on(lattice, grid) is not None and not longitudes.is_turned(grid, lattice, middle):
             return source(grid, scope)
         mapping = scope.mapping(grid, lattice, middle)
-        known = mapping.derived("known", _known)
-        if known is not None and not known.any():
+        if mapping.known is not None and not mapping.known.any():
             return np.zeros(grid.shape, dtype), np.zeros(grid.shape, dtype=np.bool_)
-        margin = resample.MARGINS[mode]
-        window, local = mapping.derived(margin, lambda whole: _window(whole, known, margin))
+        window, local = mapping.derived(resample.MARGINS[mode], _window)
         values, valid = resample.sampled(mode, *source(grids.window_grid(lattice, window), scope), local)
-        return values, valid if known is None else valid & known
+        return values, masks.both(valid, mapping.known)
 
     return compute
 
 
 @dataclass(frozen=True, eq=False)
 class StoredPixels:
-    """The compute function of a stored band, with a reference to the band."""
+    """The compute function of a stored band: its nearest pixels, or those of a level of its pyramid up to `top`."""
 
     band: stored.Band
-    read: Compute
+    extent: Window | None
+    top: int
 
     def __call__(self, grid: PixelGrid, scope: Scope) -> Pixels:
-        return self.read(grid, scope)
+        band = self.band
+        nearest = resampled(self._read, band.projection, "nearest", np.dtype(band.dtype), self.extent, self.top)
+        return nearest(grid, scope)
+
+    def _read(self, grid: PixelGrid, scope: Scope) -> Pixels:
+        native = self.band.projection
+        window = grids.window_on(native, grid)
+        if window is not None:
+            values, valid = longitudes.read_around(self.band, window)
+            return values, masks.shared(valid)
+        level = scope.level(grid, native, self.top)
+        window = grids.window_on(pyramids.at_level(native, level), grid)
+        if window is None:
+            raise EarthEngineError("Internal error: a stored band was asked for pixels off its lattice.", 500)
+        under = _within_memory(pyramids.native_window(window, level))
+        pixels = longitudes.read_around(self.band, under)
+        return pyramids.reduced(*pixels, level, getattr(self.band, "pyramid", "mean"))
 
 
 def nearest_indices(native: Projection, grid: PixelGrid, scope: Scope) -> tuple[Window, NDArray[np.intp]] | None:
@@ -149,28 +165,23 @@ def nearest_indices(native: Projection, grid: PixelGrid, scope: Scope) -> tuple[
     None if a pixel has no finite position.
     """
     mapping = scope.mapping(grid, native)
-    if mapping.derived("known", _known) is not None:
+    if mapping.known is not None:
         return None
-    window, local = mapping.derived(0, lambda whole: _window(whole, None, 0))
+    window, local = mapping.derived(0, _window)
     return window, resample.nearest_index(local, window.width)
 
 
-def _known(mapping: Mapping) -> NDArray[np.bool_] | None:
-    """Which pixels have a finite position; None: all."""
-    known = np.isfinite(mapping.columns) & np.isfinite(mapping.rows)
-    return None if known.all() else known
-
-
-def _window(mapping: Mapping, known: NDArray[np.bool_] | None, margin: int) -> tuple[Window, Mapping]:
-    columns, rows = mapping.columns, mapping.rows
-    if known is not None:
-        columns, rows = np.broadcast_arrays(columns, rows)
-        columns = np.where(known, columns, columns[known][0])
-        rows = np.where(known, rows, rows[known][0])
-    left, top = int(np.floor(columns.min())) - margin, int(np.floor(rows.min())) - margin
-    width = int(np.floor(columns.max())) + margin + 1 - left
-    height = int(np.floor(rows.max())) + margin + 1 - top
-    return _within_memory(Window(left, top, width, height)), Mapping(columns - left, rows - top)
+def _window(mapping: Mapping, margin: int) -> tuple[Window, Mapping]:
+    """The pixels around the known positions, and positions among them; what is not known gets one that is."""
+    if mapping.known is not None:
+        columns, rows = np.broadcast_arrays(mapping.columns, mapping.rows)
+        first = np.argmax(mapping.known)
+        columns, rows = (np.where(mapping.known, x, x.flat[first]) for x in (columns, rows))
+        mapping = Mapping(columns, rows)
+    (west, east), (north, south) = mapping.bounds
+    left, top = math.floor(west) - margin, math.floor(north) - margin
+    width, height = math.floor(east) + margin + 1 - left, math.floor(south) + margin + 1 - top
+    return _within_memory(Window(left, top, width, height)), Mapping(mapping.columns - left, mapping.rows - top)
 
 
 def _within_memory(window: Window) -> Window:
@@ -187,24 +198,10 @@ def from_stored(image: stored.StoredImage) -> Image:
 
 
 def _stored_band(band: stored.Band, footprint: BaseGeometry | None) -> ImageBand:
-    native, dtype = band.projection, np.dtype(band.dtype)
-
     shape: tuple[int, int] | None = getattr(band, "shape", None)
     whole, top = shape and Window(0, 0, shape[1], shape[0]), pyramids.top_level(shape)
-
-    def read(grid: PixelGrid, scope: Scope) -> Pixels:
-        window = grids.window_on(native, grid)
-        if window is not None:
-            return longitudes.read_around(band, window)
-        level = scope.level(grid, native, top)
-        window = grids.window_on(pyramids.at_level(native, level), grid)
-        if window is None:
-            raise EarthEngineError("Internal error: a stored band was asked for pixels off its lattice.", 500)
-        under = _within_memory(pyramids.native_window(window, level))
-        return pyramids.reduced(*longitudes.read_around(band, under), level, getattr(band, "pyramid", "mean"))
-
-    compute = StoredPixels(band, resampled(read, native, "nearest", dtype, whole, top))
-    return ImageBand(band.name, dtype, native, compute, footprint, whole, top)
+    pixels = StoredPixels(band, whole, top)
+    return ImageBand(band.name, np.dtype(band.dtype), band.projection, pixels, footprint, whole, top)
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +211,7 @@ class ConstantPixels:
     value: NDArray[Any]
 
     def __call__(self, grid: PixelGrid, scope: Scope) -> Pixels:
-        return np.full(grid.shape, self.value), np.ones(grid.shape, dtype=np.bool_)
+        return np.full(grid.shape, self.value), masks.everywhere(grid.shape)
 
 
 def constant_band(name: str, value: float | int) -> ImageBand:

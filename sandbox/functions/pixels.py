@@ -21,7 +21,7 @@ from sandbox.functions.image_grids import native_grid
 from sandbox.functions.images import Image
 from sandbox.functions.projections import projection_of
 from sandbox.functions.scope import Scope
-from sandbox.raster import grids
+from sandbox.raster import grids, masks
 from sandbox.raster.grids import PixelGrid
 from sandbox.raster.stored import Projection
 
@@ -119,7 +119,9 @@ def structured(image: Image, grid: PixelGrid) -> NDArray[Any]:
 
 
 def _filled(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
-    return values if valid.all() else values * valid if values.dtype.kind in "iu" else np.where(valid, values, 0)
+    if masks.is_everywhere(valid) or valid.all():
+        return values
+    return values * valid if values.dtype.kind in "iu" else np.where(valid, values, 0)
 
 
 def _npy(array: NDArray[Any], grid: PixelGrid) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 from shapely.geometry.base import BaseGeometry
 
 from sandbox.planet.lattice import Lattice
+from sandbox.raster import masks
 from sandbox.raster.stored import Projection, StoredImage, Valid, Values, Vote, Window
 
 Painter = Callable[[Window], tuple[Values, Valid | None]]
@@ -68,7 +69,7 @@ class PlanetBand:
             return np.zeros(shape, self.dtype), np.zeros(shape, np.bool_)
         values, valid = self.paint(self.extent.on_lattice(part))
         values = values.astype(self.dtype, copy=False)
-        valid = np.ones(values.shape, np.bool_) if valid is None else valid
+        valid = masks.everywhere(values.shape) if valid is None else valid
         return window.placed(values, part), window.placed(valid, part)
 
 

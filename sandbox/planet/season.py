@@ -33,16 +33,32 @@ def phase_after_midwinter(year_phase: float, southern: bool) -> float:
 def season_of(ground: Ground, phase: float) -> Season:
     """The season at `phase_after_midwinter`, per pixel: at a mountain it is later than in its valley."""
     wave = np.float32(-np.cos(2 * np.pi * phase))
-    now_c = ground.warmth_c + ground.swing_c * wave
-    rain = ground.rain_mm * (1 + ground.rain_season * wave) * np.float32(1 / 12)
-    growth = np.clip((now_c - 1) * np.float32(1 / 13), 0, 1)
-    growth *= np.clip(rain * np.float32(1 / 75), 0.06, 1)
-    green = np.maximum(growth, _EVERGREEN.take(ground.material))
+    now_c = ground.swing_c * wave
+    now_c += ground.warmth_c
+    green = _growth(ground, now_c, wave)
     crop = ground.material == M["crop"]
-    if crop.any():
-        green = np.where(crop, _crop_growth(phase).take(ground.parcel & 7) * np.sqrt(growth), green)
-    green *= 1 + np.float32(0.06) * ground.fine
-    return Season(np.clip(green, 0, 1), _snow(ground, now_c))
+    crops = _crop_growth(phase).take(ground.parcel & 7) * np.sqrt(green) if crop.any() else None
+    np.maximum(green, _EVERGREEN.take(ground.material), out=green)
+    if crops is not None:
+        np.copyto(green, crops, where=crop)
+    texture = np.float32(0.06) * ground.fine
+    texture += 1
+    green *= texture
+    return Season(np.clip(green, 0, 1, out=green), _snow(ground, now_c))
+
+
+def _growth(ground: Ground, now_c: F32, wave: np.float32) -> F32:
+    """What warmth and rain allow, in [0, 1]."""
+    growth = now_c - 1
+    growth *= np.float32(1 / 13)
+    np.clip(growth, 0, 1, out=growth)
+    rain = ground.rain_season * wave
+    rain += 1
+    rain *= ground.rain_mm
+    rain *= np.float32(1 / 12)
+    rain *= np.float32(1 / 75)
+    growth *= np.clip(rain, 0.06, 1, out=rain)
+    return growth
 
 
 def _crop_growth(phase: float) -> F32:

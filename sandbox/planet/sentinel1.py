@@ -24,6 +24,7 @@ from sandbox.planet.timeline import DAY_MS, day_of, stamp, year_phase
 from sandbox.planet.world import World
 from sandbox.raster.stored import Query, QueryTooLarge, StoredImage, Valid, Values, Window
 
+F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 COLLECTION = "COPERNICUS/S1_GRD"
@@ -92,6 +93,16 @@ class Acquisition:
         return hash_int(self.absolute_orbit, self.slice.part, int(self.slice.ascending), ord(self.satellite[-1]))
 
 
+@dataclass(frozen=True)
+class Echo:
+    """What both polarisations of an acquisition share in a window, (height, width) each: what is added in dB, in order,
+    and which pixels are in the slice (None: all)."""
+
+    material: NDArray[np.uint8]
+    parts_db: tuple[F32, ...]
+    valid: Valid | None
+
+
 def _relative_track(w: F64, ascending: bool) -> tuple[F64, F64]:
     """Longitude from the node and latitude, at angles `w` (degrees) along the orbit from the equator crossing."""
     a = np.radians(w)
@@ -137,6 +148,7 @@ class Radar:
 
     def __init__(self, seed: int, world: World, noise: Noise, surface: Surface) -> None:
         self._seed, self._world, self._noise, self._surface = seed, world, noise, surface
+        self._echo = lru_cache(maxsize=8)(self._make_echo)
         self._planned = lru_cache(maxsize=16384)(self._is_planned)
 
     def find(self, query: Query) -> list[StoredImage]:
@@ -235,7 +247,7 @@ class Radar:
     def _bands(self, acquisition: Acquisition, outline: Outline, names: tuple[str, ...]) -> tuple[PlanetBand, ...]:
         f64, lattice = np.dtype(np.float64), outline.extent.lattice
         bands = [
-            PlanetBand(name, f64, outline.extent, partial(self._backscatter, acquisition, outline, name, lattice))
+            PlanetBand(name, f64, outline.extent, partial(self._backscatter, acquisition, name, lattice))
             for name in names
         ]
         angle = PlanetBand(
@@ -244,25 +256,36 @@ class Radar:
         return (*bands, angle)
 
     def _backscatter(
-        self, acquisition: Acquisition, outline: Outline, name: str, lattice: Lattice, window: Window
+        self, acquisition: Acquisition, name: str, lattice: Lattice, window: Window
     ) -> tuple[Values, Valid | None]:
-        ground = self._surface.ground(lattice, window)
+        echo = self._echo(acquisition, lattice, window)
         cross = int(name in ("VH", "HV"))
-        db = _TABLE[cross].take(ground.material)
+        db = _TABLE[cross].take(echo.material)
         if name[0] == "H":
             db += np.float32(0.6 if cross == 0 else -1.6)
-        season = season_of(ground, phase_after_midwinter(year_phase(acquisition.start_ms), outline.epsg >= 32700))
-        db += (season.green - np.float32(0.4)) * _GREENING.take(ground.material)
-        if season.snow is not None:
-            db -= np.float32(2.0) * season.snow
-        # Right-looking: ascending passes look east, descending ones west; slopes that face the radar are brighter.
-        facing = -ground.east if acquisition.slice.ascending else ground.east
-        db += np.clip(facing * np.float32(13), -7, 7)
-        db += _PATCHY.take(ground.material) * ground.fine
+        for part in echo.parts_db:
+            db += part
         db += np.float32(1.6 * (hash_unit(acquisition.key, 8) - 0.5))
         word = byte_noise(acquisition.key % (1 << 40) + cross, window)
-        db += _SPECKLE.take((word >> np.uint32(7)) & np.uint32(4095))
-        return db.astype(np.float64), _inside(outline, lattice, window)
+        word >>= np.uint32(7)
+        word &= np.uint32(4095)
+        db += _SPECKLE.take(word)
+        return db.astype(np.float64), echo.valid
+
+    def _make_echo(self, acquisition: Acquisition, lattice: Lattice, window: Window) -> Echo:
+        outline = outline_of(acquisition.slice)
+        ground = self._surface.ground(lattice, window)
+        season = season_of(ground, phase_after_midwinter(year_phase(acquisition.start_ms), outline.epsg >= 32700))
+        green = season.green
+        green -= np.float32(0.4)
+        green *= _GREENING.take(ground.material)
+        snow = [] if season.snow is None else [-np.float32(2.0) * season.snow]
+        # Right-looking: ascending passes look east, descending ones west; slopes that face the radar are brighter.
+        facing = ground.east * np.float32(-13 if acquisition.slice.ascending else 13)
+        np.clip(facing, -7, 7, out=facing)
+        patchy = _PATCHY.take(ground.material)
+        patchy *= ground.fine
+        return Echo(ground.material, (green, *snow, facing, patchy), _inside(outline, lattice, window))
 
     def _angle(
         self, acquisition: Acquisition, outline: Outline, lattice: Lattice, window: Window

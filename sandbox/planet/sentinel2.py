@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from sandbox.planet.raster import LazyImage, PlanetBand
 from sandbox.planet.scenes import Scene, properties_of
 from sandbox.planet.season import phase_after_midwinter, season_of
 from sandbox.planet.sky import Clouds, Sky
-from sandbox.planet.spectra import BANDS, DRY, GAIN, GRAIN, INDEX, SNOW, cloud_reflectance, top_of_atmosphere
+from sandbox.planet.spectra import BANDS, DRY, GAIN, GRAIN, INDEX, SNOW, add_atmosphere, cloud_reflectance
 from sandbox.planet.timeline import day_of, year_phase
 from sandbox.raster.stored import StoredImage, Valid, Values, Window
 
@@ -48,6 +48,14 @@ class Light:
     shade: F32
     sky: Sky
     valid: Valid | None
+
+    @cached_property
+    def cover(self) -> tuple[F32, F32, F32] | None:
+        """Of clouds: how bright each pixel is for its band, then with its opacity, and what share of it they are."""
+        cloud = self.sky.cloud
+        if cloud is None:
+            return None
+        return 1 + np.float32(0.05) * self.ground.fine, 0.45 + 0.55 * cloud, np.sqrt(cloud)
 
 
 class Painter:
@@ -106,17 +114,21 @@ class Painter:
         sky = self._clouds.sky(scene.weather, lattice, window)
         towards_sun = np.float32(-1.0 if southern else 1.0)
         # At 10:30 the sun is in the south-east (in the southern hemisphere in the north-east).
-        shade = 1 - np.float32(0.45) * ground.east + np.float32(0.75) * towards_sun * ground.north
-        shade = np.clip(shade, 0.25, 1.6)
-        texture = np.float32(0.8) * ground.fine + np.float32(0.6) * ground.derived("grain", self._grain)
-        shade *= 1 + GRAIN.take(ground.material) * texture
-        shade *= 1 + (ground.parcel.astype(np.float32) - 128) * _PARCEL_TONE.take(ground.material)
+        shade = 1 - np.float32(0.45) * ground.east
+        shade += np.float32(0.75) * towards_sun * ground.north
+        np.clip(shade, 0.25, 1.6, out=shade)
+        shade *= ground.derived("tone", self._tone)
+        shade *= ground.derived("parcel tone", _parcel_tone)
         if sky.shadow is not None:
             shade *= 1 - np.float32(0.62) * sky.shadow
         return Light(ground, season.green, season.snow, shade, sky, seen(scene.strip, lattice, window))
 
-    def _grain(self, ground: Ground) -> F32:
-        return self._surface.noise.grain(ground.fine_index, self._surface.seed)
+    def _tone(self, ground: Ground) -> F32:
+        texture = np.float32(0.6) * self._surface.noise.grain(ground.fine_index, self._surface.seed)
+        texture += np.float32(0.8) * ground.fine
+        texture *= GRAIN.take(ground.material)
+        texture += 1
+        return texture
 
     def _reflectance(
         self, scene: Scene, level: str, band: int, lattice: Lattice, window: Window
@@ -129,12 +141,16 @@ class Painter:
             values += (SNOW[band] - values) * light.snow
         values *= light.shade
         if level == "1C":
-            values = top_of_atmosphere(values, band)
-        if light.sky.cloud is not None:
-            bright = np.float32(cloud_reflectance(band, level == "2A")) * (1 + np.float32(0.05) * light.ground.fine)
-            values += (bright * (0.45 + 0.55 * light.sky.cloud) - values) * np.sqrt(light.sky.cloud)
+            add_atmosphere(values, band)
+        if light.cover is not None:
+            glow, opacity, share = light.cover
+            cloud = np.float32(cloud_reflectance(band, level == "2A")) * glow
+            cloud *= opacity
+            cloud -= values
+            cloud *= share
+            values += cloud
         values *= 10_000
-        return np.clip(values, 1, 28_000).astype(np.uint16), light.valid
+        return np.clip(values, 1, 28_000, out=values).astype(np.uint16), light.valid
 
     def _cloud(self, scene: Scene, lattice: Lattice, window: Window) -> F32:
         cloud = self.light(scene, lattice, window).sky.cloud
@@ -182,6 +198,14 @@ _PARCEL_TONE = np.zeros(15, dtype=np.float32)
 _PARCEL_TONE[[M["crop"], M["roof"], M["grass"]]] = (0.0022, 0.0012, 0.0004)
 
 
+def _parcel_tone(ground: Ground) -> F32:
+    tone = ground.parcel.astype(np.float32)
+    tone -= 128
+    tone *= _PARCEL_TONE.take(ground.material)
+    tone += 1
+    return tone
+
+
 def seen(strip: Strip, lattice: Lattice, window: Window) -> Valid | None:
     """Which pixels are in the strip, (height, width) bool (None: all of them)."""
     if strip.whole:
@@ -192,4 +216,6 @@ def seen(strip: Strip, lattice: Lattice, window: Window) -> Valid | None:
     t = (top - y) / 109_800.0
     west = strip.west[0] + (strip.west[1] - strip.west[0]) * t
     east = strip.east[0] + (strip.east[1] - strip.east[0]) * t
+    if x[0] >= west.max() and x[-1] <= east.min():
+        return None
     return np.asarray((x[None, :] >= west[:, None]) & (x[None, :] <= east[:, None]))

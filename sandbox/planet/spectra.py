@@ -69,9 +69,10 @@ INDEX = {name: k for k, name in enumerate(BANDS)}
 SNOW = DRY[:, MATERIALS.index("snow")]
 
 
-def top_of_atmosphere(reflectance: F32, band: int) -> F32:
-    """Level 1C reflectance under a clear sky from surface reflectance; float32."""
-    return reflectance * _TRANS[band] + _PATH[band]
+def add_atmosphere(reflectance: F32, band: int) -> None:
+    """Make Level 1C reflectance under a clear sky of surface reflectance, in place; float32."""
+    reflectance *= _TRANS[band]
+    reflectance += _PATH[band]
 
 
 def cloud_reflectance(band: int, surface_product: bool) -> float:

@@ -26,7 +26,8 @@ DEFAULT_PROJECTION = Projection(LONLAT, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
 
 _ON_LATTICE = 1e-6  # pixels
 
-_NODES = 7
+_NODES = np.cos((np.arange(7) + 0.5) / 7 * np.pi)
+_CHECKS = np.linspace(-1, 1, 5)
 _EXACT_PIXELS = 256  # up to this size every pixel is transformed exactly
 _CLOSE_DEG, _CLOSE_M = 1e-10, 1e-5
 
@@ -76,12 +77,25 @@ class Mapping:
     rows: Coordinates
     notes: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
-    def derived(self, name: Any, make: Callable[[Mapping], T]) -> T:
-        """The result of `make(self)`, computed once per name: the bands of one lattice share it."""
-        if name not in self.notes:
-            self.notes[name] = make(self)
-        made: T = self.notes[name]
+    def derived(self, of: Any, make: Callable[[Mapping, Any], T]) -> T:
+        """The result of `make(self, of)`, computed once: the bands of one lattice share it."""
+        if (make, of) not in self.notes:
+            self.notes[make, of] = make(self, of)
+        made: T = self.notes[make, of]
         return made
+
+    @cached_property
+    def bounds(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """The least and the greatest column, then row; NaN or infinite where a position is not known."""
+        columns, rows = self.columns, self.rows
+        return (float(columns.min()), float(columns.max())), (float(rows.min()), float(rows.max()))
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_] | None:
+        """Which pixels have a finite position, (height, width) or as `columns` and `rows` are; None: all of them."""
+        if np.isfinite(self.bounds).all():
+            return None
+        return np.isfinite(self.columns) & np.isfinite(self.rows)
 
 
 def apply(transform: tuple[float, ...], column: Any, row: Any) -> tuple[Any, Any]:
@@ -107,6 +121,7 @@ def window_grid(projection: Projection, window: Window) -> PixelGrid:
     return PixelGrid(projection.crs, (x_scale, x_shear, x, y_shear, y_scale, y), window.width, window.height)
 
 
+@lru_cache(maxsize=4096)
 def window_on(projection: Projection, grid: PixelGrid) -> Window | None:
     """The window of `projection` whose pixels are those of `grid`, or None when `grid` is not on that lattice."""
     if grid.crs != projection.crs:
@@ -175,6 +190,9 @@ def centres(grid: PixelGrid) -> tuple[Coordinates, Coordinates]:
     (height, width)."""
     columns = np.arange(grid.width, dtype=np.float64)[None, :] + 0.5
     rows = np.arange(grid.height, dtype=np.float64)[:, None] + 0.5
+    x_scale, x_shear, x_origin, y_shear, y_scale, y_origin = grid.transform
+    if x_shear == 0 and y_shear == 0:  # `apply` would give both as (height, width)
+        return x_scale * columns + x_origin, y_scale * rows + y_origin
     return apply(grid.transform, columns, rows)
 
 
@@ -193,15 +211,13 @@ def _smooth_positions(grid: PixelGrid, crs: str) -> tuple[Coordinates, Coordinat
     Coordinate operations are smooth: degree 6 is exact to rounding over tens of kilometres, and needs 49 exact
     positions instead of one per pixel. The check detects seams, poles and grids of whole continents.
     """
-    nodes = np.cos((np.arange(_NODES) + 0.5) / _NODES * np.pi)
-    checks = np.linspace(-1, 1, 5)
-    exact, expected = _at(grid, crs, nodes), _at(grid, crs, checks)
+    exact, expected = _at(grid, crs, _NODES), _at(grid, crs, _CHECKS)
     limit = _CLOSE_DEG if geographic(crs) else _CLOSE_M
-    check = _lagrange(nodes, checks)
+    check = _lagrange(len(_CHECKS))
     # `not all(... <= limit)` also rejects coordinates that are not finite; `any(... > limit)` would accept NaN.
     if not all(np.abs(check @ e @ check.T - w).max() <= limit for e, w in zip(exact, expected, strict=True)):
         return None
-    across, down = (_lagrange(nodes, _unit(size)) for size in (grid.width, grid.height))
+    across, down = _lagrange(grid.width), _lagrange(grid.height)
     return down @ exact[0] @ across.T, down @ exact[1] @ across.T
 
 
@@ -218,11 +234,12 @@ def _at(grid: PixelGrid, crs: str, points: Coordinates) -> tuple[Coordinates, Co
     return _transformed(x, y, grid.crs, crs)
 
 
-def _lagrange(nodes: Coordinates, points: Coordinates) -> Coordinates:
-    """Weights (points, nodes) of the polynomial through values at the nodes."""
-    away = points[:, None, None] - nodes[None, None, :]
-    apart = nodes[:, None] - nodes[None, :] + np.eye(len(nodes))
-    own = np.eye(len(nodes), dtype=np.bool_)
+@lru_cache(maxsize=64)
+def _lagrange(size: int) -> Coordinates:
+    """Weights (size, nodes) of the polynomial through values at the nodes, for so many points from -1 to 1."""
+    away = _unit(size)[:, None, None] - _NODES[None, None, :]
+    apart = _NODES[:, None] - _NODES[None, :] + np.eye(len(_NODES))
+    own = np.eye(len(_NODES), dtype=np.bool_)
     return np.asarray((np.where(own, 1.0, away) / np.where(own, 1.0, apart)).prod(axis=2))
 
 

@@ -6,12 +6,13 @@ with a weight is valid. Integers are rounded to the nearest, so the band's type 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sandbox.raster import masks
 from sandbox.raster.grids import Mapping
 
 Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
@@ -20,19 +21,24 @@ MARGINS = {"nearest": 0, "bilinear": 1, "bicubic": 2}
 """How many pixels on each side of a position a mode reads."""
 
 
-_Tap = tuple[NDArray[np.intp], NDArray[np.float64]]
-_CACHED_TAPS_PIXELS = 512 * 512
+_SHORT = tuple(np.dtype(kind) for kind in (np.uint8, np.int8, np.uint16, np.int16))
+_EXACT = 1 / 16  # 16 bits of a value and 4 of each axis' weight: the 24 bits of float32
+_Taps = tuple[NDArray[np.intp], list[NDArray[Any]]]
+_Weights = Iterable[tuple[int, NDArray[np.float64]]]
+_Stencil = tuple[NDArray[np.intp], _Weights]
+_CACHED_PIXELS = 512 * 512
 
 
 def nearest(values: NDArray[Any], valid: NDArray[np.bool_], mapping: Mapping) -> Pixels:
     """The pixel that contains each position: values in their dtype and a bool mask, both (height, width)."""
     index = nearest_index(mapping, values.shape[1])
-    return values.ravel().take(index), valid.ravel().take(index)
+    known = masks.everywhere(index.shape) if masks.is_everywhere(valid) else masks.shared(valid.ravel().take(index))
+    return values.ravel().take(index), known
 
 
 def nearest_index(mapping: Mapping, width: int) -> NDArray[np.intp]:
     """The index (height, width) of each position in a flattened source of that width (shared: do not modify)."""
-    return mapping.derived(("nearest", width), lambda source: _flat_index(source, width))
+    return mapping.derived(width, _flat_index)
 
 
 def _flat_index(mapping: Mapping, width: int) -> NDArray[np.intp]:
@@ -51,22 +57,24 @@ def _keys_weights(fraction: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     ]
 
 
-def _taps(mode: str, positions: NDArray[np.float64]) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]]:
-    """(pixel index, weight) of each pixel that contributes to a position along one axis."""
+def _taps(mode: str, positions: NDArray[np.float64]) -> _Taps:
+    """Along one axis, the index of the first pixel that contributes to each position, and the weights of it and of
+    those that follow."""
     base = np.floor(positions - 0.5)
     fraction = positions - 0.5 - base
-    first = base.astype(np.intp)
     if mode == "bilinear":
-        return [(first, 1.0 - fraction), (first + 1, fraction)]
-    return [(first - 1 + i, weight) for i, weight in enumerate(_keys_weights(fraction))]
+        return base.astype(np.intp), [1.0 - fraction, fraction]
+    return base.astype(np.intp) - 1, _keys_weights(fraction)
 
 
-def rounded(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Values in `dtype`: the nearest integers within its limits for an integer type."""
+def rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Values, which are used up, in `dtype`: the nearest integers within its limits for an integer type."""
     if dtype.kind == "f":
-        return values.astype(dtype)
+        return values.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
-    return np.clip(np.floor(values + 0.5), limits.min, limits.max).astype(dtype)
+    values += 0.5
+    np.floor(values, out=values)
+    return np.clip(values, limits.min, limits.max, out=values).astype(dtype)
 
 
 def interpolated(mode: str, values: NDArray[Any], valid: NDArray[np.bool_], mapping: Mapping) -> Pixels:
@@ -74,44 +82,57 @@ def interpolated(mode: str, values: NDArray[Any], valid: NDArray[np.bool_], mapp
 
     Every pixel that `mapping` reads must lie inside `values`.
     """
-    if not valid.all():
-        return _masked(values, valid, _stencil(mode, mapping, values.shape[1]))
-    if mapping.columns.shape[0] == 1 and mapping.rows.shape[1] == 1:
-        total = _separable(mode, values, mapping)
-    else:
-        total = _gathered(values, _stencil(mode, mapping, values.shape[1]))
-    return rounded(total, values.dtype), np.ones(total.shape, dtype=np.bool_)
+    if not masks.is_everywhere(masks.shared(valid)):
+        return _masked(values, valid, *_stencil(mode, mapping, values.shape[1]))
+    axes = mapping.derived(mode, _exact_axes) if values.dtype in _SHORT else None
+    total = _separable(values, *axes) if axes else _gathered(values, *_stencil(mode, mapping, values.shape[1]))
+    return rounded(total, values.dtype), masks.everywhere(total.shape)
 
 
-def _stencil(mode: str, mapping: Mapping, width: int) -> Iterable[_Tap]:
-    """(index in the flattened source, weight) of each pixel that contributes to a position."""
-    if mapping.columns.shape[-1] * mapping.rows.shape[0] > _CACHED_TAPS_PIXELS:
-        return _make_stencil(mode, mapping, width)
-    return mapping.derived((mode, width), lambda source: list(_make_stencil(mode, source, width)))
+def _stencil(mode: str, mapping: Mapping, width: int) -> _Stencil:
+    """The index in the flattened source of the first pixel that contributes to each position, and the weights of it
+    and of the others, each with its distance in the flattened source."""
+    if mapping.columns.shape[-1] * mapping.rows.shape[0] > _CACHED_PIXELS:
+        return _make_stencil(mapping, (mode, width))
+    return mapping.derived((mode, width), _listed_stencil)
 
 
-def _make_stencil(mode: str, mapping: Mapping, width: int) -> Iterator[_Tap]:
-    columns = _taps(mode, mapping.columns)
-    for row, row_weight in _taps(mode, mapping.rows):
-        for column, column_weight in columns:
-            yield row * width + column, row_weight * column_weight
+def _listed_stencil(mapping: Mapping, mode_and_width: tuple[str, int]) -> _Stencil:
+    first, weights = _make_stencil(mapping, mode_and_width)
+    return first, list(weights)
 
 
-def _masked(values: NDArray[Any], valid: NDArray[np.bool_], stencil: Iterable[_Tap]) -> Pixels:
+def _make_stencil(mapping: Mapping, mode_and_width: tuple[str, int]) -> _Stencil:
+    mode, width = mode_and_width
+    (column, across), (row, down) = mapping.derived(mode, _axes)
+    return row * width + column, _weights(across, down, width)
+
+
+def _axes(mapping: Mapping, mode: str) -> tuple[_Taps, _Taps]:
+    return _taps(mode, mapping.columns), _taps(mode, mapping.rows)
+
+
+def _weights(across: list[NDArray[np.float64]], down: list[NDArray[np.float64]], width: int) -> _Weights:
+    for i, row_weight in enumerate(down):
+        for j, column_weight in enumerate(across):
+            yield i * width + j, row_weight * column_weight
+
+
+def _masked(values: NDArray[Any], valid: NDArray[np.bool_], first: NDArray[np.intp], weights: _Weights) -> Pixels:
     """The fast computation for all positions, then the exact one for those that read an invalid pixel."""
-    taps = list(stencil)
+    taps = list(weights)
     invalid = ~valid.ravel()
-    touched = invalid.take(taps[0][0])
-    for index, _ in taps[1:]:
-        touched |= invalid.take(index)
+    touched = invalid.take(first)
+    for away, _ in taps[1:]:
+        touched |= invalid[away:].take(first)
     where = np.flatnonzero(touched)
     if 2 * where.size > touched.size:
-        return _partly_valid(values, valid, taps)
-    result = rounded(_gathered(np.where(valid, values, values.dtype.type(0)), taps), values.dtype)
+        return _partly_valid(values, valid, first, taps)
+    result = rounded(_gathered(np.where(valid, values, values.dtype.type(0)), first, taps), values.dtype)
     known = np.ones(result.shape, np.bool_)
     if where.size:
-        edge = [(_picked(index, where, result), _picked(weight, where, result)) for index, weight in taps]
-        result.ravel()[where], known.ravel()[where] = _partly_valid(values, valid, edge)
+        edge = [(away, _picked(weight, where, result)) for away, weight in taps]
+        result.ravel()[where], known.ravel()[where] = _partly_valid(values, valid, first.ravel().take(where), edge)
     return result, known
 
 
@@ -119,39 +140,53 @@ def _picked(part: NDArray[Any], where: NDArray[np.intp], like: NDArray[Any]) -> 
     return np.broadcast_to(part, like.shape).ravel().take(where)
 
 
-def _partly_valid(values: NDArray[Any], valid: NDArray[np.bool_], stencil: Iterable[_Tap]) -> Pixels:
+def _partly_valid(values: NDArray[Any], valid: NDArray[np.bool_], first: NDArray[np.intp], weights: _Weights) -> Pixels:
     filled = np.where(valid, values, 0).astype(np.float64).ravel()
-    weights = valid.astype(np.float64).ravel()
+    counted = valid.astype(np.float64).ravel()
     total: Any = 0.0
     weight: Any = 0.0
     heaviest: Any = 0.0
-    for index, part in stencil:
-        weighted = part * weights.take(index)
-        total = total + weighted * filled.take(index)
+    for away, part in weights:
+        weighted = part * counted[away:].take(first)
+        total = total + weighted * filled[away:].take(first)
         weight = weight + weighted
         heaviest = np.maximum(heaviest, np.abs(weighted))
     known = (heaviest > 0) & (np.abs(weight) > 1e-9)
     return rounded(total / np.where(known, weight, 1.0), values.dtype), known
 
 
-def _separable(mode: str, values: NDArray[Any], mapping: Mapping) -> NDArray[np.float64]:
+def _exact_axes(mapping: Mapping, mode: str) -> tuple[_Taps, _Taps] | None:
+    """The taps of both axes with weights in float32, if products with short integers and their sums are then exact.
+
+    That is so between 20 m and 10 m. Elsewhere the two axes one after the other are not the stencil to the last bit.
+    """
+    if mapping.columns.shape[0] > 1 or mapping.rows.shape[1] > 1:
+        return None
+    (column, across), (row, down) = mapping.derived(mode, _axes)
+    if any((weight % _EXACT).any() or weight.min() < 0 for weight in (*across, *down)):
+        return None
+    narrow = [[weight.astype(np.float32) for weight in axis] for axis in (across, down)]
+    return (column[0], narrow[0]), (row[:, 0], narrow[1])
+
+
+def _separable(values: NDArray[Any], columns: _Taps, rows: _Taps) -> NDArray[Any]:
     """First along x on the source's rows, then along y: this takes fewer products than a full stencil per pixel."""
-    along: Any = 0.0
-    for column, weight in _taps(mode, mapping.columns):
-        along = along + values[:, column[0]] * weight
-    total: Any = 0.0
-    for row, weight in _taps(mode, mapping.rows):
-        total = total + along[row[:, 0]] * weight
-    return np.asarray(total, np.float64)
+    along = _summed(values.take(columns[0] + i, axis=1) * weight for i, weight in enumerate(columns[1]))
+    return _summed(along.take(rows[0] + i, axis=0) * weight for i, weight in enumerate(rows[1]))
 
 
-def _gathered(values: NDArray[Any], stencil: Iterable[_Tap]) -> NDArray[np.float64]:
+def _gathered(values: NDArray[Any], first: NDArray[np.intp], weights: _Weights) -> NDArray[Any]:
     flat = values.ravel()
-    total: Any = None
-    for index, weight in stencil:
-        part = flat.take(index) * weight
-        total = part if total is None else np.add(total, part, out=total)
-    return np.asarray(total, np.float64)
+    return _summed(flat[away:].take(first) * weight for away, weight in weights)
+
+
+def _summed(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    """The sum of fresh arrays, in the first of them."""
+    terms = iter(parts)
+    total = next(terms)
+    for part in terms:
+        total += part
+    return total
 
 
 def sampled(mode: str, values: NDArray[Any], valid: NDArray[np.bool_], mapping: Mapping) -> Pixels:

@@ -140,7 +140,7 @@ def test_pixels_near_masked_ones_are_those_of_weighing_every_pixel(mode: str, mi
     values, valid = rng.integers(0, 9000, (40, 50)).astype(np.int16), rng.random((40, 50)) >= missing
     mapping = Mapping(rng.uniform(3, 46, (30, 20)), rng.uniform(3, 36, (30, 20)))
     result = resample.interpolated(mode, values, valid, mapping)
-    data = resample._partly_valid(values, valid, resample._make_stencil(mode, mapping, 50))
+    data = resample._partly_valid(values, valid, *resample._stencil(mode, mapping, 50))
     for mine, theirs in zip(result, data, strict=True):
         assert np.array_equal(mine, theirs)
 
