@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from pipeline import fence
 from pipeline.errors import Fatal, Transient
-from pipeline.store import Store
+from pipeline.store import Buffer, Store
 
 _INSTALL = "a store in a bucket needs more packages; install them: pip install 'geocorpus[cloud]'."
 try:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 # invisible parts, which the bucket's life-cycle rule has to remove; a killed single request leaves nothing.
 ONE_REQUEST_BYTES = 256 * 2**20
 _PART_BYTES = 32 * 2**20
+_NEAR_BYTES = 2**20  # A request takes as long as a megabyte or more.
 _PATIENT = {"retry_timeout": timedelta(minutes=4), "max_retries": 30}
 _HASTY = {"retry_timeout": timedelta(seconds=15), "max_retries": 3}
 # A request may take as long as 113 MB, a large shard, at 3 Mbit/s: the slowest connection that is still usable.
@@ -86,9 +87,30 @@ class BucketStore(Store):
                 return None
 
     def tail(self, key: str, count: int) -> bytes | None:
+        end = self.end(key, count)
+        return None if end is None else end[0]
+
+    def end(self, key: str, count: int) -> tuple[bytes, int] | None:
         with typed(self.url):
             try:
-                return obstore.get(self._client, key, options={"range": {"suffix": count}}).bytes().to_bytes()
+                answer = obstore.get(self._client, key, options={"range": {"suffix": count}})
+                return answer.bytes().to_bytes(), answer.meta["size"]
+            except FileNotFoundError as error:
+                _refuse_absent_bucket(error)
+                return None
+            except exceptions.BaseError:  # Of an object without a byte no range can be had.
+                if obstore.head(self._client, key)["size"]:
+                    raise
+                return b"", 0
+
+    def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[Buffer] | None:
+        """Spans less than a MiB apart share a request; what lies between them is thrown away."""
+        if not spans:
+            return []
+        starts, stops = zip(*spans, strict=True)
+        with typed(self.url):
+            try:
+                return list(obstore.get_ranges(self._client, key, starts=starts, ends=stops, coalesce=_NEAR_BYTES))
             except FileNotFoundError as error:
                 _refuse_absent_bucket(error)
                 return None

@@ -31,6 +31,19 @@ def index_crc32c(tail: bytes | NDArray[np.uint8], shard_rows: int) -> str:
 
 
 @dataclass(frozen=True)
+class ShardIndex:
+    """Offset and length of each chip of an object, (rows, 2) uint64, and the checksum that the ledger keeps."""
+
+    byte_ranges: NDArray[np.uint64]
+    crc32c: str
+
+    @classmethod
+    def of(cls, tail: NDArray[np.uint8], shard_rows: int, size_bytes: int) -> ShardIndex:
+        """From the last `tail_bytes` of an object of that size, or more; raises `ValueError` where it is damaged."""
+        return cls(_byte_ranges(tail, shard_rows, size_bytes), index_crc32c(tail, shard_rows))
+
+
+@dataclass(frozen=True)
 class ShardObject:
     """The bytes of an object, and the (offset, length) of each of its chips. `index_crc32c` is what the ledger keeps.
 
@@ -45,7 +58,9 @@ class ShardObject:
     @classmethod
     def of(cls, content: NDArray[np.uint8], shard_rows: int) -> ShardObject:
         """Open the object of a shard of so many rows; raises `ValueError` for a damaged index."""
-        return cls(content, content.data, _index(content, shard_rows), index_crc32c(content, shard_rows))
+        index = ShardIndex.of(content, shard_rows, len(content))
+        byte_ranges = tuple((int(offset), int(length)) for offset, length in index.byte_ranges.tolist())
+        return cls(content, content.data, byte_ranges, index.crc32c)
 
     @classmethod
     def of_chunk(cls, content: NDArray[np.uint8]) -> ShardObject:
@@ -71,18 +86,18 @@ class ShardObject:
         return frame
 
 
-def _index(content: NDArray[np.uint8], rows: int) -> tuple[tuple[int, int], ...]:
+def _byte_ranges(tail: NDArray[np.uint8], rows: int, size_bytes: int) -> NDArray[np.uint64]:
     size = rows * PAIR_BYTES + CRC_BYTES
-    if len(content) < size:
+    if len(tail) < size:
         raise ValueError("it is shorter than its index")
-    index = content[-size:-CRC_BYTES]
-    if google_crc32c.value(index) != _CRC.unpack_from(content.data, len(content) - CRC_BYTES)[0]:
+    index = tail[-size:-CRC_BYTES]
+    if google_crc32c.value(index) != _CRC.unpack_from(tail.data, len(tail) - CRC_BYTES)[0]:
         raise ValueError("its index has another checksum")
-    pairs = index.copy().view("<u8").reshape(rows, 2)
+    pairs: NDArray[np.uint64] = index.copy().view("<u8").reshape(rows, 2)
     written = pairs[pairs[:, 1] != EMPTY]
-    limit = len(content) - size
+    limit = size_bytes - size
     if len(written) and (written.max() > limit or written.sum(axis=1).max() > limit):
         raise ValueError("its index points outside the file")
     if len(written) and written[:, 1].min() < _SIZES.size:
         raise ValueError("its index names a chunk without content")
-    return tuple((int(offset), int(length)) for offset, length in pairs.tolist())
+    return pairs

@@ -19,6 +19,7 @@ from pipeline.errors import Fatal
 
 METADATA = "zarr.json"
 Result = TypeVar("Result")
+Buffer = Any  # whatever has the buffer protocol, for which Python before 3.12 knows no type
 
 
 class Unreadable(Fatal):
@@ -60,6 +61,17 @@ class Store(ABC):
     @abstractmethod
     def tail(self, key: str, count: int) -> bytes | None:
         """The last `count` bytes of an object, or all of a shorter one; None when there is none."""
+
+    @abstractmethod
+    def end(self, key: str, count: int) -> tuple[bytes, int] | None:
+        """As `tail`, and the size of the object in bytes."""
+
+    @abstractmethod
+    def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[Buffer] | None:
+        """The bytes [start, stop) of an object for each of `spans`; None when there is no object.
+
+        Spans that lie near each other are read at once. An object that is shorter gives fewer bytes, or `Fatal`.
+        """
 
     @abstractmethod
     def put(self, key: str, *parts: memoryview | bytes) -> None:
@@ -146,6 +158,12 @@ class FolderStore(Store):
     def tail(self, key: str, count: int) -> bytes | None:
         return self._read(key, partial(_last, count=count))
 
+    def end(self, key: str, count: int) -> tuple[bytes, int] | None:
+        return self._read(key, lambda stream: (_last(stream, count), stream.tell()))
+
+    def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[Buffer] | None:
+        return self._read(key, lambda stream: [_between(stream, start, stop) for start, stop in spans])
+
     def put(self, key: str, *parts: memoryview | bytes) -> None:
         durable.write_bytes(self.folder / key, *parts)
 
@@ -183,3 +201,8 @@ def _last(stream: BufferedReader, count: int) -> bytes:
     size = stream.seek(0, os.SEEK_END)
     stream.seek(max(0, size - count))
     return stream.read()
+
+
+def _between(stream: BufferedReader, start: int, stop: int) -> bytes:
+    stream.seek(start)
+    return stream.read(stop - start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import lru_cache, partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from training.data.device_prefetcher import DevicePrefetcher
 from training.data.left_out import rows_left_out
 from training.data.masking import crops_yx, draw_keys, visible_patches
 from training.data.order import Position, blocks_of, finished_shards, order_of
+from training.data.read_ahead import ReadAhead
 from training.data.stream import Buffer, Job, Stream, default_workers
 from training.layer import Layer, group_indices_of
 from training.rank_slice import WHOLE_BATCH, RankSlice
@@ -81,25 +83,45 @@ class BatchLoader:
     ) -> Stream:
         """As `batches`, with a prefetcher of the caller."""
         slices = rank_slice.slices(self.batch_size)
-        jobs = (self._job(step, part) for step in range(first, stop) for part in slices)
+        parts = [(step, part) for step in range(first, stop) for part in slices]
+        reading = self._reading(parts)
+        jobs = (self._job(step, part, reading) for step, part in parts)
         shapes = self._decoder.shapes(max(part.stop - part.start for part in slices), self._config.image_px)
         workers = self._config.workers or default_workers()
         # A step takes all its micro-batches at once, so as many must be in progress for the next step.
         ahead = self._config.read_ahead * len(slices)
-        return Stream(jobs, shapes, prefetcher, workers, ahead)
+        return Stream(jobs, shapes, prefetcher, workers, ahead, reading.close)
 
     def batch(self, step: int) -> Batch:
         """The whole batch of one step, on the CPU; steps count from the start of the run."""
-        job = self._job(step, slice(0, self.batch_size))
-        buffer = Buffer(self._decoder.shapes(self.batch_size, self._config.image_px), pinned=False)
-        job.fill(buffer.arrays, slice(0, self.batch_size))
+        whole = slice(0, self.batch_size)
+        with closing(self._reading([(step, whole)])) as reading:
+            job = self._job(step, whole, reading)
+            buffer = Buffer(self._decoder.shapes(self.batch_size, self._config.image_px), pinned=False)
+            job.fill(buffer.arrays, whole)
         return DevicePrefetcher(self._layers, CPU).send(buffer.with_pixels(job.raw)).batch
+
+    def _reading(self, parts: Sequence[tuple[int, slice]]) -> ReadAhead:
+        """Goes ahead of jobs for `parts`, each a part of a step."""
+        rows = (self._rows_of(step)[1][part].tolist() for step, part in parts)
+        return self._decoder.read_ahead(rows, self._spread)
+
+    @property
+    def _spread(self) -> int:
+        """How many rows the chips of a run are apart in the order, or fewer, so that what is read ahead is held."""
+        config = self._config
+        held = int(config.read_ahead_gb * 1e9 / self._decoder.chip_bytes / 2)
+        window = config.read_rows * config.mix_blocks
+        if config.order == "dealt":
+            windows = max(1, self.steps_per_epoch * config.companions // config.read_rows)
+            window = -(-self.steps_per_epoch // windows) * self.batch_size
+        return max(1, min(window, held))
 
     def _rows_of(self, step: int) -> tuple[int, NDArray[np.int64]]:
         epoch, index = divmod(step, self.steps_per_epoch)
         return epoch, self.order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
 
-    def _job(self, step: int, part: slice) -> Job:
+    def _job(self, step: int, part: slice, reading: ReadAhead) -> Job:
         config = self._config
         epoch, batch_rows = self._rows_of(step)
         rows = batch_rows[part]
@@ -112,10 +134,16 @@ class BatchLoader:
             tuple(rows.tolist()),
             torch.from_numpy(draw_keys(config.seed, epoch, rows)),
         )
-        return Job(raw, partial(self._fill, raw.rows, corners))
+        reading.advance(len(rows))
+        return Job(raw, partial(self._fill, raw.rows, corners, reading))
 
     def _fill(
-        self, rows: Sequence[int], corners_yx: NDArray[np.int64], into: Mapping[str, NDArray[Any]], span: slice
+        self,
+        rows: Sequence[int],
+        corners_yx: NDArray[np.int64],
+        reading: ReadAhead,
+        into: Mapping[str, NDArray[Any]],
+        span: slice,
     ) -> None:
         arrays = {name: array[span] for name, array in into.items()}
-        self._decoder.pixels(arrays, rows[span], corners_yx[span])
+        self._decoder.pixels(arrays, rows[span], corners_yx[span], reading)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.corpus import Corpus
-from training.data.reader import ChipReader, open_reader
+from training.data.chip_reader import ChipReader
+from training.data.read_ahead import ReadAhead, Run
+from training.data.reader import open_reader
 from training.layer import Layer
 
 
@@ -24,7 +26,7 @@ class Decoder:
     """
 
     def __init__(self, corpus: Corpus, layers: Sequence[Layer], shards: Collection[int], span_rows: int) -> None:
-        size_px = corpus.manifest.size_px
+        size_px, self._shard_rows = corpus.manifest.size_px, corpus.shard_rows
         self._layers = [layer for layer in layers if layer.pixel]
         self._readers: dict[str, ChipReader] = {
             item.name: open_reader(corpus, item.name, span_rows) for item in self._layers
@@ -43,16 +45,34 @@ class Decoder:
             for layer in self._layers
         }
 
-    def pixels(self, into: Mapping[str, NDArray[Any]], rows: Sequence[int], corners_yx: NDArray[np.int64]) -> None:
-        """Fill `into`, by modality (rows, chosen bands, y, x), with crops at top left `corners_yx` (rows, 2)."""
-        corners = corners_yx.tolist()
-        for layer in self._layers:
-            self._fill(layer.name, into[layer.name], rows, corners)
+    @property
+    def chip_bytes(self) -> float:
+        """About what a chip of all layers takes in a store: half of its pixels' size."""
+        return max(1.0, sum(float(np.prod(shape)) * dtype.itemsize for shape, dtype in self._shapes.values()) / 2)
 
-    def _fill(self, name: str, into: NDArray[Any], rows: Sequence[int], corners_yx: list[list[int]]) -> None:
-        reader, scratch, spans, size = self._readers[name], self._scratch(name), self._band_spans[name], into.shape[-1]
-        for index, (row, (y, x)) in enumerate(zip(rows, corners_yx, strict=True)):
-            crop = reader.chip(row, scratch)[:, y : y + size, x : x + size]
+    def read_ahead(self, rows: Iterator[Sequence[int]], spread: int) -> ReadAhead:
+        """What has the chips of `rows`, given job by job, fetched before `pixels` decodes them; close it."""
+        return ReadAhead(self._readers, self._shard_rows, rows, spread)
+
+    def pixels(
+        self,
+        into: Mapping[str, NDArray[Any]],
+        rows: Sequence[int],
+        corners_yx: NDArray[np.int64],
+        ahead: ReadAhead,
+    ) -> None:
+        """Fill `into`, by modality (rows, chosen bands, y, x), with crops at top left `corners_yx` (rows, 2).
+
+        `ahead` was told of these rows, and is asked for each of them once.
+        """
+        chips = [(ahead.take(row), row, y, x) for row, (y, x) in zip(rows, corners_yx.tolist(), strict=True)]
+        for layer in self._layers:
+            self._fill(layer.name, into[layer.name], chips)
+
+    def _fill(self, name: str, into: NDArray[Any], chips: Sequence[tuple[Run, int, int, int]]) -> None:
+        scratch, spans, size = self._scratch(name), self._band_spans[name], into.shape[-1]
+        for index, (run, row, y, x) in enumerate(chips):
+            crop = run.reader(name).chip(row, scratch)[:, y : y + size, x : x + size]
             for chosen, stored in spans:
                 into[index, chosen] = crop[stored]
 

@@ -59,14 +59,20 @@ class _Decoding:
 class Stream(Iterator[Batch]):
     """Batches of `jobs` in their order; up to `ahead` of them are decoded while the caller computes. `close` it.
 
-    `wait_s` is how long the caller waited for the decoding of the last batch, in seconds. An error of decoding is
-    raised by `next` for the batch in which it happened.
+    `closed` is called when no thread decodes any more. `wait_s` is how long the caller waited for the decoding of the
+    last batch, in seconds. An error of decoding is raised by `next` for the batch in which it happened.
     """
 
     def __init__(
-        self, jobs: Iterator[Job], shapes: Shapes, prefetcher: DevicePrefetcher, workers: int, ahead: int
+        self,
+        jobs: Iterator[Job],
+        shapes: Shapes,
+        prefetcher: DevicePrefetcher,
+        workers: int,
+        ahead: int,
+        closed: Callable[[], None] = lambda: None,
     ) -> None:
-        self._jobs, self._prefetcher = jobs, prefetcher
+        self._jobs, self._prefetcher, self._closed = jobs, prefetcher, closed
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
         pinned = prefetcher.device.type == "cuda"
         buffers = ahead + 1 if prefetcher.overlaps else ahead  # One is copied while the others are filled.
@@ -92,6 +98,7 @@ class Stream(Iterator[Batch]):
     def close(self) -> None:
         """Stop the threads and drop the batches that they decode."""
         self._pool.shutdown(cancel_futures=True)
+        self._closed()
 
     def _send(self) -> None:
         """Send the oldest batch to the device, after waiting for its decoding."""

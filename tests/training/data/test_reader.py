@@ -24,7 +24,9 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.modality import Band, Modality
 from tests.pipeline.chips import make_manifest
-from training.data.reader import ChipReader, ShardReader, SpanReader, obstacle, open_reader
+from training.data.chip_reader import ChipReader
+from training.data.chunk_layout import obstacle
+from training.data.reader import ShardReader, SpanReader, open_reader
 
 ROWS, SHARD_ROWS, SIZE_PX = 19, 8, 6  # The last of three shards is short.
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")

@@ -1,0 +1,96 @@
+"""Chips from a bucket: runs of neighbours by ranged requests, decoded and checked as those from a disk are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.shard_object import EMPTY, ShardIndex, ShardObject, tail_bytes
+from pipeline.store import Buffer
+from training.data.chip_reader import ChipReader
+from training.data.shared_results import SharedResults
+from training.data.stored_layer import StoredLayer
+
+_INDICES = 4096  # of shards, 16 bytes a row: all of a corpus of a million chips
+_SPANS = 16  # that are fetched because nobody has said before that they are needed
+
+
+class RangeReader:
+    """Fetches compressed chips of one layer, those of a run with one request where they lie together.
+
+    The index of a shard is fetched once. No lock is held during a request. Chips that were not `fetched` come with the
+    `span_rows` neighbours of their span.
+    """
+
+    def __init__(self, layer: StoredLayer, span_rows: int) -> None:
+        self._layer, self._span_rows = layer, span_rows
+        self._index = SharedResults(self._open, _INDICES)
+        self._spans = SharedResults(self._span, _SPANS)
+
+    def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
+        """Decode into `scratch`; rows without an inner chunk or without an object are the fill value."""
+        shard_rows = self._layer.layout.shard_rows
+        place = row % shard_rows
+        return self._spans(row - place + place // self._span_rows * self._span_rows).chip(row, scratch)
+
+    def _span(self, start: int) -> ChipReader:
+        shard = self._layer.corpus.shards[start // self._layer.layout.shard_rows]
+        return self.fetched(range(start, min(start + self._span_rows, shard.stop)))
+
+    def fetched(self, rows: Sequence[int]) -> ChipReader:
+        """Their compressed bytes in memory."""
+        shard_rows = self._layer.layout.shard_rows
+        index = rows[0] // shard_rows
+        known = self._index(index)
+        if known is None:
+            return FetchedChips(self._layer, {})
+        places = [row - index * shard_rows for row in rows]
+        stored = [place for place in places if known.byte_ranges[place, 1] != EMPTY]
+        contents = self._contents(index, known, stored)
+        chips = {
+            index * shard_rows + place: ShardObject.of_chunk(np.frombuffer(content, np.uint8))
+            for place, content in zip(stored, contents, strict=True)
+        }
+        return FetchedChips(self._layer, chips)
+
+    def _contents(self, index: int, known: ShardIndex, places: Sequence[int]) -> list[Buffer]:
+        corpus, name = self._layer.corpus, self._layer.name
+        pairs = known.byte_ranges[list(places)].tolist()
+        spans = [(offset, offset + length) for offset, length in pairs]
+        contents = corpus.store.ranges(corpus.object_key(name, corpus.shards[index]), spans)
+        if contents is None:
+            raise self._layer.unfinished(index)
+        return contents
+
+    def _open(self, index: int) -> ShardIndex | None:
+        layer, corpus, shard_rows = self._layer, self._layer.corpus, self._layer.layout.shard_rows
+        mark = layer.mark(index)
+        end = corpus.store.end(corpus.object_key(layer.name, corpus.shards[index]), tail_bytes(shard_rows))
+        if end is None:
+            layer.refuse_none(mark)
+            return None
+        tail, size_bytes = end
+        try:
+            known = ShardIndex.of(np.frombuffer(tail, np.uint8), shard_rows, size_bytes)
+        except ValueError as error:
+            raise layer.damaged(index, str(error)) from error
+        layer.refuse_other(mark, known.crc32c)
+        return known
+
+
+class FetchedChips:
+    """Compressed chips in memory, by row; a row without one is nodata."""
+
+    def __init__(self, layer: StoredLayer, chips: Mapping[int, ShardObject]) -> None:
+        self._layer, self._chips = layer, chips
+
+    def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
+        """Decode into `scratch`."""
+        return self._layer.decode(self._chips.get(row), 0, row, scratch)
+
+    def fetched(self, rows: Sequence[int]) -> ChipReader:
+        """Itself."""
+        return self
