@@ -51,7 +51,16 @@ WITHOUT_EFFECT = (
 )  # fmt: skip
 
 # Settings that are stored only where they are set, as what is stored may be older than they are.
-_STORED_WHERE_SET = ("method", "method_file", "options", "bad_steps", "clip_grad", "leave_out", "read_ahead_gb")
+_STORED_WHERE_SET = (
+    "method",
+    "method_file",
+    "options",
+    "bad_steps",
+    "clip_grad",
+    "leave_out",
+    "read_ahead_gb",
+    "presence",
+)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -59,8 +68,8 @@ class PretrainConfig:
     """One run. The defaults are MP-MAE's: 112 px, patch 16, atto, an effective batch of 4096.
 
     `method` names a file in training/methods; `method_file` is the path of one's own, and `method` then its stem. What
-    `options` mean, and those of the settings below that shape a net, is the method's; masks, crops and batches, the
-    schedule and the optimiser are the same for all.
+    `options` mean, and those of the settings below that shape a net, is the method's, and so is
+    what empty `targets` stand for; masks, crops and batches, the schedule and the optimiser are the same for all.
 
     `inputs`, `targets` and `bands` may select by what a layer is, see `selection`; `targets` empty means every modality
     of the corpus. `bands` names the bands to use of a modality; without an entry, the bands with data in every group of
@@ -74,7 +83,8 @@ class PretrainConfig:
 
     `batch_size` is the effective batch, over all processes and micro-batches; a process computes `micro_batch` chips at
     a time (0: its whole part of the batch). `precision` and `compile` "auto" mean bf16 and on for a GPU, float32 and
-    off for a CPU. `skip_hidden` does not compute the encoder on hidden patches; the losses are the same.
+    off for a CPU. `skip_hidden` does not compute the encoder on hidden patches; the losses are the same. `presence`
+    tells the encoder which inputs a chip lacks as a whole, by a plane for each, beside showing it their mean.
     `leave_out` names chips that are not trained on, by row or id, or a file with one of them per line. `unfinished`
     allows training on the finished shards only; the run keeps the shards with which it started. Losses are copied from
     the device every `log_every` steps. The newest `checkpoints_kept` checkpoints are kept, and those of every
@@ -128,6 +138,7 @@ class PretrainConfig:
     compile: Literal["auto", "on", "off"] = "auto"
     skip_hidden: bool = True
     unfinished: bool = False
+    presence: bool = False
     leave_out: LeftOut = ()
     log_every: Count = 10
     pictures_every: CountOrNone = 500

@@ -23,13 +23,15 @@ IGNORED = -1  # The class index of a pixel without a class.
 class Layer:
     """A modality as input or target: its chosen `bands` (indices into the stored bands) and moments per group.
 
-    `constant_bands` are the names of those that have one value throughout the train rows.
+    `constant_bands` are the names of those that have one value throughout the train rows. With `presence`, as an input,
+    a plane beside its channels says whether a chip has any of it.
     """
 
     modality: Modality
     bands: tuple[int, ...]
     groups: Mapping[str, Moments]
     constant_bands: tuple[str, ...] = ()
+    presence: bool = False
 
     @property
     def name(self) -> str:
@@ -48,8 +50,13 @@ class Layer:
 
     @property
     def channels(self) -> int:
-        """Channels per pixel, as an input (classes one-hot) and as a prediction (a logit per class)."""
+        """Channels per pixel, of values (classes one-hot) and as a prediction (a logit per class)."""
         return len(self.bands) * max(1, self.classes)
+
+    @property
+    def input_channels(self) -> int:
+        """Channels per pixel as an input: those of the values, and that of `presence`."""
+        return self.channels + self.presence
 
     def values(self, stored: NDArray[Any], groups: Iterable[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Values for the net and their bool mask, both (rows, bands[, y, x]), of stored (rows, all bands[, y, x]).

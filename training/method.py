@@ -72,7 +72,7 @@ class Method:
 
     `export` gives the encoders that become files, by name without suffix, of the net and the inputs. `pictures` makes
     what draws a sample into a folder; None for no pictures. `card` says what is the method's on the model card of a
-    run with a configuration; None for the barest.
+    run with a configuration; None for the barest. `presence` says that its net takes inputs with `Layer.presence`.
     """
 
     build: Build
@@ -82,3 +82,4 @@ class Method:
     export: Export = encoder_alone
     pictures: Draw | None = None
     card: Callable[[PretrainConfig], CardText] | None = None
+    presence: bool = False

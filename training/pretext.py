@@ -21,7 +21,7 @@ def encoder_of(inputs: Sequence[Layer], config: PretrainConfig) -> Encoder:
 
     A checkpoint of a net that has it as `encoder` is enough to load it by itself.
     """
-    channels = sum(layer.channels for layer in inputs)
+    channels = sum(layer.input_channels for layer in inputs)
     return Encoder(channels, SIZES[config.encoder], config.patch_px, config.stem, config.grn_scope)
 
 

@@ -159,8 +159,8 @@ def _card(config: PretrainConfig) -> CardText:
         f"{config.mask_ratio:.0%} of the patches hidden and learned to predict {listed(config.targets)}",
         "on hidden patches of train chips, unweighted, means over the first and last steps: of squared errors in "
         "standard deviations (1: no better than the mean), or cross-entropies in nats",
-        ("mask_ratio", "decoder", "decoder_width", "decoder_depth", "weighting"),
+        ("mask_ratio", "decoder", "decoder_width", "decoder_depth", "weighting", "presence"),
     )
 
 
-METHOD = Method(MPMAE, pictures=_pictures, card=_card)
+METHOD = Method(MPMAE, pictures=_pictures, card=_card, presence=True)

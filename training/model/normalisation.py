@@ -35,8 +35,8 @@ class Normalisation:
 
     @property
     def channels(self) -> int:
-        """Channels of the image: one per band, or per class of a band."""
-        return sum(layer.channels for layer in self.layers)
+        """Channels of the image: one per band, or per class of a band, and one per layer with `presence`."""
+        return sum(layer.input_channels for layer in self.layers)
 
     @property
     def band_names(self) -> dict[str, tuple[str, ...]]:
@@ -52,16 +52,29 @@ class Normalisation:
 
         `groups` is one group for all rows, a sequence of one group per row, or such a sequence by layer. For a layer
         with `statistics_by` "level" it is the processing level, and None takes it from the coordinate of that name; a
-        layer without `statistics_by` ignores it. Raises `Fatal` for a layer that is not given, a wrong number of
-        bands, numbers that cannot be the stored ones, or a group that has no moments.
+        layer without `statistics_by` ignores it. A layer with `presence` need not be given. Raises `Fatal` for another
+        that is not, a wrong number of bands, numbers that cannot be the stored ones, or a group without moments.
         """
         values, valid = {}, {}
-        for layer in self.layers:
-            given = _given(layer, stored)
+        for layer in self._layers_in(stored):
+            given = stored[layer.name]
             array = stored_numbers(layer.modality, bands_in_order(layer.modality, given))
             numbers, known = layer.values(array, _groups(layer, groups, given, len(array)))
             values[layer.name], valid[layer.name] = torch.from_numpy(numbers), torch.from_numpy(known)
+        size = next(iter(values.values())).shape
+        for layer in self.layers:
+            if layer.name not in values:
+                values[layer.name], valid[layer.name] = _nothing(layer, size)
         return image_of(self.layers, values, valid)
+
+    def _layers_in(self, arrays: Mapping[str, Any]) -> list[Layer]:
+        """The layers that are given; raises `Fatal` for one that is not and has to be, or where none is."""
+        given = [layer for layer in self.layers if layer.name in arrays or not layer.presence]
+        for layer in given or self.layers:
+            if layer.name not in arrays:
+                known = f"only {', '.join(sorted(arrays))}" if arrays else "none"
+                raise Fatal(f"these weights need layer {layer.name!r}, and {known} were given; add it.")
+        return given
 
     def image_from_physical(self, physical: Mapping[str, Any], groups: Groups | None = None) -> Tensor:
         """The input of values in the bands' units, as `Corpus.xarray()` and `OpenChip.physical` have them.
@@ -70,7 +83,7 @@ class Normalisation:
         as for `image`; raises `Fatal` as that does, and for numbers that cannot be in the bands' units.
         """
         if groups is None:
-            groups = {layer.name: _groups_at_hand(layer, _given(layer, physical)) for layer in self.layers}
+            groups = {layer.name: _groups_at_hand(layer, physical[layer.name]) for layer in self._layers_in(physical)}
         return self.image(self.stored(physical), groups)
 
     def stored(self, physical: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
@@ -78,8 +91,9 @@ class Normalisation:
 
         Takes and raises what `image_from_physical` does.
         """
-        given = {layer.name: bands_in_order(layer.modality, _given(layer, physical)) for layer in self.layers}
-        return {layer.name: stored_from_physical(layer.modality, given[layer.name]) for layer in self.layers}
+        layers = self._layers_in(physical)
+        given = {layer.name: bands_in_order(layer.modality, physical[layer.name]) for layer in layers}
+        return {layer.name: stored_from_physical(layer.modality, given[layer.name]) for layer in layers}
 
     def layers_of(self, modalities: Mapping[str, Modality]) -> tuple[Layer, ...]:
         """The same layers with band indices for the arrays of a corpus, which may have other bands as well.
@@ -93,6 +107,7 @@ class Normalisation:
         return [
             {"modality": layer.modality.specification(),
              "groups": {name: moments.to_dict() for name, moments in layer.groups.items()}}
+            | ({"presence": True} if layer.presence else {})
             for layer in self.layers
         ]  # fmt: skip
 
@@ -108,15 +123,14 @@ def _restricted(layer: Layer) -> Layer:
     shown = layer.modality.display
     display = shown if set(shown.bands) <= used else replace(shown, style="none", bands=())
     modality = replace(layer.modality, bands=tuple(names), display=display, source=None, observed=None)
-    return Layer(modality, tuple(range(len(names))), layer.groups)
+    return Layer(modality, tuple(range(len(names))), layer.groups, presence=layer.presence)
 
 
-def _given(layer: Layer, arrays: Mapping[str, Any]) -> Any:
-    if layer.name not in arrays:
-        raise Fatal(
-            f"these weights need layer {layer.name!r}, and only {', '.join(sorted(arrays))} were given; add it."
-        )
-    return arrays[layer.name]
+def _nothing(layer: Layer, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Values and mask of a layer without data, for images of `size` (rows, any, y, x)."""
+    shape = (size[0], len(layer.bands), *size[2:])
+    kind = torch.int64 if layer.classes else torch.float32
+    return torch.zeros(shape, dtype=kind), torch.zeros(shape, dtype=torch.bool)
 
 
 def _groups(layer: Layer, groups: Groups | None, given: Any, rows: int) -> list[str]:
@@ -147,7 +161,8 @@ def _layer_in_corpus(layer: Layer, modalities: Mapping[str, Modality]) -> Layer:
             raise unknown_name(f"band of {layer.name}", name, known.band_names)
     if _encoding(known) != _encoding(layer.modality):
         raise Fatal(f"modality {layer.name!r} is stored otherwise than what the weights were trained on; use others.")
-    return Layer(known, tuple(known.band_names.index(name) for name in layer.modality.band_names), layer.groups)
+    bands = tuple(known.band_names.index(name) for name in layer.modality.band_names)
+    return Layer(known, bands, layer.groups, presence=layer.presence)
 
 
 def _encoding(modality: Modality) -> tuple[Any, ...]:
@@ -159,4 +174,4 @@ def _encoding(modality: Modality) -> tuple[Any, ...]:
 def _layer(data: Mapping[str, Any]) -> Layer:
     modality = Modality.from_specification(data["modality"])
     groups = {name: Moments.from_dict(moments) for name, moments in data["groups"].items()}
-    return Layer(modality, tuple(range(len(modality.bands))), groups)
+    return Layer(modality, tuple(range(len(modality.bands))), groups, presence=bool(data.get("presence")))

@@ -83,7 +83,9 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     if len(used) < len(corpus.shards):
         corpus = corpus.restricted_to(used)
     layers = {name: layer_of(corpus, name, config.bands) for name in names}
-    inputs = tuple(layers[name] for name in config.inputs)
+    if config.presence and not method.presence:
+        raise Fatal(f"method {config.method!r} is not told which inputs a chip lacks; leave pretrain.presence out.")
+    inputs = tuple(replace(layers[name], presence=config.presence) for name in config.inputs)
     targets = tuple(layers[name] for name in config.targets)
     _check(corpus, config, inputs)
     loader = BatchLoader(corpus, tuple(layers.values()), config)
