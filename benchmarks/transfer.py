@@ -38,6 +38,7 @@ from training.evaluate.probe import Estimate, Features, Probe, difference, embed
 from training.evaluate.probed import untrained
 from training.layer import Layer, layer_of
 from training.model.encoder import Encoder
+from training.model.tower import Tower
 from training.pretrain.train import pretrain
 from training.weights.checkpoint import CHECKPOINTS
 from training.weights.weights import load_encoder
@@ -130,7 +131,7 @@ def trained(plan: Plan, kind: str, seed: int, bands: dict[str, tuple[str, ...]])
         with display() as progress:
             progress.say(f"training {run.name}")
             pretrain(plan.corpus, config, run, progress)
-    return load_encoder(last).encoder
+    return load_encoder(last).convnext("this benchmark")
 
 
 def small_means(images: Tensor) -> Features:
@@ -146,8 +147,9 @@ def all_kinds(plan: Plan, encoders: dict[str, list[Encoder]], channels: int, rea
     """Features of the samples that `read` goes through, by every kind of encoder and baseline."""
     shape = Encoder(channels, SIZES[plan.base.encoder], plan.base.patch_px)
     random = [untrained(shape, seed, plan.base.init_std) for seed in range(plan.seeds)]
+    nets: dict[str, Sequence[Encoder | Tower]] = {**encoders, RANDOM: random}
     result = {kind: [read(lambda images, one=one: embed(one, images)) for one in each]  # type: ignore[misc]
-             for kind, each in {**encoders, RANDOM: random}.items()}  # fmt: skip
+             for kind, each in nets.items()}  # fmt: skip
     return result | {BANDS: [read(band_statistics)], PIXELS: [read(small_means)]}
 
 

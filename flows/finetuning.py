@@ -54,4 +54,4 @@ def convert(source: str, target: Path, sha256: str | None, geometry: str | None 
     save_encoder(target, pretrained)
     item = pretrained.encoder.architecture
     bands = "; ".join(f"{name} {', '.join(bands)}" for name, bands in pretrained.normalisation.band_names.items())
-    return f"{target}: {item.size_name or 'an encoder'}, {item.stem} stem, patch {item.patch_px} px, looks at {bands}."
+    return f"{target}: {item.summary}, looks at {bands}."

@@ -78,6 +78,11 @@ class Architecture:
         """The name of this size in `SIZES`; None where it has none."""
         return next((name for name, size in SIZES.items() if size == self.size), None)
 
+    @property
+    def summary(self) -> str:
+        """Size, stem and patch in words."""
+        return f"{self.size_name or 'an encoder'}, {self.stem} stem, patch {self.patch_px} px"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` gives the same architecture back."""
         data = {_STORED_AS.get(name, name): value for name, value in asdict(self).items()}

@@ -188,7 +188,7 @@ class PretrainConfig:
         for name in settings:
             if name not in known:
                 raise unknown_name("setting", f"pretrain.{name}", [f"pretrain.{each}" for each in known])
-        return replace(PRESETS[preset], **{**PRETEXTS[pretext], **_with_method(settings)})
+        return replace(PRESETS[preset], **{**PRETEXTS[pretext], **_with_method(_on(PRESETS[preset], settings))})
 
     def to_dict(self) -> dict[str, Any]:
         """JSON and TOML values under their stored names; `from_dict` gives the same configuration back."""
@@ -234,6 +234,15 @@ def _by_new_names(data: Mapping[str, Any]) -> dict[str, Any]:
     return {RENAMED.get(name, name): value for name, value in data.items()}
 
 
+def _on(preset: PretrainConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, with the options of a preset of the same method where they set no others."""
+    given = settings.get("options", {})
+    same = settings.get("method", preset.method) == preset.method and "method_file" not in settings
+    if not isinstance(given, Mapping):
+        return dict(settings)
+    return {**settings, "options": {**(preset.options if same else {}), **given}}
+
+
 def _with_method(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings, with the method that a method file stands for."""
     path = settings.get("method_file")
@@ -251,6 +260,20 @@ PRESETS: dict[str, PretrainConfig] = {
     "demo": PretrainConfig(
         encoder="zepto", image_px=56, patch_px=8, decoder_width=128, batch_size=8, steps=250, blr=0.05,
         checkpoint_every=50, threads=1,
+    ),
+}  # fmt: skip
+
+# Contrastive pretraining: the published three encoders ("sensors"; batch, rates and length are unknown, these are near
+# CLIP's), and a small one for chips of 64 px that two cores train in minutes ("sensors_small").
+PRESETS |= {
+    "sensors": PretrainConfig(
+        method="contrastive", bands={"@colour": ("@display",)}, image_px=448, patch_px=16, batch_size=1024, epochs=30,
+        blr=1.25e-4, warmup=0.1, weight_decay=0.2, betas=(0.9, 0.98), micro_batch=32,
+    ),
+    "sensors_small": PretrainConfig(
+        method="contrastive", options={"tower": "zepto", "embedding_width": 64, "channels": 3}, init_std="fan-in",
+        image_px=56, patch_px=8, batch_size=64, steps=400, blr=4e-3, warmup=0.1, betas=(0.9, 0.98), micro_batch=0,
+        checkpoint_every=50, read_rows=16,
     ),
 }  # fmt: skip
 

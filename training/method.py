@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.drawing import Picture
@@ -30,12 +32,15 @@ class CardText:
     """What is a method's on a model card.
 
     `task` completes "an encoder of ..., pretrained with geocorpus ...", `losses` completes "losses are ...". `settings`
-    are the fields of `PretrainConfig` that mean something to this method alone.
+    are the fields of `PretrainConfig` that mean something to this method alone. `net` says what is trained, where it is
+    not one ConvNeXt V2, and `takes` which of the inputs the first file of weights takes, where these are not all.
     """
 
     task: str
     losses: str
     settings: tuple[str, ...] = ()
+    net: str = ""
+    takes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Exported:
 
 Build = Callable[[Sequence[Layer], Sequence[Layer], PretrainConfig], Pretext]
 Check = Callable[[Sequence[Layer], Sequence[Layer], PretrainConfig], None]
+CheckRows = Callable[[Mapping[str, NDArray[np.bool_]]], None]
 Draw = Callable[[Sample, Sequence[Layer], Sequence[Layer], PretrainConfig, Path], Drawing]
 Export = Callable[[Any, tuple[Layer, ...]], Mapping[str, Exported]]
 
@@ -68,6 +74,7 @@ class Method:
     `build` makes the net of inputs, targets and configuration; torch's generator is seeded before. `check` raises
     `Fatal` for those that do not fit the method, before a run writes anything. `options` are its own settings in
     `pretrain.options` with their defaults; a configuration that reaches a method has all of them.
+    `check_rows`, where given, does so by which train rows have any data of each input, (rows,) bool by name.
     `targets` are the layers that an empty `pretrain.targets` means, as selectors of `training.pretrain.selection`.
 
     `export` gives the encoders that become files, by name without suffix, of the net and the inputs. `pictures` makes
@@ -77,6 +84,7 @@ class Method:
 
     build: Build
     check: Check = _accept
+    check_rows: CheckRows | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     targets: tuple[str, ...] = ("@all",)
     export: Export = encoder_alone

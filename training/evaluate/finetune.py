@@ -35,10 +35,11 @@ def finetune(pretrained: Pretrained, train: Samples, recipe: Recipe, progress: P
     arguments give the same model. Raises `Fatal` for images that do not fit the encoder, samples without any label, or
     a non-finite loss.
     """
-    _refuse_misfits(pretrained.encoder, train)
+    encoder = pretrained.convnext("fine-tuning")
+    _refuse_misfits(encoder, train)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        model = _initial_model(pretrained.encoder, train, recipe)
+        model = _initial_model(encoder, train, recipe)
         losses = Tuning(model, pretrained, train, recipe).run(progress or Silent())
     return Finetuned(
         model.eval(), pretrained.normalisation, train.classes, tuple(losses), pretrained.facts, train.legend

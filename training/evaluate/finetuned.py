@@ -128,9 +128,10 @@ def best_device() -> torch.device:
 def load_finetuned(path: str | Path) -> Finetuned:
     """The model that `Finetuned.save` wrote; raises `Fatal` for another file."""
     pretrained = load_encoder(path)
-    encoder, facts = pretrained.encoder, pretrained.facts
+    facts = pretrained.facts
     if facts.get("kind") not in _KINDS:
         raise Fatal(f"{path} holds an encoder and no fine-tuned model; fine-tune it first.")
+    encoder = pretrained.convnext("a fine-tuned model")
     head = head_of(Path(path))
     model = _KINDS[facts["kind"]](encoder, len(facts["classes"]))
     named = from_timm(head, encoder.architecture) if isinstance(model, Classifier) else _without(_UNET, head)

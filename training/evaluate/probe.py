@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pipeline.errors import Fatal
 from training.model.encoder import Encoder
+from training.model.tower import Tower
 
 Features = NDArray[np.float32]
 
@@ -30,7 +31,7 @@ _RESAMPLES = 2000
 _PERCENTILES = (2.5, 97.5)
 
 
-def embed(encoder: Encoder, images: Tensor, batch_size: int = 64) -> Features:
+def embed(encoder: Encoder | Tower, images: Tensor, batch_size: int = 64) -> Features:
     """Features (n, width) float32 of unmasked `images` (n, channels, y, x): the mean of the last stage over each image.
 
     `images` are normalised as in the training of the encoder, with edges that are multiples of the patch. Raises

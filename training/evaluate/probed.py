@@ -17,6 +17,7 @@ from training.evaluate.label import labels_of
 from training.evaluate.probe import Features, Probe, difference, embed, linear_probe
 from training.evaluate.probe_chips import MOST_CHIPS
 from training.model.encoder import Encoder, initialise
+from training.model.tower import Tower
 from training.weights.pretrained import Pretrained
 
 THIS, RANDOM, BANDS = "this encoder", "random weights", "band means and deviations"
@@ -99,10 +100,12 @@ def _kinds(pretrained: Pretrained, seed: int) -> dict[str, Callable[[Tensor], Fe
     }
 
 
-def untrained(encoder: Encoder, seed: int, init_std: InitStd = "fixed") -> Encoder:
+def untrained(encoder: Encoder | Tower, seed: int, init_std: InitStd = "fixed") -> Encoder | Tower:
     """A new encoder of the same architecture, with initial weights drawn by `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if isinstance(encoder, Tower):
+            return Tower(encoder.architecture, init_std)
         fresh = Encoder.of(encoder.architecture)
         initialise(fresh, init_std)
     return fresh

@@ -16,6 +16,7 @@ from training.model.encoder import initialise
 
 _EPSILON = 1e-6
 _TOKEN_STD = 0.02
+VIT = "vit"  # The kind of these architectures in files of weights.
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,26 @@ class VitArchitecture:
         """Patches along an edge of the image."""
         return self.image_px // self.patch_px
 
+    @property
+    def summary(self) -> str:
+        """Size and patch in words."""
+        name = next((name for name, size in VIT_SIZES.items() if size == self.size), "of another size")
+        return f"a ViT tower, {name}, patch {self.patch_px} px"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` gives the same architecture back."""
-        return asdict(self)
+        return {"kind": VIT, **asdict(self)}
+
+    @staticmethod
+    def describes(data: Mapping[str, Any]) -> bool:
+        """Whether `to_dict` of this class made `data`."""
+        return data.get("kind") == VIT
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> VitArchitecture:
         """The architecture that `to_dict` described."""
-        return cls(**{**data, "size": VitSize(**data["size"])})
+        known = {name: value for name, value in data.items() if name != "kind"}
+        return cls(**{**known, "size": VitSize(**data["size"])})
 
 
 class Attention(nn.Module):
@@ -198,6 +211,9 @@ class VisionTransformer(nn.Module):
         grid = self.pos_embed.transpose(1, 2).unflatten(2, (side, side))
         resized = functional.interpolate(grid, (down, across), mode="bicubic", antialias=True)
         return resized.flatten(2).transpose(1, 2)
+
+    def refuse_unpadded(self, purpose: str) -> None:
+        """Nothing: unlike some geometries of a ConvNeXt, every patch has its site."""
 
     def _refuse_odd(self, image: Tensor) -> None:
         if image.shape[-2] % self.patch_px or image.shape[-1] % self.patch_px:

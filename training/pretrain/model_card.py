@@ -31,7 +31,12 @@ def write_card(path: Path, resolved: ResolvedRun, run: Mapping[str, Any], result
     if path.exists() and not result.samples_per_s:
         return
     text = _text(resolved)
-    parts = [_head(run, result, text), _data(resolved.corpus, run), _training(run, result, text), _use(run, result)]
+    parts = [
+        _head(run, result, text),
+        _data(resolved.corpus, run),
+        _training(run, result, text),
+        _use(run, result, text),
+    ]
     durable.write_text(path, "\n".join(line for part in parts for line in [*part, ""]))
 
 
@@ -43,11 +48,12 @@ def _text(resolved: ResolvedRun) -> CardText:
 
 def _head(run: Mapping[str, Any], result: PretrainResult, text: CardText) -> list[str]:
     config = run["config"]
+    sizes = f"{config['image_px']} px images in {config['patch_px']} px patches"
+    net = f"{text.net} ({sizes})" if text.net else f"A ConvNeXt V2 encoder ({config['encoder']}, {sizes})"
     return [
-        f"# {config['encoder']} encoder of {listed(config['inputs'])}",
+        f"# {'Encoders' if text.net else config['encoder'] + ' encoder'} of {listed(config['inputs'])}",
         "",
-        f"A ConvNeXt V2 encoder ({config['encoder']}, {config['image_px']} px images in {config['patch_px']} px "
-        f"patches), pretrained with geocorpus {text.task}, for {result.steps:,} steps of {run['batch_size']:,} chips.",
+        f"{net}, pretrained with geocorpus {text.task}, for {result.steps:,} steps of {run['batch_size']:,} chips.",
     ]
 
 
@@ -101,7 +107,8 @@ def _span(degrees: Any, negative: str, positive: str) -> str:
 
 def _training(run: Mapping[str, Any], result: PretrainResult, text: CardText) -> list[str]:
     config, versions = run["config"], run["versions"]
-    named = {name: config[name] for name in (*_OF_THE_NET, *text.settings, *_OF_THE_LOOP) if name in config}
+    of_the_net = () if text.net else _OF_THE_NET
+    named = {name: config[name] for name in (*of_the_net, *text.settings, *_OF_THE_LOOP) if name in config}
     settings = ", ".join(f"`{name} = {value}`" for name, value in (named | config.get("options", {})).items())
     return [
         "## Training",
@@ -138,8 +145,9 @@ def _skipped(result: PretrainResult) -> Iterable[str]:
     return [f"- Skipped, as the loss or the gradients were not finite, {steps}: {shown}{more}."]
 
 
-def _use(run: Mapping[str, Any], result: PretrainResult) -> list[str]:
+def _use(run: Mapping[str, Any], result: PretrainResult, text: CardText) -> list[str]:
     config = run["config"]
+    given = ", ".join(f'"{name}": stored' for name in text.takes or config["inputs"])
     return [
         "## Use and limits",
         f"- Meant for features of {listed(config['inputs'])} and for fine-tuning. Bands, their order and their "
@@ -153,8 +161,7 @@ def _use(run: Mapping[str, Any], result: PretrainResult) -> list[str]:
         "from training.weights.weights import load_encoder",
         "",
         f'pretrained = load_encoder("{result.weights.name}")   # with the folder before it, or an address',
-        "image = pretrained.normalisation.image({" + ", ".join(f'"{name}": stored' for name in config["inputs"])
-        + "}, groups)   # stored values (rows, bands, y, x)",
+        f"image = pretrained.normalisation.image({{{given}}}, groups)   # stored values (rows, bands, y, x)",
         "features = pretrained.encoder(image)   # (rows, width, patches down, patches across)",
         "```",
     ]  # fmt: skip

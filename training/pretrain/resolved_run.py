@@ -17,6 +17,7 @@ from training.layer import Layer, layer_of
 from training.method import Method
 from training.model.normalisation import Normalisation
 from training.pretrain.method_options import with_options
+from training.pretrain.presence import has_data
 from training.pretrain.registry import method_of
 from training.pretrain.selection import resolve_names
 
@@ -91,6 +92,8 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     loader = BatchLoader(corpus, tuple(layers.values()), config)
     _refuse_empty(inputs)
     method.check(inputs, targets, config)
+    if method.check_rows:
+        method.check_rows({layer.name: has_data(corpus, layer.name, loader.rows) for layer in inputs})
     if not config.unfinished:
         _refuse_unfinished(corpus, len(unfinished))
     return ResolvedRun(config, method, inputs, targets, loader, _digest(corpus, layers, loader), corpus, used)

@@ -19,7 +19,7 @@ from training.batch import Batch
 from training.config import PretrainConfig
 from training.data.stream import Stream
 from training.pretrain import non_finite
-from training.pretrain.exports import save_encoders
+from training.pretrain.exports import first_file, save_encoders
 from training.pretrain.history import LossHistory
 from training.pretrain.metric_buffer import MetricBuffer, StepMetrics
 from training.pretrain.model_card import CARD, write_card
@@ -40,7 +40,6 @@ from training.runtime.provenance import provenance
 from training.runtime.throughput import ThroughputMeter
 from training.schedule import BLR_BATCH, rate_at
 from training.weights.checkpoint import CHECKPOINTS, Checkpoints, read, step_of
-from training.weights.weights import WEIGHTS
 
 RUN = "run.json"
 _LESS_MODEL = "lower pretrain.micro_batch, or take a smaller pretrain.encoder"
@@ -265,7 +264,8 @@ class Trainer:
         return SkippedStep(step, report.batch.rows, report.what), path, report.remedy
 
     def _result(self, meter: ThroughputMeter) -> PretrainResult:
-        history, path, weights = self.history, self.checkpoints.path(self.step), self.run_folder / WEIGHTS
+        history, path = self.history, self.checkpoints.path(self.step)
+        weights = first_file(self.run_folder, self.resolved, self.model)
         result = PretrainResult(
             self.step, history.means(history.first), history.means(history.last), path, weights, meter.samples_per_s,
             tuple(self.skipped.steps),

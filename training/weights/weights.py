@@ -19,6 +19,8 @@ from pipeline.errors import Fatal, unknown_name
 from training.architecture import Architecture, Geometry
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
+from training.model.tower import Tower
+from training.model.vit import VitArchitecture
 from training.weights.download import digest_of, fetch
 from training.weights.from_run import from_checkpoint, newest_checkpoint
 from training.weights.pretrained import Pretrained
@@ -34,21 +36,28 @@ _PICKLED = (".pth", ".pt", ".ckpt")
 def save_encoder(path: str | Path, pretrained: Pretrained, head: Mapping[str, Tensor] | None = None) -> None:
     """Write `path` atomically: the encoder's weights with timm's names, everything else as metadata.
 
+    A tower's modules have timm's names; its `channel_embed` and `projection` are not in timm.
+
     `head` has the weights that a task adds, with names that start with `head.` or `unet.`.
     """
     encoder = pretrained.encoder
-    weights = to_timm(encoder.state_dict(), encoder.architecture) | dict(head or {})
+    weights = _timm_state(encoder) | dict(head or {})
     about = {
         "version": version("geocorpus"),
         **pretrained.facts,
         "format": _FORMAT,
         "architecture": encoder.architecture.to_dict(),
-        "timm": fit(encoder.architecture),
+        **({"timm": fit(encoder.architecture)} if isinstance(encoder, Encoder) else {}),
         "inputs": pretrained.normalisation.to_dict(),
     }
     data = {name: item.detach().cpu().contiguous() for name, item in weights.items()}
     content = save(data, {"format": "pt", "geocorpus": json.dumps(about)})
     durable.write_bytes(Path(path), *_with_sorted_metadata(content))
+
+
+def _timm_state(encoder: Encoder | Tower) -> dict[str, Tensor]:
+    state = encoder.state_dict()
+    return to_timm(state, encoder.architecture) if isinstance(encoder, Encoder) else dict(state)
 
 
 def _with_sorted_metadata(content: bytes) -> tuple[bytes, memoryview]:
@@ -78,7 +87,7 @@ def load_encoder(source: str | Path, sha256: str | None = None, geometry: Geomet
     if geometry not in get_args(Geometry):
         raise unknown_name("geometry", geometry, get_args(Geometry))
     pretrained = _loaded(_local(source, sha256))
-    return replace(pretrained, encoder=_in_geometry(pretrained.encoder, geometry))
+    return replace(pretrained, encoder=_in_geometry(pretrained.convnext("a geometry"), geometry))
 
 
 def _in_geometry(encoder: Encoder, geometry: Geometry) -> Encoder:
@@ -92,12 +101,12 @@ def _loaded(path: Path) -> Pretrained:
     if path.suffix == ".pt" and path.with_suffix(".json").exists():
         return from_checkpoint(path)
     if path.suffix in _PICKLED:
-        encoder, normalisation = read_published(path)
-        return Pretrained(encoder, normalisation, {"published": path.name})
+        published, normalisation = read_published(path)
+        return Pretrained(published, normalisation, {"published": path.name})
     about, state = _read(path)
-    architecture = Architecture.from_dict(about["architecture"])
     normalisation = Normalisation.from_dict(about["inputs"])
-    encoder = _filled(architecture, {name: item for name, item in state.items() if not name.startswith(_HEADS)}, path)
+    own = {name: item for name, item in state.items() if not name.startswith(_HEADS)}
+    encoder = _filled(about["architecture"], own, path)
     facts = {name: value for name, value in about.items() if name not in ("architecture", "inputs")}
     return Pretrained(encoder, normalisation, facts)
 
@@ -138,11 +147,24 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return about, state
 
 
-def _filled(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -> Encoder:
-    with torch.device("meta"):
-        encoder = Encoder.of(architecture)
+def _filled(described: Mapping[str, Any], state: Mapping[str, Tensor], path: Path) -> Encoder | Tower:
     try:
-        encoder.load_state_dict(from_timm(state, architecture), assign=True)
+        if VitArchitecture.describes(described):
+            return _tower(VitArchitecture.from_dict(described), state)
+        return _convnext(Architecture.from_dict(described), state)
     except (RuntimeError, KeyError, StopIteration) as error:
         raise Fatal(f"the weights in {path} do not fit its own description; export or fetch it again.") from error
+
+
+def _convnext(architecture: Architecture, state: Mapping[str, Tensor]) -> Encoder:
+    with torch.device("meta"):
+        encoder = Encoder.of(architecture)
+    encoder.load_state_dict(from_timm(state, architecture), assign=True)
     return encoder
+
+
+def _tower(architecture: VitArchitecture, state: Mapping[str, Tensor]) -> Tower:
+    with torch.device("meta"):
+        tower = Tower(architecture)
+    tower.load_state_dict(state, assign=True)
+    return tower
