@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import sys
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -61,9 +62,11 @@ def _executed(path: Path, *_version: int) -> ModuleType:
     if spec is None or spec.loader is None or not path.is_file():
         raise Fatal(f"the method file {path} is not a Python file that exists; correct pretrain.method_file.")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # Dataclasses look their module up by its name.
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[spec.name]
         raise Fatal(
             f"the method file {path} cannot be imported: {type(error).__name__}: {_line(error)}; mend it."
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -28,12 +29,22 @@ class Utilisation:
     def of(
         cls, objective: nn.Module, example: Batch, targets: int, device: Device, peak_tflops: float = 0.0
     ) -> Utilisation:
-        """Counted for chips like those of `example` by `flops_per_chip`; without `peak_tflops` the peak is measured."""
-        return cls(flops_per_chip(objective, example, targets), peak_tflops * 1e12 or measured_peak(device))
+        """Counted for chips like those of `example` by `flops_per_chip`; without `peak_tflops` the peak is measured.
+
+        NaN operations where torch cannot count, as for a net that looks at its values.
+        """
+        return cls(_counted(objective, example, targets), peak_tflops * 1e12 or measured_peak(device))
 
     def at(self, samples_per_s: float) -> float:
         """The fraction of the peak that one device reaches at `samples_per_s` per device."""
         return self.flops_per_chip * samples_per_s / self.peak_flops
+
+
+def _counted(objective: nn.Module, example: Batch, targets: int) -> float:
+    try:
+        return flops_per_chip(objective, example, targets)
+    except RuntimeError:
+        return math.nan
 
 
 def flops_per_chip(objective: nn.Module, batch: Batch, targets: int) -> float:
