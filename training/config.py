@@ -52,15 +52,8 @@ WITHOUT_EFFECT = (
 
 # Settings that are stored only where they are set, as what is stored may be older than they are.
 _STORED_WHERE_SET = (
-    "method",
-    "method_file",
-    "options",
-    "bad_steps",
-    "clip_grad",
-    "leave_out",
-    "read_ahead_gb",
-    "presence",
-)
+    "method", "method_file", "options", "init", "bad_steps", "clip_grad", "leave_out", "read_ahead_gb", "presence",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -70,6 +63,9 @@ class PretrainConfig:
     `method` names a file in training/methods; `method_file` is the path of one's own, and `method` then its stem. What
     `options` mean, and those of the settings below that shape a net, is the method's, and so is
     what empty `targets` stand for; masks, crops and batches, the schedule and the optimiser are the same for all.
+
+    `init` is what the run begins with, in place of random weights: a run's folder, a checkpoint, a file of weights, a
+    published checkpoint or an https address ("": none); what fits is taken, and it is said what does not.
 
     `inputs`, `targets` and `bands` may select by what a layer is, see `selection`; `targets` empty means every modality
     of the corpus. `bands` names the bands to use of a modality; without an entry, the bands with data in every group of
@@ -99,6 +95,7 @@ class PretrainConfig:
     method: str = "mpmae"
     method_file: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    init: str = ""
     inputs: Names = ("@colour",)
     targets: Names = ()
     bands: Mapping[str, Names] = field(default_factory=dict)

@@ -113,6 +113,7 @@ def _training(run: Mapping[str, Any], result: PretrainResult, text: CardText) ->
     return [
         "## Training",
         f"- {result.steps:,} steps of {run['batch_size']:,} chips, {run['steps_per_epoch']:,} an epoch; {settings}.",
+        *([f"- The run {run['began_with']}."] if "began_with" in run else []),
         *_throughput(run, result),
         *_skipped(result),
         f"- Versions: {', '.join(f'{name} {item}' for name, item in versions.items() if item)}"

@@ -29,6 +29,7 @@ from training.pretrain.resolved_run import ResolvedRun, resolve_again, resolve_r
 from training.pretrain.result import PretrainResult
 from training.pretrain.skipped_steps import SkippedStep, SkippedSteps, kept_in
 from training.pretrain.step import Step
+from training.pretrain.warm_start import warm_start
 from training.rank_slice import RankSlice
 from training.runtime import launch, metric_writer
 from training.runtime.device import Device, threads
@@ -123,6 +124,7 @@ class Trainer:
         checkpoints = Checkpoints(
             run_folder / CHECKPOINTS, resolved.identity, config.checkpoints_kept, config.keep_every
         )
+        self.began_with = ""
         self.checkpoints, self.damaged = checkpoints, self._restore(checkpoints)
 
     def _restore(self, checkpoints: Checkpoints) -> tuple[Path, ...]:
@@ -130,13 +132,15 @@ class Trainer:
         path, damaged = self.context.broadcast(checkpoints.latest() if self.context.first else None)
         if path is not None:
             state = read(path)
-            self.step = step_of(path)
+            self.step, self.began_with = step_of(path), state.get("began_with", "")
             self.model.load_state_dict(state["model"])
             self.stepper.optimiser.load_state_dict(state["optimiser"])
             self.history.restore(state["history"])
             torch.set_rng_state(state["rng"])
             self.skipped.restore(state.get("skipped", ()))  # older checkpoints have none
             self.stepper.go_on_after(self.skipped.in_a_row(self.step))
+        else:
+            self.began_with = warm_start(self.model, self.resolved)
         return tuple(damaged)
 
     def _save(self) -> None:
@@ -146,6 +150,7 @@ class Trainer:
             "history": self.history.state(),
             "rng": torch.get_rng_state(),
             "skipped": self.skipped.state(),
+            "began_with": self.began_with,
         }
         self.checkpoints.save(self.step, state, asdict(self.resolved.loader.position(self.step)))
 
@@ -179,12 +184,18 @@ class Trainer:
         resolved, config = self.resolved, self.resolved.config
         durable.sweep(self.run_folder)
         durable.write_json(
-            self.run_folder / RUN, resolved.identity | resolved.facts | provenance(self.device, self.context)
+            self.run_folder / RUN,
+            resolved.identity | resolved.facts | provenance(self.device, self.context) | self._beginning(),
         )
+        if self.began_with and not self.step:
+            progress.say(f"This run {self.began_with}.")
         for path in self.damaged:
             progress.say(f"Checkpoint {path} is damaged; going on from step {self.step} instead.")
         with metric_writer.opened(self.run_folder, self.step, config.wandb, config.to_dict()) as writer:
             yield writer
+
+    def _beginning(self) -> dict[str, str]:
+        return {"began_with": self.began_with} if self.began_with else {}
 
     def _batches(self) -> Generator[tuple[list[Batch], float]]:
         """For every remaining step, this process's part of the batch and the time waited for it, in seconds."""

@@ -30,7 +30,7 @@ from training.weights.timm_names import fit, from_timm, to_timm
 WEIGHTS = "encoder.safetensors"
 _FORMAT = 1
 _HEADS = ("head.", "unet.")
-_PICKLED = (".pth", ".pt", ".ckpt")
+PICKLED = (".pth", ".pt", ".ckpt")
 
 
 def save_encoder(path: str | Path, pretrained: Pretrained, head: Mapping[str, Tensor] | None = None) -> None:
@@ -83,10 +83,10 @@ def load_encoder(source: str | Path, sha256: str | None = None, geometry: Geomet
     and `Transient` where a server does not answer.
     """
     if geometry is None:
-        return _loaded(_local(source, sha256))
+        return _loaded(located(source, sha256))
     if geometry not in get_args(Geometry):
         raise unknown_name("geometry", geometry, get_args(Geometry))
-    pretrained = _loaded(_local(source, sha256))
+    pretrained = _loaded(located(source, sha256))
     return replace(pretrained, encoder=_in_geometry(pretrained.convnext("a geometry"), geometry))
 
 
@@ -100,7 +100,7 @@ def _in_geometry(encoder: Encoder, geometry: Geometry) -> Encoder:
 def _loaded(path: Path) -> Pretrained:
     if path.suffix == ".pt" and path.with_suffix(".json").exists():
         return from_checkpoint(path)
-    if path.suffix in _PICKLED:
+    if path.suffix in PICKLED:
         published, normalisation = read_published(path)
         return Pretrained(published, normalisation, {"published": path.name})
     about, state = _read(path)
@@ -116,7 +116,8 @@ def head_of(path: Path) -> dict[str, Tensor]:
     return {name: item for name, item in _read(path)[1].items() if name.startswith(_HEADS)}
 
 
-def _local(source: str | Path, sha256: str | None) -> Path:
+def located(source: str | Path, sha256: str | None) -> Path:
+    """The file of an encoder at `source`, as for `load_encoder`."""
     if "://" in str(source):
         return fetch(str(source), sha256)
     path = arguments.path("the source of an encoder", source)

@@ -16,7 +16,7 @@ from scipy.special import erf
 
 from pipeline.errors import Fatal
 from tests.training.published_sparse import make_checkpoint, make_state
-from training.architecture import Architecture, Size
+from training.architecture import Architecture, Geometry, Size
 from training.model.encoder import Encoder
 from training.model.unet import UNet
 from training.weights.published import encoder_of, to_dense
@@ -75,7 +75,7 @@ def dense_features(weights: dict[str, Maps], image: Maps, patch_px: int, pad: in
     [("published-classifier", 0, 1e-4, 6), ("published-unet", 1, 1e-4, 7), ("sparse", 1, 1e-6, 7)],
 )
 def test_each_geometry_is_what_its_code_computes(
-    patch_px: int, image_px: int, geometry: str, pad: int, epsilon: float, side: int
+    patch_px: int, image_px: int, geometry: Geometry, pad: int, epsilon: float, side: int
 ) -> None:
     state = make_state(DEPTHS, WIDTHS, 3, patch_px, "modified")
     encoder = encoder_of(state, geometry=geometry).double()
