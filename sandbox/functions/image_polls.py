@@ -19,7 +19,7 @@ from sandbox.raster.resample import Pixels
 from sandbox.raster.stored import Poll, Projection, Vote
 
 _SOME_LEVEL = 1  # a poll counts native pixels alone
-Counts = NDArray[np.unsignedinteger[Any]]
+Counted = tuple[NDArray[np.uint8], NDArray[np.unsignedinteger[Any]]]
 
 
 def polled_mode(bands: Sequence[ImageBand], grid: PixelGrid, scope: Scope) -> Pixels | None:
@@ -27,16 +27,13 @@ def polled_mode(bands: Sequence[ImageBand], grid: PixelGrid, scope: Scope) -> Pi
 
     None when the bands cannot be counted together and must be read.
     """
-    polls = _polls(bands)
-    if not polls:
-        return None
-    total: Counts | None = None
-    for poll, (native, voters) in polls.items():
-        counts = _counts_on(grid, scope, native, poll, voters)
-        if counts is None:
+    every: list[Counted] = []
+    for poll, (native, voters) in _polls(bands).items():
+        counted = _counted_on(grid, scope, native, poll, voters)
+        if counted is None:
             return None
-        total = counts if total is None else _added(total, counts)
-    return None if total is None else _commonest(total)
+        every.extend(counted)
+    return _commonest(_joined(every)) if every else None
 
 
 def _polls(bands: Sequence[ImageBand]) -> dict[Poll, tuple[Projection, list[Any]]]:
@@ -51,7 +48,9 @@ def _polls(bands: Sequence[ImageBand]) -> dict[Poll, tuple[Projection, list[Any]
     return result
 
 
-def _counts_on(grid: PixelGrid, scope: Scope, native: Projection, poll: Poll, voters: Sequence[Any]) -> Counts | None:
+def _counted_on(
+    grid: PixelGrid, scope: Scope, native: Projection, poll: Poll, voters: Sequence[Any]
+) -> Sequence[Counted] | None:
     window = grids.window_on(native, grid)
     if window is not None:
         return poll.counts(voters, window)
@@ -60,22 +59,27 @@ def _counts_on(grid: PixelGrid, scope: Scope, native: Projection, poll: Poll, vo
     nearest = nearest_indices(native, grid, scope)
     if nearest is None:
         return None
-    counts = poll.counts(voters, nearest[0])
-    return counts.reshape(len(counts), -1).take(nearest[1], axis=1)
+    counted = poll.counts(voters, nearest[0])
+    return [(labels.take(nearest[1]), counts.take(nearest[1])) for labels, counts in counted]
 
 
-def _added(left: Counts, right: Counts) -> Counts:
-    """The sum as uint32."""
-    more, fewer = (left, right) if len(left) >= len(right) else (right, left)
-    total = more.astype(np.uint32)
-    total[: len(fewer)] += fewer
-    return total
+def _joined(every: Sequence[Counted]) -> list[Counted]:
+    """The same with uint32 counts; pairs of the same labels, as of two tiles of one zone, as their sum."""
+    result: list[Counted] = []
+    for labels, counts in every:
+        same = [total for known, total in result if np.array_equal(known, labels)]
+        if same:
+            np.add(same[0], counts, out=same[0])
+        else:
+            result.append((labels, counts.astype(np.uint32)))
+    return result
 
 
-def _commonest(counts: Counts) -> Pixels:
-    best = np.zeros(counts.shape[1:], np.uint8)
-    most = counts[0].copy()
-    for label in range(1, len(counts)):
-        best[counts[label] > most] = label
-        np.maximum(most, counts[label], out=most)
-    return best, most > 0
+def _commonest(every: Sequence[Counted]) -> Pixels:
+    best = np.zeros(every[0][0].shape, np.uint32)
+    for labels, counts in every:
+        total = counts + sum(more * (others == labels) for others, more in every if others is not labels)
+        # The number of votes before the label, so that of equals the smallest is the greatest.
+        np.maximum(best, total * np.uint32(256) + (255 - labels), out=best)
+    known = best > 255
+    return np.where(known, 255 - best.astype(np.uint8), np.uint8(0)), known

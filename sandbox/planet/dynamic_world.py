@@ -13,8 +13,9 @@ from functools import lru_cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.planet.ground import Ground, M, Surface
+from sandbox.planet.ground import Ground, Surface
 from sandbox.planet.lattice import Lattice
+from sandbox.planet.materials import M
 from sandbox.planet.mgrs import Tile
 from sandbox.planet.noise import hash_int
 from sandbox.planet.raster import LazyBands, LazyImage, PlanetBand
@@ -102,46 +103,43 @@ class Labels:
         others = (1 - certainty) * np.float32(1 / 8)
         return np.where(label == number, certainty, others), valid
 
-    def paint(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> list[tuple[Values, Valid | None]]:
-        """Labels (height, width) uint8 and the valid mask (None: all valid), for scenes of one tile."""
-        usual, rival = self._surface.ground(lattice, window).derived("dynamic_world", _usual_and_rival)
+    def paint(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> list[tuple[Values, Valid]]:
+        """Labels (height, width) uint8 and the valid mask, for scenes of one tile."""
+        usual, rival = self._labels(lattice, window)
         return [
-            (np.where(is_rival, rival, usual), valid) for is_rival, valid in self._observations(scenes, lattice, window)
+            (np.where(self._is_rival(scene, lattice, window), rival, usual), np.full(usual.shape, valid))
+            for scene, valid in zip(scenes, self._seen(scenes, lattice, window), strict=True)
         ]
 
-    def counts(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> Counts:
-        """How many scenes have each class, (9, height, width) uint8 or uint16: the usual label or its rival."""
-        usual, rival = self._surface.ground(lattice, window).derived("dynamic_world", _usual_and_rival)
+    def counts(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> list[tuple[Values, Counts]]:
+        """The usual label and its rival, (height, width) uint8 each, and how many scenes have them."""
+        labels = self._labels(lattice, window)
         counter = np.uint8 if len(scenes) < 256 else np.uint16
-        rival_count, observed = np.zeros(usual.shape, counter), np.zeros(usual.shape, counter)
-        for is_rival, valid in self._observations(scenes, lattice, window):
-            rival_count += (is_rival if valid is None else is_rival & valid).view(np.uint8)
-            observed += counter(1) if valid is None else valid.view(np.uint8)
-        usual_count = observed - rival_count
-        counts = np.empty((len(CLASSES), *usual.shape), counter)
-        for label, out in enumerate(counts):
-            np.multiply(usual_count, (usual == label).view(np.uint8), out=out)
-            out += rival_count * (rival == label).view(np.uint8)
-        return counts
+        usual, rival = np.zeros((2, *labels[0].shape), counter)
+        for scene, valid in zip(scenes, self._seen(scenes, lattice, window), strict=True):
+            if valid is not False:
+                usual += counter(1) if valid is True else valid.view(np.uint8)
+                is_rival = self._is_rival(scene, lattice, window)
+                rival += (is_rival if valid is True else is_rival & valid).view(np.uint8)
+        usual -= rival
+        return list(zip(labels, (usual, rival), strict=True))
 
-    def _observations(
-        self, scenes: Sequence[Scene], lattice: Lattice, window: Window
-    ) -> Iterator[tuple[Valid, Valid | None]]:
-        """For each scene of one tile: where its label is the rival, and which pixels it sees (None: all)."""
+    def _labels(self, lattice: Lattice, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        return self._surface.ground(lattice, window).derived("dynamic_world", _usual_and_rival)
+
+    def _is_rival(self, scene: Scene, lattice: Lattice, window: Window) -> Valid:
+        """Where the label of a scene is the rival."""
         ground = self._surface.ground(lattice, window)
+        return self._surface.noise.fine_above(ground.fine_index, scene.key % (1 << 30), 1.35)
+
+    def _seen(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> Iterator[Valid | bool]:
+        """Which pixels each scene of one tile sees: an array, or one bool for all of them."""
         clear = self._clouds.clear([scene.weather for scene in scenes], lattice, window)
         strips = {scene.strip.orbit: scene.strip for scene in scenes}
         inside = {orbit: seen(strip, lattice, window) for orbit, strip in strips.items()}
         for scene, cloudless in zip(scenes, clear, strict=True):
-            is_rival = self._surface.noise.fine_above(ground.fine_index, scene.key % (1 << 30), 1.35)
-            yield is_rival, _both(inside[scene.strip.orbit], cloudless)
-
-
-def _both(first: Valid | None, second: Valid | None) -> Valid | None:
-    """Where both are true; None is true everywhere."""
-    if first is None or second is None:
-        return first if second is None else second
-    return first & second
+            strip = inside[scene.strip.orbit]
+            yield cloudless if strip is None or cloudless is False else strip & cloudless
 
 
 @dataclass(eq=False)
@@ -157,13 +155,15 @@ class TileLabels:
     _painted: dict[int, tuple[Values, Valid | None]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def counts(self, scenes: Sequence[Scene], window: Window) -> Counts:
-        """How many of these scenes have each class, (9, height, width); the window is relative to the tile's corner."""
+    def counts(self, scenes: Sequence[Scene], window: Window) -> list[tuple[Values, Counts]]:
+        """Two labels (height, width) and how many scenes have each; the window is from the tile's corner on."""
         extent = scenes[0].tile.extent(10)
         part = extent.part(window)
         if part is None:
-            return np.zeros((len(CLASSES), window.height, window.width), np.uint8)
-        return window.placed(self.labels.counts(scenes, extent.lattice, extent.on_lattice(part)), part)
+            nothing = np.zeros((window.height, window.width), np.uint8)
+            return [(nothing, nothing)]
+        counted = self.labels.counts(scenes, extent.lattice, extent.on_lattice(part))
+        return [(window.placed(labels, part), window.placed(counts, part)) for labels, counts in counted]
 
     def label(self, scene: Scene, lattice: Lattice, window: Window) -> tuple[Values, Valid | None]:
         """Labels (height, width) uint8 of one scene, and the valid mask (None: all valid)."""

@@ -30,6 +30,7 @@ _BETA = (
     4397 * _N**4 / 161280,
 )
 _K0 = 0.9996
+_HARMONICS = 2 * np.arange(1, 5)
 
 
 def zone_of(lon: float) -> int:
@@ -65,13 +66,19 @@ def utm_from_lonlat(lon: F64, lat: F64, epsg: int) -> tuple[F64, F64]:
 
 
 def lonlat_from_utm(east_m: F64, north_m: F64, epsg: int) -> tuple[F64, F64]:
-    """Longitude and latitude in degrees; the longitude is continuous across the zone (it may leave [-180, 180])."""
+    """Longitude and latitude in degrees; the longitude is continuous across the zone (it may leave [-180, 180]).
+
+    Arrays that broadcast, such as a row of eastings and a column of northings, cost less than those of every point.
+    """
     xi0 = (north_m - _false_northing(epsg)) / (_K0 * _RADIUS_M)
     eta0 = (east_m - 500_000.0) / (_K0 * _RADIUS_M)
-    xi, eta = xi0.copy(), eta0.copy()
-    for k, beta in enumerate(_BETA, start=1):
-        xi -= beta * np.sin(2 * k * xi0) * np.cosh(2 * k * eta0)
-        eta -= beta * np.cos(2 * k * xi0) * np.sinh(2 * k * eta0)
+    turns, rises = (np.multiply.outer(_HARMONICS, angle) for angle in (xi0, eta0))
+    xi, eta = xi0, eta0
+    for beta, sine, cosine, cosh, sinh in zip(
+        _BETA, np.sin(turns), np.cos(turns), np.cosh(rises), np.sinh(rises), strict=True
+    ):
+        xi = xi - beta * sine * cosh
+        eta = eta - beta * cosine * sinh
     conformal = np.arcsin(np.sin(xi) / np.cosh(eta))
     delta = np.arctan2(np.sinh(eta), np.cos(xi))
     return central_meridian(epsg) + np.degrees(delta), np.degrees(_geodetic_latitude(conformal))
@@ -81,10 +88,11 @@ def _geodetic_latitude(conformal: F64) -> F64:
     target = np.tan(conformal)
     tau = target / (1 - E2)
     for _ in range(4):
-        sine = tau / np.sqrt(1 + tau * tau)
-        sigma = np.sinh(_E * np.arctanh(_E * sine))
-        value = tau * np.sqrt(1 + sigma * sigma) - sigma * np.sqrt(1 + tau * tau)
-        slope = np.sqrt((1 + value**2) * (1 + tau**2)) * (1 - E2) / (1 + (1 - E2) * tau**2)
+        squared = tau * tau
+        secant = np.sqrt(1 + squared)
+        sigma = np.sinh(_E * np.arctanh(_E * (tau / secant)))
+        value = tau * np.sqrt(1 + sigma * sigma) - sigma * secant
+        slope = np.sqrt((1 + value * value) * (1 + squared)) * (1 - E2) / (1 + (1 - E2) * squared)
         tau = tau + (target - value) / slope
     return np.asarray(np.arctan(tau))
 

@@ -5,18 +5,20 @@ It does not depend on a date or a sensor, so windows are cached and shared betwe
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sandbox.planet import fields
+from sandbox.planet.fields import Fields
 from sandbox.planet.lattice import (
     Lattice,
-    covering,
+    covered,
+    enclosing,
     first_quarters,
     knot_lonlat,
     knot_positions,
@@ -24,8 +26,10 @@ from sandbox.planet.lattice import (
     quarters,
     spread,
 )  # fmt: skip
+from sandbox.planet.materials import materials_of
 from sandbox.planet.noise import Noise, hash_words
-from sandbox.planet.parcels import Parcels, parcels_of
+from sandbox.planet.parcels import Parcels
+from sandbox.planet.recent import Recent, cutting, widened
 from sandbox.planet.world import CHANNELS, World
 from sandbox.raster.stored import Window
 
@@ -34,19 +38,12 @@ F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 T = TypeVar("T")
 
-# Materials determine reflectance. Each belongs to one WorldCover class.
-MATERIALS = (
-    "broadleaf", "conifer", "shrub", "grass", "crop", "roof", "street", "sand", "rock", "snow", "water",
-    "wetland", "mangrove", "moss", "hedge",
-)  # fmt: skip
-M = {name: np.uint8(k) for k, name in enumerate(MATERIALS)}
-WORLDCOVER = np.array([10, 10, 20, 30, 40, 50, 50, 60, 60, 70, 80, 90, 95, 100, 10], dtype=np.uint8)
-
 _HEIGHT_M = np.array([38e3, 18.3e3, 8.7e3, 4.1e3, 2.05e3, 980.0, 470.0, 250.0])
 _PATCH_M = np.array([3100.0, 1250.0, 540.0, 270.0])
 _OTHER_M = np.array([16e3, 5.2e3, 11e3, 3.6e3, 7.4e3, 4.4e3, 1.5e3, 3.0e3, 2.9e3])
 _WAVELENGTHS_M = np.concatenate([_HEIGHT_M, _PATCH_M, _OTHER_M])
-_CACHED_WINDOWS, _CACHED_PIXELS = 64, 512 * 512
+_AMPLITUDES_M = (0.021 * np.minimum(_HEIGHT_M, 22e3)).astype(np.float32)[:, None, None]
+_CACHED_WINDOWS, _CACHED_PIXELS = 128, 512 * 512
 # 20 m windows up to this size are taken from a 10 m window, which other bands use too; the pixels are the same.
 _SHARED_PIXELS = 256 * 256
 # The octaves that `relief` reads: eight for height and three for rivers.
@@ -56,6 +53,11 @@ _C = {name: k for k, name in enumerate(CHANNELS)}
 # Octaves this long are computed at every fourth node only: bilinear interpolation between them has an error
 # below a hundredth of their range.
 _LONG_M, _SPARSE = 1.9e3, 4
+# By the names of `Ground`: the smooth fields.
+_SMOOTH = {
+    "height_m": "height", "east": "east", "north": "north", "warmth_c": "warmth", "swing_c": "swing",
+    "rain_mm": "rain", "rain_season": "season",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,15 +71,13 @@ class Nodes:
     octaves: F32
 
 
-@dataclass(frozen=True)
 class Ground:
-    """Pixel fields (height, width) of `window`, which is in lattice indices; float32 unless declared otherwise.
+    """Pixel fields (height, width) of `window`, which is in lattice indices, each made by `make(name)` on first use.
 
     `east` and `north` are slopes (m/m), `fine` is texture of deviation 1, `parcel` a random byte per field,
     `warmth_c` the annual mean temperature (degrees C) at the pixel's height, `swing_c` its yearly amplitude.
     """
 
-    window: Window
     height_m: F32
     east: F32
     north: F32
@@ -89,13 +89,22 @@ class Ground:
     swing_c: F32
     rain_mm: F32
     rain_season: F32
-    notes: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __init__(self, window: Window, make: Callable[[str], NDArray[Any]]) -> None:
+        self.window, self._make = window, make
+        self._notes: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> NDArray[Any]:
+        if name not in Ground.__annotations__:
+            raise AttributeError(name)
+        made = self.__dict__[name] = self._make(name)
+        return made
 
     def derived(self, name: str, make: Callable[[Ground], T]) -> T:
         """The result of `make(self)`, computed once per name; it must depend on the ground alone."""
-        if name not in self.notes:
-            self.notes[name] = make(self)
-        made: T = self.notes[name]
+        if name not in self._notes:
+            self._notes[name] = make(self)
+        made: T = self._notes[name]
         return made
 
     def cut(self, window: Window) -> Ground:
@@ -103,45 +112,16 @@ class Ground:
 
     def every_other(self, window: Window) -> Ground:
         """Every other pixel: the upper left quarters of the 20 m pixels of `window` (20 m lattice indices)."""
-        fine = Window(window.column * 2, window.row * 2, window.width * 2, window.height * 2)
-        rows, columns = cutting(self.window, fine)
+        rows, columns = cutting(self.window, _fourfold(window))
         return self._picked(window, (slice(rows.start, rows.stop, 2), slice(columns.start, columns.stop, 2)))
 
     def _picked(self, window: Window, pixels: tuple[slice, slice]) -> Ground:
-        arrays: dict[str, Any] = {
-            name: np.ascontiguousarray(getattr(self, name)[pixels])
-            for name in self.__dataclass_fields__
-            if name not in ("window", "notes")
-        }
-        return Ground(window=window, **arrays)
+        return Ground(window, lambda name: np.ascontiguousarray(getattr(self, name)[pixels]))
 
 
-def cutting(outer: Window, inner: Window) -> tuple[slice, slice]:
-    """The slices (rows, columns) of an inner window in an outer window's arrays."""
-    row, column = inner.row - outer.row, inner.column - outer.column
-    return slice(row, row + inner.height), slice(column, column + inner.width)
-
-
-def widened(window: Window, margin: int) -> Window:
-    """The window with a margin of pixels on each side."""
-    return Window(window.column - margin, window.row - margin, window.width + 2 * margin, window.height + 2 * margin)
-
-
-def _remember(cache: OrderedDict[tuple[Lattice, Window], T], key: tuple[Lattice, Window], value: T) -> None:
-    """Cache the value of a small window; only the latest windows stay in the cache."""
-    if key[1].width * key[1].height <= _CACHED_PIXELS:
-        cache[key] = value
-    while len(cache) > _CACHED_WINDOWS:
-        cache.popitem(last=False)
-
-
-def holds(outer: Window, inner: Window) -> bool:
-    return (
-        outer.column <= inner.column
-        and outer.row <= inner.row
-        and outer.column + outer.width >= inner.column + inner.width
-        and outer.row + outer.height >= inner.row + inner.height
-    )
+def _fourfold(window: Window) -> Window:
+    """The 10 m pixels of a window of 20 m pixels."""
+    return Window(window.column * 2, window.row * 2, window.width * 2, window.height * 2)
 
 
 class Surface:
@@ -149,23 +129,17 @@ class Surface:
 
     def __init__(self, seed: int, noise: Noise, world: World) -> None:
         self.seed, self.noise, self.world = seed, noise, world
-        self._grounds: OrderedDict[tuple[Lattice, Window], Ground] = OrderedDict()
-        self._wide: OrderedDict[tuple[Lattice, Window], Ground] = OrderedDict()
-        self._heights: OrderedDict[tuple[Lattice, Window], F32] = OrderedDict()
-        self._lock = threading.Lock()
+        self._grounds: Recent[Ground] = Recent(_CACHED_WINDOWS, _CACHED_PIXELS)
+        self._heights: Recent[F32] = Recent(_CACHED_WINDOWS, _CACHED_PIXELS)
         self._octave_seeds = seed * 7919 + 500 + np.arange(_WAVELENGTHS_M.size)
 
     def ground(self, lattice: Lattice, window: Window) -> Ground:
         """The fields of `window`; neighbouring windows within a few pixels use the same cached window."""
-        with self._lock:
-            value = self._grounds.get((lattice, window))
-            wider = value or next((g for k, g in self._wide.items() if holds(k[1], window) and k[0] == lattice), None)
-        if value is not None:
-            return value
-        value = wider.cut(window) if wider else self._computed(lattice, window)
-        with self._lock:
-            _remember(self._grounds, (lattice, window), value)
-        return value
+        known = self._grounds.around(lattice, window)
+        if known is not None and known[0] == window:
+            return known[1]
+        value = known[1].cut(window) if known else self._computed(lattice, window)
+        return self._grounds.keep(lattice, window, value)
 
     def _computed(self, lattice: Lattice, window: Window) -> Ground:
         fine = quarters(lattice)
@@ -173,30 +147,20 @@ class Surface:
             return self._widened(lattice, window).cut(window)
         if window.width * window.height > _SHARED_PIXELS:
             return self._ground(first_quarters(lattice), window)
-        fine_window = Window(window.column * 2, window.row * 2, window.width * 2, window.height * 2)
-        with self._lock:
-            wider = next((g for k, g in self._wide.items() if holds(k[1], fine_window) and k[0] == fine), None)
-        return (wider or self._widened(fine, fine_window)).every_other(window)
+        known = self._grounds.around(fine, _fourfold(window))
+        return (known[1] if known else self._widened(fine, _fourfold(window))).every_other(window)
 
     def _widened(self, lattice: Lattice, window: Window) -> Ground:
         # The margin of a 10 m window includes the pixels that interpolation of the scene's 20 m bands needs.
-        margin = 1 if window.width * window.height <= 64 else 6 if lattice.dx == 10 else 4
+        margin = 1 if window.width * window.height <= 64 else 4 if lattice.dx == 10 else 2
         wide = widened(window, margin)
-        value = self._ground(lattice, wide)
-        with self._lock:
-            _remember(self._wide, (lattice, wide), value)
-        return value
+        return self._grounds.keep(lattice, wide, self._ground(lattice, wide))
 
     def height_m(self, lattice: Lattice, window: Window) -> F32:
         """Metres above sea level at pixel centres, (height, width) float32; the cached window is wider, for slopes."""
-        with self._lock:
-            result = next((k for k in self._heights if holds(k[1], window) and k[0] == lattice), None)
-            height = self._heights[result] if result else None
-        wide = result[1] if result else widened(window, 2)
-        if height is None:
-            height = self._height_m(lattice, wide)
-            with self._lock:
-                _remember(self._heights, (lattice, wide), height)
+        known = self._heights.around(lattice, window)
+        wide = known[0] if known else widened(window, 2)
+        height = known[1] if known else self._heights.keep(lattice, wide, self._height_m(lattice, wide))
         return height[cutting(wide, window)]
 
     def _height_m(self, lattice: Lattice, window: Window) -> F32:
@@ -213,12 +177,8 @@ class Surface:
         return Nodes(channels, height, east, north, octaves)
 
     def _node_positions(self, lattice: Lattice, window: Window) -> tuple[F64, F64, F32, Window]:
-        first_column, columns = covering(window.column, window.width, lattice.step)
-        first_row, rows = covering(window.row, window.height, lattice.step)
-        nodes = Window(first_column - 1, first_row - 1, columns + 2, rows + 2)
-        spacing = lattice.knot // lattice.step
-        step = lattice.step
-        around = Window(nodes.column * step, nodes.row * step, nodes.width * step, nodes.height * step)
+        nodes, spacing = widened(enclosing(window, lattice.step), 1), lattice.knot // lattice.step
+        around = covered(nodes, lattice.step)
         lon, lat = knot_lonlat(lattice, around)
         positions = spread(knot_positions(lattice, around), nodes, spacing)
         channels = spread(self.world.sample(lon, lat), nodes, spacing)
@@ -239,31 +199,55 @@ class Surface:
         return values.reshape(-1, *positions.shape[1:])
 
     def _ground(self, lattice: Lattice, window: Window) -> Ground:
-        nodes = self.nodes(lattice, window)
-        slow = spread(_slow_stack(nodes), window, lattice.step)
-        fields = dict(zip(_SLOW, slow, strict=True))
-        knots = knot_lonlat(lattice, window)
-        positions = pixel_positions(lattice, window)
-        index = self.noise.fine_index(positions)
-        fine = self.noise.fine(index, self.seed + 1)
-        lon, lat = spread(knots[0], window, lattice.knot), spread(knots[1], window, lattice.knot)
-        parcels = parcels_of(self.seed, lon, lat, fields["warp_a"], fields["warp_b"])
-        material = _materials(fields, fine, self.noise.fine(index, self.seed + 2), parcels)
-        return Ground(
-            window=window, height_m=fields["height"], east=fields["east"], north=fields["north"],
-            material=material, parcel=parcels.byte, fine=fine, fine_index=index,
-            warmth_c=fields["warmth"], swing_c=fields["swing"], rain_mm=fields["rain"],
-            rain_season=fields["season"],
-        )  # fmt: skip
+        return Ground(window, _Making(self, lattice, window).field)
+
+
+@dataclass(eq=False)
+class _Making:
+    """What the fields of one window are made of; each part is computed when a field first needs it."""
+
+    surface: Surface
+    lattice: Lattice
+    window: Window
+
+    def field(self, name: str) -> NDArray[Any]:
+        """A field of `Ground`."""
+        if name in _SMOOTH:
+            return self._fields[_SMOOTH[name]]
+        made: NDArray[Any] = getattr(self, f"_{name}")
+        return made
+
+    @cached_property
+    def _fields(self) -> Fields:
+        return Fields(_stack(self.surface.nodes(self.lattice, self.window)), self.window, self.lattice.step)
+
+    @cached_property
+    def _fine_index(self) -> NDArray[np.intp]:
+        return self.surface.noise.fine_index(pixel_positions(self.lattice, self.window))
+
+    @cached_property
+    def _fine(self) -> F32:
+        return self.surface.noise.fine(self._fine_index, self.surface.seed + 1)
+
+    @cached_property
+    def _parcels(self) -> Parcels:
+        lon, lat = spread(knot_lonlat(self.lattice, self.window), self.window, self.lattice.knot)
+        return Parcels(self.surface.seed, lon, lat, self._fields["warp_a"], self._fields["warp_b"])
+
+    @property
+    def _parcel(self) -> U8:
+        return self._parcels.plots.byte
+
+    @property
+    def _material(self) -> U8:
+        other = self.surface.noise.fine(self._fine_index, self.surface.seed + 2)
+        return materials_of(self._fields, self._fine, other, lambda: self._parcels)
 
 
 def _sparse_positions(lattice: Lattice, nodes: Window) -> F64:
     """Earth-centred metres (3, rows, columns) at the fourth nodes that enclose `nodes`."""
-    first_column, columns = covering(nodes.column, nodes.width, _SPARSE)
-    first_row, rows = covering(nodes.row, nodes.height, _SPARSE)
-    sparse, step = Window(first_column, first_row, columns, rows), lattice.step * _SPARSE
-    around = Window(sparse.column * step, sparse.row * step, sparse.width * step, sparse.height * step)
-    return spread(knot_positions(lattice, around), sparse, lattice.knot // step)
+    sparse, step = enclosing(nodes, _SPARSE), lattice.step * _SPARSE
+    return spread(knot_positions(lattice, covered(sparse, step)), sparse, lattice.knot // step)
 
 
 def relief(channels: F32, octaves: F32) -> F32:
@@ -272,10 +256,10 @@ def relief(channels: F32, octaves: F32) -> F32:
     rough = channels[_C["rough"]]
     ridged = 1.1 - 1.6 * np.abs(octaves[:4])
     ridge_weight = np.clip(rough * 1.6 - 0.15, 0, 1)
-    detail = np.zeros_like(rough)
-    for k, wavelength in enumerate(_HEIGHT_M):
-        wave = octaves[k] if k >= 4 else octaves[k] + (ridged[k] - octaves[k]) * ridge_weight
-        detail += np.float32(0.021 * min(wavelength, 22e3)) * wave
+    waves = octaves[:8].copy()
+    waves[:4] += (ridged - waves[:4]) * ridge_weight
+    waves *= _AMPLITUDES_M
+    detail = waves.sum(axis=0)
     base = channels[_C["height_m"]]
     detail *= rough
     # Lowlands stay above sea level: hollows are compressed, except in a narrow band along the shore.
@@ -306,101 +290,30 @@ def _slopes(height: F32, lattice: Lattice, lat: F64) -> tuple[F32, F32]:
     return east, north
 
 
-_SLOW = (
-    "height", "east", "north", "patch", "mix", "river", "lake", "road", "town", "tree", "shrub", "grass", "crop", "wet",
-    "conifer", "mangrove", "warmth", "swing", "rain", "season", "warp_a", "warp_b",
-)  # fmt: skip
-
-
-def _slow_stack(nodes: Nodes) -> F32:
-    """The node fields that pixels need, (len(_SLOW), rows, columns) float32, without the margin."""
+def _stack(nodes: Nodes) -> F32:
+    """The node fields that pixels need, (len(fields.NAMES), rows, columns) float32, without the margin."""
     o, c = nodes.octaves, nodes.channels
     steep = np.sqrt(nodes.east**2 + nodes.north**2)
     flat = np.clip(1.25 - steep * 6, 0, 1)
     warmth = c[_C["sea_level_c"]] - np.float32(0.006) * np.maximum(nodes.height_m, 0)
-    patch = 0.62 * o[8] + 0.52 * o[9] + 0.42 * o[10] + 0.34 * o[11]
-    mix = 0.75 * o[18] + 0.55 * o[10] + 0.45 * o[16]
     people = c[_C["people"]]
-    town = (0.75 * o[15] + 0.45 * o[14] + 2.2 * people - 3.3) * flat - (1 - flat)
-    lake = 0.8 * o[17] + 0.5 * o[18] + 5.0 * np.minimum(c[_C["wet"]], 0.16) - steep * 25 - 2.3
     summer = warmth + c[_C["amplitude_c"]]
-    tree = c[_C["tree"]] * np.clip((summer - 8) / 4, 0, 1)
     crop = c[_C["crop"]] * flat * np.clip(0.35 + 1.1 * people + 0.55 * o[14], 0, 1.25)
-    crop = crop * np.clip((summer - 11) / 3, 0, 1)
-    stack = (
-        nodes.height_m, nodes.east, nodes.north, patch, mix, _river(o), lake, o[16] + 0.05 * o[9], town, tree,
-        c[_C["shrub"]], c[_C["grass"]], crop, c[_C["wet"]], c[_C["conifer"]], c[_C["mangrove"]], warmth,
-        c[_C["amplitude_c"]], c[_C["rain_mm"]], c[_C["rain_season"]], o[19], o[20],
-    )  # fmt: skip
-    return np.stack([field[1:-1, 1:-1] for field in stack]).astype(np.float32)
-
-
-def _smooth_rank(values: F32) -> F32:
-    """A smooth rank in (0, 1) of values with deviation near 1 (logistic-like, rational)."""
-    return np.asarray(0.5 + 0.62 * values / (1 + np.abs(values)) * np.float32(1.05), dtype=np.float32)
-
-
-def _materials(f: dict[str, F32], fine: F32, other: F32, parcels: Parcels) -> U8:
-    """Material of each pixel; later rules paint over earlier ones."""
-    rank = _smooth_rank(f["patch"] + 0.35 * fine)
-    material = _vegetation(f, rank, other)
-    _paint_fields(material, f, parcels, rank)
-    _paint_towns(material, f, parcels, other)
-    _paint_water(material, f, fine)
-    return material
-
-
-def _vegetation(f: dict[str, F32], rank: F32, other: F32) -> U8:
-    tree = f["tree"]
-    material = np.where(f["rain"] * (1 + 0.25 * other) < 420, M["sand"], M["rock"])
-    # The land between the woods follows a second pattern, so that classes are not nested like contour lines.
-    open_cover = np.maximum(1 - tree, 0.02)
-    rank_open = _smooth_rank(f["mix"] + 0.45 * other) * open_cover
-    material[rank_open < f["shrub"] + f["grass"]] = M["grass"]
-    material[rank_open < f["shrub"]] = M["shrub"]
-    summer = f["warmth"] + f["swing"]
-    material[(summer + 1.5 * other < 11.5) & (material == M["grass"])] = M["moss"]
-    woods = rank < tree
-    material[woods] = M["broadleaf"]
-    material[woods & (f["conifer"] + 0.22 * other > 0.5)] = M["conifer"]
-    material[(f["wet"] > 0.04) & (rank + 0.1 * other > 1.02 - 1.1 * f["wet"])] = M["wetland"]
-    material[summer + 1.2 * other - 6 * np.abs(f["north"]) < 0.5] = M["snow"]
-    return np.asarray(material)
-
-
-def _paint_fields(material: U8, f: dict[str, F32], parcels: Parcels, rank: F32) -> None:
-    ploughed = parcels.chance < f["crop"]
-    # Woods and scrub remain in farmland where the patch noise has extreme values.
-    ploughed &= (rank > f["tree"] * 0.22) & (f["height"] > 0)
-    material[ploughed] = M["crop"]
-    hedge = ploughed & parcels.edge & (parcels.byte & 3 == 0) & (f["rain"] > 500)
-    material[hedge] = M["hedge"]
-    material[ploughed & parcels.edge & (parcels.byte & 3 == 1)] = M["grass"]
-
-
-def _paint_towns(material: U8, f: dict[str, F32], parcels: Parcels, other: F32) -> None:
-    town = f["town"] + 0.12 * other
-    inside = (town > 0) & (f["height"] > 0.5)
-    built = inside & (parcels.block < 0.55 + 0.5 * town)
-    material[built] = M["roof"]
-    material[inside & parcels.street] = M["street"]
-    road = (np.abs(f["road"]) < 0.0042) & (f["crop"] > 0.12) & (f["height"] > 0.5)
-    material[road] = M["street"]
-
-
-def _paint_water(material: U8, f: dict[str, F32], fine: F32) -> None:
-    arid = np.clip(f["rain"] / 650, 0.04, 1.3)
-    steep = np.clip(1 - 3 * (f["east"] ** 2 + f["north"] ** 2) ** 0.5, 0.1, 1)
-    bank = np.abs(f["river"]) - 0.0055 * arid * steep
-    material[(bank < 0.008 * f["wet"] + 0.001 * fine) & (f["wet"] > 0.02)] = M["wetland"]
-    material[bank < 0] = M["water"]
-    material[(f["lake"] + 0.05 * fine > 0) & (f["rain"] > 350)] = M["water"]
-    shore = (f["mangrove"] > 0.08) & (f["height"] < 9) & (f["height"] + 2.5 * fine > -1)
-    material[shore & (material != M["roof"])] = M["mangrove"]
-    sea = f["height"] <= 0
-    material[sea & ~shore] = M["water"]
-    frozen = f["warmth"] + f["swing"] < -1
-    material[frozen & sea] = M["snow"]
+    stack = {
+        **{name: c[_C[name]] for name in ("shrub", "grass", "wet", "conifer", "mangrove")},
+        "height": nodes.height_m, "east": nodes.east, "north": nodes.north, "warmth": warmth,
+        "swing": c[_C["amplitude_c"]], "rain": c[_C["rain_mm"]], "season": c[_C["rain_season"]],
+        "warp_a": o[19], "warp_b": o[20],
+        "patch": 0.62 * o[8] + 0.52 * o[9] + 0.42 * o[10] + 0.34 * o[11],
+        "mix": 0.75 * o[18] + 0.55 * o[10] + 0.45 * o[16],
+        "river": _river(o),
+        "lake": 0.8 * o[17] + 0.5 * o[18] + 5.0 * np.minimum(c[_C["wet"]], 0.16) - steep * 25 - 2.3,
+        "road": o[16] + 0.05 * o[9],
+        "town": (0.75 * o[15] + 0.45 * o[14] + 2.2 * people - 3.3) * flat - (1 - flat),
+        "tree": c[_C["tree"]] * np.clip((summer - 8) / 4, 0, 1),
+        "crop": crop * np.clip((summer - 11) / 3, 0, 1),
+    }  # fmt: skip
+    return np.stack([stack[name][1:-1, 1:-1] for name in fields.NAMES])
 
 
 def byte_noise(seed: int, window: Window) -> NDArray[np.uint32]:

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sandbox.planet.geodesy import earth_centred, lonlat_from_utm
+from sandbox.planet.recent import Recent, cutting, widened
 from sandbox.raster.stored import Projection, Window
 
 F64 = NDArray[np.float64]
+_KNOTS: Recent[F64] = Recent(512)
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,10 @@ class Lattice:
         """Longitude and latitude of pixel centres, (rows, columns) float64 each, degrees."""
         x = self.x0 + (columns + 0.5) * self.dx
         y = self.y0 + (rows + 0.5) * self.dy
-        xx, yy = np.meshgrid(x, y)
-        if self.epsg == 4326:
-            return xx, np.clip(yy, -90.0, 90.0)
-        return lonlat_from_utm(xx, yy, self.epsg)
+        if self.epsg != 4326:
+            return lonlat_from_utm(x[None, :], y[:, None], self.epsg)
+        xx, yy = np.meshgrid(x, np.clip(y, -90.0, 90.0))
+        return xx, yy
 
     def projection(self, column: int = 0, row: int = 0) -> Projection:
         """The projection of an image whose first pixel is the lattice's (column, row)."""
@@ -67,25 +69,39 @@ def first_quarters(lattice: Lattice) -> Lattice:
     return replace(lattice, x0=lattice.x0 - 5.0, y0=lattice.y0 + 5.0, knot=32)
 
 
-def covering(start: int, size: int, spacing: int) -> tuple[int, int]:
-    """First index and count of the knots, one every `spacing` pixels, that enclose pixels [start, start + size)."""
-    first = start // spacing
-    return first, -(-(start + size - 1) // spacing) - first + 2
+def enclosing(window: Window, spacing: int) -> Window:
+    """The knots, one every `spacing` pixels, that enclose a window and bilinear interpolation in it, as a window."""
+    column, row = window.column // spacing, window.row // spacing
+    width = -(-(window.column + window.width - 1) // spacing) - column + 2
+    height = -(-(window.row + window.height - 1) // spacing) - row + 2
+    return Window(column, row, width, height)
+
+
+def covered(knots: Window, spacing: int) -> Window:
+    """The pixels from the first of the knots on, `spacing` for each."""
+    return Window(knots.column * spacing, knots.row * spacing, knots.width * spacing, knots.height * spacing)
+
+
+@lru_cache(maxsize=1024)
+def _along(start: int, size: int, spacing: int, dtype: np.dtype[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    """For pixels [start, start + size): the number of the knot before each, and the part of the way to the next."""
+    pixels = np.arange(start, start + size)
+    return pixels // spacing - start // spacing, (np.arange(spacing) / spacing).astype(dtype)[pixels % spacing]
 
 
 def spread(values: NDArray[Any], window: Window, spacing: int) -> NDArray[Any]:
-    """Bilinear values (..., height, width), in the dtype of `values`, from values at the knots of `covering`."""
+    """Bilinear values (..., height, width), in the dtype of `values`, from values at the knots of `enclosing`."""
     if spacing == 1:
         return values[..., : window.height, : window.width]
-    part = (np.arange(spacing) / spacing).astype(values.dtype)
-    pixels = np.arange(window.column, window.column + window.width)
-    i = pixels // spacing - window.column // spacing
-    left = values.take(i, axis=-1)
-    across = left + (values.take(i + 1, axis=-1) - left) * part[pixels % spacing]
+    before, part = _along(window.column, window.width, spacing, values.dtype)
+    across = (values[..., 1:] - values[..., :-1]).take(before, axis=-1)
+    across *= part
+    across += values.take(before, axis=-1)
     down = np.empty((*across.shape[:-2], across.shape[-2] - 1, spacing, window.width), values.dtype)
+    part = _along(0, spacing, spacing, values.dtype)[1][:, None]
     # One field at a time, so that the product is still in the processor's cache for the addition.
     for field, out in zip(_planes(across, 2), _planes(down, 3), strict=True):
-        np.multiply((field[1:] - field[:-1])[:, None], part[:, None], out=out)
+        np.multiply((field[1:] - field[:-1])[:, None], part, out=out)
         out += field[:-1, None]
     skip = window.row % spacing
     return down.reshape(*values.shape[:-2], -1, window.width)[..., skip : skip + window.height, :]
@@ -96,31 +112,30 @@ def _planes(values: NDArray[Any], axes: int) -> NDArray[Any]:
     return values.reshape(-1, *values.shape[-axes:])
 
 
-def knot_lonlat(lattice: Lattice, window: Window) -> tuple[F64, F64]:
-    """Exact lon and lat at the knots that enclose a window, (rows, columns) float64 each, degrees (do not modify)."""
-    lon, lat, _ = _knots(replace(lattice, step=1), *_enclosing(lattice, window))
-    return lon, lat
+def knot_lonlat(lattice: Lattice, window: Window) -> F64:
+    """Exact lon and lat at the knots that enclose a window, (2, rows, columns) float64, degrees (do not modify)."""
+    return _knots(lattice, window)[:2]
 
 
 def knot_positions(lattice: Lattice, window: Window) -> F64:
     """Earth-centred metres (3, rows, columns) float64 at the same knots (do not modify)."""
-    return _knots(replace(lattice, step=1), *_enclosing(lattice, window))[2]
+    return _knots(lattice, window)[2:]
 
 
-def _enclosing(lattice: Lattice, window: Window) -> tuple[int, int, int, int]:
-    return (
-        *covering(window.column, window.width, lattice.knot),
-        *covering(window.row, window.height, lattice.knot),
-    )
+def _knots(lattice: Lattice, window: Window) -> F64:
+    """Longitude, latitude and position, (5, rows, columns), at the knots that enclose a window."""
+    knots, key = enclosing(window, lattice.knot), replace(lattice, step=1)
+    known = _KNOTS.around(key, knots)
+    # With a margin, as other layers of a chip read a little more.
+    wide = known[0] if known else widened(knots, 2)
+    values = known[1] if known else _KNOTS.keep(key, wide, _computed_knots(lattice, wide))
+    return values[:, *cutting(wide, knots)]
 
 
-@lru_cache(maxsize=512)
-def _knots(lattice: Lattice, first_column: int, columns: int, first_row: int, rows: int) -> tuple[F64, F64, F64]:
-    lon, lat = lattice.lonlat(
-        (first_column + np.arange(columns, dtype=np.float64)) * lattice.knot,
-        (first_row + np.arange(rows, dtype=np.float64)) * lattice.knot,
-    )
-    return lon, lat, earth_centred(lon, lat)
+def _computed_knots(lattice: Lattice, knots: Window) -> F64:
+    columns, rows = np.arange(float(knots.width)) + knots.column, np.arange(float(knots.height)) + knots.row
+    lon, lat = lattice.lonlat(columns * lattice.knot, rows * lattice.knot)
+    return np.stack([lon, lat, *earth_centred(lon, lat)])
 
 
 def pixel_positions(lattice: Lattice, window: Window) -> F64:

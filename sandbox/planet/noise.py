@@ -5,6 +5,8 @@ All noise is a function of Earth-centred coordinates, so it has no seam at the a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,8 @@ F32 = NDArray[np.float32]
 
 _MASK = (1 << 64) - 1
 _CELLS = 64
-_FINE = 128
+_ROW = _CELLS + 1
+_FINE, _VOXEL_M = 128, 9.0
 # A fixed rotation, so that the lattice planes of the noise do not coincide with the equator and the meridians.
 _ROTATION = np.linalg.qr(np.random.default_rng(20170623).normal(size=(3, 3)))[0]
 
@@ -48,9 +51,11 @@ def hash_words(seed: int, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.uint32
     """32 random bits (uint32) for each pair of integers (broadcast); fast, not cryptographic."""
     word = x.astype(np.uint32) * np.uint32(0x9E3779B1) ^ y.astype(np.uint32) * np.uint32(0x85EBCA77)
     word ^= np.uint32(hash_int(seed) & 0xFFFFFFFF)
-    word = (word ^ (word >> np.uint32(16))) * np.uint32(0x7FEB352D)
-    word = (word ^ (word >> np.uint32(15))) * np.uint32(0x846CA68B)
-    return np.asarray(word ^ (word >> np.uint32(16)))
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        word ^= word >> np.uint32(shift)
+        word *= np.uint32(factor)
+    word ^= word >> np.uint32(16)
+    return word
 
 
 def _fine_texture(rng: np.random.Generator) -> NDArray[np.int8]:
@@ -64,13 +69,43 @@ def _fine_texture(rng: np.random.Generator) -> NDArray[np.int8]:
     return np.clip(volume / volume.std() * 40, -127, 127).astype(np.int8)
 
 
-def _rotated(xyz_m: F64) -> F64:
-    """The points (3, ...) after the fixed rotation.
+def _rotated(xyz_m: F64) -> Iterator[F64]:
+    """The three coordinates (...) of points (3, ...) after the fixed rotation.
 
     Written as sums, because a matrix product may round differently for different array shapes.
     """
-    x, y, z = xyz_m
-    return np.stack([row[0] * x + row[1] * y + row[2] * z for row in _ROTATION.tolist()])
+    for row in _ROTATION.tolist():
+        turned = row[0] * xyz_m[0]
+        for k in (1, 2):
+            turned += row[k] * xyz_m[k]
+        yield turned
+
+
+@lru_cache(maxsize=1024)
+def _offsets(seeds: bytes, shape: tuple[int, ...]) -> F64:
+    """Where octaves begin in the table of values, (3, ..., octaves, 1) cells, by their seeds (int64)."""
+    keys = np.stack([np.frombuffer(seeds, np.int64).reshape(shape) * 3 + axis for axis in range(3)])
+    return hash_units(11, keys)[..., None] * _CELLS
+
+
+def _smooth_step(part: F32) -> F32:
+    """Perlin's quintic: from 0 to 1, level at both."""
+    curve = part * 6
+    curve -= 15
+    curve *= part
+    curve += 10
+    cube = part * part
+    cube *= part
+    cube *= curve
+    return cube
+
+
+def _mixed(first: F32, second: F32, part: F32) -> F32:
+    """From the first to the second by a part; in the memory of the second."""
+    second -= first
+    second *= part
+    second += first
+    return second
 
 
 class Noise:
@@ -79,32 +114,46 @@ class Noise:
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng([seed, 1])
         table = rng.uniform(-1, 1, size=_CELLS**3).astype(np.float32)
-        # Quintic interpolation of uniform values has a standard deviation near 0.27.
-        self._table = table / np.float32(0.27)
+        # Quintic interpolation of uniform values has a standard deviation near 0.27. The table goes on by one cell
+        # on each side, so that the next corner is a view that begins a little later.
+        cells = np.arange(_CELLS + 1) % _CELLS
+        self._table = (table / np.float32(0.27)).reshape((_CELLS,) * 3)[np.ix_(cells, cells, cells)].ravel()
         # The texture is repeated once, so that a shifted texture is a view that begins at the shift.
         self._fine = np.tile(_fine_texture(rng).ravel(), 2)
         self._above: dict[float, NDArray[np.bool_]] = {}
 
     def smooth(self, xyz_m: F64, wavelengths_m: F64, seeds: NDArray[np.int64]) -> F32:
-        """Value noise (octaves, points) float32 at Earth-centred metres (3, points) float64."""
-        scaled = _rotated(xyz_m)[:, None, :] / wavelengths_m[None, :, None]
-        keys = seeds[None, :] * 3 + np.arange(3)[:, None]
-        scaled += hash_units(11, keys)[:, :, None] * _CELLS
-        floor = np.floor(scaled)
-        t = (scaled - floor).astype(np.float32)
-        t = t * t * t * (t * (t * 6 - 15) + 10)
-        cell = floor.astype(np.int32)
-        ends = np.stack([cell, cell + 1]) & np.int32(_CELLS - 1)
-        x, y, z = ends[:, 0] * np.int32(_CELLS**2), ends[:, 1] * np.int32(_CELLS), ends[:, 2]
-        corners = self._table.take(x[:, None, None] + y[None, :, None] + z[None, None, :])
-        planes = corners[0] + (corners[1] - corners[0]) * t[0]
-        lines = planes[0] + (planes[1] - planes[0]) * t[1]
-        return np.asarray(lines[0] + (lines[1] - lines[0]) * t[2])
+        """Value noise (..., octaves, points) float32 at Earth-centred metres (3, points) float64.
 
-    def fine_index(self, xyz_m: F64, voxel_m: float = 9.0) -> NDArray[np.intp]:
+        The last axis of `seeds` is that of the wavelengths.
+        """
+        scaled = np.stack(list(_rotated(xyz_m)))[:, None, :] / wavelengths_m[:, None]
+        scaled = scaled.reshape(3, *(1,) * (seeds.ndim - 1), *scaled.shape[1:]) + _offsets(seeds.tobytes(), seeds.shape)
+        floor = np.floor(scaled)
+        scaled -= floor
+        part, cell = _smooth_step(scaled.astype(np.float32)), floor.astype(np.int32) & np.int32(_CELLS - 1)
+        first = ((cell[0] * _ROW + cell[1]) * _ROW + cell[2]).astype(np.intp)
+        near, far = (self._line(first, z, part) for z in (0, 1))
+        return _mixed(near, far, part[2])
+
+    def _line(self, first: NDArray[np.intp], z: int, part: F32) -> F32:
+        """Values between four corners of the cells whose first corner is at an index of the table."""
+        ends = []
+        for y in (0, 1):
+            near, far = (self._table[(x * _ROW + y) * _ROW + z :].take(first, mode="wrap") for x in (0, 1))
+            ends.append(_mixed(near, far, part[0]))
+        return _mixed(ends[0], ends[1], part[1])
+
+    def fine_index(self, xyz_m: F64) -> NDArray[np.intp]:
         """The index (...) of each point (3, ...) in the fine texture; all uses of the texture share it."""
-        cell = np.floor(_rotated(xyz_m) / voxel_m).astype(np.intp) & (_FINE - 1)
-        return np.asarray((cell[0] * _FINE + cell[1]) * _FINE + cell[2])
+        index = np.zeros(xyz_m.shape[1:], np.int32)
+        for turned in _rotated(xyz_m):
+            turned /= _VOXEL_M
+            cell = np.floor(turned, out=turned).astype(np.int32)
+            cell &= np.int32(_FINE - 1)
+            index *= np.int32(_FINE)
+            index += cell
+        return index.astype(np.intp)
 
     def fine_above(self, index: NDArray[np.intp], seed: int, limit: float) -> NDArray[np.bool_]:
         """Where the shifted fine texture exceeds `limit` deviations, bool (this costs less than the values)."""

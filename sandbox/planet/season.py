@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.planet.ground import Ground, M
+from sandbox.planet.ground import Ground
+from sandbox.planet.materials import M
 
 F32 = NDArray[np.float32]
 

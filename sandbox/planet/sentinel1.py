@@ -15,8 +15,9 @@ from shapely.geometry.base import BaseGeometry
 
 from sandbox.planet.geodesy import epsg_of, utm_from_lonlat, zone_of
 from sandbox.planet.geometry import footprint_of, lonlat_boxes, touches
-from sandbox.planet.ground import MATERIALS, Surface, byte_noise
+from sandbox.planet.ground import Surface, byte_noise
 from sandbox.planet.lattice import Lattice, utm_lattice
+from sandbox.planet.materials import MATERIALS
 from sandbox.planet.noise import Noise, hash_int, hash_unit
 from sandbox.planet.raster import Extent, LazyImage, PlanetBand, extent_of
 from sandbox.planet.season import phase_after_midwinter, season_of

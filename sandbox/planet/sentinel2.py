@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.planet.ground import Ground, M, Surface
+from sandbox.planet.ground import Ground, Surface
 from sandbox.planet.lattice import Lattice
+from sandbox.planet.materials import M
 from sandbox.planet.passes import Strip
 from sandbox.planet.raster import LazyImage, PlanetBand
 from sandbox.planet.scenes import Scene, properties_of

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.planet.lattice import Lattice, covering, knot_positions, spread
+from sandbox.planet.lattice import Lattice, covered, enclosing, knot_positions, spread
 from sandbox.planet.noise import Noise
 from sandbox.raster.stored import Window
 
@@ -50,61 +50,52 @@ class Clouds:
         self._ranks = np.linspace(0, 1, 1001)
         self._quantiles = np.quantile(draws, self._ranks)
 
-    def threshold(self, cloudy_percent: float) -> float:
-        """The value of the field that `cloudy_percent` of the world exceeds."""
-        return float(np.interp(1 - cloudy_percent / 100, self._ranks, self._quantiles))
-
     def sky(self, weather: Weather, lattice: Lattice, window: Window) -> Sky:
-        coarse = replace(lattice, step=_STEP.get(round(lattice.pixel_m), 1))
-        positions = _node_positions(coarse, window)
-        cloud = self._opacity(weather, positions)
-        shadow_positions = positions + np.array(weather.shadow_m)[:, None, None]
-        shadow = self._opacity(weather, shadow_positions)
+        coarse = _coarse(lattice)
+        here = _node_positions(coarse, window)
+        both = np.stack([here, here + np.array(weather.shadow_m)[:, None, None]], axis=1)
+        cloud, shadow = self._opacity([weather], both)[0]
         return Sky(_spread_any(cloud, window, coarse.step), _spread_any(shadow, window, coarse.step))
 
-    def clear(self, weathers: Sequence[Weather], lattice: Lattice, window: Window) -> list[NDArray[np.bool_] | None]:
-        """Where the opacity of each of several skies is below a tenth, (height, width) bool; None: everywhere."""
-        coarse = replace(lattice, step=_STEP.get(round(lattice.pixel_m), 1))
-        opacities = self._opacities(weathers, _node_positions(coarse, window))
-        return [_clear(opacity, window, coarse.step) for opacity in opacities]
+    def clear(self, weathers: Sequence[Weather], lattice: Lattice, window: Window) -> list[NDArray[np.bool_] | bool]:
+        """Where the opacity of each of several skies is below a tenth, (height, width) bool, or one bool for all."""
+        coarse = _coarse(lattice)
+        opacity = self._opacity(weathers, _node_positions(coarse, window))
+        # If all nodes are far from the limit, no pixel between them crosses it, whatever the rounding.
+        whole, partly = opacity.max(axis=(1, 2)) < 0.09, opacity.min(axis=(1, 2)) <= 0.11
+        return [
+            np.asarray(spread(nodes, window, coarse.step) < np.float32(0.1)) if some and not every else every
+            for nodes, every, some in zip(opacity, whole.tolist(), partly.tolist(), strict=True)
+        ]
 
-    def _opacity(self, weather: Weather, positions: F64) -> F32:
-        return self._opacities([weather], positions)[0]
-
-    def _opacities(self, weathers: Sequence[Weather], positions: F64) -> list[F32]:
-        """Opacity (rows, columns), not clipped, of each sky at Earth-centred metres (3, rows, columns)."""
+    def _opacity(self, weathers: Sequence[Weather], positions: F64) -> F32:
+        """Opacity, not clipped, of each sky (skies, ...) at Earth-centred metres (3, ...)."""
         flat = np.ascontiguousarray(positions.reshape(3, -1))
-        seeds = np.concatenate([weather.seed + np.arange(5) for weather in weathers])
-        octaves = self._noise.smooth(flat, np.tile(_WAVELENGTHS_M, len(weathers)), seeds)
-        octaves = octaves.reshape(-1, 5, *positions.shape[1:])
-        field = octaves[:, 0] * _WEIGHTS[0]
+        seeds = np.array([weather.seed for weather in weathers])[:, None] + np.arange(5)
+        octaves = self._noise.smooth(flat, _WAVELENGTHS_M, seeds)
+        octaves *= _WEIGHTS[:, None]
+        field = octaves[:, 0]
         for k in range(1, 5):
-            field = field + octaves[:, k] * _WEIGHTS[k]
-        limits = [np.float32(self.threshold(weather.cloudy_percent)) for weather in weathers]
-        return [(item - limit) * np.float32(3) + np.float32(0.35) for item, limit in zip(field, limits, strict=True)]
+            field += octaves[:, k]
+        cloudy = np.array([weather.cloudy_percent for weather in weathers])
+        field -= np.interp(1 - cloudy / 100, self._ranks, self._quantiles).astype(np.float32)[:, None]
+        field *= np.float32(3)
+        field += np.float32(0.35)
+        return field.reshape(-1, *positions.shape[1:])
+
+
+def _coarse(lattice: Lattice) -> Lattice:
+    """The lattice with a step of about 160 m, the distance at which clouds are computed."""
+    return replace(lattice, step=_STEP.get(round(lattice.pixel_m), 1))
 
 
 def _spread_any(values: F32, window: Window, step: int) -> F32 | None:
     if values.max() <= 0:
         return None
-    field = spread(values, window, step)
-    return np.clip(field, 0, 1)
-
-
-def _clear(opacity: F32, window: Window, step: int) -> NDArray[np.bool_] | None:
-    # If all nodes are far from the limit, no pixel between them crosses it, whatever the rounding.
-    if opacity.max() < 0.09:
-        return None
-    if opacity.min() > 0.11:
-        return np.zeros((window.height, window.width), np.bool_)
-    return np.asarray(spread(opacity, window, step) < np.float32(0.1))
+    return np.clip(spread(values, window, step), 0, 1)
 
 
 @lru_cache(maxsize=256)
 def _node_positions(lattice: Lattice, window: Window) -> F64:
-    step = lattice.step
-    first_column, columns = covering(window.column, window.width, step)
-    first_row, rows = covering(window.row, window.height, step)
-    nodes = Window(first_column, first_row, columns, rows)
-    around = Window(first_column * step, first_row * step, columns * step, rows * step)
-    return spread(knot_positions(lattice, around), nodes, lattice.knot // step)
+    nodes = enclosing(window, lattice.step)
+    return spread(knot_positions(lattice, covered(nodes, lattice.step)), nodes, lattice.knot // lattice.step)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from sandbox.planet.ground import MATERIALS
+from sandbox.planet.materials import MATERIALS
 
 F32 = NDArray[np.float32]
 

@@ -9,8 +9,9 @@ import numpy as np
 from shapely.geometry import box
 
 from sandbox.planet.geometry import lonlat_boxes
-from sandbox.planet.ground import WORLDCOVER, M, Surface
+from sandbox.planet.ground import Surface
 from sandbox.planet.lattice import Lattice
+from sandbox.planet.materials import WORLDCOVER, M
 from sandbox.planet.raster import Extent, PlanetBand
 from sandbox.planet.timeline import DAY_MS, day_of
 from sandbox.planet.world import World

@@ -75,9 +75,10 @@ class Band(Protocol):
 class Poll(Protocol):
     """Label bands of one lattice that can be counted together, which costs less than reading each band."""
 
-    def counts(self, voters: Sequence[Any], window: Window) -> NDArray[np.unsignedinteger[Any]]:
-        """How many of the voters' bands have each label at each pixel: (labels, height, width) unsigned integers,
-        label 0 first."""
+    def counts(
+        self, voters: Sequence[Any], window: Window
+    ) -> Sequence[tuple[NDArray[np.uint8], NDArray[np.unsignedinteger[Any]]]]:
+        """Pairs of (height, width) arrays, at least one: a label of each pixel, and how many of the voters have it."""
         ...
 
 

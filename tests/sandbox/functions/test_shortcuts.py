@@ -18,14 +18,16 @@ from sandbox.functions.filters import negated
 from sandbox.functions.image_bands import named
 from sandbox.functions.image_masks import _unmasked
 from sandbox.functions.image_math import BINARY, binary_band
-from sandbox.functions.image_polls import polled_mode
+from sandbox.functions.image_polls import _commonest, _joined, polled_mode
 from sandbox.functions.image_regions import _coverage
 from sandbox.functions.image_stacks import reduced
 from sandbox.functions.reducers import MODE
 from sandbox.functions.scope import Scope
-from sandbox.planet import Planet, era5
-from sandbox.planet.ground import _ALL_OCTAVES, _LONG_M, _WAVELENGTHS_M, cutting, widened
+from sandbox.planet import Planet, era5, fields
+from sandbox.planet.fields import Fields
+from sandbox.planet.ground import _ALL_OCTAVES, _LONG_M, _WAVELENGTHS_M
 from sandbox.planet.lattice import Lattice, first_quarters, spread, utm_lattice
+from sandbox.planet.recent import Recent, cutting, widened
 from sandbox.raster import grids, resample
 from sandbox.raster.grids import Mapping, PixelGrid
 from sandbox.raster.stored import Query, Window
@@ -225,6 +227,59 @@ def test_the_mode_of_labels_counted_together_is_that_of_reading_each(crs: str) -
     assert polled_mode([image.bands[0] for image in read], grid, scope) is None
     for mine, theirs in zip(together.pixels(grid, scope), data.pixels(grid, Scope()), strict=True):
         assert np.array_equal(mine, theirs)
+
+
+def test_the_commonest_label_of_several_polls_is_that_of_adding_each_label_up() -> None:
+    rng = np.random.default_rng(6)
+    labels, counts = rng.integers(0, 9, (5, 40, 30)).astype(np.uint8), rng.integers(0, 4, (5, 40, 30)).astype(np.uint16)
+    every = [*zip(labels, counts, strict=True), (labels[0].copy(), counts[4])]
+    sums = np.zeros((9, 40, 30), np.int64)
+    for label, count in every:
+        for k in range(9):
+            sums[k] += (label == k) * count
+    joined = _joined(every)
+    assert len(joined) == 5
+    best, known = _commonest(joined)
+    assert np.array_equal(known, sums.any(axis=0)) and 0 < known.mean() < 1
+    assert np.array_equal(best, np.argmax(sums, axis=0)) and best.dtype == np.uint8
+
+
+def test_limits_of_a_smooth_field_enclose_its_pixels() -> None:
+    nodes = np.random.default_rng(7).normal(size=(len(fields.NAMES), 9, 8)).astype(np.float32)
+    nodes[0], nodes[1] = 3000 + nodes[0] * 1e-3, np.abs(nodes[1]) + 0.5
+    smooth = Fields(nodes, Window(-7, 5, 25, 30), 4)
+    for name in fields.NAMES:
+        assert smooth.low(name) <= smooth[name].min() and smooth[name].max() <= smooth.high(name)
+        assert smooth.least(name) <= np.abs(smooth[name]).min()
+    assert smooth.least(fields.NAMES[1]) > 0.4 and smooth.high(fields.NAMES[0]) < 3001
+
+
+def test_materials_without_the_rules_that_no_pixel_meets_are_those_of_all_rules(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    surface, world = shared_planet().surface, shared_planet().world
+    lattice = Lattice(4326, 1 / 12_000, -1 / 12_000, -180.0, 90.0, step=8)
+    places = [np.argwhere(world.biome == biome)[17] for biome in range(1, 15)]
+    windows = [Window(int(column) * 6000, int(row) * 6000, 70, 60) for row, column in places]
+    quick = [surface._ground(lattice, window).material for window in windows]
+    assert len(np.unique(quick)) > 6
+    monkeypatch.setattr(Fields, "low", lambda *_: -1e9)
+    monkeypatch.setattr(Fields, "high", lambda *_: 1e9)
+    for window, material in zip(windows, quick, strict=True):
+        assert np.array_equal(surface._ground(lattice, window).material, material)
+
+
+def test_the_latest_windows_are_found_for_those_inside_them() -> None:
+    recent: Recent[str] = Recent(2, 5000)
+    recent.keep("a", Window(0, 0, 50, 50), "outer")
+    recent.keep("a", Window(10, 10, 20, 20), "inner")
+    assert recent.around("a", Window(0, 0, 50, 50)) == (Window(0, 0, 50, 50), "outer")
+    assert recent.around("a", Window(12, 12, 5, 5)) == (Window(10, 10, 20, 20), "inner")
+    assert recent.around("a", Window(40, 40, 11, 5)) is None and recent.around("b", Window(12, 12, 5, 5)) is None
+    assert recent.keep("b", Window(0, 0, 500, 500), "large") == "large"
+    assert recent.around("b", Window(0, 0, 5, 5)) is None
+    recent.keep("b", Window(0, 0, 9, 9), "new")
+    assert recent.around("a", Window(0, 0, 50, 50)) is None and recent.around("b", Window(0, 0, 5, 5)) is not None
 
 
 def test_coverage_of_edge_pixels_is_that_of_cutting_every_pixel() -> None:

@@ -11,8 +11,8 @@ from shapely.geometry import Point
 
 from sandbox.planet import Planet
 from sandbox.planet.geodesy import earth_centred, lonlat_from_utm, utm_from_lonlat
-from sandbox.planet.ground import WORLDCOVER
 from sandbox.planet.lattice import pixel_positions, utm_lattice
+from sandbox.planet.materials import WORLDCOVER
 from sandbox.raster.stored import Band, Query, StoredImage, Window
 from tests.sandbox.planets import shared_planet
 
