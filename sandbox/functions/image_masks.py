@@ -14,7 +14,7 @@ from sandbox.functions.features import Feature, element_geometry
 from sandbox.functions.geometry import Geometry
 from sandbox.functions.image_math import stepped, union_type
 from sandbox.functions.images import ConstantPixels, Image, ImageBand, constant, saturated
-from sandbox.functions.pointwise import Filled, number_of
+from sandbox.functions.pointwise import filled, number_of
 from sandbox.functions.scope import Scope, rasterized
 from sandbox.raster import grids, masks
 from sandbox.raster.grids import PixelGrid
@@ -101,7 +101,7 @@ def _unmasked(band: ImageBand, fill: ImageBand, within_footprint: bool) -> Image
         return np.where(valid, saturated(values, dtype), saturated(filling, dtype)), masks.shared(known)
 
     if isinstance(fill.compute, ConstantPixels) and not within_footprint:
-        return replace(stepped(band, Filled(number_of(fill.compute.value), dtype)), footprint=None)
+        return replace(stepped(band, filled(number_of(fill.compute.value), dtype)), footprint=None)
     return replace(band, dtype=dtype, compute=compute, footprint=band.footprint if within_footprint else None)
 
 

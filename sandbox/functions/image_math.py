@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sandbox.errors import EarthEngineError
 from sandbox.functions.images import ConstantPixels, Image, ImageBand, saturated
-from sandbox.functions.pointwise import Mapped, Number, Pointwise, Step, number_of
+from sandbox.functions.pointwise import Mapped, Number, Pointwise, Step, mapped, number_of
 from sandbox.functions.scope import Scope
 from sandbox.raster import masks
 from sandbox.raster.grids import PixelGrid
@@ -133,7 +133,7 @@ def binary_band(left: ImageBand, right: ImageBand, name: str, operation: _Binary
         return step(first, masks.both(valid, second_valid))
 
     known = right.compute if isinstance(right.compute, ConstantPixels) else None
-    chosen = compute if known is None else Pointwise(left, Mapped(_WithNumber(operate, number_of(known.value)), dtype))
+    chosen = compute if known is None else Pointwise(left, mapped(_WithNumber(operate, number_of(known.value)), dtype))
     footprint = left.footprint if left.footprint is not None else right.footprint
     return ImageBand(name, dtype, left.projection, chosen, footprint)
 
@@ -192,14 +192,15 @@ def mapped_band(band: ImageBand, dtype: np.dtype[Any], operate: Callable[[Array]
 
 def stepped(band: ImageBand, step: Step) -> ImageBand:
     """A band with a step that `Pointwise` can compare."""
-    return replace(band, dtype=step.dtype, compute=Pointwise(band, step))
+    compute = Pointwise(band, step)
+    return ImageBand(band.name, step.dtype, band.projection, compute, band.footprint, band.window, band.levels)
 
 
 def _register_unary(name: str, operate: Callable[[Any], Any], keeps_type: bool) -> None:
     @algorithm(f"Image.{name}")
     def of_image(image: Image) -> Image:
         kinds = [b.dtype if keeps_type else fraction_type(b.dtype, b.dtype) for b in image.bands]
-        return derived(image, [stepped(b, Mapped(operate, kind)) for b, kind in zip(image.bands, kinds, strict=True)])
+        return derived(image, [stepped(b, mapped(operate, kind)) for b, kind in zip(image.bands, kinds, strict=True)])
 
     @algorithm(f"Number.{name}")
     def of_number(value: float) -> float | int:
@@ -208,7 +209,7 @@ def _register_unary(name: str, operate: Callable[[Any], Any], keeps_type: bool) 
 
 def cast(image: Image, kind: Any) -> Image:
     """Every band cast to one type: truncated towards zero and clamped to its limits."""
-    step = Mapped(_same, np.dtype(kind))
+    step = mapped(_same, np.dtype(kind))
     return image.with_bands([b if b.dtype == step.dtype else stepped(b, step) for b in image.bands])
 
 
@@ -236,7 +237,7 @@ for _name, _kind in CASTS.items():
 
 @algorithm("Image.not")
 def logical_not(image: Image) -> Image:
-    return derived(image, [stepped(b, Mapped(_is_zero, _BYTE)) for b in image.bands])
+    return derived(image, [stepped(b, mapped(_is_zero, _BYTE)) for b in image.bands])
 
 
 def _is_zero(values: Array) -> Any:
@@ -263,12 +264,12 @@ class _Scaled:
 
 @algorithm("Image.clamp")
 def clamp(image: Image, low: float, high: float) -> Image:
-    return derived(image, [stepped(b, Mapped(_Clamped(low, high), b.dtype)) for b in image.bands])
+    return derived(image, [stepped(b, mapped(_Clamped(low, high), b.dtype)) for b in image.bands])
 
 
 @algorithm("Image.unitScale")
 def unit_scale(image: Image, low: float, high: float) -> Image:
-    return derived(image, [stepped(b, Mapped(_Scaled(low, high), _DOUBLE)) for b in image.bands])
+    return derived(image, [stepped(b, mapped(_Scaled(low, high), _DOUBLE)) for b in image.bands])
 
 
 @algorithm("Number.not")

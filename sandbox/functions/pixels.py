@@ -126,8 +126,12 @@ def _filled(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
 
 def _npy(array: NDArray[Any], grid: PixelGrid) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
+    try:
+        np.lib.format.write_array_header_1_0(buffer, np.lib.format.header_data_from_array_1_0(array))
+    except ValueError:  # the names of the bands are too long together, or not in Latin letters
+        np.save(buffer, array, allow_pickle=False)
+        return buffer.getvalue()
+    return b"".join([buffer.getvalue(), array.data])  # `np.save` takes many times as long to copy the pixels
 
 
 def _common_type(array: NDArray[Any]) -> np.dtype[Any]:

@@ -25,7 +25,7 @@ _FEW = 16  # a table with more entries for each pixel than this costs more than 
 _UNSIGNED: dict[int, Any] = {1: np.uint8, 2: np.uint16}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mapped:
     """`operate` applied to values, and the results cast to `dtype`; results that are not finite are masked."""
 
@@ -57,7 +57,7 @@ def number_of(value: Array) -> Number:
     return Number(value.dtype.str, value.tobytes())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Filled:
     """Masked pixels replaced by a number; all are valid then."""
 
@@ -72,14 +72,16 @@ class Filled:
 
 
 Step = Mapped | Filled
+# A step that was asked for before is the same object, so that chains of them are compared quickly.
+mapped, filled = lru_cache(maxsize=512)(Mapped), lru_cache(maxsize=512)(Filled)
 
 
 @dataclass(frozen=True, eq=False)
 class Pointwise:
     """The compute function of a band that is `step` applied to the pixels of another band.
 
-    Steps are compared: `operate` must be a function of a module, or equal to others that do the same, and defined for
-    every value.
+    `step` comes from `mapped` or `filled`. Its `operate` must be a function of a module, or equal to others that do the
+    same, and defined for every value.
     """
 
     band: ImageBand

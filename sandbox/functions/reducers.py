@@ -142,6 +142,8 @@ def _sorted_valid_first(values: Stack, valid: Valid) -> tuple[Stack, NDArray[Any
 
 
 def _first(values: Stack, valid: Valid, weights: Any) -> list[Reduced]:
+    if len(values) == 1:
+        return [(np.where(valid[0], values[0], 0).astype(values.dtype, copy=False), valid[0])]
     place = np.argmax(valid, axis=0)
     result = np.take_along_axis(values, place[None], axis=0)[0]
     known = _any(valid)

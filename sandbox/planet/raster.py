@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, overload
 
@@ -38,7 +38,7 @@ class Extent:
 
     def on_lattice(self, window: Window) -> Window:
         """A window relative to the first pixel of the extent as one of lattice indices."""
-        return replace(window, column=window.column + self.column, row=window.row + self.row)
+        return Window(window.column + self.column, window.row + self.row, window.width, window.height)
 
 
 @dataclass(frozen=True)

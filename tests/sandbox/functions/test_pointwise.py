@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pyproj import Transformer
 from shapely.geometry import Point
 
 from sandbox.functions.image_masks import unmask, update_mask
 from sandbox.functions.image_math import BINARY, binary, cast, clamp
 from sandbox.functions.images import Image, ImageBand, constant
+from sandbox.functions.pixels import _npy
+from sandbox.functions.reducers import LAST
 from sandbox.functions.scope import Scope
 from sandbox.raster import grids, masks, resample
 from sandbox.raster.grids import Mapping, PixelGrid
@@ -121,3 +126,42 @@ def test_both_polarisations_share_what_the_ground_sends_back() -> None:
         band.read(Window(9000, 7000, 32, 32))
     after = planet.radar._echo.cache_info()
     assert (after.misses - before.misses, after.hits - before.hits) == (1, 1)
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("höhe", "β"), tuple(f"a{k:0100}" for k in range(900))])
+def test_npy_is_what_numpy_writes(names: tuple[str, ...]) -> None:
+    array = (
+        np.arange(6 * len(names), dtype=np.uint8).reshape(2, 3, -1).view([(name, np.uint8) for name in names])[..., 0]
+    )
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the newer versions of the format, as it says
+        np.save(buffer, array)
+        assert _npy(array, GRID) == buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("EPSG:32632", "EPSG:4326"),
+        ("EPSG:4326", "EPSG:32760"),
+        ("EPSG:32601", "EPSG:32660"),
+        ("EPSG:32733", "EPSG:32633"),
+    ],
+)
+def test_between_utm_zones_and_degrees_positions_are_those_of_projs_own_tables(source: str, target: str) -> None:
+    rng = np.random.default_rng(5)
+    ranges = ((-180, 180), (-80, 84)) if source == grids.LONLAT else ((1e5, 9e5), (1e6, 9e6))
+    x, y = (rng.uniform(low, high, 500) for low, high in ranges)
+    whole = Transformer.from_crs(source, target, always_xy=True)
+    ours = grids.transformer(source, target)
+    assert ours.definition == whole.definition
+    assert np.array_equal(ours.transform(x, y), whole.transform(x, y))
+
+
+def test_one_image_is_its_own_mosaic() -> None:
+    values, valid = np.arange(6, dtype=np.int16).reshape(1, 2, 3), np.arange(6).reshape(1, 2, 3) % 2 > 0
+    ((alone, known),) = LAST.reduce(values, valid, np.ones((1, 1, 1)))
+    twice = LAST.reduce(np.tile(values, (2, 1, 1)), np.tile(valid, (2, 1, 1)), np.ones((2, 1, 1)))[0]
+    assert alone.dtype == np.int16 and known.tolist() == valid[0].tolist()
+    assert np.array_equal(alone, twice[0]) and np.array_equal(known, twice[1])
