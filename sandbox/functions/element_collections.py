@@ -61,7 +61,9 @@ class Collection:
         if self.count is None:
             query = narrowed(query, wanted)
         try:
-            result = (e for e in self.source(query) if all(test.matches(e) for test in self.tests))
+            result = iter(self.source(query))
+            for test in self.tests:
+                result = filter(test.matches, result)
             yield from islice(result, self.count)
         except QueryTooLarge as error:
             raise too_many_elements() from error

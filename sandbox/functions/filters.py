@@ -159,6 +159,14 @@ def shape_of(value: Any) -> BaseGeometry | None:
     return None if united is None else longitudes.wrapped(united())
 
 
+def _shaped(field: str | None, value: Any) -> Callable[[Any], Any]:
+    """As `_operand`, but an element itself for its geometry, since `_shared_shape` knows both."""
+    other = _operand(field, value)
+    if field not in _GEOMETRY_FIELDS:
+        return other
+    return lambda element: element if isinstance(element, (Feature, Image)) else other(element)
+
+
 def _spatial(decide: Callable[[Any, BaseGeometry], bool], *, swap: bool = False) -> Callable[[Any, Any], bool]:
     # Images of one orbit share their footprint, so each answer is kept, and with it the shapes whose ids are its key.
     answers: dict[tuple[int, int], tuple[BaseGeometry, BaseGeometry, bool]] = {}
@@ -190,8 +198,12 @@ def _spatial_filter(
     def spatial(left_field: Any, right_value: Any, right_field: Any, left_value: Any, error: Any) -> Filter:
         fixed = right_value if left_field in _GEOMETRY_FIELDS else left_value
         query = Query(region=shape_of(fixed)) if implies_overlap else Query()
-        test = _spatial(decide, swap=swap)
-        return Filter(_pairwise(test, left_field, right_value, right_field, left_value), query)
+        test, left, right = (
+            _spatial(decide, swap=swap),
+            _shaped(left_field, left_value),
+            _shaped(right_field, right_value),
+        )
+        return Filter(lambda first, second: test(left(first), right(second)), query)
 
 
 # The constant side is prepared, because it is compared with every element.

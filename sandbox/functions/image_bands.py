@@ -70,6 +70,8 @@ def _matching(image: Image, selector: Any) -> list[ImageBand]:
             raise EarthEngineError(f"Image.select: Band index {index} out of bounds [0, {len(image.bands)}).")
         return [image.bands[index]]
     names = image.band_names()
+    if names.count(selector) == 1:
+        return [image.bands[names.index(selector)]]
     exact = [position for position, name in enumerate(names) if name == selector]
     result = exact or [position for position, name in enumerate(names) if re.fullmatch(str(selector), name)]
     if not result:

@@ -47,7 +47,9 @@ class Stack:
         """The band of each image that may have pixels on the grid, in order."""
         outline = scope.outline(grid)
         bands = [self._band(image, name) for image in self.images]
-        return [band for band in bands if band.footprint is None or prepared(band.footprint).intersects(outline)]
+        shapes = {id(band.footprint): band.footprint for band in bands if band.footprint is not None}
+        away = {key for key, shape in shapes.items() if not prepared(shape).intersects(outline)}
+        return [band for band in bands if id(band.footprint) not in away]
 
     def _band(self, image: Image, name: str) -> ImageBand:
         for band in image.bands:

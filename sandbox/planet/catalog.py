@@ -155,5 +155,5 @@ class Planet:
         return [image for scene in self.scenes.find(query) if (image := self._l2a_image(scene))]
 
     def _labelled(self, query: Query) -> list[StoredImage]:
-        scenes = [scene for scene in self.scenes.find(query) if dynamic_world.is_labelled(scene, self.seed)]
-        return self._labels.images(scenes)
+        scenes = self.scenes.find(query, dynamic_world.MAX_CLOUD)
+        return self._labels.images([scene for scene in scenes if dynamic_world.is_labelled(scene, self.seed)])

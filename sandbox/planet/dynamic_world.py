@@ -31,7 +31,7 @@ COLLECTION = "GOOGLE/DYNAMICWORLD/V1"
 CLASSES = (
     "water", "trees", "grass", "flooded_vegetation", "crops", "shrub_and_scrub", "built", "bare", "snow_and_ice",
 )  # fmt: skip
-_MAX_CLOUD = 35
+MAX_CLOUD = 35
 _F32, _U8 = np.dtype(np.float32), np.dtype(np.uint8)
 # By material: the label, the label it is often confused with, and the texture above which it always is.
 _LABEL = np.array([1, 1, 5, 2, 4, 6, 6, 7, 7, 8, 0, 3, 1, 5, 1], dtype=np.uint8)
@@ -48,7 +48,7 @@ def _usual_and_rival(ground: Ground) -> tuple[NDArray[np.uint8], NDArray[np.uint
 
 def is_labelled(scene: Scene, seed: int) -> bool:
     """Whether the scene has a Dynamic World image: it is clear enough, and its tile-year is not an absent one."""
-    return scene.cloudy_percent <= _MAX_CLOUD and not _is_absent(scene.tile, moment(scene.start_ms).year, seed)
+    return scene.cloudy_percent <= MAX_CLOUD and not _is_absent(scene.tile, moment(scene.start_ms).year, seed)
 
 
 @lru_cache(maxsize=4096)

@@ -87,8 +87,10 @@ def tile_named(name: str) -> Tile | None:
         return None
     north = _BANDS.index(name[2]) >= 10
     row = (_ROWS.index(name[4]) - (5 if zone % 2 == 0 else 0)) % 20
-    candidates = (Tile(epsg_of(zone, north), letters.index(name[3]) + 1, row + 20 * k) for k in range(6))
-    return next((tile for tile in candidates if is_tile(tile) and tile.name == name), None)
+    # Rows repeat every 2,000 km, about 18 degrees: the one nearest to the middle of the latitude band.
+    middle = (_BANDS.index(name[2]) * 8 - 76) * 1.11 + (0 if north else 100)
+    tile = Tile(epsg_of(zone, north), letters.index(name[3]) + 1, row + 20 * round((middle - row) / 20))
+    return tile if is_tile(tile) and tile.name == name else None
 
 
 def tiles_in(west: float, south: float, east: float, north: float) -> Iterator[Tile]:

@@ -6,7 +6,7 @@ Everything is computed from the lattice of orbits and from hashes; nothing is st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -42,7 +42,7 @@ class Strip:
     orbit: int
     west: tuple[float, float]
     east: tuple[float, float]
-    footprint: BaseGeometry
+    footprint: BaseGeometry = field(compare=False)
     whole: bool
 
     @property
@@ -114,13 +114,10 @@ def _strip(tile: Tile, number: int, top_x: float, bottom_x: float) -> Strip | No
     return Strip(tile, number + 1, west, east, footprint_of(corners, tile.epsg), share > 0.999999)
 
 
-def flights_of(strip: Strip, first_ms: int, last_ms: int, seed: int) -> Flights:
-    """Acquisitions that start in [first_ms, last_ms): every 10 days, every 5 days with the second satellite."""
+def flights_of(strip: Strip, seed: int) -> Flights:
+    """All acquisitions in the order of their times: every 10 days, every 5 days with the second satellite."""
     phase = (strip.orbit - 1) * CYCLE_DAYS // ORBITS
-    low = max(first_ms // DAY_MS - 1, _FIRST_A)
-    high = min(-(-last_ms // DAY_MS), LAST_DAY)
-    start = low + (phase - low) % 5
-    days = np.arange(start, high + 1, 5, dtype=np.int64)
+    days = np.arange(_FIRST_A + (phase - _FIRST_A) % 5, LAST_DAY + 1, 5, dtype=np.int64)
     satellites = (days - phase) % CYCLE_DAYS // 5
     lon, lat = centre_of(strip.tile)
     local_h = (10.5 - lon / 15) % 24
@@ -132,7 +129,6 @@ def flights_of(strip: Strip, first_ms: int, last_ms: int, seed: int) -> Flights:
     acquired = (satellites == 0) | (days >= _FIRST_B)
     acquired &= hash_units(seed + strip.key % (1 << 40), days) > 0.025
     acquired &= _sunlit(lat, days)
-    acquired &= (datatake + seconds >= first_ms) & (datatake + seconds < last_ms)
     return Flights(days[acquired], satellites[acquired], (datatake + seconds)[acquired], datatake[acquired])
 
 

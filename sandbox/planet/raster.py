@@ -103,19 +103,15 @@ class LazyImage(StoredImage):
         footprint: BaseGeometry,
         make: Callable[[], Sequence[PlanetBand]],
     ) -> None:
-        for name, value in zip(_LAZY, (asset_id, properties, footprint, make), strict=True):
-            object.__setattr__(self, name, value)
+        self.__dict__.update(asset_id=asset_id, properties=properties, footprint=footprint, _make=make)
 
     @property
     def bands(self) -> Sequence[PlanetBand]:
         made: Sequence[PlanetBand] | None = self.__dict__.get("_made")
         if made is None:
             made = self.__dict__["_make"]()
-            object.__setattr__(self, "_made", made)
+            self.__dict__["_made"] = made
         return made
-
-
-_LAZY = ("asset_id", "properties", "footprint", "_make")
 
 
 def extent_of(lattice: Lattice, left: float, top: float, width_m: float, height_m: float) -> Extent:

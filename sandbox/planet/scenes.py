@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from sandbox.planet.geometry import lonlat_boxes, touches
 from sandbox.planet.mgrs import Tile, centre_of, tile_named, tiles_in
 from sandbox.planet.noise import hash_int, hash_units
-from sandbox.planet.passes import LAST_DAY, Strip, flights_of, strips_of
+from sandbox.planet.passes import LAST_DAY, Flights, Strip, flights_of, strips_of
 from sandbox.planet.sky import Weather
 from sandbox.planet.timeline import DAY_MS, day_of, stamp
 from sandbox.planet.world import CHANNELS, World
@@ -72,6 +72,7 @@ class Scene:
         return Weather(hash_int(self.datatake_ms, 17) >> 24, self.cloudy_percent, _tangent(lon, lat, -west, -north))
 
 
+@lru_cache(maxsize=4096)
 def _tangent(lon: float, lat: float, east: float, north: float) -> tuple[float, float, float]:
     """An offset (east, north) in metres at a location, as Earth-centred components."""
     a, b = np.radians(lon), np.radians(lat)
@@ -94,10 +95,11 @@ class SceneCatalog:
         self._seed = seed
         self._world = world
         self._climate = lru_cache(maxsize=8192)(self._climate_at)
+        self._flown = lru_cache(maxsize=256)(self._all_flown)  # 35 kB each
         self._acquired = lru_cache(maxsize=16384)(self._is_acquired)
 
-    def find(self, query: Query) -> list[Scene]:
-        """Scenes that intersect the region, in the period and below the query's cloud limit, by system:index.
+    def find(self, query: Query, most_cloudy: float = 100.0) -> list[Scene]:
+        """Scenes that intersect the region, in the period and up to both cloud limits (percent), by system:index.
 
         Raises:
             QueryTooLarge: the query has no region or needs more than 5,000 scenes.
@@ -109,12 +111,11 @@ class SceneCatalog:
             # One pass every five days: a bound that is exact enough to reject a query before listing.
             if len(strips) * (last - first) / DAY_MS / 5 > 2 * _LIMIT:
                 raise QueryTooLarge(f"{len(strips)} passes or more over the region give more than {_LIMIT} scenes")
-        scenes = [scene for strip in strips for scene in self.of_strip(strip, first, last)]
-        if len(scenes) > _LIMIT:
-            raise QueryTooLarge(f"the query gives {len(scenes)} scenes, more than {_LIMIT}")
-        clouds = [limit for name, limit in query.property_at_most if name == "CLOUDY_PIXEL_PERCENTAGE"]
-        if clouds:
-            scenes = [scene for scene in scenes if scene.cloudy_percent <= min(clouds)]
+        count = sum(stop - start for start, stop in (self._rows(strip, first, last) for strip in strips))
+        if count > _LIMIT:
+            raise QueryTooLarge(f"the query gives {count} scenes, more than {_LIMIT}")
+        most = min([most_cloudy, *(most for name, most in query.property_at_most if name == "CLOUDY_PIXEL_PERCENTAGE")])
+        scenes = [scene for strip in strips for scene in self.of_strip(strip, first, last, most)]
         scenes.sort(key=lambda scene: (scene.datatake_ms // 1000, scene.start_ms // 1000, tile_name(scene.strip.tile)))
         return scenes
 
@@ -158,18 +159,31 @@ class SceneCatalog:
         values = self._world.sample(np.array([lon]), np.array([lat]))
         return float(values[_C["clear"], 0]), float(values[_C["rain_season"], 0]), lat
 
-    def of_strip(self, strip: Strip, first_ms: int, last_ms: int) -> list[Scene]:
-        """A strip's scenes that start in [first_ms, last_ms)."""
-        flights = flights_of(strip, first_ms, last_ms, self._seed)
+    def of_strip(self, strip: Strip, first_ms: int, last_ms: int, most_cloudy: float = 100.0) -> list[Scene]:
+        """A strip's scenes that start in [first_ms, last_ms), of up to this percentage of clouds."""
+        flights, cloudy, draws = self._flown(strip)
+        start, stop = self._rows(strip, first_ms, last_ms)
+        rows = start + np.nonzero(cloudy[start:stop] <= most_cloudy)[0]
+        columns = (flights.days, flights.satellites, flights.start_ms, flights.datatake_ms, cloudy, draws)
         key = strip.key
-        draws = hash_units(self._seed + key % (1 << 40) + 9, flights.days * 2)
-        other = hash_units(self._seed + key % (1 << 40) + 10, flights.days * 2 + 1)
-        clouds = self._cloudiness(strip, flights.days, draws)
-        rows = zip(
-            flights.days.tolist(), flights.satellites.tolist(), flights.start_ms.tolist(),
-            flights.datatake_ms.tolist(), clouds.tolist(), other.tolist(), strict=True,
-        )  # fmt: skip
-        return [Scene(strip, d, _NAMES[s], t, k, c, key ^ (d << 20), u) for d, s, t, k, c, u in rows]
+        return [
+            Scene(strip, day, _NAMES[satellite], start_ms, datatake_ms, percent, key ^ (day << 20), draw)
+            for day, satellite, start_ms, datatake_ms, percent, draw in zip(
+                *(column[rows].tolist() for column in columns), strict=True
+            )
+        ]
+
+    def _rows(self, strip: Strip, first_ms: int, last_ms: int) -> tuple[int, int]:
+        """Which of a strip's flights start in [first_ms, last_ms): the first, and the one after the last."""
+        start, stop = np.searchsorted(self._flown(strip)[0].start_ms, (first_ms, last_ms)).tolist()
+        return start, stop
+
+    def _all_flown(self, strip: Strip) -> tuple[Flights, F64, F64]:
+        """All flights of a strip, their CLOUDY_PIXEL_PERCENTAGE, and a draw for each."""
+        flights = flights_of(strip, self._seed)
+        seed = self._seed + strip.key % (1 << 40)
+        clear_draws, draws = (hash_units(seed + 9 + k, flights.days * 2 + k) for k in (0, 1))
+        return flights, self._cloudiness(strip, flights.days, clear_draws), draws
 
     def _cloudiness(self, strip: Strip, days: NDArray[np.int64], draws: F64) -> F64:
         """CLOUDY_PIXEL_PERCENTAGE, (n,) float64: clear with the climate's probability (lower in the rainy season)."""

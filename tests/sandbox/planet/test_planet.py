@@ -10,7 +10,7 @@ import pytest
 import shapely
 from shapely.geometry import Point, box
 
-from sandbox.planet import Planet
+from sandbox.planet import Planet, scenes
 from sandbox.planet.mgrs import Tile, centre_of, is_tile, tile_named
 from sandbox.planet.passes import strips_of
 from sandbox.planet.sentinel1 import Slice, outline_of
@@ -106,6 +106,20 @@ def test_scenes_equal_a_brute_force_listing(planet: Planet) -> None:
         }
         result = [str(image.properties["system:index"]) for image in planet.images(L1C, query) or []]
         assert set(result) == expected and result == sorted(result) and len(result) == len(expected)
+
+
+def test_a_strip_is_flown_once_for_all_its_listings(planet: Planet, monkeypatch: pytest.MonkeyPatch) -> None:
+    point, flown = land_points(planet, 7, 11)[6], []
+    catalog = scenes.SceneCatalog(0, planet.world)
+    flights_of = scenes.flights_of
+    monkeypatch.setattr(scenes, "flights_of", lambda strip, seed: flown.append(strip) or flights_of(strip, seed))
+    whole = catalog.find(Query(point, ms(2018), ms(2021)))
+    for year in (2018, 2019, 2020):
+        part = catalog.find(year_of(point, year), 35)
+        expected = [s for s in whole if ms(year) <= s.start_ms < ms(year + 1) and s.cloudy_percent <= 35]
+        assert part == expected and part
+        assert catalog.named(part[-1].index) == part[-1]
+    assert len(flown) == len(set(flown))
 
 
 def every_tile_near(point: Point) -> list[Tile]:
