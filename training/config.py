@@ -53,6 +53,7 @@ WITHOUT_EFFECT = (
 # Settings that are stored only where they are set, as what is stored may be older than they are.
 _STORED_WHERE_SET = (
     "method", "method_file", "options", "init", "bad_steps", "clip_grad", "leave_out", "read_ahead_gb", "presence",
+    "ema",
 )  # fmt: skip
 
 
@@ -80,7 +81,8 @@ class PretrainConfig:
     `batch_size` is the effective batch, over all processes and micro-batches; a process computes `micro_batch` chips at
     a time (0: its whole part of the batch). `precision` and `compile` "auto" mean bf16 and on for a GPU, float32 and
     off for a CPU. `skip_hidden` does not compute the encoder on hidden patches; the losses are the same. `presence`
-    tells the encoder which inputs a chip lacks as a whole, by a plane for each, beside showing it their mean.
+    tells the encoder which inputs a chip lacks as a whole, by a plane for each, beside showing it their mean. With
+    `ema` above 0, an exponential moving average of the weights with that decay is kept, and is what a run ends with.
     `leave_out` names chips that are not trained on, by row or id, or a file with one of them per line. `unfinished`
     allows training on the finished shards only; the run keeps the shards with which it started. Losses are copied from
     the device every `log_every` steps. The newest `checkpoints_kept` checkpoints are kept, and those of every
@@ -136,6 +138,7 @@ class PretrainConfig:
     skip_hidden: bool = True
     unfinished: bool = False
     presence: bool = False
+    ema: Fraction = 0.0
     leave_out: LeftOut = ()
     log_every: Count = 10
     pictures_every: CountOrNone = 500

@@ -23,6 +23,7 @@ from training.pretrain.exports import first_file, save_encoders
 from training.pretrain.history import LossHistory
 from training.pretrain.metric_buffer import MetricBuffer, StepMetrics
 from training.pretrain.model_card import CARD, write_card
+from training.pretrain.moving_average import MovingAverage
 from training.pretrain.picture_log import PictureLog
 from training.pretrain.pretext_net import build_net
 from training.pretrain.resolved_run import ResolvedRun, resolve_again, resolve_run
@@ -116,6 +117,7 @@ class Trainer:
             )
         self.model = self.device.adopt(build_net(resolved))
         self.stepper = Step(self.model, config, self.device, self.context)
+        self.average = MovingAverage(self.model, config.ema)
         self.names = self.model.loss_names
         self.history = LossHistory.of(self.names, resolved.steps)
         self.skipped = SkippedSteps()
@@ -139,8 +141,10 @@ class Trainer:
             torch.set_rng_state(state["rng"])
             self.skipped.restore(state.get("skipped", ()))  # older checkpoints have none
             self.stepper.go_on_after(self.skipped.in_a_row(self.step))
+            self.average.restore(state)
         else:
             self.began_with = warm_start(self.model, self.resolved)
+            self.average.begin()
         return tuple(damaged)
 
     def _save(self) -> None:
@@ -151,6 +155,7 @@ class Trainer:
             "rng": torch.get_rng_state(),
             "skipped": self.skipped.state(),
             "began_with": self.began_with,
+            **self.average.state(),
         }
         self.checkpoints.save(self.step, state, asdict(self.resolved.loader.position(self.step)))
 
@@ -219,6 +224,7 @@ class Trainer:
         torch.manual_seed(_seed_at(self.step, self.resolved.config.seed, self.context.rank))
         self.metrics.add(self.stepper.take(parts, self.resolved.loader.batch_size, self._rate(self.step)))
         self.step += 1
+        self.average.update(self.step)
 
     def _log(self, parts: Sequence[Batch], meter: ThroughputMeter, writer: MetricWriter, progress: Progress) -> None:
         """Fetch, check and log the metrics of the steps since the last call."""
@@ -282,7 +288,7 @@ class Trainer:
             tuple(self.skipped.steps),
         )  # fmt: skip
         if self.context.first:
-            save_encoders(self.run_folder, self.resolved, self.model, path)
+            save_encoders(self.run_folder, self.resolved, self.average.net(), path)
             write_card(self.run_folder / CARD, self.resolved, durable.read_json(self.run_folder / RUN), result)
         return result
 

@@ -40,10 +40,10 @@ def from_checkpoint(path: Path) -> Pretrained:
     architecture = Architecture(
         normalisation.channels, SIZES[config.encoder], config.patch_px, config.stem, config.grn_scope
     )
-    state = {
-        name.removeprefix(_ENCODER): item for name, item in read(path)["model"].items() if name.startswith(_ENCODER)
-    }
-    encoder = _filled(architecture, state, path, config.method)
+    state = read(path)
+    weights = state.get("ema", state["model"])  # The average of a run that keeps one, as in the file it ends with.
+    of_encoder = {name.removeprefix(_ENCODER): item for name, item in weights.items() if name.startswith(_ENCODER)}
+    encoder = _filled(architecture, of_encoder, path, config.method)
     return Pretrained(encoder, normalisation, facts_of(path))
 
 
