@@ -271,9 +271,9 @@ PRESETS |= {
         blr=1.25e-4, warmup=0.1, weight_decay=0.2, betas=(0.9, 0.98), micro_batch=32,
     ),
     "sensors_small": PretrainConfig(
-        method="contrastive", options={"tower": "zepto", "embedding_width": 64, "channels": 3}, init_std="fan-in",
-        image_px=56, patch_px=8, batch_size=64, steps=400, blr=4e-3, warmup=0.1, betas=(0.9, 0.98), micro_batch=0,
-        checkpoint_every=50, read_rows=16,
+        method="contrastive", options={"tower": "zepto", "embedding_width": 64}, init_std="fan-in", image_px=48,
+        patch_px=16, batch_size=64, steps=1000, blr=0.016, warmup=0.1, betas=(0.9, 0.98), micro_batch=0,
+        checkpoint_every=50, read_rows=16, threads=1,
     ),
 }  # fmt: skip
 

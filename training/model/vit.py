@@ -30,7 +30,7 @@ class VitSize:
 
 # Dosovitskiy et al. 2021, table 1, and Touvron et al. 2021, table 1. "zepto" is ours, small enough for a CPU.
 VIT_SIZES: dict[str, VitSize] = {
-    "zepto": VitSize(96, 3, 3),
+    "zepto": VitSize(64, 2, 4),
     "small": VitSize(384, 12, 6),
     "base": VitSize(768, 12, 12),
 }

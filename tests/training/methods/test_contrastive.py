@@ -119,7 +119,7 @@ def test_the_published_size_is_met() -> None:
 
 def test_options_of_a_preset_stay_beside_others() -> None:
     given = PretrainConfig.from_dict({"preset": "sensors_small", "options": {"temperature": 0.1}})
-    assert given.options == {"tower": "zepto", "embedding_width": 64, "channels": 3, "temperature": 0.1}
+    assert given.options == {"tower": "zepto", "embedding_width": 64, "temperature": 0.1}
     assert PretrainConfig.from_dict(given.to_dict()) == given
     other = PretrainConfig.from_dict({"preset": "sensors_small", "method": "mpmae"})
     assert other.options == {} and other.method == "mpmae"

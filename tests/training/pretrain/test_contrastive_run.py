@@ -88,7 +88,7 @@ def test_a_tower_is_an_encoder_like_others(
     again = load_encoder(tmp_path / "again.safetensors")
     stored = {"light": sensors.read("light", slice(0, 2))[:, [0, 2], :24, :24]}
     image = loaded.normalisation.image(stored, list(sensors.manifest.column("level")[:2]))
-    assert torch.equal(again.encoder(image), loaded.encoder(image)) and again.encoder(image).shape == (2, 96, 3, 3)
+    assert torch.equal(again.encoder(image), loaded.encoder(image)) and again.encoder(image).shape == (2, 64, 3, 3)
     fresh = untrained(loaded.encoder, 3)
     assert isinstance(fresh, Tower) and not torch.equal(fresh(image), loaded.encoder(image))
 
