@@ -47,12 +47,14 @@ LeftOut = Annotated[str | tuple[int | str, ...], BeforeValidator(_file_or_list)]
 WITHOUT_EFFECT = (
     "checkpoint_every", "checkpoints_kept", "keep_every", "read_ahead", "workers", "threads", "device", "micro_batch",
     "compile", "processes", "log_every", "peak_tflops", "wandb", "skip_hidden", "pictures_every", "method_file",
-    "bad_steps", "read_ahead_gb",
+    "bad_steps", "read_ahead_gb", "cache_folder", "cache_gb",
 )  # fmt: skip
 
 # Settings that are stored only where they are set, as what is stored may be older than they are.
 _STORED_WHERE_SET = (
-    "method", "method_file", "options", "init", "bad_steps", "clip_grad", "leave_out", "read_ahead_gb", "presence",
+    "method", "method_file", "options", "init", "bad_steps", "clip_grad", "leave_out",
+    "read_ahead_gb", "cache_folder", "cache_gb",
+    "presence",
     "ema",
 )  # fmt: skip
 
@@ -75,8 +77,9 @@ class PretrainConfig:
     fraction of the steps. Runs of up to `read_rows` neighbouring rows are read together. In the `order` "dealt" they
     are drawn anew in each epoch, and a batch has at most `companions` rows of one run; "blocks" is the order of earlier
     releases, with the same runs in every epoch, shuffled together `mix_blocks` at a time. `workers` threads (0: one per
-    core) decode `read_ahead` batches ahead; up to `read_ahead_gb` of compressed chips are fetched before. `threads` 0
-    leaves torch's default; with the same number of threads, results are bit-identical.
+    core) decode `read_ahead` batches ahead; up to `read_ahead_gb` of compressed chips are fetched before. What comes
+    from a bucket is kept in `cache_folder` ("": nowhere), up to `cache_gb`. `threads` 0 leaves torch's default; with
+    the same number of threads, results are bit-identical.
 
     `batch_size` is the effective batch, over all processes and micro-batches; a process computes `micro_batch` chips at
     a time (0: its whole part of the batch). `precision` and `compile` "auto" mean bf16 and on for a GPU, float32 and
@@ -129,6 +132,8 @@ class PretrainConfig:
     mix_blocks: Count = 8
     read_ahead: Count = 2
     read_ahead_gb: Annotated[float, Field(gt=0)] = 4.0
+    cache_folder: str = ""
+    cache_gb: Annotated[float, Field(gt=0)] = 100.0
     workers: CountOrNone = 0
     threads: CountOrNone = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"

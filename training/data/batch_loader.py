@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from training.batch import Batch, Raw
 from training.config import PretrainConfig
+from training.data.chip_cache import ChipCache
 from training.data.decode import Decoder
 from training.data.device_prefetcher import DevicePrefetcher
 from training.data.left_out import rows_left_out
@@ -53,7 +55,7 @@ class BatchLoader:
         self.batch_size = min(config.batch_size, sum(len(block) for block in blocks))
         self._order = order_of(blocks, self._shard_rows, config, self.batch_size)
         self._rows_in_order = lru_cache(maxsize=2)(self._order.of)
-        self._decoder = Decoder(corpus, layers, shards, config.span_rows)
+        self._decoder = Decoder(corpus, layers, shards, config.span_rows, _cache(config))
         self._groups = {item.name: group_indices_of(corpus, item) for item in layers if item.modality.statistics_by}
         self.steps_per_epoch = len(self.rows) // self.batch_size
 
@@ -147,3 +149,9 @@ class BatchLoader:
     ) -> None:
         arrays = {name: array[span] for name, array in into.items()}
         self._decoder.pixels(arrays, rows[span], corners_yx[span], reading)
+
+
+def _cache(config: PretrainConfig) -> ChipCache | None:
+    if not config.cache_folder:
+        return None
+    return ChipCache(Path(config.cache_folder).expanduser(), int(config.cache_gb * 1e9))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.corpus import Corpus
+from training.data.chip_cache import ChipCache
 from training.data.chip_reader import ChipReader
 from training.data.read_ahead import ReadAhead, Run
 from training.data.reader import open_reader
@@ -22,14 +23,21 @@ class Decoder:
 
     A whole chip is decoded into an array of the thread, which stays in the cache of its core, and cropped from there.
     By measurement this takes as long as decoding into the batch, and fewer bytes go to the device. `span_rows` is the
-    number of rows that `SpanReader` reads at once.
+    number of rows that are read at once where nothing was fetched ahead; `cache` keeps what comes from a bucket.
     """
 
-    def __init__(self, corpus: Corpus, layers: Sequence[Layer], shards: Collection[int], span_rows: int) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        layers: Sequence[Layer],
+        shards: Collection[int],
+        span_rows: int,
+        cache: ChipCache | None = None,
+    ) -> None:
         size_px, self._shard_rows = corpus.manifest.size_px, corpus.shard_rows
         self._layers = [layer for layer in layers if layer.pixel]
         self._readers: dict[str, ChipReader] = {
-            item.name: open_reader(corpus, item.name, span_rows) for item in self._layers
+            item.name: open_reader(corpus, item.name, span_rows, cache) for item in self._layers
         }
         self._band_spans = {layer.name: list(_band_spans(layer.bands)) for layer in self._layers}
         self._shapes = {

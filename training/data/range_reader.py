@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 
 from pipeline.shard_object import EMPTY, ShardIndex, ShardObject, tail_bytes
 from pipeline.store import Buffer
+from training.data.chip_cache import ChipCache
 from training.data.chip_reader import ChipReader
 from training.data.shared_results import SharedResults
 from training.data.stored_layer import StoredLayer
 
 _INDICES = 4096  # of shards, 16 bytes a row: all of a corpus of a million chips
+_BLOCK_ROWS = 16  # that are kept together in a cache
 _SPANS = 16  # that are fetched because nobody has said before that they are needed
 
 
@@ -22,11 +25,12 @@ class RangeReader:
     """Fetches compressed chips of one layer, those of a run with one request where they lie together.
 
     The index of a shard is fetched once. No lock is held during a request. Chips that were not `fetched` come with the
-    `span_rows` neighbours of their span.
+    `span_rows` neighbours of their span. With a `cache`, blocks of 16 neighbours are fetched, and kept there.
     """
 
-    def __init__(self, layer: StoredLayer, span_rows: int) -> None:
-        self._layer, self._span_rows = layer, span_rows
+    def __init__(self, layer: StoredLayer, span_rows: int, cache: ChipCache | None = None) -> None:
+        self._layer, self._span_rows, self._cache = layer, span_rows, cache
+        self._place = sha256(layer.corpus.store.url.encode()).hexdigest()[:16]  # in the cache, which many may share
         self._index = SharedResults(self._open, _INDICES)
         self._spans = SharedResults(self._span, _SPANS)
 
@@ -57,13 +61,34 @@ class RangeReader:
         return FetchedChips(self._layer, chips)
 
     def _contents(self, index: int, known: ShardIndex, places: Sequence[int]) -> list[Buffer]:
-        corpus, name = self._layer.corpus, self._layer.name
         pairs = known.byte_ranges[list(places)].tolist()
-        spans = [(offset, offset + length) for offset, length in pairs]
+        if self._cache is None:
+            return self._ranges(index, [(offset, offset + length) for offset, length in pairs])
+        numbers = [place // _BLOCK_ROWS for place in places]
+        blocks = {number: self._block(self._cache, index, known, number) for number in set(numbers)}
+        found = [(blocks[number], offset, length) for number, (offset, length) in zip(numbers, pairs, strict=True)]
+        return [content[offset - first :][:length] for (first, content), offset, length in found]
+
+    def _ranges(self, index: int, spans: Sequence[tuple[int, int]]) -> list[Buffer]:
+        corpus, name = self._layer.corpus, self._layer.name
         contents = corpus.store.ranges(corpus.object_key(name, corpus.shards[index]), spans)
         if contents is None:
             raise self._layer.unfinished(index)
         return contents
+
+    def _block(self, cache: ChipCache, index: int, known: ShardIndex, number: int) -> tuple[int, memoryview]:
+        """Where a block of neighbouring chips begins in the object, and its bytes, which are kept if they are sound."""
+        pairs = known.byte_ranges[number * _BLOCK_ROWS : (number + 1) * _BLOCK_ROWS]
+        stored = pairs[pairs[:, 1] != EMPTY]
+        first, stop = int(stored[:, 0].min()), int(stored.sum(axis=1).max())
+        key = f"{self._place}/{self._layer.name}/{index}-{known.crc32c}-{number}"
+        content = cache.get(key)
+        if content is None:
+            (fetched,) = self._ranges(index, [(first, stop)])
+            content = memoryview(fetched)
+            if all(self._layer.is_sound(content[offset - first :][:length]) for offset, length in stored.tolist()):
+                cache.put(key, content)
+        return first, content
 
     def _open(self, index: int) -> ShardIndex | None:
         layer, corpus, shard_rows = self._layer, self._layer.corpus, self._layer.layout.shard_rows

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.corpus import Corpus
 from pipeline.shard_object import EMPTY, ShardObject, tail_bytes
+from training.data.chip_cache import ChipCache
 from training.data.chip_reader import ChipReader
 from training.data.chunk_layout import ChunkLayout, obstacle
 from training.data.pages import bring_in
@@ -28,10 +29,11 @@ _CACHED_SPANS = 16  # Of `SpanReader`, per modality: the blocks of two shuffles.
 _log = logging.getLogger(__name__)
 
 
-def open_reader(corpus: Corpus, name: str, span_rows: int) -> ChipReader:
+def open_reader(corpus: Corpus, name: str, span_rows: int, cache: ChipCache | None = None) -> ChipReader:
     """The fastest reader for a pixel-level modality; logs one sentence where that is `SpanReader`.
 
     `span_rows` is the number of neighbouring rows that are read at once where a row is asked for that was not fetched.
+    What comes from a bucket is kept in `cache`.
     """
     with corpus.store.reading():
         array = zarr.open_array(corpus.store.zarr(read_only=True), path=name, mode="r")
@@ -40,7 +42,7 @@ def open_reader(corpus: Corpus, name: str, span_rows: int) -> ChipReader:
         _log.warning("%r %s; it is read through zarr-python, many times slower.", name, problem)
         return SpanReader(corpus, name, span_rows)
     layer = StoredLayer(corpus, name, ChunkLayout.of(corpus, array))
-    return RangeReader(layer, span_rows) if corpus.store.folder is None else ShardReader(layer)
+    return RangeReader(layer, span_rows, cache) if corpus.store.folder is None else ShardReader(layer)
 
 
 class ShardReader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 
@@ -56,6 +57,14 @@ class StoredLayer:
         except RuntimeError as error:
             raise self.damaged(row // layout.shard_rows, f"row {row} cannot be decoded") from error
         return into
+
+    def is_sound(self, content: memoryview) -> bool:
+        """Whether the stored bytes of a chip have its size and its checksum, if it has one."""
+        chunk = ShardObject.of_chunk(np.frombuffer(content, np.uint8))
+        try:
+            return chunk.frame(0, self._nbytes, self.layout.checksums) is not None
+        except ValueError:
+            return False
 
     def unfinished(self, index: int) -> Fatal:
         """A shard that would read as nodata."""

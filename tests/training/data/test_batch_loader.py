@@ -141,8 +141,12 @@ def test_a_corpus_in_a_bucket_gives_the_same_batches(corpus: Corpus, tmp_path: P
     with service():
         remote = make_corpus(tmp_path, store_url=f"s3://{BUCKET}/corpus.zarr")
         assert remote.store.folder is None
-        local, far = (list(make_loader(item, workers=2).batches(2, 5)) for item in (corpus, remote))
-    assert len(far) == 3 and all(same(*pair) for pair in zip(local, far, strict=True))
+        local, far = (list(make_loader(item, workers=2).batches(2, 9)) for item in (corpus, remote))
+        resumed = list(make_loader(remote, cache_folder=str(tmp_path / "cache")).batches(6, 9))
+        cached = list(make_loader(remote, cache_folder=str(tmp_path / "cache"), read_ahead_gb=1e-9).batches(6, 9))
+    assert len(far) == 7 and all(same(*pair) for pair in zip(local, far, strict=True))
+    assert all(same(*pair) for pair in zip(local[4:] * 2, resumed + cached, strict=True))
+    assert any((tmp_path / "cache").rglob("0-*"))
 
 
 class LatePrefetcher(DevicePrefetcher):

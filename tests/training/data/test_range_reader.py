@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from pipeline.store import Buffer, FolderStore
 from tests.buckets import BUCKET, S3, service
 from tests.pipeline.chips import make_manifest
 from tests.training.data.test_reader import DTYPES, ROWS, SHARD_ROWS, SIZE_PX, chips, layer_of, same_bits, written
+from training.data.chip_cache import ChipCache
 from training.data.chip_reader import ChipReader
 from training.data.chunk_layout import ChunkLayout
 from training.data.range_reader import RangeReader
@@ -47,12 +49,12 @@ class Asked(FolderStore):
         return super().ranges(key, spans)
 
 
-def ranged(corpus: Corpus, span_rows: int = 4, name: str = "layer") -> RangeReader:
+def ranged(corpus: Corpus, span_rows: int = 4, name: str = "layer", cache: ChipCache | None = None) -> RangeReader:
     """The corpus opened anew, and read as one in a bucket is."""
     opened = Corpus.open(corpus.folder)
     opened.store = Asked(corpus.folder / "corpus.zarr")
     array = zarr.open_array(corpus.folder / "corpus.zarr" / name, mode="r")
-    return RangeReader(StoredLayer(opened, name, ChunkLayout.of(opened, array)), span_rows)
+    return RangeReader(StoredLayer(opened, name, ChunkLayout.of(opened, array)), span_rows, cache)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +109,28 @@ def test_requests_wait_for_no_other(full: Corpus, monkeypatch: pytest.MonkeyPatc
     with ThreadPoolExecutor(2) as pool:
         read = list(pool.map(lambda row: chips(reader, stored, [row]), (0, 5)))
     assert all(same_bits(one, stored[[row]]) for one, row in zip(read, (0, 5), strict=True))
+
+
+def test_a_cache_spares_requests_and_gives_the_same(full: Corpus, tmp_path: Path) -> None:
+    stored, rows = full.read("layer", slice(0, ROWS)), [[0, 2, 3], [9, 15], [16, 18], [1, 7]]
+    cache = ChipCache(tmp_path / "cache", 10**6)
+    for asked in (6, 3):  # Without what is kept: the indices, and a block of each shard.
+        reader = ranged(full, cache=cache)
+        for some in rows:
+            assert same_bits(chips(reader.fetched(some), stored, some), stored[some])
+        assert len(reader._layer.corpus.store.asked) == asked
+    shutil.rmtree(tmp_path / "cache")
+    assert same_bits(chips(reader.fetched(rows[0]), stored, rows[0]), stored[rows[0]])
+
+
+def test_damage_is_not_kept(full: Corpus, tmp_path: Path) -> None:
+    """Once it is mended, the chip is read."""
+    path, cache = full.object_path("layer", full.shards[0]), ChipCache(tmp_path / "cache", 10**6)
+    whole, stored = path.read_bytes(), full.read("layer", slice(0, ROWS))
+    path.write_bytes(whole[:16] + b"\xff" * 4 + whole[20:])
+    assert "row 0 has another checksum" in refusal(ranged(full, cache=cache))
+    path.write_bytes(whole)
+    assert same_bits(chips(ranged(full, cache=cache), stored, [0]), stored[[0]])
 
 
 DAMAGES = [
