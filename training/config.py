@@ -50,6 +50,8 @@ WITHOUT_EFFECT = (
     "bad_steps", "read_ahead_gb", "cache_folder", "cache_gb",
 )  # fmt: skip
 
+_ALSO_WHERE_SET = ("hide_outside",)
+
 # Settings that are stored only where they are set, as what is stored may be older than they are.
 _STORED_WHERE_SET = (
     "method", "method_file", "options", "init", "bad_steps", "clip_grad", "leave_out",
@@ -62,6 +64,8 @@ _STORED_WHERE_SET = (
 @dataclass(frozen=True, config=STRICT)
 class PretrainConfig:
     """One run. The defaults are MP-MAE's: 112 px, patch 16, atto, an effective batch of 4096.
+
+    With `hide_outside`, values outside of the valid range of their layer are nodata.
 
     `method` names a file in training/methods; `method_file` is the path of one's own, and `method` then its stem. What
     `options` mean, and those of the settings below that shape a net, is the method's, and so is
@@ -145,6 +149,7 @@ class PretrainConfig:
     presence: bool = False
     ema: Fraction = 0.0
     leave_out: LeftOut = ()
+    hide_outside: bool = False
     log_every: Count = 10
     pictures_every: CountOrNone = 500
     keep_every: CountOrNone = 0
@@ -198,7 +203,9 @@ class PretrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """JSON and TOML values under their stored names; `from_dict` gives the same configuration back."""
         defaults = PretrainConfig()
-        unset = [name for name in _STORED_WHERE_SET if getattr(self, name) == getattr(defaults, name)]
+        unset = [
+            name for name in (*_STORED_WHERE_SET, *_ALSO_WHERE_SET) if getattr(self, name) == getattr(defaults, name)
+        ]
         return {name: value for name, value in self.every_setting().items() if name not in unset}
 
     def every_setting(self) -> dict[str, Any]:

@@ -24,7 +24,8 @@ class Layer:
     """A modality as input or target: its chosen `bands` (indices into the stored bands) and moments per group.
 
     `constant_bands` are the names of those that have one value throughout the train rows. With `presence`, as an input,
-    a plane beside its channels says whether a chip has any of it.
+    a plane beside its channels says whether a chip has any of it. With `hide_outside`, values outside of the layer's
+    valid range are no data.
     """
 
     modality: Modality
@@ -32,6 +33,7 @@ class Layer:
     groups: Mapping[str, Moments]
     constant_bands: tuple[str, ...] = ()
     presence: bool = False
+    hide_outside: bool = False
 
     @property
     def name(self) -> str:
@@ -79,8 +81,11 @@ class Layer:
     def _standardised(self, stored: NDArray[Any], groups: Iterable[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         indices = self.group_indices(groups)
         valid = self.modality.valid(stored) & self.standardiser.known(stored, indices)
+        values = stored.astype(np.float32)
+        if self.inside is not None:
+            valid &= (values >= self.inside[0]) & (values <= self.inside[1])
         with np.errstate(invalid="ignore"):  # Non-finite values stop the run later, with a report.
-            values = self.standardiser.standardise(stored.astype(np.float32), indices)
+            values = self.standardiser.standardise(values, indices)
         return np.where(valid, values, np.float32(0)), valid
 
     def stored(self, values: NDArray[Any], groups: Iterable[str]) -> NDArray[Any]:
@@ -102,6 +107,14 @@ class Layer:
     def standardiser(self) -> Standardiser[NDArray[Any]]:
         """The moments of all groups, as tables."""
         return Standardiser.of(self.groups, len(self.bands))
+
+    @property
+    def inside(self) -> tuple[np.float32, np.float32] | None:
+        """The least and the greatest stored value that is data, as float32; None for no bounds."""
+        if not self.hide_outside or self.modality.valid_range is None:
+            return None
+        low, high = self.modality.valid_range
+        return np.float32(low), np.float32(high)
 
     def group_indices(self, groups: Iterable[str]) -> NDArray[np.int64]:
         """The index of each group in `self.groups`, (rows,) int64; len(self.groups) for a group without statistics."""
@@ -127,7 +140,7 @@ def layer_of(corpus: Corpus, name: str, bands: Mapping[str, Sequence[str]]) -> L
     modality = corpus.modality(name)
     statistics = corpus.statistics(name)
     chosen = _named(modality, bands[name]) if name in bands else _common(modality, statistics)
-    groups = {group: _moments([of_bands[band] for band in chosen]) for group, of_bands in statistics.items()}
+    groups = {group: moments_of([of_bands[band] for band in chosen]) for group, of_bands in statistics.items()}
     constant = (band for band in chosen if _is_constant([of_bands[band] for of_bands in statistics.values()]))
     return Layer(modality, chosen, groups, tuple(modality.band_names[band] for band in constant))
 
@@ -153,7 +166,8 @@ def _common(modality: Modality, statistics: Mapping[str, Sequence[BandStatistics
     return common or tuple(every)
 
 
-def _moments(bands: Sequence[BandStatistics]) -> Moments:
+def moments_of(bands: Sequence[BandStatistics]) -> Moments:
+    """The moments of some bands; a band of one value has a deviation of 1."""
     std = np.array([band.std for band in bands], dtype=np.float32)
     mean = np.array([band.mean for band in bands], dtype=np.float32)
     return Moments(mean, np.where(std > 0, std, np.float32(1)), np.array([band.count > 0 for band in bands]))

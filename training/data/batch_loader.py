@@ -96,12 +96,15 @@ class BatchLoader:
 
     def batch(self, step: int) -> Batch:
         """The whole batch of one step, on the CPU; steps count from the start of the run."""
-        whole = slice(0, self.batch_size)
-        with closing(self._reading([(step, whole)])) as reading:
-            job = self._job(step, whole, reading)
-            buffer = Buffer(self._decoder.shapes(self.batch_size, self._config.image_px), pinned=False)
-            job.fill(buffer.arrays, whole)
-        return DevicePrefetcher(self._layers, CPU).send(buffer.with_pixels(job.raw)).batch
+        return DevicePrefetcher(self._layers, CPU).send(self.raw(step, slice(0, self.batch_size))).batch
+
+    def raw(self, step: int, part: slice) -> Raw:
+        """Some rows of the batch of one step in stored numbers, on the CPU; read anew, without threads."""
+        with closing(self._reading([(step, part)])) as reading:
+            job, count = self._job(step, part, reading), part.stop - part.start
+            buffer = Buffer(self._decoder.shapes(count, self._config.image_px), pinned=False)
+            job.fill(buffer.arrays, slice(0, count))
+        return buffer.with_pixels(job.raw)
 
     def _reading(self, parts: Sequence[tuple[int, slice]]) -> ReadAhead:
         """Goes ahead of jobs for `parts`, each a part of a step."""

@@ -38,6 +38,7 @@ class _Numbers:
     def __init__(self, layer: Layer, device: torch.device) -> None:
         self._standardiser = layer.standardiser.moved(lambda table: torch.from_numpy(table).to(device))
         self._fill = torch.from_numpy(np.array([layer.modality.fill])).to(device)
+        self._inside = layer.inside and tuple(map(float, layer.inside))
         self._nodata_is_nan = bool(np.isnan(layer.modality.nodata))
 
     def __call__(self, stored: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -45,6 +46,8 @@ class _Numbers:
         chosen = groups if groups is not None else torch.zeros(1, dtype=torch.int64, device=stored.device)
         valid = self._is_data(stored).logical_and_(self._standardiser.known(stored, chosen))
         values = stored.to(torch.float32, copy=True)  # In place below: allocation costs more than the arithmetic.
+        if self._inside is not None:
+            valid = valid.logical_and((values >= self._inside[0]).logical_and_(values <= self._inside[1]))
         return self._standardiser.standardise(values, chosen).masked_fill_(~valid, 0.0), valid
 
     def _is_data(self, stored: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from training.model.named_bands import bands_in_order, coordinate
 from training.model.units import stored_from_physical, stored_numbers
 from training.standardiser import Moments
 
+_WHERE_SO = ("presence", "hide_outside")  # stored where it is so; older files know neither
 Groups = str | Sequence[str] | Mapping[str, Sequence[str]]
 
 
@@ -107,7 +108,7 @@ class Normalisation:
         return [
             {"modality": layer.modality.specification(),
              "groups": {name: moments.to_dict() for name, moments in layer.groups.items()}}
-            | ({"presence": True} if layer.presence else {})
+            | {name: True for name in _WHERE_SO if getattr(layer, name)}
             for layer in self.layers
         ]  # fmt: skip
 
@@ -123,7 +124,9 @@ def _restricted(layer: Layer) -> Layer:
     shown = layer.modality.display
     display = shown if set(shown.bands) <= used else replace(shown, style="none", bands=())
     modality = replace(layer.modality, bands=tuple(names), display=display, source=None, observed=None)
-    return Layer(modality, tuple(range(len(names))), layer.groups, presence=layer.presence)
+    return Layer(
+        modality, tuple(range(len(names))), layer.groups, presence=layer.presence, hide_outside=layer.hide_outside
+    )
 
 
 def _nothing(layer: Layer, size: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -162,7 +165,7 @@ def _layer_in_corpus(layer: Layer, modalities: Mapping[str, Modality]) -> Layer:
     if _encoding(known) != _encoding(layer.modality):
         raise Fatal(f"modality {layer.name!r} is stored otherwise than what the weights were trained on; use others.")
     bands = tuple(known.band_names.index(name) for name in layer.modality.band_names)
-    return Layer(known, bands, layer.groups, presence=layer.presence)
+    return Layer(known, bands, layer.groups, presence=layer.presence, hide_outside=layer.hide_outside)
 
 
 def _encoding(modality: Modality) -> tuple[Any, ...]:
@@ -174,4 +177,5 @@ def _encoding(modality: Modality) -> tuple[Any, ...]:
 def _layer(data: Mapping[str, Any]) -> Layer:
     modality = Modality.from_specification(data["modality"])
     groups = {name: Moments.from_dict(moments) for name, moments in data["groups"].items()}
-    return Layer(modality, tuple(range(len(modality.bands))), groups, presence=bool(data.get("presence")))
+    presence, hide_outside = (bool(data.get(name)) for name in _WHERE_SO)
+    return Layer(modality, tuple(range(len(modality.bands))), groups, presence=presence, hide_outside=hide_outside)

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from pipeline import durable
-from training.batch import Batch
+from training.batch import Batch, Raw
+from training.data.prepare import Preparation
+from training.layer import Layer
+from training.pretrain.outlier import Outlier, worst_outlier
 from training.pretrain.step import Step
 
 CPU = torch.device("cpu")
 _LOWER_RATE = "lower pretrain.blr or set pretrain.clip_grad, and start afresh"
-_MEND_CORPUS = "mark them as nodata in the corpus"
 
 
 @dataclass(frozen=True)
 class NonFiniteReport:
     """`what` completes the sentence "at step N, ...", `remedy` what to do about it.
 
-    `batch` has the chips that cause it, on the CPU.
+    `batch` has the chips of the part that causes it, on the CPU, and `culprits` the manifest rows at fault, if known.
     """
 
     what: str
     remedy: str
     batch: Batch
+    culprits: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The manifest rows to look at."""
+        return self.culprits or self.batch.rows
 
     def save(self, path: Path) -> Path:
         """Write `path` for `torch.load`: rows, values and valid by modality, visible patches; returns `path`."""
@@ -40,17 +48,28 @@ class NonFiniteReport:
         return path
 
 
-def find(step: Step, parts: Iterable[Batch]) -> NonFiniteReport:
+def find(step: Step, parts: Iterable[Raw], layers: Sequence[Layer], device: torch.device) -> NonFiniteReport:
     """The first of `parts` with a non-finite value, loss or gradient under the current weights.
 
-    Where every part is finite, only their sum was not, and the report has the last part. `parts` must not be empty.
+    A stored value is named as the cause if it is no number, or if the part is finite once values outside of their
+    layer's valid range are hidden. Where every part is finite, only their sum was not: the report has the last part.
+    `parts` must not be empty.
     """
-    for part in parts:
-        if what := _broken_value(part):
-            return NonFiniteReport(what, _MEND_CORPUS, part.to(CPU))
-        if what := _broken_loss(step, part):
+    prepare = Preparation(layers, device)
+    for raw in parts:
+        part, worst = prepare(raw.to(device)), worst_outlier(raw, layers)
+        if what := _broken_value(part) or _broken_loss(step, part):
+            if worst and _is_cause(worst, step, raw, layers, device):
+                return NonFiniteReport(worst.what, worst.remedy, part.to(CPU), (worst.row,))
             return NonFiniteReport(what, _LOWER_RATE, part.to(CPU))
     return NonFiniteReport("the gradients are not finite", _LOWER_RATE, part.to(CPU))
+
+
+def _is_cause(worst: Outlier, step: Step, raw: Raw, layers: Sequence[Layer], device: torch.device) -> bool:
+    if not worst.is_number:
+        return True
+    hiding = Preparation([replace(layer, hide_outside=True) for layer in layers], device)
+    return not _broken_loss(step, hiding(raw.to(device)))
 
 
 def _broken_value(batch: Batch) -> str:

@@ -13,6 +13,7 @@ from pipeline.errors import Fatal
 from training.config import PretrainConfig
 from training.data.batch_loader import BatchLoader
 from training.data.left_out import rows_left_out
+from training.data.outside import hiding_outside
 from training.layer import Layer, layer_of
 from training.method import Method
 from training.model.normalisation import Normalisation
@@ -43,6 +44,11 @@ class ResolvedRun:
     def steps(self) -> int:
         """Optimisation steps of the whole run."""
         return self.config.steps or self.config.epochs * self.loader.steps_per_epoch
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Inputs and targets, each layer once."""
+        return tuple({layer.name: layer for layer in (*self.inputs, *self.targets)}.values())
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -84,6 +90,8 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     if len(used) < len(corpus.shards):
         corpus = corpus.restricted_to(used)
     layers = {name: layer_of(corpus, name, config.bands) for name in names}
+    if config.hide_outside:
+        layers = {name: hiding_outside(corpus, layer) for name, layer in layers.items()}
     if config.presence and not method.presence:
         raise Fatal(f"method {config.method!r} is not told which inputs a chip lacks; leave pretrain.presence out.")
     inputs = tuple(replace(layers[name], presence=config.presence) for name in config.inputs)

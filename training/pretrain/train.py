@@ -17,6 +17,7 @@ from pipeline.errors import Fatal
 from pipeline.progress import Progress, Silent
 from training.batch import Batch
 from training.config import PretrainConfig
+from training.data.outside import warnings_of
 from training.data.stream import Stream
 from training.pretrain import non_finite
 from training.pretrain.exports import first_file, save_encoders
@@ -196,6 +197,8 @@ class Trainer:
             progress.say(f"This run {self.began_with}.")
         for path in self.damaged:
             progress.say(f"Checkpoint {path} is damaged; going on from step {self.step} instead.")
+        for sentence in warnings_of(resolved.corpus, resolved.layers):
+            progress.say(sentence)
         with metric_writer.opened(self.run_folder, self.step, config.wandb, config.to_dict()) as writer:
             yield writer
 
@@ -274,11 +277,13 @@ class Trainer:
 
     def _examined(self, step: int) -> tuple[SkippedStep, Path | None, str]:
         """Repeat a skipped step part by part: what is recorded of it, the file of its chips, and what helps."""
-        with self._stream(step - 1, step, self._rank_slice(DistributedContext())) as stream:
-            report = non_finite.find(self.stepper, stream)
+        resolved = self.resolved
+        parts = self._rank_slice(DistributedContext()).slices(resolved.loader.batch_size)
+        raws = (resolved.loader.raw(step - 1, part) for part in parts)
+        report = non_finite.find(self.stepper, raws, resolved.layers, self.device.place)
         name = self.skipped.file_of(step)
         path = report.save(self.run_folder / name) if name else None
-        return SkippedStep(step, report.batch.rows, report.what), path, report.remedy
+        return SkippedStep(step, report.rows, report.what), path, report.remedy
 
     def _result(self, meter: ThroughputMeter) -> PretrainResult:
         history, path = self.history, self.checkpoints.path(self.step)
