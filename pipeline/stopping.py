@@ -1,7 +1,8 @@
 """An orderly end on Ctrl-C, SIGTERM, SIGHUP and SIGQUIT: locks and processes are released, one sentence, code 128 + n.
 
 The process ends inside the signal's handler and does not unwind: an export waits for answers that may take minutes,
-and a batch system kills half a minute after its SIGTERM. What is finished is on disk already, whole.
+and a batch system kills half a minute after its SIGTERM. What is finished is on disk already, whole. Work that is worth
+a few seconds more, such as a training step, is done inside of `deferring`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from pipeline.errors import Transient
+
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name))
 _AT_MOST_S = 15.0  # for everything that is released
 _SENTENCE = "geocorpus: stopped; run the same command again to go on."
 _NOTHING_KEPT = "geocorpus: stopped; nothing was kept, and the same command starts anew."
+
+_UNHANDLED = (signal.SIG_IGN, None)
+_NOTICE_S = 5.0  # after which somebody who waits is told for what
+_NOTICE = "geocorpus: stops as soon as this step is done and kept; a second signal stops at once."
 
 _releases: list[Callable[[], None]] = []
 _installed = threading.Event()
@@ -66,6 +73,112 @@ def keeping_nothing() -> Iterator[None]:
         _keeps_nothing.clear()
 
 
+class Stopped(Transient):
+    """A signal was obeyed where nobody handles it otherwise; `number` is the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by signal {number}; run the same command again to go on.")
+        self.number = number
+
+    def __reduce__(self) -> tuple[type[Stopped], tuple[int]]:
+        return Stopped, (self.number,)
+
+
+class Deferral:
+    """A signal that waits until a piece of work is done; `number` is 0 before one comes."""
+
+    def __init__(self, number: int, tell: Callable[[int], None]) -> None:
+        self.number, self._tell = number, tell
+        self._handlers = {item: handler for item in SIGNALS if (handler := signal.getsignal(item)) not in _UNHANDLED}
+
+    @property
+    def asked(self) -> bool:
+        """Whether a signal waits."""
+        return self.number != 0
+
+    def ask(self, number: int = signal.SIGTERM) -> None:
+        """Wait as for a signal, if none waits."""
+        self.number = self.number or number
+
+    def take_over(self) -> None:
+        """Handle the signals that are not ignored here."""
+        for number in self._handlers:
+            signal.signal(number, self._take)
+
+    def give_back(self) -> None:
+        """Let those handle them who did before."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def hand_on(self, number: int) -> None:
+        """Do what would have happened to the signal before."""
+        handler = self._handlers.get(signal.Signals(number), signal.SIG_IGN)
+        if callable(handler):
+            handler(number, None)
+        elif handler == signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if self.asked:  # A second one does not wait.
+            self.hand_on(number)
+            return
+        self.number = number
+        if self._handlers[signal.Signals(number)] is _stop:
+            notice = threading.Timer(_NOTICE_S, _write, (f"\n{_NOTICE}\n",))
+            notice.daemon = True
+            notice.start()
+        self._tell(number)
+
+
+_deferrals: list[Deferral] = []
+
+
+@contextmanager
+def deferring(tell: Callable[[int], None] = lambda number: None) -> Iterator[Deferral]:
+    """Inside the block a signal ends nothing: who works there looks at `Deferral.asked`, and leaves the block soon.
+
+    `tell` is called with its number, inside the handler. At the end of the block the signal goes to whoever handled it
+    before: a command of ours ends then. A second signal goes there at once. Raises `Stopped` where that does not end
+    the block. In other threads than the main thread the stop of a command waits for the block, as for what it releases.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        with _deferring_in_a_thread() as deferral:
+            yield deferral
+        return
+    waiting = _deferrals[-1].number if _deferrals else 0  # in a block around this one, which hands it on
+    deferral = Deferral(waiting, tell)
+    _deferrals.append(deferral)
+    deferral.take_over()
+    try:
+        yield deferral
+    finally:
+        deferral.give_back()
+        _deferrals.remove(deferral)
+    if deferral.asked:
+        if not waiting:
+            deferral.hand_on(deferral.number)
+        raise Stopped(deferral.number)
+
+
+@contextmanager
+def _deferring_in_a_thread() -> Iterator[Deferral]:
+    deferral, left = Deferral(0, lambda number: None), threading.Event()
+
+    def release() -> None:
+        deferral.ask()
+        left.wait()
+
+    with at_stop(release):
+        try:
+            yield deferral
+        finally:
+            left.set()
+        if deferral.asked:
+            threading.Event().wait(_AT_MOST_S)  # The process ends meanwhile.
+            raise Stopped(deferral.number)
+
+
 def _stop(number: int, _frame: FrameType | None) -> None:
     """End this process; a second signal, which may come while the first is handled, ends it at once."""
     if not _ending.is_set():
@@ -86,9 +199,12 @@ def _release_all() -> None:
 
 def _say() -> None:
     """The closing sentence, from one of several training processes. A single call, as it may interrupt a print."""
-    if os.environ.get("RANK", "0") != "0":
-        return
     show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # bars hide it
     sentence = _NOTHING_KEPT if _keeps_nothing.is_set() else _SENTENCE
-    with contextlib.suppress(OSError):  # the terminal may be gone: SIGHUP
-        os.write(2, f"{show_cursor}\n{sentence}\n".encode())
+    _write(f"{show_cursor}\n{sentence}\n")
+
+
+def _write(text: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        with contextlib.suppress(OSError):  # the terminal may be gone: SIGHUP
+            os.write(2, text.encode())

@@ -15,6 +15,7 @@ from pipeline import durable
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.progress import Progress, Silent
+from pipeline.stopping import deferring
 from training.batch import Batch
 from training.config import PretrainConfig
 from training.data.outside import warnings_of
@@ -45,6 +46,7 @@ from training.schedule import BLR_BATCH, rate_at
 from training.weights.checkpoint import CHECKPOINTS, Checkpoints, read, step_of
 
 RUN = "run.json"
+LOGS = "logs"  # what each of several processes printed
 _LESS_MODEL = "lower pretrain.micro_batch, or take a smaller pretrain.encoder"
 _LESS_DATA = "lower pretrain.read_rows, pretrain.read_ahead or pretrain.batch_size"
 
@@ -56,7 +58,8 @@ def pretrain(
 
     Writes `run.json`, `checkpoints/`, `tensorboard/`, `pictures/` and, at the end, `encoder.safetensors` and
     `model_card.md` in `run_folder`. On a CPU, with the same number of threads and processes, the weights are
-    bit-identical however often it is stopped. It starts `config.processes` processes, unless it runs in a process that
+    bit-identical however often it is stopped. A signal is obeyed after the running step, whose checkpoint is written
+    first. It starts `config.processes` processes, unless it runs in a process that
     `torchrun` started. Raises `Fatal` for settings that do not fit the corpus, checkpoints that are all damaged or
     belong to another run, losses that stay non-finite, or too little memory; `Transient` when a started process was
     killed.
@@ -64,7 +67,7 @@ def pretrain(
     metric_writer.refuse_absent(config.wandb)
     if config.processes > 1 and not launch.started():
         arguments = (corpus_folder, config, run_folder)
-        return launch.together(pretrain, arguments, config.processes, progress or Silent())
+        return launch.together(pretrain, arguments, config.processes, progress or Silent(), run_folder / LOGS)
     context = DistributedContext.from_environment()
     device = Device.of(config, context.local_rank)
     with threads(config.threads, context.local_world_size), context.joined(device.place), lowering(_LESS_MODEL):
@@ -165,12 +168,13 @@ class Trainer:
         meter, config, began = ThroughputMeter(self.resolved.loader.batch_size), self.resolved.config, self.step
         pictures = PictureLog(self.resolved, self.run_folder)
         progress.start("pretrain", self.resolved.steps, self.step)
-        with self._writer(progress) as writer, closing(self._batches()) as batches:
+        with deferring() as stop, self._writer(progress) as writer, closing(self._batches()) as batches:
             for parts, waited_s in batches:
                 self._take_step(parts)
                 meter.update(waited_s)
+                ending = self.context.any(stop.asked)
                 at_the_end = self.step == self.resolved.steps
-                save = self.step % config.checkpoint_every == 0 or at_the_end
+                save = self.step % config.checkpoint_every == 0 or at_the_end or ending
                 if save or self.step % config.log_every == 0 or self.step == began + 1:
                     self._log(parts, meter, writer, progress)
                 if self.context.first:
@@ -179,6 +183,10 @@ class Trainer:
                     writer.flush()  # Before the checkpoint, so that the log of a resumed run has no gap.
                     self._save()
                 progress.advance()
+                if ending:
+                    stop.ask()  # Perhaps only another process was told.
+                    self.context.barrier()  # The first process to leave ends the others, and one of them saves.
+                    break
         return self._result(meter)
 
     @contextmanager

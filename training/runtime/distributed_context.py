@@ -44,11 +44,11 @@ class DistributedContext:
 
     @contextmanager
     def joined(self, device: torch.device) -> Iterator[None]:
-        """Connected to the other processes: by NCCL between GPUs, by gloo between CPUs."""
+        """Connected to the other processes: tensors on GPUs by NCCL, those on the host by gloo."""
         if self.count == 1:
             yield
             return
-        backend = "nccl" if device.type == "cuda" else "gloo"
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         distributed.init_process_group(backend, timeout=_TIMEOUT)
         try:
             yield
@@ -87,6 +87,10 @@ class DistributedContext:
         values = [value]
         distributed.broadcast_object_list(values, src=0)
         return values[0]
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so, the same in all; this waits for the other hosts, but for no device."""
+        return bool(self.summed(torch.tensor(float(flag)))) if self.count > 1 else flag
 
     def barrier(self) -> None:
         """Wait until every process has called this."""

@@ -76,13 +76,67 @@ class Killer(Recorder):
 
 
 def test_when_one_is_killed_all_end_with_one_sentence(corpus: Corpus, alone: list[float], tmp_path: Path) -> None:
-    with pytest.raises(Transient, match=r"process 2 of 2 was ended by signal 9; .* lower pretrain.micro_batch"):
+    said = r"process 2 of 2 was ended by signal 9; .* lower pretrain.micro_batch, .* again to go on; .* is in .*/logs\."
+    with pytest.raises(Transient, match=said):
         pretrain(corpus.folder, TWO, tmp_path, Killer())
     assert not multiprocessing.active_children()
     rest = Recorder()
     pretrain(corpus.folder, CONFIG, tmp_path, rest)
     assert rest.began[1] in (2, 4)
     assert rest.losses == pytest.approx(alone[rest.began[1] :], rel=TOLERANCE)
+
+
+DIES = """
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tests.training.corpora import CONFIG
+from pipeline.errors import GeocorpusError
+from pipeline.progress import Silent
+from training.pretrain.train import Trainer, pretrain
+
+slice_of = Trainer._take_step
+
+def step(self, parts):
+    if self.context.rank == 1 and self.step == 3:
+        print("last words", flush=True)
+        if sys.argv[3] == "exit":
+            os._exit(7)
+        raise RuntimeError("no more")
+    slice_of(self, parts)
+
+Trainer._take_step = step
+
+if __name__ == "__main__":
+    try:
+        pretrain(Path(sys.argv[1]), replace(CONFIG, processes=2, micro_batch=1), Path(sys.argv[2]), Silent())
+    except GeocorpusError as error:
+        print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("exit", "Transient process 2 of 2 ended with code 7; run the same command again to go on; what the processes "
+                 "printed is in {logs}.\n"),
+        ("error", "Fatal a training process failed: RuntimeError: no more; what it printed is in "
+                  "{logs}/process-2.log.\n"),
+    ],
+)  # fmt: skip
+def test_one_that_dies_leaves_one_sentence_and_a_log(corpus: Corpus, tmp_path: Path, how: str, said: str) -> None:
+    """No traceback of the others' connections: what they print is in the run's folder."""
+    (tmp_path / "dies.py").write_text(DIES)
+    root = Path(__file__).resolve().parents[3]
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "dies.py"), str(corpus.folder), str(tmp_path / "run"), how], cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True,
+    )  # fmt: skip
+    logs = tmp_path / "run" / "logs"
+    assert (done.stdout, done.stderr) == (said.format(logs=logs), "")
+    assert "last words" in (logs / "process-2.log").read_text()
+    assert "Traceback" in (logs / "process-1.log").read_text(), "the other lost its connection"
 
 
 def test_what_one_refuses_is_refused_once(corpus: Corpus, tmp_path: Path) -> None:
