@@ -45,27 +45,32 @@ class ShardIndex:
 
 @dataclass(frozen=True)
 class ShardObject:
-    """The bytes of an object, and the (offset, length) of each of its chips. `index_crc32c` is what the ledger keeps.
+    """The bytes of an object, and offset and length of each of its chips, (rows, 2) uint64.
 
+    `index_crc32c` is what the ledger keeps.
     `view` is of the same bytes: headers are read faster from it, but the checksum takes no `memoryview`.
     """
 
     content: NDArray[np.uint8]
     view: memoryview
-    byte_ranges: tuple[tuple[int, int], ...]
+    byte_ranges: NDArray[np.uint64]
     index_crc32c: str | None
 
     @classmethod
     def of(cls, content: NDArray[np.uint8], shard_rows: int) -> ShardObject:
         """Open the object of a shard of so many rows; raises `ValueError` for a damaged index."""
         index = ShardIndex.of(content, shard_rows, len(content))
-        byte_ranges = tuple((int(offset), int(length)) for offset, length in index.byte_ranges.tolist())
-        return cls(content, content.data, byte_ranges, index.crc32c)
+        return cls(content, content.data, index.byte_ranges, index.crc32c)
 
     @classmethod
     def of_chunk(cls, content: NDArray[np.uint8]) -> ShardObject:
         """Open an object that is one chunk, without an index."""
-        return cls(content, content.data, ((0, len(content)),), None)
+        return cls(content, content.data, np.array([[0, len(content)]], dtype=np.uint64), None)
+
+    def byte_range(self, place: int) -> tuple[int, int]:
+        """Offset and length of the chip at a place of the shard."""
+        offset, length = self.byte_ranges[place].tolist()
+        return offset, length
 
     def frame(self, place: int, nbytes: int, checksums: bool) -> NDArray[np.uint8] | None:
         """The chip at a place of the shard, as Blosc compressed it; None where all is nodata.
@@ -73,7 +78,7 @@ class ShardObject:
         `nbytes` is its size when decoded. With `checksums` it must have its CRC-32C behind it; without, it may, as in a
         store that is being upgraded. Raises `ValueError` for a chip of another size or checksum.
         """
-        offset, length = self.byte_ranges[place]
+        offset, length = self.byte_range(place)
         if length == EMPTY:
             return None
         decoded, encoded = _SIZES.unpack_from(self.view, offset) if length >= _SIZES.size else (-1, -1)

@@ -18,12 +18,12 @@ from pipeline.shard_object import EMPTY, ShardObject, tail_bytes
 from training.data.chip_cache import ChipCache
 from training.data.chip_reader import ChipReader
 from training.data.chunk_layout import ChunkLayout, obstacle
+from training.data.open_files import shards_at_once
 from training.data.pages import bring_in
 from training.data.range_reader import RangeReader
 from training.data.shared_results import SharedResults
 from training.data.stored_layer import StoredLayer
 
-_OPEN_SHARDS = 32  # Open files per modality; a shuffle reads from a few at a time.
 _CACHED_SPANS = 16  # Of `SpanReader`, per modality: the blocks of two shuffles.
 
 _log = logging.getLogger(__name__)
@@ -53,7 +53,8 @@ class ShardReader:
 
     def __init__(self, layer: StoredLayer) -> None:
         self._layer, self._shard_rows = layer, layer.layout.shard_rows
-        self._opened = lru_cache(maxsize=_OPEN_SHARDS)(self._open)
+        self._opened = lru_cache(maxsize=shards_at_once())(self._open)
+        self._verified: dict[int, str | None] = {}  # The checksum of the index of each shard that was open.
 
     def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
         """Decode into `scratch`; rows without an inner chunk or without a file are the fill value."""
@@ -65,7 +66,7 @@ class ShardReader:
         index = rows[0] // self._shard_rows
         shard = self._opened(index)
         if shard is not None:
-            ranges = [shard.byte_ranges[row - index * self._shard_rows] for row in rows]
+            ranges = [shard.byte_range(row - index * self._shard_rows) for row in rows]
             stored = [(offset, offset + length) for offset, length in ranges if length != EMPTY]
             for start, stop in _joined(stored):
                 bring_in(self._path(index), start, stop)
@@ -76,15 +77,18 @@ class ShardReader:
 
     def _open(self, index: int) -> ShardObject | None:
         layer, path = self._layer, self._path(index)
-        mark = layer.mark(index)
+        # A large corpus has a shard for nearly every run that is in use; to ask the ledger again would cost more.
+        mark = None if index in self._verified else layer.mark(index)
         try:
             shard = ShardObject.of(_mapped(path, tail_bytes(self._shard_rows)), self._shard_rows)
         except FileNotFoundError:
-            layer.refuse_none(mark)
+            layer.refuse_none(mark or layer.mark(index))
             return None
         except ValueError as error:
             raise layer.damaged(index, str(error)) from error
-        layer.refuse_other(mark, shard.index_crc32c)
+        if mark is not None or self._verified[index] != shard.index_crc32c:
+            layer.refuse_other(mark or layer.mark(index), shard.index_crc32c)
+        self._verified[index] = shard.index_crc32c
         return shard
 
 

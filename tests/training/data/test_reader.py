@@ -26,7 +26,9 @@ from pipeline.modality import Band, Modality
 from tests.pipeline.chips import make_manifest
 from training.data.chip_reader import ChipReader
 from training.data.chunk_layout import obstacle
+from training.data.open_files import shards_at_once
 from training.data.reader import ShardReader, SpanReader, open_reader
+from training.data.stored_layer import StoredLayer
 
 ROWS, SHARD_ROWS, SIZE_PX = 19, 8, 6  # The last of three shards is short.
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")
@@ -249,6 +251,27 @@ def test_exchanged_shards_are_named(full: Corpus) -> None:
     shard_file(full, 1).write_bytes(first)
     with pytest.raises(Fatal, match="shard 0 of 'layer' in .* is not what the ledger says .*; run `geocorpus verify"):
         first_chip(full)
+
+
+def test_a_shard_that_is_opened_again_is_not_looked_up_again(full: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs of a batch are in more shards than are kept open; one that was exchanged meanwhile is named anyway."""
+    monkeypatch.setattr("training.data.reader.shards_at_once", lambda: 1)
+    looked_up: list[int] = []
+    mark = StoredLayer.mark
+    monkeypatch.setattr(StoredLayer, "mark", lambda layer, index: looked_up.append(index) or mark(layer, index))
+    reader, like = open_reader(full, "layer", 8), full.read("layer", slice(0, ROWS))
+    rows = [0, 8, 1, 9, 2, 10, 0]
+    assert same_bits(chips(reader, like, rows), like[rows]) and looked_up == [0, 1]
+    shard_file(full, 1).write_bytes(shard_file(full, 0).read_bytes())
+    with pytest.raises(Fatal, match="shard 1 of 'layer' in .* is not what the ledger says"):
+        chips(reader, like, [8])
+
+
+def test_as_many_shards_stay_open_as_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    for limit, shards in ((256, 32), (1024, 32), (6400, 200), (1 << 20, 1024), (resource.RLIM_INFINITY, 1024)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        assert shards_at_once() == shards
 
 
 def test_a_digest_changed_in_the_ledger_is_named(full: Corpus) -> None:
