@@ -1,6 +1,6 @@
 """What contrastive pretraining over sensors learns on the sandbox's planet, and what it costs to leave parts out.
 
-    python -m benchmarks.contrast [--quick] [--folder FOLDER] [--steps 1000]
+    python -m benchmarks.contrast [--quick] [--folder FOLDER] [--steps 400]
 
 Builds a corpus in FOLDER (or takes the one that is there), trains the preset `sensors_small` on Sentinel-2, Sentinel-1
 and elevation (or takes the finished run), and looks at places of other regions: how often the nearest view by another

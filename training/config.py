@@ -284,7 +284,7 @@ PRESETS |= {
     ),
     "sensors_small": PretrainConfig(
         method="contrastive", options={"tower": "zepto", "embedding_width": 64}, init_std="fan-in", image_px=48,
-        patch_px=16, batch_size=64, steps=1000, blr=0.016, warmup=0.1, betas=(0.9, 0.98), micro_batch=0,
+        patch_px=16, batch_size=64, steps=400, blr=0.016, warmup=0.1, betas=(0.9, 0.98), micro_batch=0,
         checkpoint_every=50, read_rows=16, threads=1,
     ),
 }  # fmt: skip

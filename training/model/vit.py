@@ -231,6 +231,10 @@ def _all_known(image: Tensor, patch_px: int) -> Tensor:
 
 
 def _mean(tokens: Tensor, present: Tensor, over: tuple[int, ...]) -> Tensor:
-    """The mean of the tokens (rows, channels, patches, width) that are there; 0 where there is none."""
-    weights = present[..., None].to(tokens.dtype)
-    return (tokens * weights).sum(dim=over) / weights.sum(dim=over).clamp(min=1)
+    """The mean of the tokens (rows, channels, patches, width) that are there; 0 where there is none.
+
+    In float32 at least: bfloat16 cannot count to a thousand.
+    """
+    exact = tokens if tokens.dtype == torch.float64 else tokens.float()
+    weights = present[..., None].to(exact.dtype)
+    return (exact * weights).sum(dim=over) / weights.sum(dim=over).clamp(min=1)

@@ -25,6 +25,7 @@ from training.methods.contrastive import METHOD, Contrastive
 from training.model.image import image_of
 from training.model.tower import drawn_channels
 from training.model.vit import VIT_SIZES, known_patches
+from training.pretrain.joint_step import Represent
 from training.pretrain.resolved_run import ResolvedRun, resolve_run
 
 
@@ -102,6 +103,26 @@ def test_the_temperature_stays_within_its_limits(sensors: Corpus) -> None:
         torch.nn.init.constant_(net.log_scale, value)
         net.joint(net.represent(batch))
         assert net.figures().tolist() == pytest.approx([temperature])
+
+
+def test_bfloat16_is_near_and_its_loss_is_exact(sensors: Corpus) -> None:
+    _, net, batch = made(sensors)
+    net, batch = net.float(), replace(batch, values={name: item.float() if item.is_floating_point() else item
+                                                     for name, item in batch.values.items()})  # fmt: skip
+    exact = net.represent(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = net.represent(batch)
+    assert rounded["views"].dtype == torch.float32
+    seen = exact["present"]
+    assert (exact["views"] * rounded["views"]).sum(2)[seen].min().item() > 0.99
+    assert not torch.equal(exact["views"], rounded["views"]) and net.joint(rounded).total.dtype == torch.float32
+
+
+def test_representing_is_one_graph(sensors: Corpus) -> None:
+    """For `torch.compile`: nothing in it depends on values. The backend only traces here."""
+    _, net, batch = made(sensors)
+    compiled = torch.compile(Represent(net), backend="eager", fullgraph=True)
+    assert torch.equal(compiled(batch)["views"], net.represent(batch)["views"])
 
 
 def test_the_published_size_is_met() -> None:
