@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -129,52 +129,39 @@ def select(element: Feature, selectors: list[str], new_names: list[str] | None, 
     return Feature(element.geometry if keep_geometry else None, picked)
 
 
-def _same_on_geometry(name: str) -> None:
-    on_geometry = REGISTRY[f"Geometry.{name}"]
-
-    @algorithm(f"Feature.{name}")
-    def apply(element: Element, *arguments: Any) -> Feature:
-        geometry = element_geometry(element)
-        result = None if geometry is None else on_geometry(geometry, *arguments)
-        return Feature(result, element.properties)
-
-
-def _measure(name: str) -> None:
+def _of_one(name: str, made: Callable[[Any, Element], Any]) -> None:
     on_geometry = REGISTRY[f"Geometry.{name}"]
 
     @algorithm(f"Feature.{name}")
     def apply(element: Element, *arguments: Any) -> Any:
         geometry = element_geometry(element)
-        return None if geometry is None else on_geometry(geometry, *arguments)
+        return made(None if geometry is None else on_geometry(geometry, *arguments), element)
 
 
-def _relation(name: str) -> None:
+def _of_two(name: str, made: Callable[[Any, Element], Any]) -> None:
     on_geometry = REGISTRY[f"Geometry.{name}"]
 
     @algorithm(f"Feature.{name}")
     def apply(left: Element, right: Element, *arguments: Any) -> Any:
         first, second = element_geometry(left), element_geometry(right)
-        return on_geometry(first or _EMPTY, second or _EMPTY, *arguments)
+        return made(on_geometry(first or _EMPTY, second or _EMPTY, *arguments), left)
+
+
+def _value(result: Any, element: Element) -> Any:
+    return result
+
+
+def _feature(result: Any, element: Element) -> Feature:
+    return Feature(result, element.properties)
 
 
 _EMPTY = Geometry(geometries.Polygon())
 
 for _name in ("buffer", "bounds", "centroid", "convexHull", "simplify", "transform", "dissolve"):
-    _same_on_geometry(_name)
+    _of_one(_name, _feature)
 for _name in ("area", "length", "perimeter"):
-    _measure(_name)
+    _of_one(_name, _value)
 for _name in ("intersects", "disjoint", "contains", "containedIn", "distance", "withinDistance"):
-    _relation(_name)
-
-
-def _combined(name: str) -> None:
-    on_geometry = REGISTRY[f"Geometry.{name}"]
-
-    @algorithm(f"Feature.{name}")
-    def apply(left: Element, right: Element, *arguments: Any) -> Feature:
-        first, second = element_geometry(left), element_geometry(right)
-        return Feature(on_geometry(first or _EMPTY, second or _EMPTY, *arguments), left.properties)
-
-
+    _of_two(_name, _value)
 for _name in ("intersection", "union", "difference", "symmetricDifference"):
-    _combined(_name)
+    _of_two(_name, _feature)

@@ -347,28 +347,22 @@ def within_distance(left: Geometry, right: Geometry, limit: float, error: Any, p
     return distance_m(left, right) <= limit
 
 
-def _predicate(name: str, test: Callable[[BaseGeometry, BaseGeometry], bool]) -> None:
+def _of_two(name: str, combine: Callable[[BaseGeometry, BaseGeometry], Any], made: Callable[[Any], Any]) -> None:
     @algorithm(f"Geometry.{name}")
-    def decide(left: Geometry, right: Geometry, error: Any, proj: Any) -> bool:
-        return bool(test(left.wrapped, right.wrapped))
+    def result(left: Geometry, right: Geometry, error: Any, proj: Any) -> Any:
+        return made(combine(left.wrapped, right.wrapped))
 
 
-_predicate("intersects", lambda left, right: left.intersects(right))
-_predicate("disjoint", lambda left, right: left.disjoint(right))
-_predicate("contains", lambda left, right: left.covers(right))
-_predicate("containedIn", lambda left, right: left.covered_by(right))
-
-
-def _combination(name: str, combine: Callable[[BaseGeometry, BaseGeometry], BaseGeometry]) -> None:
-    @algorithm(f"Geometry.{name}")
-    def result(left: Geometry, right: Geometry, error: Any, proj: Any) -> Geometry:
-        return Geometry(combine(left.wrapped, right.wrapped))
-
-
-_combination("intersection", lambda left, right: left.intersection(right))
-_combination("union", lambda left, right: left.union(right))
-_combination("difference", lambda left, right: left.difference(right))
-_combination("symmetricDifference", lambda left, right: left.symmetric_difference(right))
+for _name, _test in {
+    "intersects": shapely.intersects, "disjoint": shapely.disjoint, "contains": shapely.covers,
+    "containedIn": shapely.covered_by,
+}.items():  # fmt: skip
+    _of_two(_name, _test, bool)
+for _name, _combine in {
+    "intersection": shapely.intersection, "union": shapely.union, "difference": shapely.difference,
+    "symmetricDifference": shapely.symmetric_difference,
+}.items():  # fmt: skip
+    _of_two(_name, _combine, Geometry)
 
 
 @algorithm("Geometry.convexHull")
