@@ -6,7 +6,7 @@ Labels follow the ground, with errors in patches that differ between scenes, so 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
@@ -17,7 +17,7 @@ from sandbox.planet.ground import Ground, Surface
 from sandbox.planet.lattice import Lattice
 from sandbox.planet.materials import M
 from sandbox.planet.mgrs import Tile
-from sandbox.planet.noise import hash_int
+from sandbox.planet.noise import Bits, hash_int
 from sandbox.planet.raster import LazyBands, LazyImage, PlanetBand
 from sandbox.planet.scenes import Scene, tile_name
 from sandbox.planet.sentinel2 import seen
@@ -105,32 +105,31 @@ class Labels:
 
     def paint(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> list[tuple[Values, Valid]]:
         """Labels (height, width) uint8 and the valid mask, for scenes of one tile."""
-        usual, rival = self._labels(lattice, window)
+        is_rival, (usual, rival) = self._rivals(lattice, window), self._labels(lattice, window)
         return [
-            (np.where(self._is_rival(scene, lattice, window), rival, usual), np.full(usual.shape, valid))
+            (np.where(is_rival(scene), rival, usual), np.full(usual.shape, valid))
             for scene, valid in zip(scenes, self._seen(scenes, lattice, window), strict=True)
         ]
 
     def counts(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> list[tuple[Values, Counts]]:
         """The usual label and its rival, (height, width) uint8 each, and how many scenes have them."""
-        labels = self._labels(lattice, window)
+        is_rival, labels = self._rivals(lattice, window), self._labels(lattice, window)
         counter = np.uint8 if len(scenes) < 256 else np.uint16
         usual, rival = np.zeros((2, *labels[0].shape), counter)
         for scene, valid in zip(scenes, self._seen(scenes, lattice, window), strict=True):
             if valid is not False:
                 usual += counter(1) if valid is True else valid.view(np.uint8)
-                is_rival = self._is_rival(scene, lattice, window)
-                rival += (is_rival if valid is True else is_rival & valid).view(np.uint8)
+                rival += (is_rival(scene) & valid).view(np.uint8)
         usual -= rival
         return list(zip(labels, (usual, rival), strict=True))
 
     def _labels(self, lattice: Lattice, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         return self._surface.ground(lattice, window).derived("dynamic_world", _usual_and_rival)
 
-    def _is_rival(self, scene: Scene, lattice: Lattice, window: Window) -> Valid:
+    def _rivals(self, lattice: Lattice, window: Window) -> Callable[[Scene], Valid]:
         """Where the label of a scene is the rival."""
-        ground = self._surface.ground(lattice, window)
-        return self._surface.noise.fine_above(ground.fine_index, scene.key % (1 << 30), 1.35)
+        bits = self._surface.ground(lattice, window).derived("bits", lambda ground: Bits.of(ground.fine_index))
+        return lambda scene: self._surface.noise.fine_above(bits, scene.key % (1 << 30), 1.35)
 
     def _seen(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> Iterator[Valid | bool]:
         """Which pixels each scene of one tile sees: an array, or one bool for all of them."""

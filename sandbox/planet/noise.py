@@ -6,6 +6,7 @@ All noise is a function of Earth-centred coordinates, so it has no seam at the a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -108,6 +109,18 @@ def _mixed(first: F32, second: F32, part: F32) -> F32:
     return second
 
 
+@dataclass(frozen=True)
+class Bits:
+    """Indices of the fine texture (see `Noise.fine_index`) as the byte and, in it, the bit of a texture of bits."""
+
+    byte: NDArray[np.intp]
+    mask: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, index: NDArray[np.intp]) -> Bits:
+        return cls(index >> 3, np.left_shift(1, index & 7).astype(np.uint8))
+
+
 class Noise:
     """Noise of one seed. Values have mean 0 and a standard deviation near 1."""
 
@@ -120,7 +133,7 @@ class Noise:
         self._table = (table / np.float32(0.27)).reshape((_CELLS,) * 3)[np.ix_(cells, cells, cells)].ravel()
         # The texture is repeated once, so that a shifted texture is a view that begins at the shift.
         self._fine = np.tile(_fine_texture(rng).ravel(), 2)
-        self._above: dict[float, NDArray[np.bool_]] = {}
+        self._above: dict[float, list[NDArray[np.uint8]]] = {}
 
     def smooth(self, xyz_m: F64, wavelengths_m: F64, seeds: NDArray[np.int64]) -> F32:
         """Value noise (..., octaves, points) float32 at Earth-centred metres (3, points) float64.
@@ -155,12 +168,16 @@ class Noise:
             index += cell
         return index.astype(np.intp)
 
-    def fine_above(self, index: NDArray[np.intp], seed: int, limit: float) -> NDArray[np.bool_]:
-        """Where the shifted fine texture exceeds `limit` deviations, bool (this costs less than the values)."""
-        above = self._above.get(limit)
-        if above is None:
-            above = self._above[limit] = self._fine > np.int8(limit * 40)
-        return np.asarray(_shifted(above, seed).take(index))
+    def fine_above(self, bits: Bits, seed: int, limit: float) -> NDArray[np.bool_]:
+        """Where the shifted fine texture exceeds `limit` deviations, bool: from one bit a voxel, to stay in a cache."""
+        if limit not in self._above:
+            above = self._fine > np.int8(limit * 40)
+            # A byte holds eight voxels from its own on, so there is a copy for each shift within a byte.
+            self._above[limit] = [np.packbits(above[k:], bitorder="little") for k in range(8)]
+        first, place = divmod(_shift(seed), 8)
+        found = self._above[limit][place][first:].take(bits.byte, mode="wrap")
+        found &= bits.mask
+        return found != 0
 
     def grain(self, index: NDArray[np.intp], seed: int) -> F32:
         """White noise, float32, one draw per voxel of the fine texture; deviation near 1."""
@@ -172,7 +189,11 @@ class Noise:
         return np.asarray(_shifted(self._fine, seed).take(index) * np.float32(1 / 40))
 
 
+def _shift(seed: int) -> int:
+    """Where a seed's texture begins."""
+    return hash_int(seed, 77) % _FINE**3
+
+
 def _shifted(texture: NDArray[Any], seed: int) -> NDArray[Any]:
     """One period of the repeated texture, from an offset that depends on the seed."""
-    shift = hash_int(seed, 77) % _FINE**3
-    return texture[shift : shift + _FINE**3]
+    return texture[_shift(seed) : _shift(seed) + _FINE**3]

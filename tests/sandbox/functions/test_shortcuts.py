@@ -27,6 +27,7 @@ from sandbox.planet import Planet, era5, fields
 from sandbox.planet.fields import Fields
 from sandbox.planet.ground import _ALL_OCTAVES, _LONG_M, _WAVELENGTHS_M
 from sandbox.planet.lattice import Lattice, first_quarters, spread, utm_lattice
+from sandbox.planet.noise import Bits
 from sandbox.planet.recent import Recent, cutting, widened
 from sandbox.raster import grids, resample
 from sandbox.raster.grids import Mapping, PixelGrid
@@ -242,6 +243,15 @@ def test_the_commonest_label_of_several_polls_is_that_of_adding_each_label_up() 
     best, known = _commonest(joined)
     assert np.array_equal(known, sums.any(axis=0)) and 0 < known.mean() < 1
     assert np.array_equal(best, np.argmax(sums, axis=0)) and best.dtype == np.uint8
+
+
+def test_texture_above_a_limit_by_bits_is_that_by_values() -> None:
+    noise = shared_planet().surface.noise
+    index = np.random.default_rng(3).integers(0, 128**3, (40, 30))
+    index[0, :2] = 0, 128**3 - 1
+    for seed in range(12):
+        above = noise.fine_above(Bits.of(index), seed, 1.35)
+        assert np.array_equal(above, noise.fine(index, seed) > 1.36) and 0 < above.mean() < 0.5
 
 
 def test_limits_of_a_smooth_field_enclose_its_pixels() -> None:
