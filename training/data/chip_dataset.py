@@ -88,16 +88,16 @@ class ChipDataset(Dataset[Sample]):
         return {**tensors, CHIP: default_collate([self._chips().places.of(row) for row in rows])}
 
     def _filled(self, rows: Sequence[int], shared: bool) -> dict[str, Tensor]:
-        chips, tensors = self._chips(), dict[str, Tensor]()
-        make = _in_shared_memory if shared else _in_memory
-        for layer in self.layers:
-            convert = self._conversions[layer.name]
-            shape = (len(rows), len(layer.bands), *layer.modality.shape(self._size_px)[1:])
-            values, valid = make(shape, convert.dtype), make(shape, np.dtype(bool))
-            arrays = values.numpy(), valid.numpy()
-            for index, row in enumerate(rows):
-                convert(chips.stored(layer.name, row), arrays[0][index], arrays[1][index])
-            tensors |= {layer.name: values, f"{layer.name}_valid": valid}
+        tensors, make = dict[str, Tensor](), _in_shared_memory if shared else _in_memory
+        with self._chips().at_hand(rows) as stored:
+            for layer in self.layers:
+                convert = self._conversions[layer.name]
+                shape = (len(rows), len(layer.bands), *layer.modality.shape(self._size_px)[1:])
+                values, valid = make(shape, convert.dtype), make(shape, np.dtype(bool))
+                arrays = values.numpy(), valid.numpy()
+                for index, row in enumerate(rows):
+                    convert(stored(layer.name, row), arrays[0][index], arrays[1][index])
+                tensors |= {layer.name: values, f"{layer.name}_valid": valid}
         return tensors
 
     def shuffled(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, default_collate
 
 import geocorpus
+from pipeline.bucket import BucketStore
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from tests.buckets import BUCKET, service
@@ -318,3 +319,24 @@ def test_a_corpus_in_a_bucket_is_read_by_spawned_workers_and_refused_to_forked_o
         shuffled = dataset.shuffled(block_rows=3)
         assert isinstance(shuffled, ShuffledChips)
         assert sorted(rows_in(iter(loader(shuffled, "spawn", 1)))) == dataset.rows.tolist()
+
+
+def test_a_batch_from_a_bucket_is_fetched_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neighbours come by one request a layer, whatever their order."""
+    asked, ranges = list[int](), BucketStore.ranges
+
+    def counted(store: BucketStore, key: str, spans: Sequence[tuple[int, int]]) -> Any:
+        asked.append(len(spans))
+        return ranges(store, key, spans)
+
+    monkeypatch.setattr(BucketStore, "ranges", counted)
+    local, far = tmp_path / "local", tmp_path / "far"
+    local.mkdir()
+    far.mkdir()
+    make_corpus(local)
+    with service():
+        make_corpus(far, store_url=f"s3://{BUCKET}/{tmp_path.name}/batch.zarr")
+        rows, names = [5, 0, 7, 2, 12], ["light", "ground", "weather"]
+        batch, expected = (geocorpus.open(place).torch_dataset(names, None).batch(rows) for place in (far, local))
+    assert all(torch.equal(batch[name], expected[name]) for name in names)
+    assert sorted(asked) == [1, 1, 4, 4]
