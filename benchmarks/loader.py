@@ -1,6 +1,6 @@
 """Chips a second into training: ours, zarr-python, the published HDF5 loader, and what decoding alone would allow.
 
-    python -m benchmarks.loader [--quick] [--chips N] [--workers N] [--keep FOLDER]
+    python -m benchmarks.loader [--quick] [--cold] [--bucket] [--chips N] [--workers N] [--keep FOLDER]
 
 All read the same chips in random order, in one run: after a warm-up round, each has its turn in every round, in a
 process of its own. Ours and the limit decode with as many threads as the others have worker processes. The last line
@@ -17,74 +17,47 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import resource
 import shutil
 import statistics
-import struct
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
-from multiprocessing.connection import Connection as Pipe
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
-import torch
 import zarr
-from numcodecs import blosc
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 import geocorpus
+from benchmarks import loader_places
+from benchmarks.loading import (
+    BATCH,
+    CROP_PX,
+    Contender,
+    Read,
+    Spent,
+    Task,
+    contender_process,
+    decoding_alone,
+    exhausted,
+    ours,
+    per_core_s,
+    per_s,
+)
 from benchmarks.published_loader import moments_of, published_loader, write_hdf5
 from benchmarks.resampled import TWELVE, resampled
 from pipeline.corpus import Corpus
 from pipeline.corpus_folder import MANIFEST
-from training.batch import Batch, Raw
-from training.config import PretrainConfig
-from training.data.batch_loader import CPU, BatchLoader
-from training.data.device_prefetcher import DevicePrefetcher, PrefetchedBatch
 from training.data.masking import crops_yx
 from training.data.shuffled_chips import ShuffledBatches
-from training.data.stream import Stream, default_workers
+from training.data.stream import default_workers
 from training.layer import groups_of, layer_of
 
-_BATCH, _CROP_PX, _ROUNDS = 64, 112, 3
+_ROUNDS = 3
 _HDF5 = "data.h5"
 _OLDER = "format-1"  # the folder of the same corpus without checksums
-_NO_CHUNK = 2**64 - 1
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What some chips took: seconds on the clock, and of all cores together."""
-
-    chips: int
-    wall_s: float
-    cpu_s: float
-
-
-@dataclass(frozen=True)
-class Task:
-    """The corpus to read, and by how many threads or processes."""
-
-    folder: Path
-    workers: int
-
-    def loader(self, image_px: int = _CROP_PX) -> BatchLoader:
-        """Our loader, of all modalities."""
-        corpus = Corpus.open(self.folder)
-        config = PretrainConfig(inputs=TWELVE[:1], batch_size=_BATCH, image_px=image_px, workers=self.workers)
-        return BatchLoader(corpus, [layer_of(corpus, name, {}) for name in TWELVE], config)
-
-
-Read = Callable[[int], int]  # Reads about so many chips, in whole batches; returns how many.
 
 
 def published(task: Task) -> Read:
@@ -94,7 +67,7 @@ def published(task: Task) -> Read:
 
     def read(chips: int) -> int:
         rows = np.random.default_rng(chips).permutation(count)[:chips]
-        return sum(len(ids) for ids, _ in published_loader(path, moments, rows, _BATCH, task.workers))
+        return sum(len(ids) for ids, _ in published_loader(path, moments, rows, BATCH, task.workers))
 
     return read
 
@@ -106,7 +79,7 @@ class ZarrSamples(Dataset[dict[str, NDArray[Any]]]):
         self._corpus, self._rows = corpus, rows
         self._layers = [layer_of(corpus, name, {}) for name in TWELVE]
         self._groups = {layer.name: groups_of(corpus, layer) for layer in self._layers}
-        self._corners = crops_yx(0, 0, rows, corpus.manifest.size_px, _CROP_PX)
+        self._corners = crops_yx(0, 0, rows, corpus.manifest.size_px, CROP_PX)
         self._arrays: dict[str, zarr.Array[Any]] = {}
 
     def __len__(self) -> int:
@@ -118,7 +91,7 @@ class ZarrSamples(Dataset[dict[str, NDArray[Any]]]):
         for layer in self._layers:
             stored = np.asarray(self._array(layer.name)[row : row + 1])
             if layer.pixel:
-                stored = stored[:, :, y : y + _CROP_PX, x : x + _CROP_PX]
+                stored = stored[:, :, y : y + CROP_PX, x : x + CROP_PX]
             sample[layer.name] = layer.values(stored, self._groups[layer.name][row : row + 1])[0][0]
         return sample
 
@@ -135,26 +108,12 @@ def through_zarr(task: Task) -> Read:
     def read(chips: int) -> int:
         rows = np.random.default_rng(chips).permutation(len(corpus.manifest))[:chips]
         loader = DataLoader(
-            ZarrSamples(corpus, rows), batch_size=_BATCH, num_workers=task.workers, drop_last=True,
+            ZarrSamples(corpus, rows), batch_size=BATCH, num_workers=task.workers, drop_last=True,
             multiprocessing_context="fork",
         )  # fmt: skip
         return sum(len(batch[TWELVE[0]]) for batch in loader)
 
     return read
-
-
-class HandOver(DevicePrefetcher):
-    """Where a GPU would fetch the raw batch: it is handed over as it is, and nothing is prepared."""
-
-    def send(self, raw: Raw) -> PrefetchedBatch:
-        """The raw batch in the place of a prepared one."""
-        return PrefetchedBatch(Batch(dict(raw.stored), {}, raw.visible, raw.rows))
-
-
-def ours(task: Task) -> Read:
-    """Our loader, up to the raw batches that a GPU fetches."""
-    loader = task.loader()
-    return lambda chips: _exhausted(loader.stream(0, chips // _BATCH, HandOver([], CPU)))
 
 
 def ours_without_checksums(task: Task) -> Read:
@@ -165,24 +124,24 @@ def ours_without_checksums(task: Task) -> Read:
 def ours_prepared(task: Task) -> Read:
     """Our loader, with the batches prepared by the CPU as well."""
     loader = task.loader()
-    return lambda chips: _exhausted(loader.batches(0, chips // _BATCH))
+    return lambda chips: exhausted(loader.batches(0, chips // BATCH))
 
 
 def ours_whole(task: Task) -> Read:
     """Our loader, with whole chips prepared by the CPU: what `torch_dataset` gives, normalised."""
     loader = task.loader(Corpus.open(task.folder).manifest.size_px)
-    return lambda chips: _exhausted(loader.batches(0, chips // _BATCH))
+    return lambda chips: exhausted(loader.batches(0, chips // BATCH))
 
 
 def torch_dataset(task: Task) -> Read:
     """The dataset for a loop of one's own, by threads: in physical units, with masks."""
-    batches = geocorpus.open(task.folder).torch_dataset(TWELVE).shuffled().batches(_BATCH, task.workers)
+    batches = geocorpus.open(task.folder).torch_dataset(TWELVE).shuffled().batches(BATCH, task.workers)
     return _of_epochs(batches, DataLoader(batches, batch_size=None))
 
 
 def torch_workers(task: Task) -> Read:
     """The same by the processes of a DataLoader, which hand batches over in shared memory."""
-    batches = geocorpus.open(task.folder).torch_dataset(TWELVE).shuffled().batches(_BATCH)
+    batches = geocorpus.open(task.folder).torch_dataset(TWELVE).shuffled().batches(BATCH)
     workers = {"num_workers": task.workers, "multiprocessing_context": "fork", "persistent_workers": True}
     return _of_epochs(batches, DataLoader(batches, batch_size=None, **workers))  # type: ignore[arg-type]
 
@@ -195,62 +154,6 @@ def _of_epochs(batches: ShuffledBatches, loader: DataLoader[dict[str, Any]]) -> 
         return sum(len(batch["chip"]["row"]) for _ in epochs for batch in loader)
 
     return read
-
-
-def _exhausted(batches: Stream) -> int:
-    with closing(batches):
-        return sum(len(batch.rows) for batch in batches)
-
-
-def decoding_alone(task: Task) -> Read:
-    """The limit: Blosc on the same chunks in the same order, each thread into arrays that stay in its cache."""
-    loader, chunks = task.loader(), Chunks(Corpus.open(task.folder))
-
-    def read(chips: int) -> int:
-        steps = range(chips // _BATCH)
-        epochs = [loader.order(epoch) for epoch in range(steps.stop // loader.steps_per_epoch + 1)]
-        rows = np.concatenate([order[: loader.steps_per_epoch * _BATCH] for order in epochs])[: len(steps) * _BATCH]
-        with ThreadPoolExecutor(task.workers) as pool:
-            list(pool.map(chunks.decode, np.split(rows, len(rows) // 8)))
-        return len(rows)
-
-    return read
-
-
-class Chunks:
-    """All compressed chunks of the pixels, in memory."""
-
-    def __init__(self, corpus: Corpus) -> None:
-        self._rows = corpus.shard_rows
-        self._shapes = {
-            name: (modality.shape(corpus.manifest.size_px), modality.dtype)
-            for name, modality in corpus.modalities.items() if modality.extent == "pixel"
-        }  # fmt: skip
-        self._files = {
-            (name, shard.index): corpus.object_path(name, shard).read_bytes()
-            for name in self._shapes for shard in corpus.shards
-        }  # fmt: skip
-        self._threads = threading.local()
-
-    def decode(self, rows: NDArray[np.int64]) -> None:
-        """Decode all modalities of some rows, and throw away what comes out."""
-        for name, (shape, dtype) in self._shapes.items():
-            into = self._threads.__dict__.setdefault(name, np.empty(shape, dtype))
-            for row in rows.tolist():
-                index, place = divmod(row, self._rows)
-                content = memoryview(self._files[name, index])
-                pair = len(content) - 4 - 16 * (self._rows - place)  # The index ends the file, then four bytes.
-                offset, length = struct.unpack_from("<QQ", content, pair)
-                if length != _NO_CHUNK:
-                    blosc.decompress(content[offset : offset + length], into)  # not as far as the checksum
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A way to read, and the share of the wanted chips that it reads in a round, so that rounds are short."""
-
-    prepare: Callable[[Task], Read]
-    share: float
 
 
 CONTENDERS = {
@@ -266,40 +169,6 @@ CONTENDERS = {
 }
 
 
-def _serve(pipe: Pipe, contender: Contender, task: Task) -> None:
-    """A contender's process: reads as many chips as it is told, and answers what they took."""
-    torch.set_num_threads(1)
-    read = contender.prepare(task)
-    pipe.send("ready")
-    while chips := pipe.recv():
-        began, used = time.perf_counter(), _cpu_s()
-        count = read(chips)
-        pipe.send(Spent(count, time.perf_counter() - began, _cpu_s() - used))
-
-
-def _cpu_s() -> float:
-    """Of this process, of its children that have ended, and of those that live."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    living = [psutil.Process(child.pid).cpu_times() for child in multiprocessing.active_children()]
-    return sum(item.ru_utime + item.ru_stime for item in used) + sum(item.user + item.system for item in living)
-
-
-@contextmanager
-def contender_process(contender: Contender, task: Task) -> Iterator[Pipe]:
-    """Its end of the pipe, once it is ready; the process ends with the block."""
-    context = multiprocessing.get_context("spawn")
-    ours_end, its_end = context.Pipe()
-    process = context.Process(target=_serve, args=(its_end, contender, task))
-    process.start()
-    try:
-        assert ours_end.recv() == "ready"
-        yield ours_end
-        ours_end.send(0)
-        process.join(timeout=30)
-    finally:
-        process.terminate()
-
-
 def measure(task: Task, chips: int, rounds: int) -> dict[str, list[Spent]]:
     """What each contender took in each round; they take turns, and the first round does not count."""
     outcome: dict[str, list[Spent]] = {name: [] for name in CONTENDERS}
@@ -307,21 +176,11 @@ def measure(task: Task, chips: int, rounds: int) -> dict[str, list[Spent]]:
         pipes = {name: stack.enter_context(contender_process(item, task)) for name, item in CONTENDERS.items()}
         for round_ in range(rounds + 1):
             for name, pipe in pipes.items():
-                pipe.send(max(_BATCH, int(chips * CONTENDERS[name].share)))
+                pipe.send(max(BATCH, int(chips * CONTENDERS[name].share)))
                 spent = pipe.recv()
                 if round_:
                     outcome[name].append(spent)
     return outcome
-
-
-def per_s(spent: list[Spent]) -> float:
-    """Chips a second, the median of the rounds."""
-    return statistics.median(item.chips / item.wall_s for item in spent)
-
-
-def per_core_s(spent: list[Spent]) -> float:
-    """Chips a second of one core, the median of the rounds."""
-    return statistics.median(item.chips / item.cpu_s for item in spent)
 
 
 def result(found: dict[str, list[Spent]]) -> dict[str, float]:
@@ -354,10 +213,9 @@ def result(found: dict[str, list[Spent]]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def show(found: dict[str, list[Spent]], kb_zarr: float, kb_hdf5: float, workers: int) -> None:
-    """The table."""
-    print(f"{workers} workers; a chip takes {kb_zarr:.0f} kB in the store, {kb_hdf5:.0f} kB in HDF5 (published: 490)")
-    print("| | chips a second | CPU ms a chip | chips per core-second |\n|---|---|---|---|")
+def show(where: str, found: Mapping[str, list[Spent]]) -> None:
+    """A table."""
+    print(f"| {where} | chips a second | CPU ms a chip | chips per core-second |\n|---|---|---|---|")
     for name, spent in found.items():
         print(f"| {name} | {per_s(spent):.0f} | {1e3 / per_core_s(spent):.2f} | {per_core_s(spent):.0f} |")
 
@@ -405,15 +263,26 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="256 chips, one round")
     parser.add_argument("--chips", type=int, default=1280, help="how many there are")
     parser.add_argument("--workers", type=int, default=0, help="threads or processes of each; 0: one per core")
+    parser.add_argument("--cold", action="store_true", help="also from a disk whose pages were put out of memory")
+    parser.add_argument("--bucket", action="store_true", help="also from an S3 service that waits 30 ms")
     parser.add_argument("--keep", type=Path, help="make the data here, or use what is here, and leave it")
     arguments = parser.parse_args()
     chips, rounds = (256, 1) if arguments.quick else (arguments.chips, _ROUNDS)
     workers = arguments.workers or default_workers()
     with folder_for(arguments.keep) as folder:
         kb_zarr, kb_hdf5 = made(folder, chips)
-        outcome = measure(Task(folder, workers), chips, rounds)
-    show(outcome, kb_zarr, kb_hdf5, workers)
-    print(json.dumps(result(outcome)))
+        print(f"{workers} workers; a chip takes {kb_zarr:.0f} kB in the store, {kb_hdf5:.0f} kB in HDF5")
+        task = Task(folder, workers)
+        outcome = measure(task, chips, rounds)
+        show("from memory", outcome)
+        figures = result(outcome)
+        if arguments.cold:
+            show("from a cold disk", found := loader_places.cold(task, chips, rounds))
+            figures |= loader_places.cold_result(found)
+        if arguments.bucket:
+            show("from a bucket 30 ms away", found := loader_places.afar(task, chips, rounds))
+            figures |= loader_places.afar_result(found)
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

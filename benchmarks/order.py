@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.loader import HandOver
+from benchmarks.loading import HandOver
 from benchmarks.made_corpus import INPUT, LAYERS, made_corpus
 from pipeline.corpus import Corpus
 from training.config import PretrainConfig
