@@ -50,11 +50,9 @@ WITHOUT_EFFECT = (
     "bad_steps", "read_ahead_gb", "cache_folder", "cache_gb",
 )  # fmt: skip
 
-_ALSO_WHERE_SET = ("hide_outside",)
-
 # Settings that are stored only where they are set, as what is stored may be older than they are.
 _STORED_WHERE_SET = (
-    "method", "method_file", "options", "init", "bad_steps", "clip_grad", "leave_out",
+    "method", "method_file", "options", "init", "bad_steps", "clip_grad", "leave_out", "hide_outside",
     "read_ahead_gb", "cache_folder", "cache_gb",
     "presence",
     "ema",
@@ -64,8 +62,6 @@ _STORED_WHERE_SET = (
 @dataclass(frozen=True, config=STRICT)
 class PretrainConfig:
     """One run. The defaults are MP-MAE's: 112 px, patch 16, atto, an effective batch of 4096.
-
-    With `hide_outside`, values outside of the valid range of their layer are nodata.
 
     `method` names a file in training/methods; `method_file` is the path of one's own, and `method` then its stem. What
     `options` mean, and those of the settings below that shape a net, is the method's, and so is
@@ -90,15 +86,16 @@ class PretrainConfig:
     off for a CPU. `skip_hidden` does not compute the encoder on hidden patches; the losses are the same. `presence`
     tells the encoder which inputs a chip lacks as a whole, by a plane for each, beside showing it their mean. With
     `ema` above 0, an exponential moving average of the weights with that decay is kept, and is what a run ends with.
-    `leave_out` names chips that are not trained on, by row or id, or a file with one of them per line. `unfinished`
-    allows training on the finished shards only; the run keeps the shards with which it started. Losses are copied from
-    the device every `log_every` steps. The newest `checkpoints_kept` checkpoints are kept, and those of every
-    `keep_every`-th step (0: none). Every `pictures_every` steps, and at the end, a picture of reconstructions is drawn
-    (0: none). Gradients are scaled down to a norm of `clip_grad` (0: never). The update of a step whose loss or
-    gradients are not finite is skipped; after `bad_steps` of them in a row the run stops. `processes` is the number of
-    processes to start on this machine. `peak_tflops` is the peak of the device, for the utilisation in the log (0:
-    measured at the start). `wandb` names a project of Weights & Biases to log to ("": none). Raises `Fatal` for a value
-    of a wrong type or outside its range.
+    `leave_out` names chips that are not trained on, by row or id, or a file with one of them per line. With
+    `hide_outside`, values outside of the valid range of their layer are nodata. `unfinished` allows training on the
+    finished shards only; the run keeps the shards with which it started. Losses are copied from the device every
+    `log_every` steps. The newest `checkpoints_kept` checkpoints are kept, and those of every `keep_every`-th step (0:
+    none). Every `pictures_every` steps, and at the end, a picture of reconstructions is drawn (0: none). Gradients are
+    scaled down to a norm of `clip_grad` (0: never). The update of a step whose loss or gradients are not finite is
+    skipped; after `bad_steps` of them in a row the run stops. `processes` is the number of processes to start on this
+    machine. `peak_tflops` is the peak of the device, for the utilisation in the log (0: measured at the start). `wandb`
+    names a project of Weights & Biases to log to ("": none). Raises `Fatal` for a value of a wrong type or outside its
+    range.
     """
 
     method: str = "mpmae"
@@ -203,9 +200,7 @@ class PretrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """JSON and TOML values under their stored names; `from_dict` gives the same configuration back."""
         defaults = PretrainConfig()
-        unset = [
-            name for name in (*_STORED_WHERE_SET, *_ALSO_WHERE_SET) if getattr(self, name) == getattr(defaults, name)
-        ]
+        unset = [name for name in _STORED_WHERE_SET if getattr(self, name) == getattr(defaults, name)]
         return {name: value for name, value in self.every_setting().items() if name not in unset}
 
     def every_setting(self) -> dict[str, Any]:
