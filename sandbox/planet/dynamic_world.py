@@ -19,6 +19,7 @@ from sandbox.planet.materials import M
 from sandbox.planet.mgrs import Tile
 from sandbox.planet.noise import Bits, hash_int
 from sandbox.planet.raster import LazyBands, LazyImage, PlanetBand
+from sandbox.planet.recent import Recent
 from sandbox.planet.scenes import Scene, tile_name
 from sandbox.planet.sentinel2 import seen
 from sandbox.planet.sky import Clouds
@@ -63,6 +64,7 @@ class Labels:
         self._surface = surface
         self._clouds = clouds
         self._seed = surface.seed + 60
+        self._alone: Recent[tuple[Values, Valid | None]] = Recent(16, 1 << 20)
 
     def images(self, scenes: Sequence[Scene]) -> list[StoredImage]:
         """The images of one query's scenes. The scenes of a tile are painted together when one of them is read."""
@@ -102,6 +104,14 @@ class Labels:
         certainty = np.float32(0.62) + np.float32(0.06) * np.clip(ground.fine, -3, 3)
         others = (1 - certainty) * np.float32(1 / 8)
         return np.where(label == number, certainty, others), valid
+
+    def alone(self, scene: Scene, lattice: Lattice, window: Window) -> tuple[Values, Valid | None]:
+        """As `paint` of one scene, shared by its bands for a while: a service may hold many such images."""
+        key = (scene.key, lattice)
+        found = self._alone.around(key, window)
+        if found is not None and found[0] == window:
+            return found[1]
+        return self._alone.keep(key, window, self.paint([scene], lattice, window)[0])
 
     def paint(self, scenes: Sequence[Scene], lattice: Lattice, window: Window) -> list[tuple[Values, Valid]]:
         """Labels (height, width) uint8 and the valid mask, for scenes of one tile."""
@@ -166,6 +176,8 @@ class TileLabels:
 
     def label(self, scene: Scene, lattice: Lattice, window: Window) -> tuple[Values, Valid | None]:
         """Labels (height, width) uint8 of one scene, and the valid mask (None: all valid)."""
+        if len(self.scenes) == 1:
+            return self.labels.alone(scene, lattice, window)
         with self._lock:
             if self._window != (lattice, window):
                 painted = self.labels.paint(self.scenes, lattice, window)

@@ -122,6 +122,16 @@ def test_a_strip_is_flown_once_for_all_its_listings(planet: Planet, monkeypatch:
     assert len(flown) == len(set(flown))
 
 
+def test_an_image_of_labels_holds_none_of_them(planet: Planet) -> None:
+    among = next(image for image in planet.images(DW, year_of(land_points(planet, 7, 11)[6])) or [])
+    alone, window = planet.image(among.asset_id), Window(5000, 5000, 16, 16)
+    assert alone is not None
+    for band, same in zip(alone.bands, among.bands, strict=True):
+        for mine, other in zip(band.read(window), same.read(window), strict=True):
+            assert np.array_equal(mine, other)
+    assert not alone.bands[-1].vote.poll._painted  # type: ignore[attr-defined]
+
+
 def every_tile_near(point: Point) -> list[Tile]:
     zone = int((point.x + 180) // 6)
     wide = 3 if abs(point.y) < 70 else 9
