@@ -17,6 +17,7 @@ from sandbox.planet.recent import Recent, cutting, widened
 from sandbox.raster.stored import Projection, Window
 
 F64 = NDArray[np.float64]
+_SMALL = 1 << 15
 _KNOTS: Recent[F64] = Recent(512)
 
 
@@ -99,10 +100,11 @@ def spread(values: NDArray[Any], window: Window, spacing: int) -> NDArray[Any]:
     across += values.take(before, axis=-1)
     down = np.empty((*across.shape[:-2], across.shape[-2] - 1, spacing, window.width), values.dtype)
     part = _along(0, spacing, spacing, values.dtype)[1][:, None]
-    # One field at a time, so that the product is still in the processor's cache for the addition.
-    for field, out in zip(_planes(across, 2), _planes(down, 3), strict=True):
-        np.multiply((field[1:] - field[:-1])[:, None], part, out=out)
-        out += field[:-1, None]
+    # One large field at a time, so that the product is still in the processor's cache for the addition.
+    fields = [(across, down)] if down.size <= _SMALL else zip(_planes(across, 2), _planes(down, 3), strict=True)
+    for field, out in fields:
+        np.multiply((field[..., 1:, :] - field[..., :-1, :])[..., None, :], part, out=out)
+        out += field[..., :-1, None, :]
     skip = window.row % spacing
     return down.reshape(*values.shape[:-2], -1, window.width)[..., skip : skip + window.height, :]
 
