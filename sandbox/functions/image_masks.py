@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from sandbox.errors import EarthEngineError
 from sandbox.functions.features import Feature, element_geometry
 from sandbox.functions.geometry import Geometry
-from sandbox.functions.image_math import stepped, union_type
+from sandbox.functions.image_math import union_type
 from sandbox.functions.images import ConstantPixels, Image, ImageBand, constant, saturated
-from sandbox.functions.pointwise import filled, number_of
+from sandbox.functions.pointwise import filled, number_of, stepped
 from sandbox.functions.scope import Scope, rasterized
 from sandbox.raster import grids, masks
 from sandbox.raster.grids import PixelGrid

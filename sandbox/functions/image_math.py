@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sandbox.errors import EarthEngineError
-from sandbox.functions.images import ConstantPixels, Image, ImageBand, saturated
-from sandbox.functions.pointwise import Mapped, Number, Pointwise, Step, mapped, number_of
+from sandbox.functions.images import Compute, ConstantPixels, Image, ImageBand, saturated
+from sandbox.functions.pointwise import Mapped, Number, mapped, number_of, stepped
 from sandbox.functions.scope import Scope
 from sandbox.raster import masks
 from sandbox.raster.grids import PixelGrid
@@ -127,15 +127,16 @@ def binary_band(left: ImageBand, right: ImageBand, name: str, operation: _Binary
     operate, type_of = operation
     dtype = type_of(left.dtype, right.dtype)
 
-    def compute(grid: PixelGrid, scope: Scope) -> Pixels:
+    def both(grid: PixelGrid, scope: Scope) -> Pixels:
         (first, valid), (second, second_valid) = left.pixels(grid, scope), right.pixels(grid, scope)
         step = Mapped(lambda values: operate(_wide(values), _wide(second)), dtype)
         return step(first, masks.both(valid, second_valid))
 
-    known = right.compute if isinstance(right.compute, ConstantPixels) else None
-    chosen = compute if known is None else Pointwise(left, mapped(_WithNumber(operate, number_of(known.value)), dtype))
+    compute: Compute = both
+    if isinstance(right.compute, ConstantPixels):
+        compute = stepped(left, mapped(_WithNumber(operate, number_of(right.compute.value)), dtype)).compute
     footprint = left.footprint if left.footprint is not None else right.footprint
-    return ImageBand(name, dtype, left.projection, chosen, footprint)
+    return ImageBand(name, dtype, left.projection, compute, footprint)
 
 
 def _pairs(left: Image, right: Image, name: str) -> list[tuple[ImageBand, ImageBand, str]]:
@@ -188,12 +189,6 @@ def mapped_band(band: ImageBand, dtype: np.dtype[Any], operate: Callable[[Array]
     """A band with `operate` applied to its values; results that are not finite are masked."""
 
     return replace(band, dtype=dtype, compute=lambda grid, scope: Mapped(operate, dtype)(*band.pixels(grid, scope)))
-
-
-def stepped(band: ImageBand, step: Step) -> ImageBand:
-    """A band with a step that `Pointwise` can compare."""
-    compute = Pointwise(band, step)
-    return ImageBand(band.name, step.dtype, band.projection, compute, band.footprint, band.window, band.levels)
 
 
 def _register_unary(name: str, operate: Callable[[Any], Any], keeps_type: bool) -> None:

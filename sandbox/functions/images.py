@@ -141,6 +141,8 @@ class StoredPixels:
 
     def __call__(self, grid: PixelGrid, scope: Scope) -> Pixels:
         band = self.band
+        if grids.window_on(band.projection, grid) is not None and not grids.geographic(grid.crs):
+            return self._read(grid, scope)
         nearest = resampled(self._read, band.projection, "nearest", np.dtype(band.dtype), self.extent, self.top)
         return nearest(grid, scope)
 

@@ -78,32 +78,32 @@ mapped, filled = lru_cache(maxsize=512)(Mapped), lru_cache(maxsize=512)(Filled)
 
 @dataclass(frozen=True, eq=False)
 class Pointwise:
-    """The compute function of a band that is `step` applied to the pixels of another band.
+    """The compute function of a band: the last of `steps` on the pixels of `band`, or all of them on those of `root`.
 
-    `step` comes from `mapped` or `filled`. Its `operate` must be a function of a module, or equal to others that do the
+    Steps come from `mapped` or `filled`. Their `operate` must be a function of a module, or equal to others that do the
     same, and defined for every value.
     """
 
     band: ImageBand
-    step: Step
-
-    @cached_property
-    def _chain(self) -> tuple[ImageBand, tuple[Step, ...]]:
-        """The band that a chain of such functions begins with, and their steps."""
-        source = self.band
-        while isinstance(owner := getattr(source.compute, "__self__", None), ImageBand):  # under another name
-            source = owner
-        if not isinstance(source.compute, Pointwise):
-            return source, (self.step,)
-        root, steps = source.compute._chain
-        return root, (*steps, self.step)
+    root: ImageBand
+    steps: tuple[Step, ...]
 
     def __call__(self, grid: PixelGrid, scope: Scope) -> Pixels:
-        root, steps = self._chain
-        entries = 1 << 8 * root.dtype.itemsize
-        if root.dtype.kind in "iu" and entries <= _FEW * min(grid.width * grid.height, 4096):
-            return _table(root.dtype, steps).of(*root.pixels(grid, scope))
-        return self.step(*self.band.pixels(grid, scope))
+        kind = self.root.dtype
+        if kind.kind in "iu" and 1 << 8 * kind.itemsize <= _FEW * min(grid.width * grid.height, 4096):
+            return _table(kind, self.steps).of(*self.root.pixels(grid, scope))
+        return self.steps[-1](*self.band.pixels(grid, scope))
+
+
+def stepped(band: ImageBand, step: Step) -> ImageBand:
+    """A band with one more step."""
+    source = band
+    while isinstance(owner := getattr(source.compute, "__self__", None), ImageBand):  # under another name
+        source = owner
+    known = source.compute
+    root, steps = (known.root, known.steps) if isinstance(known, Pointwise) else (source, ())
+    compute = Pointwise(band, root, (*steps, step))
+    return ImageBand(band.name, step.dtype, band.projection, compute, band.footprint, band.window, band.levels)
 
 
 @dataclass(frozen=True)

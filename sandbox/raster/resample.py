@@ -176,8 +176,8 @@ def _separable(values: NDArray[Any], columns: _Taps, rows: _Taps) -> NDArray[Any
 
 
 def _gathered(values: NDArray[Any], first: NDArray[np.intp], weights: _Weights) -> NDArray[Any]:
-    flat = values.ravel()
-    return _summed(flat[away:].take(first) * weight for away, weight in weights)
+    flat = values.ravel().astype(np.float64, copy=False)
+    return _summed(np.multiply(part := flat[away:].take(first), weight, out=part) for away, weight in weights)
 
 
 def _summed(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
