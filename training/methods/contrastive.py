@@ -88,10 +88,10 @@ def _tower(layer: Layer, config: PretrainConfig) -> Tower:
 
 
 def _refuse_strangers(present: Mapping[str, NDArray[np.bool_]]) -> None:
-    """Raises `Fatal` where no chip has two of the sensors, given which train rows have each, (rows,) bool."""
-    if not (np.sum(list(present.values()), axis=0) >= 2).any():
+    """Raises `Fatal` where no two chips have two of the sensors, given which train rows have each, (rows,) bool."""
+    if np.count_nonzero(np.sum(list(present.values()), axis=0) >= 2) < 2:
         raise Fatal(
-            f"no train chip has data of two of the sensors {', '.join(present)}, so there is nothing to compare; "
+            f"fewer than two train chips have data of two of the sensors {', '.join(present)}, so none compare; "
             "name layers that share chips in pretrain.inputs."
         )
 

@@ -184,6 +184,6 @@ def test_refuses_a_corpus_without_two_sensors_in_common(tmp_path: Path) -> None:
             missing = {row: "no pass" for row in rows if row % 2 == odd}
             block[[row - shard.start for row in missing]] = fill
             corpus.write(shard, name, block, missing)
-    with pytest.raises(Fatal, match="no train chip has data of two of the sensors light, echo"):
+    with pytest.raises(Fatal, match="fewer than two train chips have data of two of the sensors light, echo"):
         resolve_run(corpus, replace(CONTRASTIVE, inputs=("light", "echo"), bands={"light": ("red",)}))
     assert SIZE_PX == 32 and SENSORS[:2] == ("light", "echo")
