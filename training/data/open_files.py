@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-_FEWEST, _MOST = 32, 1024
-_SHARE = 32  # A corpus has some twelve layers of pixels, and a process opens other files too.
+_FEWEST, _MOST = 32, 512
+_SHARE = 64  # A corpus has some twelve layers of pixels, and a process may read several data sets of it.
 
 
 def shards_at_once() -> int:
-    """A 32nd of the limit on open files (`ulimit -n`), from 32 to 1024; 32 where a system has no such limit."""
+    """A 64th of the limit on open files (`ulimit -n`), from 32 to 512; 32 where a system has no such limit."""
     if sys.platform == "win32":
         return _FEWEST
     import resource

@@ -269,7 +269,7 @@ def test_a_shard_that_is_opened_again_is_not_looked_up_again(full: Corpus, monke
 
 def test_as_many_shards_stay_open_as_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     resource = pytest.importorskip("resource")
-    for limit, shards in ((256, 32), (1024, 32), (6400, 200), (1 << 20, 1024), (resource.RLIM_INFINITY, 1024)):
+    for limit, shards in ((256, 32), (1024, 32), (6400, 100), (1 << 20, 512), (resource.RLIM_INFINITY, 512)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
         assert shards_at_once() == shards
 
