@@ -11,6 +11,12 @@ seconds, which other work on the machine disturbs less than the clock. x_own_loa
 `Corpus.torch_dataset` by threads over those of ours prepared on the CPU (x_own_loader_workers: by a DataLoader's
 processes): all give whole chips as float32, class indices and masks, shuffled by blocks. x_without_checksums is ours
 over ours from a store of format 1, which has no checksums (chips per core-second): what looking at them costs.
+
+With --cold and --bucket as well (`benchmarks/loader_places.py`), by the clock: cold_fraction (ours over the smaller of
+reading the same chunks at 16 at once and decoding them), cold_x_tensorstore, bucket_fraction (ours over a bare client
+that fetches whole runs of chips and decodes nothing), bucket_fraction_of_least (over the smaller of that and decoding
+alone), bucket_x_webdataset, bucket_x_tensorstore; the last three kinds also by core-seconds (..._per_core). Figures
+over packages that are not installed are left out, and a line says so.
 """
 
 from __future__ import annotations

@@ -26,7 +26,18 @@ from numpy.typing import NDArray
 from obstore.store import S3Store
 
 from benchmarks.delayed_s3 import BUCKET, delayed_s3
-from benchmarks.loading import BATCH, Contender, Read, Spent, Task, contender_process, decoding_alone, ours, per_s
+from benchmarks.loading import (
+    BATCH,
+    Contender,
+    Read,
+    Spent,
+    Task,
+    contender_process,
+    decoding_alone,
+    ours,
+    per_core_s,
+    per_s,
+)
 from pipeline import durable
 from pipeline.corpus import Corpus
 from pipeline.corpus_folder import LEDGER, MANIFEST, PLACE, STORE
@@ -322,4 +333,8 @@ def _of_least(found: Found, *limits: str) -> float:
 
 
 def _over(found: Found, key: str, other: str) -> dict[str, float]:
-    return {key: round(per_s(found["ours"]) / per_s(found[other]), 2)} if other in found else {}
+    """Ours over another, by the clock and by core-seconds, which other work disturbs less."""
+    if other not in found:
+        return {}
+    by_clock, by_core = (round(of(found["ours"]) / of(found[other]), 2) for of in (per_s, per_core_s))
+    return {key: by_clock, f"{key}_per_core": by_core}
