@@ -5,6 +5,7 @@ It does not depend on a date or a sensor, so windows are cached and shared betwe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,7 +44,8 @@ _PATCH_M = np.array([3100.0, 1250.0, 540.0, 270.0])
 _OTHER_M = np.array([16e3, 5.2e3, 11e3, 3.6e3, 7.4e3, 4.4e3, 1.5e3, 3.0e3, 2.9e3])
 _WAVELENGTHS_M = np.concatenate([_HEIGHT_M, _PATCH_M, _OTHER_M])
 _AMPLITUDES_M = (0.021 * np.minimum(_HEIGHT_M, 22e3)).astype(np.float32)[:, None, None]
-_CACHED_WINDOWS, _CACHED_PIXELS = 128, 512 * 512
+# Enough for the layers of a chip on every thread of the service. More would always be new memory, page by page.
+_CACHED_WINDOWS, _CACHED_PIXELS = 24 * max((os.cpu_count() or 2) // 2, 1), 512 * 512
 # 20 m windows up to this size are taken from a 10 m window, which other bands use too; the pixels are the same.
 _SHARED_PIXELS = 256 * 256
 # The octaves that `relief` reads: eight for height and three for rivers.
