@@ -13,20 +13,22 @@ from pipeline.shard_object import CRC_BYTES
 from pipeline.sharding import crc32c
 
 _LOOKED_AT_AFTER = 64  # The folder is looked through when this process has added that part of its size.
+_OURS = "geocorpus-chips"  # below the user's folder, which may hold anything else
 _ROOM = 0.95  # what is left of the limit, so that it is not looked through at once again
 
 _log = logging.getLogger(__name__)
 
 
 class ChipCache:
-    """Parts of objects by key, in files below `folder` of at most `limit_bytes` together; for any number of processes.
+    """Parts of objects by key, in files of at most `limit_bytes` together; for any number of processes.
 
+    They are in a folder of their own in `folder`, and nothing else there is counted or deleted.
     A file is whole or absent, ends with its checksum, and is dropped where that does not fit. Processes know of each
     other's files when they look the folder through: the limit may be passed by a sixty-fourth for each of them.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
-        self._folder, self._limit_bytes = folder, limit_bytes
+        self._folder, self._limit_bytes = folder / _OURS, limit_bytes
         self._lock = threading.Lock()
         self._added_bytes = limit_bytes  # so that the first thing that is put looks the folder through
         self._full = False
@@ -36,11 +38,12 @@ class ChipCache:
         path = self._folder / key
         try:
             content = memoryview(path.read_bytes())
-            os.utime(path)  # By these times the oldest are known.
         except OSError:
             return None
+        with suppress(OSError):  # of somebody else, who lets us read only
+            os.utime(path)  # By these times the oldest are known.
         if len(content) < CRC_BYTES or crc32c(bytes(content[:-CRC_BYTES])) != content[-CRC_BYTES:]:
-            path.unlink(missing_ok=True)
+            _drop(path)
             return None
         return content[:-CRC_BYTES]
 
@@ -73,8 +76,7 @@ class ChipCache:
         for _, size, path in files:
             if total <= self._limit_bytes * _ROOM:
                 return
-            path.unlink(missing_ok=True)
-            total -= size
+            total -= size if _drop(path) else 0
 
 
 def _publish(path: Path, content: memoryview) -> None:
@@ -86,6 +88,15 @@ def _publish(path: Path, content: memoryview) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _drop(path: Path) -> bool:
+    """Delete a file; whether it is gone: that of somebody else may have to stay."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def _files(folder: Path) -> list[tuple[int, int, Path]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.durable import TEMPORARY_SUFFIX
 from training.data.chip_cache import ChipCache
 
+OURS = "geocorpus-chips"
 PART = memoryview(bytes(range(250)) * 4)
 
 
@@ -24,25 +27,55 @@ def test_what_is_put_is_there_for_every_process(tmp_path: Path) -> None:
     cache.put("a/b", PART)
     other = ChipCache(tmp_path / "new" / "cache", 10_000)
     assert cache.get("a/b") == other.get("a/b") == PART
-    assert kept(tmp_path) == ["new/cache/a/b"]
+    assert kept(tmp_path) == [f"new/cache/{OURS}/a/b"]
 
 
 def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     cache = ChipCache(tmp_path, 5_500)
     for number in range(5):
         cache.put(f"{number}", PART)
-        os.utime(tmp_path / f"{number}", (number, number))
+        os.utime(tmp_path / OURS / f"{number}", (number, number))
     assert cache.get("0") == PART  # Now the one that was used last.
-    (tmp_path / "others").write_bytes(PART)  # of another process, just now
+    (tmp_path / OURS / "others").write_bytes(PART)  # of another process, just now
     cache.put("new", PART)
-    assert kept(tmp_path) == ["0", "3", "4", "new", "others"]
+    assert kept(tmp_path / OURS) == ["0", "3", "4", "new", "others"]
+
+
+def test_what_else_is_in_the_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    for name in ("corpus", "theirs/old", ".hidden.tmp"):
+        (tmp_path / name).write_bytes(bytes(9_000))
+        os.utime(tmp_path / name, (1, 1))
+    cache = ChipCache(tmp_path, 2_500)
+    for number in range(5):
+        cache.put(f"{number}", PART)
+    assert {"corpus", "theirs/old", ".hidden.tmp"} < set(kept(tmp_path))
+    assert cache.get("4") == PART and cache.get("0") is None
+
+
+def test_files_of_somebody_else_are_read_and_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = ChipCache(tmp_path, 2_500)
+    cache.put("0", PART)
+
+    def forbidden(path: Path, *_arguments: object, **_named: object) -> None:
+        if path.suffix != TEMPORARY_SUFFIX:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", forbidden)
+    monkeypatch.setattr(Path, "unlink", forbidden)
+    assert cache.get("0") == PART
+    for number in range(1, 5):
+        cache.put(f"{number}", PART)
+    (tmp_path / OURS / "0").write_bytes(b"damaged")
+    assert cache.get("0") is None and cache.get("4") == PART
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"", lambda content: bytes(1004)])
 def test_what_is_not_whole_is_dropped(tmp_path: Path, damage) -> None:
     cache = ChipCache(tmp_path, 10_000)
     cache.put("a", PART)
-    (tmp_path / "a").write_bytes(damage((tmp_path / "a").read_bytes()))
+    path = tmp_path / OURS / "a"
+    path.write_bytes(damage(path.read_bytes()))
     assert cache.get("a") is None and kept(tmp_path) == []
 
 
