@@ -55,7 +55,8 @@ class RangeReader:
         stored = [place for place in places if known.byte_ranges[place, 1] != EMPTY]
         contents = self._contents(index, known, stored)
         chips = {
-            index * shard_rows + place: ShardObject.of_chunk(np.frombuffer(content, np.uint8))
+            # Copied, as it is a piece of a block or of a longer answer, which would stay in memory for one chip.
+            index * shard_rows + place: ShardObject.of_chunk(np.frombuffer(content, np.uint8).copy())
             for place, content in zip(stored, contents, strict=True)
         }
         return FetchedChips(self._layer, chips)

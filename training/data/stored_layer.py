@@ -22,10 +22,13 @@ class StoredLayer:
     def __init__(self, corpus: Corpus, name: str, layout: ChunkLayout) -> None:
         self.corpus, self.name, self.layout = corpus, name, layout
         self._nbytes = layout.nbytes
+        self._finished: frozenset[int] = frozenset()
 
     def mark(self, index: int) -> Mark:
-        """What the ledger knows of a shard; raises `Fatal` for one that is not finished."""
-        if index not in self.corpus.finished(self.name):
+        """What the ledger knows of a shard now; raises `Fatal` for one that is not finished."""
+        if index not in self._finished:
+            self._finished = self.corpus.finished(self.name)  # lists all of the ledger: with many shards, milliseconds
+        if index not in self._finished:
             raise self.unfinished(index)
         (mark,) = self.corpus.ledger.marks(self.name, [index])
         return mark

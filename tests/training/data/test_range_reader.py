@@ -111,6 +111,13 @@ def test_requests_wait_for_no_other(full: Corpus, monkeypatch: pytest.MonkeyPatc
     assert all(same_bits(one, stored[[row]]) for one, row in zip(read, (0, 5), strict=True))
 
 
+def test_one_chip_of_a_block_holds_no_block(full: Corpus, tmp_path: Path) -> None:
+    """In a batch of several processes, each has few chips of a block, and many blocks are ahead."""
+    reader = ranged(full, cache=ChipCache(tmp_path / "cache", 10**6))
+    (chip,) = reader.fetched([3])._chips.values()
+    assert chip.content.flags.owndata and chip.content.nbytes == reader._index(0).byte_ranges[3, 1]
+
+
 def test_a_cache_spares_requests_and_gives_the_same(full: Corpus, tmp_path: Path) -> None:
     stored, rows = full.read("layer", slice(0, ROWS)), [[0, 2, 3], [9, 15], [16, 18], [1, 7]]
     cache = ChipCache(tmp_path / "cache", 10**6)

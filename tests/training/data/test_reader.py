@@ -22,6 +22,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, Zstd
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
+from pipeline.ledger import Ledger
 from pipeline.modality import Band, Modality
 from tests.pipeline.chips import make_manifest
 from training.data.chip_reader import ChipReader
@@ -162,6 +163,30 @@ def test_refuses_a_shard_that_is_not_finished(corpus: Corpus) -> None:
     corpus.ledger.path("layer", 0).unlink()
     with pytest.raises(Fatal, match="shard 0 of 'layer' in .* is not finished; run `geocorpus export "):
         first_chip(corpus)
+
+
+def test_the_ledger_is_listed_once_however_many_shards_are_opened(
+    full: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, done = [], Ledger.done
+    monkeypatch.setattr(Ledger, "done", lambda ledger, name: listed.append(name) or done(ledger, name))
+    reader, stored = open_reader(full, "layer", 4), full.read("layer", slice(0, ROWS))
+    listed.clear()
+    assert same_bits(chips(reader, stored, list(range(ROWS))), stored)
+    assert listed == ["layer"]
+
+
+def test_a_shard_that_is_finished_later_is_read(tmp_path: Path) -> None:
+    make_manifest(tmp_path, ROWS, SIZE_PX)
+    corpus = Corpus.create(tmp_path, [Modality("layer", "Layer", (Band("a"),), "int16", -1)], SHARD_ROWS)
+    blocks = [np.full((len(shard), 1, SIZE_PX, SIZE_PX), shard.index, np.int16) for shard in corpus.shards]
+    corpus.write(corpus.shards[0], "layer", blocks[0], {})
+    reader, scratch = open_reader(corpus, "layer", 4), blocks[0][0].copy()
+    assert reader.chip(0, scratch).max() == 0
+    with pytest.raises(Fatal):
+        reader.chip(SHARD_ROWS, scratch)
+    corpus.write(corpus.shards[1], "layer", blocks[1], {})
+    assert reader.chip(SHARD_ROWS, scratch).min() == 1
 
 
 def test_a_file_that_is_gone_is_not_nodata(full: Corpus) -> None:
