@@ -56,9 +56,13 @@ class DistributedContext:
             distributed.destroy_process_group()
 
     def rank_slice(self, batch_size: int, micro_batch: int) -> RankSlice:
-        """This process's part of batches of `batch_size`, in micro-batches of at most `micro_batch` chips (0: one)."""
+        """This process's part of batches of `batch_size`, in micro-batches of at most `micro_batch` chips (0: one).
+
+        None is empty: where `micro_batch` is 1 and processes have unequal parts, some micro-batches have two chips.
+        """
         largest = -(-batch_size // self.count)
-        return RankSlice(self.rank, self.count, -(-largest // micro_batch) if micro_batch else 1)
+        wanted = -(-largest // micro_batch) if micro_batch else 1
+        return RankSlice(self.rank, self.count, max(1, min(wanted, batch_size // self.count)))
 
     def summed(self, values: Tensor) -> Tensor:
         """`values` summed over all processes, in place."""
