@@ -18,6 +18,7 @@ from training.pretrain.outlier import Outlier, worst_outlier
 from training.pretrain.step import Step
 
 CPU = torch.device("cpu")
+_GRADIENTS = "the gradients are not finite"
 _LOWER_RATE = "lower pretrain.blr or set pretrain.clip_grad, and start afresh"
 
 
@@ -62,7 +63,7 @@ def find(step: Step, parts: Iterable[Raw], layers: Sequence[Layer], device: torc
             if worst and _is_cause(worst, step, raw, layers, device):
                 return NonFiniteReport(worst.what, worst.remedy, part.to(CPU), (worst.row,))
             return NonFiniteReport(what, _LOWER_RATE, part.to(CPU))
-    return NonFiniteReport("the gradients are not finite", _LOWER_RATE, part.to(CPU))
+    return NonFiniteReport(_GRADIENTS, _LOWER_RATE, part.to(CPU))
 
 
 def _is_cause(worst: Outlier, step: Step, raw: Raw, layers: Sequence[Layer], device: torch.device) -> bool:
@@ -78,17 +79,20 @@ def _broken_value(batch: Batch) -> str:
 
 
 def _broken_loss(step: Step, batch: Batch) -> str:
-    losses = step.alone(batch).losses
-    weights = [item for item in step.model.parameters() if item.requires_grad]
-    for name, loss in zip(step.model.loss_names, losses, strict=True):
+    objective = step.alone(batch)
+    for name, loss in zip(step.model.loss_names, objective.losses, strict=True):
         value = float(loss.detach())
         if not bool(torch.isfinite(loss)):
             return f"the loss of {name!r} is {value}"
-        gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
-        if not _finite(gradients):
+        if not _has_finite_gradients(loss, step):
             return f"the gradients of {name!r} are not finite"
-    return ""
+    # Losses without a graph, which are for the log only, say nothing of gradients.
+    return "" if _has_finite_gradients(objective.total, step) else _GRADIENTS
 
 
-def _finite(gradients: Iterable[Tensor | None]) -> bool:
+def _has_finite_gradients(loss: Tensor, step: Step) -> bool:
+    if not loss.requires_grad:
+        return True
+    weights = [item for item in step.model.parameters() if item.requires_grad]
+    gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
     return all(bool(torch.isfinite(item).all()) for item in gradients if item is not None)

@@ -14,8 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from tests.training.bad_chips import with_bad_chip
-from tests.training.corpora import CONFIG
+from tests.training.corpora import CONFIG, ECHO, GROUND, LIGHT
 from tests.training.pretrain.test_train import Recorder, Stopped, assert_same_state, logged_losses
+from tests.training.sensor_corpus import CONTRASTIVE
 from training.pretext import Objective
 from training.pretrain.resolved_run import resolve_run
 from training.pretrain.train import Trainer, pretrain
@@ -117,6 +118,13 @@ def test_a_loss_that_is_not_finite_skips_even_if_its_gradients_are(corpus: Corpu
         return bool(step._is_bad(objective, torch.tensor(norm)))
 
     assert bad(1, math.inf, 3) and bad(math.nan, 2, 3) and not bad(1, 2, 3) and bad(1, 2, math.inf)
+
+
+def test_losses_without_a_graph_are_examined_too(tmp_path: Path) -> None:
+    """The losses of a contrastive net are for the log; with two chips of a step sane, the third is still found."""
+    corpus = with_bad_chip(tmp_path / "corpus", ROW, modalities=(LIGHT, ECHO, GROUND))
+    result = pretrain(corpus.folder, replace(CONTRASTIVE, micro_batch=1, blr=1e-4), tmp_path / "run")
+    assert result.skipped and all(item.rows == (ROW,) and "'echo'" in item.cause for item in result.skipped)
 
 
 def test_only_so_many_files_are_kept(bad: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
