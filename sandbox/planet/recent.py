@@ -29,18 +29,24 @@ class Recent(Generic[T]):
             return next(((outer, value) for outer, value in reversed(kept.items()) if holds(outer, window)), None)
 
     def keep(self, lattice: Hashable, window: Window, value: T) -> T:
-        """Remember the value of a small window, and give it back."""
+        """Remember the value of a small window, and give it back; or the one that another thread kept meanwhile."""
         if window.width * window.height > self._pixels:
             return value
         with self._lock:
-            self._kept.setdefault(lattice, {})[window] = value
-            self._order.append((lattice, window))
-            if len(self._order) > self._most:
-                old, oldest = self._order.popleft()
-                self._kept[old].pop(oldest, None)
-                if not self._kept[old]:
-                    del self._kept[old]
-        return value
+            kept = self._kept.setdefault(lattice, {})
+            if window not in kept:
+                kept[window] = value
+                self._order.append((lattice, window))
+                self._drop_oldest()
+            return kept[window]
+
+    def _drop_oldest(self) -> None:
+        if len(self._order) <= self._most:
+            return
+        lattice, window = self._order.popleft()
+        del self._kept[lattice][window]
+        if not self._kept[lattice]:
+            del self._kept[lattice]
 
 
 def holds(outer: Window, inner: Window) -> bool:

@@ -292,6 +292,15 @@ def test_the_latest_windows_are_found_for_those_inside_them() -> None:
     assert recent.around("a", Window(0, 0, 50, 50)) is None and recent.around("b", Window(0, 0, 5, 5)) is not None
 
 
+def test_a_window_that_two_threads_computed_at_once_is_kept_once() -> None:
+    recent: Recent[str] = Recent(2)
+    assert [recent.keep("a", Window(0, 0, 5, 5), thread) for thread in ("quick", "slow")] == ["quick", "quick"]
+    for name in ("b", "c", "d"):
+        recent.keep(name, Window(0, 0, 5, 5), name)
+    assert recent.around("a", Window(0, 0, 5, 5)) is None
+    assert [recent.around(name, Window(1, 1, 2, 2)) is None for name in ("b", "c", "d")] == [True, False, False]
+
+
 def test_coverage_of_edge_pixels_is_that_of_cutting_every_pixel() -> None:
     grid = PixelGrid("EPSG:32632", (10.0, 0.0, 0.0, 0.0, -10.0, 300.0), 30, 30)
     ring = shapely.Point(151.0, 148.0).buffer(110.0).difference(shapely.Point(160.0, 150.0).buffer(40.0))
