@@ -44,8 +44,9 @@ class Step:
         self.go_on_after(0)
 
     def go_on_after(self, bad_in_a_row: int) -> None:
-        """Go on where so many steps, up to the last one, were skipped in a row."""
-        self._bad_in_a_row = torch.full((), float(bad_in_a_row), device=self._device.place)
+        """Go on where so many steps, up to the last one, were skipped in a row; a step that is good is taken."""
+        most = min(bad_in_a_row, self._bad_steps - 1)  # They were skipped under another `bad_steps`, perhaps.
+        self._bad_in_a_row = torch.full((), float(most), device=self._device.place)
 
     def take(self, parts: Sequence[Batch], chips: int, rate: float) -> Tensor:
         """Update with this process's `parts` of a batch of `chips`; returns a row of `MetricBuffer` on the device.

@@ -100,6 +100,14 @@ def test_so_many_in_a_row_stop_it(corpus: Corpus, tmp_path: Path) -> None:
     assert [item["step"] for item in state["skipped"]] == [5, 6]
 
 
+def test_a_resumed_run_may_have_less_patience(corpus: Corpus, tmp_path: Path) -> None:
+    """Two bad steps are behind it and one more is the last, but a good one is taken."""
+    trainer = Trainer(resolve_run(corpus, replace(CONFIG, bad_steps=2)), tmp_path)
+    trainer.stepper.go_on_after(2)
+    trainer._take_step([trainer.resolved.loader.batch(0)])
+    assert trainer.metrics.fetch(1)[0].finite
+
+
 def test_after_too_many_the_weights_wait_for_the_host(bad: Corpus) -> None:
     resolved = resolve_run(bad, CONFIG)
     trainer = Trainer(resolve_run(bad, replace(CONFIG, bad_steps=2)), bad.folder / "never")
