@@ -241,30 +241,33 @@ def _is_zero(values: Array) -> Any:
 
 @dataclass(frozen=True)
 class _Clamped:
-    low: float
-    high: float
+    low: Number
+    high: Number
 
     def __call__(self, values: Array) -> Array:
-        return np.clip(_wide(values), self.low, self.high)
+        return np.clip(_wide(values), self.low.value.item(), self.high.value.item())
 
 
 @dataclass(frozen=True)
 class _Scaled:
-    low: float
-    high: float
+    low: Number
+    high: Number
 
     def __call__(self, values: Array) -> Array:
-        return np.asarray((values.astype(np.float64) - self.low) / (self.high - self.low))
+        low, high = self.low.value.item(), self.high.value.item()
+        return np.asarray((values.astype(np.float64) - low) / (high - low))
 
 
 @algorithm("Image.clamp")
 def clamp(image: Image, low: float, high: float) -> Image:
-    return derived(image, [stepped(b, mapped(_Clamped(low, high), b.dtype)) for b in image.bands])
+    operate = _Clamped(number_of(np.asarray(low)), number_of(np.asarray(high)))
+    return derived(image, [stepped(b, mapped(operate, b.dtype)) for b in image.bands])
 
 
 @algorithm("Image.unitScale")
 def unit_scale(image: Image, low: float, high: float) -> Image:
-    return derived(image, [stepped(b, mapped(_Scaled(low, high), _DOUBLE)) for b in image.bands])
+    operate = _Scaled(number_of(np.asarray(low)), number_of(np.asarray(high)))
+    return derived(image, [stepped(b, mapped(operate, _DOUBLE)) for b in image.bands])
 
 
 @algorithm("Number.not")

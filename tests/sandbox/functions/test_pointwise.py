@@ -76,6 +76,14 @@ def test_what_is_masked_keeps_its_value_below_the_mask() -> None:
     assert np.array_equal(shown[0], np.clip(image.bands[0].pixels(GRID, Scope())[0], 10, 90))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "signs"), [("clamp", -1.0, [False, True]), ("unitScale", -0.0, [True, False])]
+)
+def test_limits_of_the_two_zeros_are_not_one_operation(name: str, value: float, signs: list[bool]) -> None:
+    results = [REGISTRY[f"Image.{name}"](constant(value), low, 5.0).bands[0] for low in (0.0, -0.0)]
+    assert [bool(np.signbit(band.pixels(GRID, Scope())[0]).all()) for band in results] == signs
+
+
 def test_a_mask_that_is_true_everywhere_is_one_array() -> None:
     scope, image = Scope(), an_image(np.uint16, 0.0)
     masked = update_mask(encoded(image, False), constant(1))
