@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -13,7 +14,7 @@ from types import ModuleType
 
 from exporters import modalities as folder
 from exporters.sources import Local, source_of
-from pipeline.errors import Fatal, unknown_name
+from pipeline.errors import Fatal, GeocorpusError, unknown_name
 from pipeline.layout import is_reserved
 from pipeline.manifest import Manifest
 from pipeline.modality import Modality
@@ -121,10 +122,15 @@ def _execute_file(path: Path, *_version: int) -> ModuleType:
     if spec is None or spec.loader is None or not path.is_file():
         raise Fatal(f"the modality file {path} is not a Python file that exists; correct corpus.modality_files.")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # While it runs: dataclasses look their module up by its name.
     try:
         spec.loader.exec_module(module)
-    except (SyntaxError, ImportError, NameError, AttributeError, TypeError, ValueError) as error:
+    except GeocorpusError:
+        raise
+    except Exception as error:
         raise Fatal(f"the modality file {path} cannot be read: {type(error).__name__}: {error}.") from error
+    finally:
+        sys.modules.pop(spec.name, None)
     if not _layers(module):
         raise Fatal(f"the modality file {path} defines no Modality at its top level.")
     return module

@@ -207,9 +207,19 @@ def test_a_users_file_adds_a_layer(tmp_path):
     assert [layer.name for layer in catalog.modalities(["mine", "lat"], [path])] == ["mine", "lat"]
 
 
+def test_a_users_file_may_hold_a_dataclass_whose_annotations_are_texts(tmp_path):
+    path = tmp_path / "mine.py"
+    rule = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass Rule:\n    a: int\n"
+    )
+    path.write_text(rule + USER_FILE.format(name="mine").replace("from __future__ import annotations\n", ""))
+    assert [layer.name for layer in catalog.modalities(["mine"], [path])] == ["mine"]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
+        ("{}['a']", "mine.py cannot be read: KeyError"),
         (USER_FILE.format(name="aster"), "defined twice"),
         ("x = 1", "defines no Modality"),
         ("def broken(:", "SyntaxError"),

@@ -48,7 +48,7 @@ from training.weights.checkpoint import CHECKPOINTS, Checkpoints, read, step_of
 RUN = "run.json"
 LOGS = "logs"  # what each of several processes printed
 _LESS_MODEL = "lower pretrain.micro_batch, or take a smaller pretrain.encoder"
-_LESS_DATA = "lower pretrain.read_rows, pretrain.read_ahead or pretrain.batch_size"
+_LESS_DATA = "lower pretrain.read_ahead_gb, pretrain.read_ahead or pretrain.batch_size"
 
 
 def pretrain(
