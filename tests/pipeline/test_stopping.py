@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,18 @@ def test_a_second_signal_does_not_wait_for_the_work(tmp_path: Path) -> None:
     assert errors == "\ngeocorpus: stopped; run the same command again to go on.\n"
 
 
+@pytest.fixture
+def no_command() -> Iterator[None]:
+    """Signals as Python has them: a command that another test ran in this process may have taken them for good."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("no_command")
 def test_without_a_command_of_ours_the_signal_does_what_it_does() -> None:
     with pytest.raises(KeyboardInterrupt), stopping.deferring() as stop:
         signal.raise_signal(signal.SIGINT)
@@ -142,6 +155,7 @@ def test_without_a_command_of_ours_the_signal_does_what_it_does() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("no_command")
 def test_inside_of_another_it_waits_for_both() -> None:
     seen: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
