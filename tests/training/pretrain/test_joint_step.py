@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
@@ -105,10 +107,10 @@ def test_sensors_that_no_chip_has_leave_gradients_of_zero() -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_gradient_of_the_whole() -> None:
+def test_two_processes_have_the_gradient_of_the_whole(tmp_path: Path) -> None:
     """Gloo; the rows do not divide evenly."""
     expected, whole = plainly(ROWS)
-    gradients, losses, active = launch.together(gradients_in_process, (ROWS, 2), 2, Silent())
+    gradients, losses, active = launch.together(gradients_in_process, (ROWS, 2), 2, Silent(), tmp_path / "logs")
     assert_same(expected, {name: torch.tensor(item, dtype=torch.float64) for name, item in gradients.items()})
     assert losses == pytest.approx([float(whole.total.detach()), *whole.losses.tolist()], rel=1e-10)
     assert active == whole.active.tolist()
