@@ -83,8 +83,8 @@ def test_an_export_does_once_what_once_is_enough_for(tmp_path: Path) -> None:
     # As it binds the layers, groups them, looks up their assets and what would be asked: whatever the chips.
     # Also of layers for which the manifest lacks a column.
     assert calls["source_of"] <= 4 * layers + OTHERS, f"{calls['source_of'] / CHIPS:.0f} times a chip"
-    # As arrays are laid out, as the store's own are read, and for one digest of each.
-    assert calls["Modality.specification"] <= 4 * layers
+    # As arrays are laid out, as the store's own are read, and for one digest of each; two threads may make one at once.
+    assert calls["Modality.specification"] <= 5 * layers < CHIPS * layers
 
 
 def test_finalizing_reads_the_manifest_once_and_the_ledger_twice(tmp_path: Path) -> None:
