@@ -1,0 +1,95 @@
+"""How one encoder sees a batch of chips: a vector for each chip or patch, NaN where it has no data to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from training.batch import Batch
+from training.layer import Layer
+from training.model.encoder import Encoder
+from training.model.image import image_of
+from training.model.normalisation import Normalisation
+from training.model.tower import Tower
+from training.model.vit import known_patches
+from training.weights.pretrained import Pretrained
+
+
+@dataclass(frozen=True)
+class EncoderView:
+    """An encoder, and the layers that it looks at. `name` is that of its layer, or of several, joined by "+"."""
+
+    encoder: Encoder | Tower
+    normalisation: Normalisation
+
+    @classmethod
+    def of(cls, pretrained: Pretrained) -> EncoderView:
+        """The view by these weights; where a response was normalised over a batch, it is over each chip alone."""
+        return cls(_of_each_alone(pretrained.encoder).eval(), pretrained.normalisation)
+
+    @property
+    def name(self) -> str:
+        """The names of the layers."""
+        return "+".join(layer.name for layer in self.normalisation.layers)
+
+    @property
+    def chip_width(self) -> int:
+        """Numbers for a chip: of a tower those of the space that it shares with others."""
+        encoder = self.encoder
+        return encoder.architecture.embedding_width if isinstance(encoder, Tower) else encoder.width
+
+    def chip_px(self, size_px: int) -> int:
+        """The edge of the centre to look at, of chips of `size_px`: whole patches; what a tower was trained on."""
+        whole = self.patches_px(size_px)
+        return min(self.encoder.architecture.image_px, whole) if isinstance(self.encoder, Tower) else whole
+
+    def patches_px(self, size_px: int) -> int:
+        """The edge of all whole patches of chips of `size_px`."""
+        return size_px // self.encoder.patch_px * self.encoder.patch_px
+
+    def of_chips(self, layers: Sequence[Layer], batch: Batch, kept: Mapping[str, Tensor]) -> Tensor:
+        """Vectors (rows, chip_width) float32: of length 1 from a tower, else the mean over the sites of the last stage.
+
+        `layers` are those of the encoder in a corpus, `kept` (bands,) bool by layer the bands in use.
+        """
+        image, known = self._seen(layers, batch, kept)
+        if isinstance(self.encoder, Tower):
+            vectors = self.encoder.embedding(image, known)
+        else:
+            vectors = self.encoder(image).mean(dim=(2, 3))
+        return _where(known.flatten(1).any(dim=1), vectors)
+
+    def of_patches(self, layers: Sequence[Layer], batch: Batch, kept: Mapping[str, Tensor]) -> Tensor:
+        """Features (rows, encoder.width, y / patch, x / patch) float32, as the encoder gives them; see `of_chips`."""
+        image, known = self._seen(layers, batch, kept)
+        features = self.encoder(image, known) if isinstance(self.encoder, Tower) else self.encoder(image)
+        return _where(known.any(dim=1), features)
+
+    def _seen(self, layers: Sequence[Layer], batch: Batch, kept: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The image (rows, channels, y, x), and which patches of its channels have data, but for planes of presence."""
+        valid = {item.name: batch.valid[item.name] & _as_bands(kept[item.name], batch) for item in layers}
+        values = {name: batch.values[name].where(seen, 0) for name, seen in valid.items()}
+        channels = [valid[item.name].repeat_interleave(max(1, item.classes), dim=1) for item in layers]
+        return image_of(layers, values, valid), known_patches(torch.cat(channels, dim=1), self.encoder.patch_px)
+
+
+def _as_bands(kept: Tensor, batch: Batch) -> Tensor:
+    return kept.to(next(iter(batch.valid.values())).device)[None, :, None, None]
+
+
+def _where(known: Tensor, vectors: Tensor) -> Tensor:
+    """Vectors (rows, width[, y, x]) where `known` (rows[, y, x]), NaN elsewhere."""
+    return vectors.float().masked_fill(~known.unsqueeze(1), torch.nan)
+
+
+def _of_each_alone(encoder: Encoder | Tower) -> Encoder | Tower:
+    """An encoder whose features of a chip do not depend on the others of its batch, with the same weights."""
+    if isinstance(encoder, Tower) or encoder.architecture.grn_scope == "image":
+        return encoder
+    with torch.device("meta"):
+        result = Encoder.of(replace(encoder.architecture, grn_scope="image"))
+    result.load_state_dict(encoder.state_dict(keep_vars=True), assign=True)
+    return result
