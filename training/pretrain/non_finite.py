@@ -19,6 +19,7 @@ from training.pretrain.step import Step
 
 CPU = torch.device("cpu")
 _GRADIENTS = "the gradients are not finite"
+_LATE = " (looked at under the weights after step {}, when pretrain.log_every had the metrics fetched)"
 _LOWER_RATE = "lower pretrain.blr or set pretrain.clip_grad, and start afresh"
 
 
@@ -27,12 +28,21 @@ class NonFiniteReport:
     """`what` completes the sentence "at step N, ...", `remedy` what to do about it.
 
     `batch` has the chips of the part that causes it, on the CPU, and `culprits` the manifest rows at fault, if known.
+    `repeated` says that some part was not finite again.
     """
 
     what: str
     remedy: str
     batch: Batch
     culprits: tuple[int, ...] = ()
+    repeated: bool = True
+
+    def seen_after(self, step: int) -> NonFiniteReport:
+        """The report of a look under the weights after a later `step`, which says so unless a value is at fault."""
+        if self.culprits:
+            return self
+        again = self.what if self.repeated else "the loss or the gradients were not finite, and are"
+        return replace(self, what=f"{again}{_LATE.format(step)}")
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -63,7 +73,7 @@ def find(step: Step, parts: Iterable[Raw], layers: Sequence[Layer], device: torc
             if worst and _is_cause(worst, step, raw, layers, device):
                 return NonFiniteReport(worst.what, worst.remedy, part.to(CPU), (worst.row,))
             return NonFiniteReport(what, _LOWER_RATE, part.to(CPU))
-    return NonFiniteReport(_GRADIENTS, _LOWER_RATE, part.to(CPU))
+    return NonFiniteReport(_GRADIENTS, _LOWER_RATE, part.to(CPU), repeated=False)
 
 
 def _is_cause(worst: Outlier, step: Step, raw: Raw, layers: Sequence[Layer], device: torch.device) -> bool:

@@ -28,6 +28,7 @@ from training.pretrain.model_card import CARD, write_card
 from training.pretrain.moving_average import MovingAverage
 from training.pretrain.picture_log import PictureLog
 from training.pretrain.pretext_net import build_net
+from training.pretrain.random_draws import Division, RandomDraws
 from training.pretrain.resolved_run import ResolvedRun, resolve_again, resolve_run
 from training.pretrain.result import PretrainResult
 from training.pretrain.skipped_steps import SkippedStep, SkippedSteps, kept_in
@@ -125,6 +126,7 @@ class Trainer:
         self.names = self.model.loss_names
         self.history = LossHistory.of(self.names, resolved.steps)
         self.skipped = SkippedSteps()
+        self.draws = RandomDraws(self._division())
         self.metrics = MetricBuffer(len(self.names), self.context)
         self._utilisation: Utilisation | None = None
         checkpoints = Checkpoints(
@@ -146,10 +148,15 @@ class Trainer:
             self.skipped.restore(state.get("skipped", ()))  # older checkpoints have none
             self.stepper.go_on_after(self.skipped.in_a_row(self.step))
             self.average.restore(state)
+            self.draws.restore(state.get("draws", {}), str(self.run_folder))
         else:
             self.began_with = warm_start(self.model, self.resolved)
             self.average.begin()
         return tuple(damaged)
+
+    def _division(self) -> Division:
+        parts = self._rank_slice(self.context).micro_batches
+        return Division(self.context.count, parts, self.device.place.type, self.device.compiled)
 
     def _save(self) -> None:
         state = {
@@ -158,6 +165,7 @@ class Trainer:
             "history": self.history.state(),
             "rng": torch.get_rng_state(),
             "skipped": self.skipped.state(),
+            "draws": self.draws.state(),
             "began_with": self.began_with,
             **self.average.state(),
         }
@@ -233,7 +241,9 @@ class Trainer:
     def _take_step(self, parts: Sequence[Batch]) -> None:
         """One update; its metrics stay on the device. What the net draws at random is that of this step."""
         torch.manual_seed(_seed_at(self.step, self.resolved.config.seed, self.context.rank))
-        self.metrics.add(self.stepper.take(parts, self.resolved.loader.batch_size, self._rate(self.step)))
+        with self.draws.watched():
+            row = self.stepper.take(parts, self.resolved.loader.batch_size, self._rate(self.step))
+        self.metrics.add(row)
         self.step += 1
         self.average.update(self.step)
 
@@ -241,8 +251,9 @@ class Trainer:
         """Fetch, check and log the metrics of the steps since the last call."""
         metrics = self.metrics.fetch(self.step)
         throughput = meter.read()
+        taken = max((item.step for item in metrics if item.finite), default=0)
         for item in metrics:
-            self._log_step(item, writer, progress)
+            self._log_step(item, taken, writer, progress)
         if self.context.first:
             speed = {"samples_per_s": throughput.samples_per_s, "data_wait_share": throughput.data_wait_share}
             speed["mfu"] = self.utilisation(parts[0]).at(throughput.samples_per_s / self.context.count)
@@ -259,9 +270,9 @@ class Trainer:
             self._utilisation = self.stepper.utilisation(example, self.resolved.config.peak_tflops)
         return self._utilisation
 
-    def _log_step(self, item: StepMetrics, writer: MetricWriter, progress: Progress) -> None:
+    def _log_step(self, item: StepMetrics, taken: int, writer: MetricWriter, progress: Progress) -> None:
         if not item.finite:
-            self._record_skipped(item.step, writer, progress)
+            self._record_skipped(item.step, taken, writer, progress)
             return
         self.history.add(item.losses, item.active)
         writer.add(item.step, self._named(item) | {"lr": self._rate(item.step - 1)})
@@ -270,9 +281,12 @@ class Trainer:
         """The named metrics of the last step that was taken; none where there is no such step."""
         return next((self._named(item) for item in reversed(metrics) if item.finite), {})
 
-    def _record_skipped(self, step: int, writer: MetricWriter, progress: Progress) -> None:
-        """Record and say what was skipped; raises `Fatal` when it is the last of too many in a row."""
-        report, path, remedy = self.context.broadcast(self._examined(step) if self.context.first else None)
+    def _record_skipped(self, step: int, taken: int, writer: MetricWriter, progress: Progress) -> None:
+        """Record and say what was skipped; raises `Fatal` when it is the last of too many in a row.
+
+        The weights are those after step `taken`, the last that changed them.
+        """
+        report, path, remedy = self.context.broadcast(self._examined(step, taken) if self.context.first else None)
         self.skipped.add(report)
         in_a_row, limit = self.skipped.in_a_row(step), self.resolved.config.bad_steps
         if in_a_row >= limit:
@@ -283,12 +297,13 @@ class Trainer:
         writer.tell(step, "skipped", sentence)
         writer.add(step, {"skipped_steps": len(self.skipped.steps)})
 
-    def _examined(self, step: int) -> tuple[SkippedStep, Path | None, str]:
+    def _examined(self, step: int, taken: int) -> tuple[SkippedStep, Path | None, str]:
         """Repeat a skipped step part by part: what is recorded of it, the file of its chips, and what helps."""
         resolved = self.resolved
         parts = self._rank_slice(DistributedContext()).slices(resolved.loader.batch_size)
         raws = (resolved.loader.raw(step - 1, part) for part in parts)
         report = non_finite.find(self.stepper, raws, resolved.layers, self.device.place)
+        report = report.seen_after(taken) if taken > step else report
         name = self.skipped.file_of(step)
         path = report.save(self.run_folder / name) if name else None
         return SkippedStep(step, report.rows, report.what), path, report.remedy

@@ -103,6 +103,21 @@ def test_stopped_and_resumed_it_draws_the_same_noise(
     assert all(torch.equal(item, states[1][name]) for name, item in states[0].items())
 
 
+def test_resumed_in_other_parts_it_would_draw_other_noise(corpus: Corpus, tmp_path: Path) -> None:
+    config = using(written(tmp_path))
+    with pytest.raises(Stopped):
+        pretrain(corpus.folder, config, tmp_path / "run", Impatient())
+    with pytest.raises(Fatal, match="draws random numbers, .* before 1 x 1 micro-batches on cpu, now 1 x 2 micro-"):
+        pretrain(corpus.folder, replace(config, micro_batch=2), tmp_path / "run")
+    assert pretrain(corpus.folder, replace(config, micro_batch=100), tmp_path / "run").steps == 6
+
+
+def test_a_net_that_draws_nothing_may_be_resumed_in_other_parts(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        pretrain(corpus.folder, SHORT, tmp_path, Impatient())
+    assert pretrain(corpus.folder, replace(SHORT, micro_batch=2), tmp_path).steps == 6
+
+
 def test_its_weights_load_from_the_file_and_from_a_checkpoint(run: tuple[PretrainConfig, Path]) -> None:
     _, folder = run
     loaded = [load_encoder(folder), load_encoder(folder / "checkpoints" / "step-00000006.pt")]

@@ -100,6 +100,17 @@ def test_so_many_in_a_row_stop_it(corpus: Corpus, tmp_path: Path) -> None:
     assert [item["step"] for item in state["skipped"]] == [5, 6]
 
 
+def test_a_step_that_is_looked_at_late_says_so(corpus: Corpus, tmp_path: Path) -> None:
+    """One loss is broken once and sane when it is looked at, as the steps after it were taken."""
+    trainer = Trainer(resolve_run(corpus, replace(CONFIG, log_every=6, checkpoint_every=6)), tmp_path)
+    sane, calls = trainer.stepper._is_bad, iter(range(1, 7))
+    trainer.stepper._is_bad = lambda *parts: torch.ones(()) if next(calls) == 3 else sane(*parts)  # type: ignore[method-assign]
+    result = trainer.run(Recorder())
+    (skipped,) = result.skipped
+    assert skipped.step == 3 and skipped.cause.startswith("the loss or the gradients were not finite, and are (looked")
+    assert "under the weights after step 6" in skipped.cause
+
+
 def test_a_resumed_run_may_have_less_patience(corpus: Corpus, tmp_path: Path) -> None:
     """Two bad steps are behind it and one more is the last, but a good one is taken."""
     trainer = Trainer(resolve_run(corpus, replace(CONFIG, bad_steps=2)), tmp_path)
