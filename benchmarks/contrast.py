@@ -27,7 +27,7 @@ from flows.settings import parse
 from pipeline.corpus import Corpus
 from pipeline.corpus_folder import MANIFEST
 from training.config import PRESETS
-from training.evaluate.label import Labels, labels_of
+from training.data.label import Labels, labels_of
 from training.evaluate.probe import Probe, linear_probe
 from training.evaluate.retrieval import Recall, recall_at_1
 from training.evaluate.views import Views, together, views_of

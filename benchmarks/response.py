@@ -27,8 +27,8 @@ from benchmarks.transfer import BASE, OPTICAL, Plan, build
 from flows.progress.display import display
 from pipeline.corpus import Corpus
 from training.architecture import GrnScope
+from training.data.label import labels_of
 from training.evaluate.embedding import features_of
-from training.evaluate.label import labels_of
 from training.evaluate.probe import Probe, difference, embed, estimate, linear_probe
 from training.layer import layer_of
 from training.model.encoder import Encoder

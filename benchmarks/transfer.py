@@ -32,8 +32,8 @@ from pipeline.corpus import Corpus
 from pipeline.corpus_folder import MANIFEST
 from training.architecture import SIZES
 from training.config import PretrainConfig
+from training.data.label import labels_of
 from training.evaluate.embedding import band_statistics, features_of
-from training.evaluate.label import labels_of
 from training.evaluate.probe import Estimate, Features, Probe, difference, embed, estimate, linear_probe
 from training.evaluate.probed import untrained
 from training.layer import Layer, layer_of

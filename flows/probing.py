@@ -17,7 +17,7 @@ def probe(weights: str, label: str, corpus_folder: Path | None, most_chips: int)
     installed, and when the corpus, the layer or the encoder does not exist.
     """
     require("train", "probing")
-    from training.evaluate.label import own_label
+    from training.data.label import own_label
     from training.evaluate.probed import probe_layer
     from training.weights.weights import load_encoder
 

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.modality import Category
-from training.evaluate.label import own_label
+from training.data.label import own_label
 
 _GOLDEN = 0.618033988749895  # of a turn of hue: neighbours differ, however many there are
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from training.architecture import InitStd
+from training.data.label import labels_of
 from training.evaluate.embedding import band_statistics, features_of
-from training.evaluate.label import labels_of
 from training.evaluate.probe import Features, Probe, difference, embed, linear_probe
 from training.evaluate.probe_chips import MOST_CHIPS
 from training.model.encoder import Encoder, initialise

@@ -13,7 +13,7 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.statistics import EVERYTHING
 from training.data.centre import read_centre
-from training.evaluate.label import labels_of, own_label
+from training.data.label import labels_of, own_label
 from training.evaluate.legend import Legend, legend_of
 from training.layer import IGNORED, Layer, groups_of
 from training.model.normalisation import Groups, Normalisation

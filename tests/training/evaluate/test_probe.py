@@ -12,8 +12,8 @@ from pipeline.errors import Fatal
 from tests.training.corpora import SIZE_PX
 from training.architecture import SIZES
 from training.data.centre import read_centre
+from training.data.label import labels_of
 from training.evaluate.embedding import band_statistics, features_of
-from training.evaluate.label import labels_of
 from training.evaluate.probe import Probe, difference, embed, estimate, linear_probe
 from training.layer import layer_of
 from training.model.encoder import Encoder

@@ -14,8 +14,8 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from tests.training.corpora import CONFIG, LIGHT, make_corpus
 from training.architecture import SIZES
+from training.data.label import labels_of
 from training.evaluate.embedding import band_statistics, features_of
-from training.evaluate.label import labels_of
 from training.evaluate.probe import linear_probe
 from training.evaluate.probed import BANDS, RANDOM, THIS, probe_layer, untrained
 from training.layer import layer_of

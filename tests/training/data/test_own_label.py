@@ -16,8 +16,8 @@ from tests.pipeline.own_tables import VALUES, make_own_manifest
 from tests.training.corpora import ALL, LIGHT, make_corpus
 from training.architecture import SIZES
 from training.data.chip_dataset import ChipDataset
-from training.evaluate.label import labels_of, own_label
-from training.evaluate.own_label import OwnLabel
+from training.data.label import labels_of, own_label
+from training.data.own_label import OwnLabel
 from training.evaluate.probed import probe_layer
 from training.evaluate.samples import chip_samples, pixel_samples
 from training.layer import groups_of, layer_of
