@@ -1,0 +1,1 @@
+"""Search among embeddings: the nearest, those like a few examples, and what all of them look like in a plane."""
