@@ -1,4 +1,7 @@
-"""The available layers: those of the files in exporters/modalities, and those of the user's own files."""
+"""The available layers: those of the files in exporters/modalities, and those of the user's own files.
+
+Those of the folder `optional` in it are there for who names them.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from exporters import modalities as folder
+from exporters.modalities import optional
 from exporters.sources import Local, source_of
 from pipeline.errors import Fatal, GeocorpusError, unknown_name
 from pipeline.layout import is_reserved
@@ -21,7 +25,8 @@ from pipeline.modality import Modality
 
 
 def modalities(names: Sequence[str] | None = None, files: Iterable[Path] = ()) -> list[Modality]:
-    """The layers called `names`, in that order; for None all that any manifest can have, sorted by file.
+    """The layers called `names`, in that order; for None all that any manifest can have and that are not optional,
+    sorted by file.
 
     A layer is a `Modality` at the top level of a module, with its `source` set. Raises `Fatal` for an unknown name
     (and names the nearest), a name defined or listed twice, and a file that cannot be read.
@@ -29,8 +34,13 @@ def modalities(names: Sequence[str] | None = None, files: Iterable[Path] = ()) -
     return _chosen(_by_name(_modules(files)), names)
 
 
+def everything(files: Iterable[Path] = ()) -> list[Modality]:
+    """All layers that any manifest can have, the optional ones too. Raises `Fatal` as `modalities` does."""
+    return [layer for layer in _by_name(_modules(files)).values() if not needs(layer)]
+
+
 def _chosen(known: Mapping[str, Modality], names: Sequence[str] | None) -> list[Modality]:
-    chosen = [name for name in known if not needs(known[name])] if names is None else list(names)
+    chosen = _usual(known) if names is None else list(names)
     for name in chosen:
         if name not in known:
             raise unknown_name("modality", name, known)
@@ -38,6 +48,11 @@ def _chosen(known: Mapping[str, Modality], names: Sequence[str] | None) -> list[
     if repeated:
         raise Fatal(f"modality {repeated!r} is asked for twice; name it once.")
     return [known[name] for name in chosen]
+
+
+def _usual(known: Mapping[str, Modality]) -> list[str]:
+    only_by_name = _by_name(_in_folder(optional))
+    return [name for name, layer in known.items() if not needs(layer) and name not in only_by_name]
 
 
 def of_manifest(manifest: Manifest, names: Sequence[str] | None = None, files: Iterable[Path] = ()) -> list[Modality]:
@@ -64,7 +79,7 @@ def needs(layer: Modality) -> str:
 
 
 def _modules(files: Iterable[Path]) -> list[ModuleType]:
-    return [*_built_in(), *(_from_file(Path(path)) for path in files)]
+    return [*_in_folder(folder), *_in_folder(optional), *(_from_file(Path(path)) for path in files)]
 
 
 def of_file(path: Path) -> list[Modality]:
@@ -105,9 +120,9 @@ def _layers(module: ModuleType) -> list[Modality]:
     return result
 
 
-def _built_in() -> list[ModuleType]:
-    names = sorted(info.name for info in pkgutil.iter_modules(folder.__path__))
-    return [importlib.import_module(f"{folder.__name__}.{name}") for name in names]
+def _in_folder(package: ModuleType) -> list[ModuleType]:
+    names = sorted(info.name for info in pkgutil.iter_modules(package.__path__) if not info.ispkg)
+    return [importlib.import_module(f"{package.__name__}.{name}") for name in names]
 
 
 def _from_file(path: Path) -> ModuleType:

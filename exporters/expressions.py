@@ -143,12 +143,9 @@ def around_anchor(
 def mode_over_year(collection: str, band: str, then: Then = same) -> Pixels:
     """Each pixel's most frequent value in the calendar year (UTC) of the anchor; a reason while that is not over."""
 
-    def first_day(chip: Chip, years_later: int) -> datetime:
-        return datetime(chip.acquisition.date.year + years_later, 1, 1, tzinfo=UTC)
-
     return Pixels(
-        lambda chip: between(chip, collection, first_day(chip, 0), first_day(chip, 1)).select([band]),
-        lambda chip: unfinished(first_day(chip, 1)),
+        lambda chip: between(chip, collection, *year_of(chip)).select([band]),
+        lambda chip: unfinished(year_of(chip)[1]),
         then=lambda found: then(with_fallback(found.mode(), [band])),
         unchecked="it is the mode of a year of images, each of which would be a request",
     )
@@ -166,16 +163,17 @@ def static(
     return Pixels(lambda chip: image(), everywhere=True, then=then, origins=lambda chip: origins)
 
 
-def tiles(chip: Chip, collection: str, bands: Sequence[str]) -> ee.Image:
+def tiles(chip: Chip, collection: str, bands: Sequence[str], each: Then = same) -> ee.Image:
     """Tiles of one lattice around the chip as one image that keeps their projection.
 
     `mosaic()` alone has a projection of one degree per pixel, in which slopes and interpolation would be computed. The
-    margin gives both of them neighbours at the chip's edge. Without any tile the request raises `Missing`, which is
-    recorded as the chip's reason.
+    margin gives both of them neighbours at the chip's edge. `each` makes tiles alike that are not, before they are
+    joined. Without any tile the request raises `Missing`, which is recorded as the chip's reason.
     """
     around = footprint(chip).buffer(_MARGIN_M, _MARGIN_M / 10)
-    result = ee.ImageCollection(collection).filterBounds(around).select(list(bands))
-    return result.mosaic().setDefaultProjection(ee.Image(result.first()).projection())
+    found = ee.ImageCollection(collection).filterBounds(around)
+    alike = found if each is same else found.map(each)
+    return alike.select(list(bands)).mosaic().setDefaultProjection(ee.Image(found.first()).select([0]).projection())
 
 
 def seasons(year: int) -> dict[str, tuple[datetime, datetime]]:
@@ -185,6 +183,17 @@ def seasons(year: int) -> dict[str, tuple[datetime, datetime]]:
     """
     start = datetime(year - 1, 12, 1, tzinfo=UTC)
     return {name: (month_start(start, 3 * n), month_start(start, 3 * n + 3)) for n, name in enumerate(SEASONS)}
+
+
+def seasons_unfinished(chip: Chip) -> str | None:
+    """Why the seasons of the anchor's year cannot be reduced yet; None where the last of them is over."""
+    return unfinished(seasons(chip.acquisition.date.year)[SEASONS[-1]][1])
+
+
+def year_of(chip: Chip) -> tuple[datetime, datetime]:
+    """The calendar year of the anchor: its start and end (exclusive), UTC."""
+    year = chip.acquisition.date.year
+    return datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
 
 
 def between(chip: Chip, collection: str, start: datetime, end: datetime) -> ee.ImageCollection:

@@ -73,5 +73,5 @@ def _refusals(name: str) -> list[tuple[bool, str]]:
          "use small letters, digits and underscores, and a letter first"),
         (keyword.iskeyword(name), "Python has that word for itself; give another"),
         (is_taken(name), "the store has that name for a coordinate; give another"),
-        (name in {layer.name for layer in catalog.modalities()}, "geocorpus brings a layer of that name; give another"),
+        (name in {layer.name for layer in catalog.everything()}, "geocorpus brings a layer of that name; give another"),
     ]  # fmt: skip

@@ -52,7 +52,7 @@ def import_corpus(
         return _build_from_files(description, folder, overrides, progress)
     given = options_of(options)
     chosen = importer_of(source, form, given)
-    incoming = _completed(chosen.open(source, given, {layer.name: layer for layer in catalog.modalities()}))
+    incoming = _completed(chosen.open(source, given, {layer.name: layer for layer in catalog.everything()}))
     layers = tuple(layer.name for layer in incoming.layers)
     about = Imported(str(source.absolute()), chosen.name, given, layers, incoming.unknown)
     settings = _settings(folder, incoming, overrides)

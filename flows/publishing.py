@@ -44,6 +44,6 @@ def _known(folder: Path) -> dict[str, Modality]:
     if (folder / SAVED_AS).exists():
         files = tuple(load(str(folder)).corpus.modality_files)
     try:
-        return {layer.name: layer for layer in catalog.modalities(files=files)}
+        return {layer.name: layer for layer in catalog.everything(files)}
     except Fatal:
-        return {layer.name: layer for layer in catalog.modalities()}
+        return {layer.name: layer for layer in catalog.everything()}

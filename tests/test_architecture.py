@@ -227,7 +227,7 @@ def test_everything_is_annotated() -> None:
 def modality_names() -> set[str]:
     """Names that the files in exporters/modalities give to modalities."""
     result = set()
-    for path in (ROOT / "exporters" / "modalities").glob("*.py"):
+    for path in (ROOT / "exporters" / "modalities").rglob("*.py"):
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Modality":
                 result |= {

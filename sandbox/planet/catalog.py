@@ -6,7 +6,18 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sandbox.planet import cloud_score, dynamic_world, ecoregions, era5, sentinel1, sentinel2, statics
+from sandbox.planet import (
+    built_up,
+    cloud_score,
+    coherence,
+    dynamic_world,
+    ecoregions,
+    era5,
+    sentinel1,
+    sentinel2,
+    statics,
+    tree_cover,
+)
 from sandbox.planet.ground import Surface
 from sandbox.planet.noise import Noise
 from sandbox.planet.scenes import Scene, SceneCatalog
@@ -23,6 +34,9 @@ _TITLES = {
     era5.COLLECTION: "ERA5-Land monthly aggregates (procedural planet)",
     statics.WORLDCOVER_2020: "WorldCover 2020 (procedural planet)",
     statics.WORLDCOVER_2021: "WorldCover 2021 (procedural planet)",
+    coherence.COLLECTION: "Seasonal Sentinel-1 coherence (procedural planet)",
+    tree_cover.COLLECTION: "MOD44B vegetation continuous fields (procedural planet)",
+    built_up.COLLECTION: "GHSL built-up surface (procedural planet)",
     statics.GLO30: "Copernicus DEM GLO-30 (procedural planet)",
 }
 _Find = Callable[[Query], Iterable[StoredImage]]
@@ -46,6 +60,9 @@ class Planet:
         self._painter = sentinel2.Painter(self.surface, clouds)
         self._labels = dynamic_world.Labels(self.surface, clouds)
         self._statics = statics.Statics(self.surface, self.world)
+        self._coherence = coherence.Coherence(seed, self.surface, self.radar)
+        self._trees = tree_cover.TreeCover(seed, self.surface)
+        self._roofs = built_up.BuiltUp(seed, self.surface)
         self._months = era5.Months(seed, self.world, noise)
         self._regions: list[StoredFeature] | None = None
         self._lock = threading.Lock()
@@ -64,6 +81,9 @@ class Planet:
             dynamic_world.COLLECTION: (self._labelled, lambda index: self._scene(index, self._label_image)),
             sentinel1.COLLECTION: (self.radar.find, self.radar.named),
             era5.COLLECTION: (self._months.find, self._months.named),
+            coherence.COLLECTION: (self._coherence.find, self._coherence.named),
+            tree_cover.COLLECTION: (self._trees.find, self._trees.named),
+            built_up.COLLECTION: (self._roofs.find, self._roofs.named),
             statics.GLO30: (self._statics.glo30_find, self._statics.glo30_named),
             statics.WORLDCOVER_2020: self._cover(2020),
             statics.WORLDCOVER_2021: self._cover(2021),

@@ -26,6 +26,8 @@ DEFAULT_PROJECTION = Projection(LONLAT, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
 """What a composite or a constant has: one degree."""
 
 _UTM = re.compile(r"EPSG:32([67])(0[1-9]|[1-5]\d|60)")
+# Codes of Earth Engine's that PROJ does not know: the sinusoidal grid of MODIS.
+_OTHER_CODES = {"SR-ORG:6974": "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +no_defs +type=crs"}
 _ON_LATTICE = 1e-6  # pixels
 
 _NODES = np.cos((np.arange(7) + 0.5) / 7 * np.pi)
@@ -147,7 +149,7 @@ def same_crs(left: str, right: str) -> bool:
 def crs_of(code: str) -> CRS:
     """The CRS of a code such as "EPSG:32632", or of WKT. Raises EarthEngineError (400) for an unknown one."""
     try:
-        return CRS.from_user_input(code)
+        return CRS.from_user_input(_OTHER_CODES.get(code, code))
     except Exception as error:
         raise EarthEngineError(f"The CRS of a map projection could not be parsed: '{code}'.") from error
 

@@ -25,7 +25,8 @@ from pipeline.modality import Band, Category, Modality
 from tests.exporters.chips import chip
 from tests.exporters.tiny_earth import day
 
-LAYERS = catalog.modalities()
+LAYERS = catalog.everything()
+USUAL = catalog.modalities()
 FULL = chip(day(2019, 6, 2), "l2a", day(2019, 6, 5), day(2019, 5, 30))
 ASKED = [layer for layer in LAYERS if not isinstance(layer.source, Local)]
 ROUNDED = [layer for layer in LAYERS if is_rounded(layer)]
@@ -69,11 +70,20 @@ def test_every_layer_says_under_which_licence_it_is(layer):
 
 
 def test_the_published_corpus_has_these_layers():
-    assert {layer.name: len(layer.bands) for layer in LAYERS} == {
+    assert {layer.name: len(layer.bands) for layer in USUAL} == {
         "sentinel2": 13, "sentinel2_cloudmask": 1, "sentinel2_cloudprod": 1, "sentinel2_scl": 1, "sentinel1": 8,
         "aster": 2, "era5": 12, "dynamic_world": 1, "canopy_height_eth": 2, "esa_worldcover": 1, "lat": 2, "lon": 2,
         "month": 2, "biome": 1, "eco_region": 1,
     }  # fmt: skip
+
+
+def test_optional_layers_are_there_by_name_alone():
+    optional = {layer.name: len(layer.bands) for layer in LAYERS if layer not in USUAL}
+    assert optional == {
+        "sentinel2_seasonal_rgb": 12, "sentinel1_seasonal_amplitude": 16, "gssic_coherence": 16, "modis_tree_cover": 1,
+        "ghsl_built_up": 1,
+    }  # fmt: skip
+    assert [layer.name for layer in catalog.modalities(["lat", *optional])] == ["lat", *optional]
 
 
 @each([*LAYERS, polygon_share])
@@ -107,7 +117,7 @@ def test_the_graph_says_what_the_specification_says(layer, engine):
 @each(ASKED)
 def test_the_graph_touches_no_asset_but_those_it_names(layer, engine):
     text = json.dumps(graph_of(layer))
-    loaded = set(re.findall(r'"((?:COPERNICUS|ECMWF|GOOGLE|ESA|users|projects)/[^"]+)"', text))
+    loaded = set(re.findall(r'"((?:COPERNICUS|ECMWF|Earth_Big_Data|MODIS|JRC|GOOGLE|ESA|users|projects)/[^"]+)"', text))
     assert loaded
     assert all(any(asset.startswith(known) for known in layer.assets) for asset in loaded)
 

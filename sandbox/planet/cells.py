@@ -1,0 +1,90 @@
+"""What lies in the cells of coarse layers: the ground's pixels of 1/12000 degree, those of WorldCover, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sandbox.planet.equal_area import EqualArea
+from sandbox.planet.ground import Ground, Surface
+from sandbox.planet.lattice import Lattice
+from sandbox.planet.materials import MATERIALS, M
+from sandbox.raster.stored import Window
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+_PER_DEGREE = 12000
+FINE = Lattice(4326, 1 / _PER_DEGREE, -1 / _PER_DEGREE, -180.0, 90.0, step=8)
+_BLOCK = 32  # cells: what is counted at a time
+OPEN_SEA = len(MATERIALS)  # counted behind the materials: what WorldCover does not map
+Weight = Callable[[Ground], F32]
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Cells of `size` by `size` pixels of 1/12000 degree."""
+
+    size: int
+
+    def under(self, surface: Surface, window: Window) -> tuple[Ground, NDArray[np.int64]]:
+        """The ground under the cells of a window, and the number of the cell (row by row) that each pixel is in."""
+        size = self.size
+        fine = Window(window.column * size, window.row * size, window.width * size, window.height * size)
+        rows, columns = np.arange(fine.height) // size, np.arange(fine.width) // size
+        return surface.ground(FINE, fine), rows[:, None] * window.width + columns
+
+
+@dataclass(frozen=True)
+class MapCells:
+    """Cells of an equal-area map: a pixel is in the cell that holds its middle."""
+
+    area: EqualArea
+
+    def under(self, surface: Surface, window: Window) -> tuple[Ground, NDArray[np.int64]]:
+        """As `Squares.under`; pixels that are in no cell of the window have the number behind the last."""
+        west, south, east, north = self.area.bounds(window)
+        left, right = int(np.floor((west + 180) * _PER_DEGREE)), int(np.ceil((east + 180) * _PER_DEGREE))
+        top, bottom = int(np.floor((90 - north) * _PER_DEGREE)), int(np.ceil((90 - south) * _PER_DEGREE))
+        fine = Window(left, top, max(right - left, 1), max(bottom - top, 1))
+        lon = (np.arange(fine.column, fine.column + fine.width) + 0.5) / _PER_DEGREE - 180.0
+        lat = 90.0 - (np.arange(fine.row, fine.row + fine.height) + 0.5) / _PER_DEGREE
+        column, row = self.area.cells(lon, lat)
+        column, row = column - window.column, row - window.row
+        inside = (column >= 0) & (column < window.width) & (row >= 0) & (row < window.height)
+        return surface.ground(FINE, fine), np.where(inside, row * window.width + column, window.width * window.height)
+
+
+def shares(surface: Surface, cells: Squares | MapCells, window: Window, weight: Weight | None = None) -> F64:
+    """How much of each cell is of each material, (materials + open sea, height, width) float64.
+
+    Pixels count 1, or what `weight` says of them; all are divided by the number of pixels in the cell, and cells
+    without a pixel are NaN.
+    """
+    result = np.empty((OPEN_SEA + 1, window.height, window.width))
+    for part, rows, columns in _blocks(window):
+        result[:, rows, columns] = _counted(surface, cells, part, weight)
+    return result
+
+
+def _blocks(window: Window) -> Iterator[tuple[Window, slice, slice]]:
+    """The window in parts, each with its place in it."""
+    for y in range(0, window.height, _BLOCK):
+        for x in range(0, window.width, _BLOCK):
+            height, width = min(_BLOCK, window.height - y), min(_BLOCK, window.width - x)
+            yield Window(window.column + x, window.row + y, width, height), slice(y, y + height), slice(x, x + width)
+
+
+def _counted(surface: Surface, cells: Squares | MapCells, window: Window, weight: Weight | None) -> F64:
+    ground, number = cells.under(surface, window)
+    count, kinds = window.width * window.height, OPEN_SEA + 1
+    kind = np.where((ground.material == M["water"]) & (ground.height_m < -30), OPEN_SEA, ground.material)
+    weights = None if weight is None else weight(ground).ravel().astype(np.float64)
+    sums = np.bincount((number * kinds + kind).ravel(), weights, (count + 1) * kinds)[: count * kinds]
+    pixels = np.bincount(number.ravel(), minlength=count + 1)[:count]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = sums.reshape(count, kinds) / pixels[:, None]
+    return np.ascontiguousarray(mean.T.reshape(kinds, window.height, window.width))
