@@ -104,4 +104,5 @@ def _in_squares(seed: int, window: Window) -> F64:
     squares = enclosing(window, _FILL_CELLS)
     each = byte_noise(seed, squares) / 2.0**32
     wide = covered(squares, _FILL_CELLS)
-    return np.kron(each, np.ones((_FILL_CELLS, _FILL_CELLS)))[cutting(wide, window)]
+    spread = each.repeat(_FILL_CELLS, axis=0).repeat(_FILL_CELLS, axis=1)
+    return np.asarray(spread[cutting(wide, window)])
