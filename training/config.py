@@ -15,6 +15,7 @@ from pipeline.errors import Fatal, unknown_name
 from pipeline.validation import STRICT, Betas, Count, CountOrNone, Fraction, Names, Seed, Whole, one_sentence
 from training.architecture import SIZES, Architecture, GrnScope, InitStd, Stem
 
+Presence = bool | Literal["bands"]  # as `Layer.presence`
 Weighting = Literal["uncertainty", "sum"]
 Decoder = Literal["shared", "per-task"]
 
@@ -84,7 +85,8 @@ class PretrainConfig:
     `batch_size` is the effective batch, over all processes and micro-batches; a process computes `micro_batch` chips at
     a time (0: its whole part of the batch). `precision` and `compile` "auto" mean bf16 and on for a GPU, float32 and
     off for a CPU. `skip_hidden` does not compute the encoder on hidden patches; the losses are the same. `presence`
-    tells the encoder which inputs a chip lacks as a whole, by a plane for each, beside showing it their mean. With
+    tells the encoder which inputs a chip lacks as a whole, by a plane for each, beside showing it their mean; "bands"
+    which of their bands, by a plane for each of these. With
     `ema` above 0, an exponential moving average of the weights with that decay is kept, and is what a run ends with.
     `leave_out` names chips that are not trained on, by row or id, or a file with one of them per line. With
     `hide_outside`, values outside of the valid range of their layer are nodata. `unfinished` allows training on the
@@ -143,7 +145,7 @@ class PretrainConfig:
     compile: Literal["auto", "on", "off"] = "auto"
     skip_hidden: bool = True
     unfinished: bool = False
-    presence: bool = False
+    presence: Presence = False
     ema: Fraction = 0.0
     leave_out: LeftOut = ()
     hide_outside: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from pipeline.modality import Modality
 from pipeline.statistics import EVERYTHING, BandStatistics
 from training.standardiser import Moments, Standardiser
 
+Presence = bool | Literal["bands"]  # what a net is told of a layer: nothing, whether it is there, which bands are
+PRESENCE = "presence"
 IGNORED = -1  # The class index of a pixel without a class.
 
 
@@ -24,15 +26,15 @@ class Layer:
     """A modality as input or target: its chosen `bands` (indices into the stored bands) and moments per group.
 
     `constant_bands` are the names of those that have one value throughout the train rows. With `presence`, as an input,
-    a plane beside its channels says whether a chip has any of it. With `hide_outside`, values outside of the layer's
-    valid range are no data.
+    a plane beside its channels says whether a chip has any of it; with "bands", one plane per band says so of each.
+    With `hide_outside`, values outside of the layer's valid range are no data.
     """
 
     modality: Modality
     bands: tuple[int, ...]
     groups: Mapping[str, Moments]
     constant_bands: tuple[str, ...] = ()
-    presence: bool = False
+    presence: Presence = False
     hide_outside: bool = False
 
     @property
@@ -57,8 +59,15 @@ class Layer:
 
     @property
     def input_channels(self) -> int:
-        """Channels per pixel as an input: those of the values, and that of `presence`."""
-        return self.channels + self.presence
+        """Channels per pixel as an input: those of the values, and the planes of `presence`."""
+        return self.channels + len(self.planes)
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """The names of the planes behind its channels as an input, which say what a chip has of it."""
+        if self.presence == "bands":
+            return tuple(f"{PRESENCE} of {self.modality.band_names[band]}" for band in self.bands)
+        return (PRESENCE,) if self.presence else ()
 
     def values(self, stored: NDArray[Any], groups: Iterable[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Values for the net and their bool mask, both (rows, bands[, y, x]), of stored (rows, all bands[, y, x]).

@@ -15,7 +15,8 @@ def image_of(layers: Sequence[Layer], values: Mapping[str, Tensor], valid: Mappi
     """The image (rows, channels, y, x) float32 of `values` and `valid` (rows, bands, y, x) by layer.
 
     Channels are in the order of `layers`. Invalid numbers must be 0 already, which is their mean; invalid classes are 0
-    in every channel. A layer with `presence` has one channel more: 1 in images with any valid value of it, 0 in others.
+    in every channel. A layer with `presence` has one channel more: 1 in images with any valid value of it, 0 in others;
+    with "bands" one more for each of its bands, which says so of the band.
     """
     parts = [part for layer in layers for part in _channels(layer, values[layer.name], valid[layer.name])]
     return torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
@@ -23,8 +24,9 @@ def image_of(layers: Sequence[Layer], values: Mapping[str, Tensor], valid: Mappi
 
 def _channels(layer: Layer, values: Tensor, valid: Tensor) -> Iterator[Tensor]:
     yield _one_hot(layer, values, valid) if layer.classes else values
-    if layer.presence:
-        yield valid.flatten(1).any(dim=1)[:, None, None, None].float().expand(-1, 1, *values.shape[2:])
+    if layer.planes:
+        there = valid.unflatten(1, (len(layer.planes), -1)).flatten(2).any(dim=2)
+        yield there[:, :, None, None].float().expand(-1, -1, *values.shape[2:])
 
 
 def _one_hot(layer: Layer, indices: Tensor, valid: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class Normalisation:
 
     @property
     def channels(self) -> int:
-        """Channels of the image: one per band, or per class of a band, and one per layer with `presence`."""
+        """Channels of the image: one per band, or per class of a band, and the planes of `presence`."""
         return sum(layer.input_channels for layer in self.layers)
 
     @property
@@ -108,7 +108,7 @@ class Normalisation:
         return [
             {"modality": layer.modality.specification(),
              "groups": {name: moments.to_dict() for name, moments in layer.groups.items()}}
-            | {name: True for name in _WHERE_SO if getattr(layer, name)}
+            | {name: getattr(layer, name) for name in _WHERE_SO if getattr(layer, name)}
             for layer in self.layers
         ]  # fmt: skip
 
@@ -177,5 +177,5 @@ def _encoding(modality: Modality) -> tuple[Any, ...]:
 def _layer(data: Mapping[str, Any]) -> Layer:
     modality = Modality.from_specification(data["modality"])
     groups = {name: Moments.from_dict(moments) for name, moments in data["groups"].items()}
-    presence, hide_outside = (bool(data.get(name)) for name in _WHERE_SO)
+    presence, hide_outside = (data.get(name, False) for name in _WHERE_SO)
     return Layer(modality, tuple(range(len(modality.bands))), groups, presence=presence, hide_outside=hide_outside)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pipeline.errors import Fatal
+from training.layer import PRESENCE
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
 from training.pretext import Pretext
@@ -28,11 +29,14 @@ class WarmStart:
     mine: Mapping[str, Tensor]
     theirs: Mapping[str, Tensor]
 
-    def take(self) -> None:
-        """Copy what fits into the net."""
+    def take(self, nothing_of: Collection[str] = ()) -> None:
+        """Copy what fits into the net; new kernels of channels in `nothing_of` are 0, as if there were none."""
         with torch.no_grad():
-            for name, value in self.theirs.items():
-                self.mine[name].copy_(value)
+            for name, value in self.mine.items():
+                if name in self.theirs:
+                    value.copy_(self.theirs[name])
+                elif _is_of(name, nothing_of):
+                    value.zero_()
 
     def sentence(self, what: str) -> str:
         """One line about what was taken and what was not."""
@@ -56,12 +60,24 @@ def warm_start(net: Pretext, resolved: ResolvedRun) -> str:
     }
     mine = portable(net.state_dict(), inputs, targets)
     theirs = _fitting(mine, source, resolved.config.method)
-    same_bands = set(listed_by_layer(source.inputs)) == set(listed_by_layer(inputs))
-    if not same_bands or any(name not in theirs for name in mine if name.startswith(_ENCODER)):
+    planes = {f"{layer.name} {plane}" for layer in resolved.inputs for plane in layer.planes}
+    same_bands = _bands(source.inputs) == _bands(inputs)
+    new = [name for name in mine if name.startswith(_ENCODER) and name not in theirs and not _is_of(name, planes)]
+    if not same_bands or new:
         raise _other(net, resolved.config.method, source, inputs)
     start = WarmStart(mine, theirs)
-    start.take()
+    start.take(nothing_of=planes)
     return start.sentence(source.what)
+
+
+def _bands(channels: Channels) -> set[str]:
+    """The channels of layers, without the planes that say what is there."""
+    return {name for name in listed_by_layer(channels) if name.split(" ")[1] != PRESENCE}
+
+
+def _is_of(name: str, channels: Collection[str]) -> bool:
+    """Whether a parameter is the kernel of one of these channels."""
+    return name.endswith("]") and name.partition("[")[2].removesuffix("]") in channels
 
 
 def _fitting(mine: Mapping[str, Tensor], source: WarmSource, method: str) -> dict[str, Tensor]:

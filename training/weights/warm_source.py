@@ -52,7 +52,7 @@ def inputs_by_layer(normalisation: Normalisation) -> Channels:
     """The channels of the image that it makes."""
     return {
         layer.name: (
-            *channels_of(layer.modality.band_names, layer.classes), *(["presence"] if layer.presence else [])
+            *channels_of(layer.modality.band_names, layer.classes), *layer.planes
         ) for layer in normalisation.layers
     }  # fmt: skip
 

@@ -13,12 +13,14 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from tests.training.corpora import CONFIG
 from training.batch import Batch
+from training.config import PretrainConfig
 from training.method import Method
 from training.methods.mpmae import METHOD, MPMAE
+from training.model.image import image_of
 from training.model.normalisation import Normalisation
 from training.pretrain import resolved_run
 from training.pretrain.resolved_run import ResolvedRun, resolve_run
-from training.pretrain.train import pretrain
+from training.pretrain.train import Trainer, pretrain
 from training.weights.weights import load_encoder
 
 INPUTS = ("light", "ground", "echo")
@@ -59,6 +61,83 @@ def test_a_missing_layer_is_not_its_mean(corpus: Corpus) -> None:
         mean = replace(missing, valid=whole.valid)
         features = [net.encoder(net.image(batch))[0] for batch in (missing, mean)]
         assert torch.equal(*features) is not told
+
+
+TOLD_BANDS = replace(TOLD, presence="bands")
+BAND_PLANES = [2, 3, 4 + 3, 8 + 2, 8 + 3]  # behind two numbers, three classes of one band, two numbers
+
+
+def without_band(batch: Batch, name: str, band: int, rows: list[int]) -> Batch:
+    """`batch` with no data of one band in some rows, which show its mean."""
+    values, valid = batch.values[name].clone(), batch.valid[name].clone()
+    for row in rows:
+        values[row, band], valid[row, band] = 0, False
+    return replace(batch, values=batch.values | {name: values}, valid=batch.valid | {name: valid})
+
+
+def test_a_plane_per_band_says_which_chips_have_it_and_nothing_else_changes(corpus: Corpus) -> None:
+    resolved = resolve_run(corpus, TOLD_BANDS)
+    whole = resolved.loader.batch(0)
+    whole = replace(whole, valid={name: torch.ones_like(item) for name, item in whole.valid.items()})
+    net, batch = net_of(resolved), without_band(whole, "echo", 1, [0, 2])
+    image, complete = net.image(batch), net.image(whole)
+    assert image.shape[1] == 12 == net.encoder.architecture.channels
+    assert bool((complete[:, BAND_PLANES] == 1).all()) and not image[[0, 2], 11].any()
+    assert [place for place in BAND_PLANES if not bool((image[:, place] == 1).all())] == [11]
+    plain = net_of(resolve_run(corpus, replace(TOLD, presence=False))).image(batch)
+    assert torch.equal(image[:, [place for place in range(12) if place not in BAND_PLANES]], plain)
+
+
+def test_a_missing_band_is_not_its_mean(corpus: Corpus) -> None:
+    for presence in ("bands", True):
+        resolved = resolve_run(corpus, replace(TOLD, presence=presence))
+        net, whole = net_of(resolved), resolved.loader.batch(0)
+        whole = replace(whole, valid={name: torch.ones_like(item) for name, item in whole.valid.items()})
+        missing = without_band(whole, "echo", 1, [0])
+        mean = replace(missing, valid=whole.valid)
+        features = [net.encoder(net.image(batch))[0] for batch in (missing, mean)]
+        assert torch.equal(*features) is (presence is True)
+
+
+def test_weights_that_are_told_of_bands(corpus: Corpus, tmp_path: Path) -> None:
+    """The file and the checkpoint say so; a band of nodata alone is told, and a layer that is not given has none."""
+    result = pretrain(corpus.folder, replace(TOLD_BANDS, steps=2), tmp_path)
+    stored = {name: corpus.read(name, slice(0, 3)) for name in INPUTS}
+    stored["light"] = stored["light"][:, [0, 2]]
+    levels = [str(level) for level in corpus.manifest.column("level")[:3]]
+    for pretrained in (load_encoder(tmp_path), load_encoder(result.checkpoint)):
+        image = pretrained.normalisation.image(stored, levels)
+        assert pretrained.normalisation.channels == image.shape[1] == 12
+        assert image[:, 11].flatten(1).amax(1).tolist() == [0, 1, 1]  # every third chip has no `down`
+        without = pretrained.normalisation.image({name: stored[name] for name in ("light", "ground")}, levels)
+        assert not without[:, 8:].any() and torch.equal(without[:, :8], image[:, :8])
+        assert pretrained.encoder(image).shape == (3, 128, 4, 4)
+    assert "presence = bands" in (tmp_path / "model_card.md").read_text()
+
+
+def test_a_run_without_planes_begins_one_with_them(corpus: Corpus, tmp_path: Path) -> None:
+    """Its encoder sees as before until it has learnt what the planes mean; and the other way round."""
+    plain = replace(TOLD, presence=False, steps=2)
+    pretrain(corpus.folder, plain, tmp_path / "plain")
+    before = load_encoder(tmp_path / "plain")
+    for presence in (True, "bands"):
+        config = replace(plain, presence=presence, init=str(tmp_path / "plain"))
+        trainer = Trainer(resolve_run(corpus, config), tmp_path / "never")
+        batch, net = trainer.resolved.loader.batch(0), trainer.model
+        image = image_of(before.normalisation.layers, batch.values, batch.valid)
+        torch.testing.assert_close(net.encoder(net.image(batch)), before.encoder(image), rtol=1e-4, atol=1e-5)
+        assert "the encoder (in part)" in trainer.began_with
+    pretrain(corpus.folder, replace(TOLD_BANDS, steps=2), tmp_path / "told")
+    back = Trainer(resolve_run(corpus, replace(plain, init=str(tmp_path / "told"))), tmp_path / "never")
+    assert "nothing is new" in back.began_with
+
+
+def test_settings_of_presence() -> None:
+    for given in (True, False, "bands"):
+        config = PretrainConfig.from_dict({"presence": given})
+        assert config.presence == given and PretrainConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(Fatal, match="presence"):
+        PretrainConfig.from_dict({"presence": "layers"})
 
 
 def test_hidden_patches_hide_the_plane_too(corpus: Corpus) -> None:
