@@ -1,4 +1,4 @@
-"""The `finetune` stage: an encoder is adapted to a layer of the corpus that has classes."""
+"""The `finetune` stage: an encoder is adapted to a layer of the corpus, or to a column that the owner brought."""
 
 from __future__ import annotations
 
@@ -33,12 +33,11 @@ def finetune(settings: Settings, progress: Progress) -> str:
     tuned = tune(pretrained, train, recipe, progress)
     path = settings.folder / FINETUNED / f"{task.label}-{task.per}.safetensors"
     tuned.save(path)
-    scores = tuned.score(val)
+    figures = tuned.score(val).figures()
+    said = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in figures.items())
     return Closing.of(
-        f"{task.label} per {task.per}, {len(train)} chips: accuracy {scores.accuracy:.3f}, mean IoU "
-        f"{scores.mean_iou:.3f} on {len(val)} val chips; the model is {path}.",
-        label=task.label, per=task.per, train_chips=len(train), val_chips=len(val),
-        accuracy=scores.accuracy, mean_iou=scores.mean_iou, weights=str(path),
+        f"{task.label} per {task.per}, {len(train)} chips: {said} on {len(val)} val chips; the model is {path}.",
+        label=task.label, per=task.per, train_chips=len(train), val_chips=len(val), **figures, weights=str(path),
     )  # fmt: skip
 
 

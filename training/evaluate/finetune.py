@@ -1,4 +1,4 @@
-"""Adapts an encoder to labelled images: one class per image or per pixel; the encoder may be frozen for some epochs."""
+"""Adapts an encoder to labelled images, of images or of pixels; the encoder may be frozen for some epochs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
 from pipeline.errors import Fatal
 from pipeline.progress import Progress, Silent
 from training.evaluate.decay import parameter_groups
 from training.evaluate.finetuned import Finetuned
+from training.evaluate.fit import fit_sentence, fitted, unfitted
 from training.evaluate.recipe import Recipe
+from training.evaluate.sample_source import SampleSource, batches_of
 from training.evaluate.samples import Samples
-from training.layer import IGNORED
+from training.evaluate.tasks.label_task import LabelTask, is_dense
 from training.model.classifier import Classifier
 from training.model.encoder import Encoder
 from training.model.unet import UNet
@@ -28,40 +28,45 @@ from training.schedule import BLR_BATCH, rate_at
 from training.weights.pretrained import Pretrained
 
 
-def finetune(pretrained: Pretrained, train: Samples, recipe: Recipe, progress: Progress | None = None) -> Finetuned:
+def finetune(
+    pretrained: Pretrained, train: SampleSource, recipe: Recipe, progress: Progress | None = None
+) -> Finetuned:
     """A model for the labels of `train`, initialised from `pretrained`, which is not changed.
 
-    Labels per image give a classifier, labels per pixel a UNet. On a CPU with the same number of threads, the same
+    Labels per image give a classifier or a regression, labels per pixel a UNet. Images whose edges are no multiple of
+    the patch are fitted as the recipe says, which is said once. On a CPU with the same number of threads, the same
     arguments give the same model. Raises `Fatal` for images that do not fit the encoder, samples without any label, or
     a non-finite loss.
     """
-    encoder = pretrained.convnext("fine-tuning")
-    _refuse_misfits(encoder, train)
+    encoder, progress = pretrained.convnext("fine-tuning"), progress or Silent()
+    first = train.of(np.arange(1))
+    _say_fit(encoder, first, recipe, progress)
+    task = train.task.fitted(train.of(rows).labels for rows in batches_of(train, recipe.batch_size))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        model = _initial_model(encoder, train, recipe)
-        losses = Tuning(model, pretrained, train, recipe).run(progress or Silent())
+        model = _initial_model(encoder, is_dense(first.labels), len(task.names), recipe)
+        losses = Tuning(model, pretrained, train, recipe, task).run(progress)
     return Finetuned(
-        model.eval(), pretrained.normalisation, train.classes, tuple(losses), pretrained.facts, train.legend
-    )
+        model.eval(), pretrained.normalisation, task.names, tuple(losses), pretrained.facts, train.legend, task,
+        recipe.fit,
+    )  # fmt: skip
 
 
-def _refuse_misfits(encoder: Encoder, train: Samples) -> None:
-    if not (train.labels != IGNORED).any():
-        raise Fatal("none of the samples has a label; there is nothing to learn.")
-    patch = encoder.patch_px
-    for name, images in train.stored.items():
+def _say_fit(encoder: Encoder, first: Samples, recipe: Recipe, progress: Progress) -> None:
+    for name, images in first.stored.items():
         height, width = images.shape[-2:]
-        if height % patch or width % patch or not height * width:
-            size = f"{height} x {width} px"
-            raise Fatal(f"images of {name!r}, {size}, are no multiple of the {patch} px patch; crop them.")
+        if not height * width:
+            raise Fatal(f"images of {name!r} have {height} x {width} px; give some with pixels.")
+        said = fit_sentence((height, width), encoder.patch_px, recipe.fit)
+        if said:
+            progress.say(f"{said}.")
+            return
 
 
-def _initial_model(encoder: Encoder, train: Samples, recipe: Recipe) -> Classifier | UNet:
+def _initial_model(encoder: Encoder, dense: bool, width: int, recipe: Recipe) -> Classifier | UNet:
     fresh = Encoder.of(encoder.architecture, recipe.drop_path)
     fresh.load_state_dict(deepcopy(encoder.state_dict()))
-    kind = Classifier if train.labels.ndim == 1 else UNet
-    return kind(fresh, len(train.classes)).to(_device(recipe.device))
+    return (UNet if dense else Classifier)(fresh, width).to(_device(recipe.device))
 
 
 @dataclass
@@ -70,11 +75,16 @@ class Tuning:
 
     model: Classifier | UNet
     pretrained: Pretrained
-    train: Samples
+    train: SampleSource
     recipe: Recipe
+    task: LabelTask
+    labelled: bool = False
 
     def run(self, progress: Progress) -> list[float]:
-        """Train all epochs; returns the mean loss of each. Raises `Fatal` for a non-finite loss."""
+        """Train all epochs; returns the mean loss of each.
+
+        Raises `Fatal` for a non-finite loss, and after the first epoch where no sample has a label.
+        """
         recipe, size = self.recipe, len(self.train)
         steps = math.ceil(size / recipe.batch_size) * recipe.epochs
         optimiser, schedule = self._optimiser(steps)
@@ -84,6 +94,8 @@ class Tuning:
             self.set_trainable(epoch >= round(recipe.frozen * recipe.epochs))
             result = [self._step(rows, optimiser, schedule) for rows in self._batches(epoch)]
             losses.append(float(np.mean(result)))
+            if not self.labelled:
+                raise Fatal("none of the samples has a label; there is nothing to learn.")
             if not math.isfinite(losses[-1]):
                 raise Fatal(f"the loss is {losses[-1]} in epoch {epoch}; lower finetune.blr.")
             progress.advance()
@@ -113,24 +125,18 @@ class Tuning:
 
     def _step(self, rows: NDArray[np.int64], optimiser: torch.optim.Optimizer, schedule: LambdaLR) -> float:
         part, device = self.train.of(rows), next(self.model.parameters()).device
+        self.labelled = self.labelled or self.task.known(part.labels)
         image = self.pretrained.normalisation.image(part.stored, part.groups).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits = self.model(image)
-        loss = error_of(logits.float(), torch.from_numpy(part.labels).long().to(device), self.recipe.smoothing)
+            outputs = self.model(fitted(image, self.model.encoder.patch_px, self.recipe.fit)).float()
+        if is_dense(part.labels):
+            outputs = unfitted(outputs, (image.shape[-2], image.shape[-1]), self.recipe.fit)
+        loss = self.task.loss(outputs, torch.from_numpy(part.labels).to(device), self.recipe.smoothing)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         schedule.step()
         return float(loss.detach())
-
-
-def error_of(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Mean cross-entropy over labelled images or pixels; 0 where there is no label.
-
-    `logits` (batch, classes[, y, x]) float32, `labels` (batch[, y, x]) int64, `IGNORED` for none.
-    """
-    total = functional.cross_entropy(logits, labels, ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum")
-    return total / (labels != IGNORED).sum().clamp(min=1)
 
 
 def _device(name: str) -> torch.device:

@@ -1,8 +1,8 @@
-"""A fine-tuned model: predicts classes from stored values, scores itself on samples, and is saved in one file."""
+"""A fine-tuned model: predicts labels from stored values, scores itself on samples, and is saved in one file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import Fatal
+from training.evaluate.fit import fitted, unfitted
 from training.evaluate.legend import Legend
+from training.evaluate.recipe import Fit
+from training.evaluate.sample_source import SampleSource, batches_of
 from training.evaluate.samples import Samples
-from training.layer import IGNORED
+from training.evaluate.tasks.kinds import task_from
+from training.evaluate.tasks.label_task import LabelTask
+from training.evaluate.tasks.single_label import SingleLabel
 from training.model.classifier import Classifier
 from training.model.normalisation import Groups, Normalisation
 from training.model.unet import UNet
@@ -29,34 +34,12 @@ _KINDS: dict[str, type[Classifier] | type[UNet]] = {"classifier": Classifier, "u
 
 
 @dataclass(frozen=True)
-class Scores:
-    """`confusion` (classes, classes) int64 counts labels (first axis) by prediction (second axis)."""
-
-    confusion: NDArray[np.int64]
-
-    @property
-    def accuracy(self) -> float:
-        """Fraction of the labelled images or pixels that are predicted correctly."""
-        return float(np.trace(self.confusion) / self.confusion.sum())
-
-    @property
-    def iou(self) -> NDArray[np.float64]:
-        """Intersection over union per class, (classes,) float64; NaN for a class neither labelled nor predicted."""
-        hit = np.diagonal(self.confusion).astype(np.float64)
-        union = self.confusion.sum(0) + self.confusion.sum(1) - hit
-        return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
-
-    @property
-    def mean_iou(self) -> float:
-        """Mean over the classes that are labelled or predicted."""
-        return float(np.nanmean(self.iou))
-
-
-@dataclass(frozen=True)
 class Finetuned:
     """`losses` are the mean training losses per epoch, `origin` the facts of the pretrained encoder.
 
-    `legend` is that of the samples; None for samples of the user, and in a file of an older release.
+    `classes` are the names of classes, labels or columns, by what the `labels` are; None is of one class each. `legend`
+    is that of the samples; None for samples of the user, and in a file of an older release. `fit` says what becomes of
+    images whose edges are no multiple of the patch.
     """
 
     model: Classifier | UNet
@@ -65,49 +48,72 @@ class Finetuned:
     losses: tuple[float, ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
     legend: Legend | None = None
+    labels: LabelTask | None = None
+    fit: Fit = "pad"
+
+    @property
+    def task(self) -> LabelTask:
+        """What it predicts."""
+        return self.labels or SingleLabel(self.classes)
 
     @property
     def dense(self) -> bool:
-        """Whether it gives a class for every pixel, and not one for the image."""
+        """Whether it gives an answer for every pixel, and not one for the image."""
         return isinstance(self.model, UNet)
 
     def probabilities(self, stored: Mapping[str, Any], groups: Groups) -> NDArray[np.float32]:
-        """Of the classes, (images, classes[, y, x]); takes and raises what `Normalisation.image` does."""
+        """Of the classes, (images, classes[, y, x]); takes and raises what `Normalisation.image` does.
+
+        Raises `Fatal` for a model of other labels than one class each.
+        """
+        self._refuse_other("probabilities of classes")
+        return np.asarray(self.outputs(stored, groups).softmax(dim=1).cpu().numpy(), dtype=np.float32)
+
+    def _refuse_other(self, what: str) -> None:
+        if not isinstance(self.task, SingleLabel):
+            raise Fatal(f"this model is of kind {self.task.kind!r}, and has no {what}; give one of single labels.")
+
+    def outputs(self, stored: Mapping[str, Any], groups: Groups) -> Tensor:
+        """What the head says, (images, names[, y, x]) float32; takes and raises what `Normalisation.image` does."""
         device = next(self.model.parameters()).device
+        image = self.normalisation.image(stored, groups)
         with torch.inference_mode():
-            logits = self.model(self.normalisation.image(stored, groups).to(device)).float()
-        return np.asarray(logits.softmax(dim=1).cpu().numpy(), dtype=np.float32)
+            result = self.model(fitted(image.to(device), self.model.encoder.patch_px, self.fit)).float()
+        return unfitted(result, (image.shape[-2], image.shape[-1]), self.fit) if self.dense else result
 
     def on_best_device(self) -> Finetuned:
         """The same model, on a GPU where torch finds one."""
         self.model.to(best_device())
         return self
 
-    def predict(self, samples: Samples) -> NDArray[np.int64]:
-        """Class indices int64, in the shape of the samples' labels. Raises `Fatal` as `Normalisation.image` does."""
-        indices = np.arange(len(samples))
-        parts = [samples.of(rows) for rows in np.split(indices, range(_BATCH, len(indices), _BATCH))]
-        return np.concatenate([self._logits(part).argmax(1).cpu().numpy() for part in parts])
+    def predict(self, samples: SampleSource) -> NDArray[Any]:
+        """Answers in the kind and shape of the samples' labels: class indices, 0 or 1, or numbers in their units.
 
-    def _logits(self, part: Samples) -> Tensor:
-        device = next(self.model.parameters()).device
-        with torch.inference_mode():
-            result: Tensor = self.model(self.normalisation.image(part.stored, part.groups).to(device))
-        return result
-
-    def score(self, samples: Samples) -> Scores:
-        """Scores of the predictions on the samples that have labels.
-
-        Raises `Fatal` where no sample has a label, or for classes other than those of the model.
+        Raises `Fatal` as `Normalisation.image` does.
         """
-        if samples.classes != self.classes:
+        parts = (samples.of(rows) for rows in batches_of(samples, _BATCH))
+        return np.concatenate([self.task.answers(self.outputs(part.stored, part.groups)) for part in parts])
+
+    def score(self, samples: SampleSource) -> Any:
+        """The tally of the predictions on the samples that have labels: `ClassTally`, `MultiLabelTally`, `NumberTally`.
+
+        Its `figures()` are the scores by name, and `figures_of` gives their intervals. Raises `Fatal` where no sample
+        has a label, for labels of another kind, or for other classes than those of the model.
+        """
+        if samples.task.kind != self.task.kind:
+            raise Fatal(f"these samples are of kind {samples.task.kind!r}, and the model of {self.task.kind!r}.")
+        if samples.task.names != self.classes:
             raise Fatal(f"these samples have other classes than the model, which knows {', '.join(self.classes)}.")
-        known = samples.labels != IGNORED
-        if not known.any():
+        parts = (samples.of(rows) for rows in batches_of(samples, _BATCH))
+        tally = self.task.tally(self._pairs(parts))
+        if not tally.samples:
             raise Fatal("none of the samples has a label; there is nothing to score.")
-        count = len(self.classes)
-        pairs = samples.labels[known] * count + self.predict(samples)[known]
-        return Scores(np.bincount(pairs, minlength=count**2).reshape(count, count))
+        return tally
+
+    def _pairs(self, parts: Iterable[Samples]) -> Iterator[tuple[Tensor, NDArray[Any]]]:
+        """Outputs beside labels, a batch at a time, so that maps need not all be in memory."""
+        for part in parts:
+            yield self.outputs(part.stored, part.groups), part.labels
 
     def save(self, path: str | Path) -> None:
         """Write encoder and head to one file, as `save_encoder` does; the head of a classifier has timm's names."""
@@ -117,6 +123,7 @@ class Finetuned:
         kind = next(name for name, item in _KINDS.items() if isinstance(model, item))
         facts = {"kind": kind, "classes": list(self.classes), "losses": list(self.losses), "origin": self.origin}
         facts |= {"legend": self.legend.to_dict()} if self.legend else {}
+        facts |= {"task": self.task.to_dict(), "fit": self.fit}
         save_encoder(path, Pretrained(model.encoder, self.normalisation, facts), named)
 
 
@@ -138,7 +145,10 @@ def load_finetuned(path: str | Path) -> Finetuned:
     model.load_state_dict(named | _prefixed(_ENCODER, encoder.state_dict()))
     classes, losses = tuple(facts["classes"]), tuple(facts["losses"])
     legend = Legend.from_dict(facts["legend"]) if "legend" in facts else None
-    return Finetuned(model.eval(), pretrained.normalisation, classes, losses, facts["origin"], legend)
+    task = task_from(facts.get("task"), classes)
+    return Finetuned(
+        model.eval(), pretrained.normalisation, classes, losses, facts["origin"], legend, task, facts.get("fit", "pad")
+    )
 
 
 def _prefixed(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -42,6 +42,12 @@ class Legend:
         return cls(data["label"], tuple(Category(**category) for category in data["categories"]))
 
 
+def has_classes(corpus: Corpus, label: str) -> bool:
+    """Whether a layer, or a column that the owner brought, is of classes and not of numbers."""
+    own = own_label(corpus, label)
+    return bool(corpus.modality(label).categories if own is None else own.classes)
+
+
 def legend_of(corpus: Corpus, label: str) -> Legend:
     """The legend of a layer, or of a column that the owner brought; raises `Fatal` for a label without classes."""
     own = own_label(corpus, label)

@@ -11,14 +11,17 @@ from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from pipeline.validation import STRICT, Betas, Count, Fraction, Seed, one_sentence
 
+Fit = Literal["pad", "resize", "crop"]  # images whose edges are no multiple of the patch
+
 
 @dataclass(frozen=True, config=STRICT)
 class Recipe:
     """`blr` is the learning rate for a batch of 256; it is multiplied by `layer_decay` for every layer below the head.
 
     `frozen` is the fraction of the epochs, from the first, in which the encoder is frozen. `warmup` is the fraction of
-    the steps in which the rate rises; then it falls by half a cosine. `smoothing` is label smoothing. Raises `Fatal`
-    for a value of a wrong type or outside its range.
+    the steps in which the rate rises; then it falls by half a cosine. `smoothing` is label smoothing. `fit` says what
+    becomes of images whose edges are no multiple of the patch. Raises `Fatal` for a value of a wrong type or outside
+    its range.
     """
 
     epochs: Count = 100
@@ -31,6 +34,7 @@ class Recipe:
     smoothing: Fraction = 0.2
     frozen: Annotated[float, Field(ge=0, le=1)] = 0.0
     warmup: Fraction = 0.0
+    fit: Fit = "pad"
     seed: Seed = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
