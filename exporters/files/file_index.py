@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import shapely
 
 from exporters.files.extent import Box, extent_of
-from exporters.files.open_raster import OpenRaster
+from exporters.files.open_raster import OpenRaster, file_in
 from pipeline import durable
 from pipeline.errors import Fatal
 from pipeline.geoparquet import WGS84, geo_header
@@ -53,7 +53,7 @@ class IndexedFile:
 
 def _state(path: str) -> tuple[int | None, int | None]:
     try:
-        status = Path(path).stat()
+        status = Path(file_in(path)).stat()
     except OSError:
         return None, None
     return status.st_size, status.st_mtime_ns

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from exporters.files.header import variable_path
 from exporters.files.open_raster import is_address
 from pipeline.errors import Fatal, unknown_name
 from pipeline.modality import Modality
@@ -19,15 +20,19 @@ PREFIX = "files:"
 
 @dataclass(frozen=True)
 class BandFiles:
-    """The files of some bands of a layer: paths, patterns with * and **, or URLs. `nodata` is as in `RasterBands`."""
+    """The files of some bands of a layer: paths, patterns with * and **, or URLs. `nodata` is as in `RasterBands`;
+    `variable` is that of netCDF or HDF5 files, with its groups."""
 
     bands: tuple[str, ...]
     patterns: tuple[str, ...]
     nodata: float | None = None
+    variable: str = ""
 
     def paths(self) -> list[str]:
-        """The files there are, sorted within each pattern. Raises `Fatal` for a pattern that finds none."""
-        return [path for pattern in self.patterns for path in _found(pattern)]
+        """The files there are, sorted within each pattern, as GDAL opens them. Raises `Fatal` for a pattern that finds
+        none, and for a variable of files that have none."""
+        found = [path for pattern in self.patterns for path in _found(pattern)]
+        return [variable_path(path, self.variable) for path in found] if self.variable else found
 
 
 def _found(pattern: str) -> list[str]:
@@ -47,6 +52,7 @@ class _Description(BaseModel):
     files: str | list[str] = Field(default_factory=list)
     bands: dict[str, str | list[str]] = Field(default_factory=dict)
     nodata: float | None = None
+    variable: str = ""
 
 
 def files_of(layer: Modality, text: str) -> list[BandFiles]:
@@ -88,7 +94,7 @@ def _described(layer: Modality, path: Path) -> list[BandFiles]:
     if bool(description.files) == bool(description.bands):
         raise Fatal(f"{path} needs either files, or [bands] with the files of each band.")
     if description.files:
-        return [BandFiles(layer.band_names, _absolute(path, description.files), description.nodata)]
+        return [_group(layer.band_names, path, description.files, description)]
     return _of_bands(layer, path, description)
 
 
@@ -99,9 +105,11 @@ def _of_bands(layer: Modality, path: Path, description: _Description) -> list[Ba
     lacking = [band for band in layer.band_names if band not in description.bands]
     if lacking:
         raise Fatal(f"{path} gives no files for band {lacking[0]!r} of layer {layer.name!r}; add them.")
-    return [
-        BandFiles((band,), _absolute(path, description.bands[band]), description.nodata) for band in layer.band_names
-    ]
+    return [_group((band,), path, description.bands[band], description) for band in layer.band_names]
+
+
+def _group(bands: tuple[str, ...], path: Path, patterns: str | Sequence[str], description: _Description) -> BandFiles:
+    return BandFiles(bands, _absolute(path, patterns), description.nodata, description.variable)
 
 
 def _absolute(description: Path, patterns: str | Sequence[str]) -> tuple[str, ...]:

@@ -217,7 +217,7 @@ def _parsed(wkt: str) -> CRS:
 
 def is_remote(path: str) -> bool:
     """Whether a path that GDAL opens leads over a network."""
-    file = _file_in(path)
+    file = file_in(path)
     return "://" in file or file.startswith(("/vsicurl", "/vsis3/", "/vsigs/", "/vsiaz/"))
 
 
@@ -226,7 +226,7 @@ def is_address(path: str) -> bool:
     return "://" in path or path.startswith("/vsi")
 
 
-def _file_in(path: str) -> str:
+def file_in(path: str) -> str:
     """The file of which a path that GDAL opens names a variable, as `HDF5:"/a.h5"://v` does; else the path."""
     variable = _VARIABLE.fullmatch(path)
     return variable[1] if variable else path
@@ -260,7 +260,7 @@ def opened(path: str) -> OpenRaster:
 
 
 def _key(path: str) -> tuple[object, ...]:
-    file = _file_in(path)
+    file = file_in(path)
     try:
         status = Path(file).stat()
     except OSError:  # remote, or absent, which opening it says

@@ -8,21 +8,29 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import h5netcdf
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import rasterio
+import rasterio.warp
 import xarray as xr
+from scipy.ndimage import map_coordinates
 from zarr.storage import ZipStore
 
+from exporters import catalog
+from exporters.files import static_layer
 from flows.settings import load
 from pipeline.corpus import Corpus
+from pipeline.grid import Grid
+from tests.exporters.files.test_same_pixels import chip_at
 from tests.flows.file_corpora import as_read, build, raster
 
 PAGE = (Path(__file__).resolve().parent.parent.parent / "docs" / "files.md").read_text()
 PYTHON, TOML = (re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for kind in ("python", "toml"))
-WRITE, SSL4EO, TERRAMESH, MAJOR_TOM = PYTHON
+WRITE, SSL4EO, TERRAMESH, MAJOR_TOM, GUNW = PYTHON
+GUNW_FILES, GUNW_SETTINGS = TOML[-2:]
 SIZE_PX = 16
 RANDOM = np.random.default_rng(3)
 
@@ -147,3 +155,56 @@ def test_major_tom(here):
         np.testing.assert_array_equal(corpus.read("s2_10m", slice(chip.row, chip.row + 1))[0, 3:], raw)
         with rasterio.open(BytesIO(row["B08"])) as file:
             assert (file.read() == rasterio.open(here / "majortom" / first).read()).all()
+
+
+def gunw_frame(path: Path, west: float, north: float, coherence: np.ndarray) -> None:
+    """A file of the layout of ARIA's S1-GUNW: grids of 3 arc seconds in groups, and 0 for no data."""
+    path.parent.mkdir(exist_ok=True)
+    height, width = coherence.shape
+    with h5netcdf.File(path, "w") as file:
+        grids = file.create_group("science/grids/data")
+        grids.dimensions = {"latitude": height, "longitude": width}
+        lat, lon = north - (np.arange(height) + 0.5) / 1200, west + (np.arange(width) + 0.5) / 1200
+        for name, values, units in (("latitude", lat, "degrees_north"), ("longitude", lon, "degrees_east")):
+            grids.create_variable(name, (name,), float, data=values).attrs.update(standard_name=name, units=units)
+        wkt = rasterio.CRS.from_epsg(4326).to_wkt()
+        grids.create_variable("crs", (), "i4", data=0).attrs.update(crs_wkt=wkt, spatial_ref=wkt)
+        for name in ("amplitude", "coherence", "unwrappedPhase"):
+            values = coherence.astype("f4") * (1 if name == "coherence" else 7)
+            made = grids.create_variable(name, ("latitude", "longitude"), "f4", data=values, fillvalue=np.float32(0))
+            made.attrs.update(grid_mapping="crs")
+
+
+def chip_middles(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of the middles of the pixels, row by row."""
+    left, _, _, top = grid.bounds_xy
+    steps = (np.arange(grid.shape_yx[0]) + 0.5) * grid.resolution_m
+    x, y = np.meshgrid(left + steps, top - steps)
+    return x.ravel(), y.ravel()
+
+
+def test_interferograms_of_gunw(here):
+    coherence = RANDOM.uniform(0.1, 0.9, (120, 120)).round(2)
+    coherence[:, :20] = 0
+    one = here / "gunw" / "S1-GUNW-{}-R-087-tops-{}_20200112-152045-46000N_45900N-PP-2b4e-v2_0_4.nc"
+    gunw_frame(Path(str(one).format("A", "20200124")), 10.0, 46.0, coherence)
+    gunw_frame(Path(str(one).format("D", "20200130")), 12.0, 46.0, coherence)  # elsewhere
+    gunw_frame(Path(str(one).format("A", "20210130")), 10.0, 46.0, 1 - coherence)  # another year
+    Path("gunw_coherence.py").write_text(GUNW)
+    Path("gunw.toml").write_text(GUNW_FILES)
+    Path("settings.toml").write_text(GUNW_SETTINGS)
+    settings = load("settings.toml")
+    (layer,) = catalog.modalities(["gunw_coherence"], settings.corpus.modality_files)
+    (bound,) = static_layer.with_files([layer], settings.source.layers, here)
+    chip = chip_at((10.05, 45.95))
+    static_layer.settle([bound], [], here)
+    listed = pq.read_table(here / "sources" / "gunw_coherence.parquet")
+    assert len(listed) == 2 and all(size > 0 for size in listed.column("bytes").to_pylist())
+    assert bound.source.absent(chip) is None and layer.source.absent(chip)
+    ascending, descending = bound.source.values(chip)
+    lon, lat = rasterio.warp.transform(chip.grid.crs, "EPSG:4326", *chip_middles(chip.grid))
+    pixels = [(46.0 - np.array(lat)) * 1200 - 0.5, (np.array(lon) - 10.0) * 1200 - 0.5]
+    expected = map_coordinates(coherence, pixels, order=1).reshape(ascending.shape)
+    assert np.allclose(ascending, expected, atol=1e-6) and np.isnan(descending).all()
+    west = bound.source.values(chip_at((10.0167, 45.95)))[0]
+    assert np.isnan(west[:, 0]).all() and np.nanmin(west) > 0.09
