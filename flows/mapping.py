@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,6 @@ from pipeline.progress import Progress
 
 if TYPE_CHECKING:
     from training.evaluate.finetuned import Finetuned
-    from training.weights.pretrained import Pretrained
 
 Compute = Callable[[NDArray[np.int64]], NDArray[Any]]
 
@@ -118,29 +117,31 @@ def _layer_of(kind: Callable[..., Modality], tuned: Finetuned, weights: str) -> 
     return kind(legend.label, legend.categories, "pixel" if tuned.dense else "image", Path(weights).name)
 
 
-def _patch_features(weights: str, corpus: Corpus) -> ComputedCorpus:
-    from training.evaluate.maps import patch_features_of
+def _features(per: str, view: str | None, without: tuple[str, ...], weights: str, corpus: Corpus) -> ComputedCorpus:
+    from training.evaluate.embedder import Embedder
+    from training.evaluate.patch_embedder import PatchEmbedder
+    from training.weights.encoders import load_encoders
 
-    pretrained = _encoder(weights)
-    encoder = pretrained.encoder
-    layer = feature_layer(encoder.width, "pixel", Path(weights).name)
-    compute = partial(patch_features_of, pretrained, corpus)
-    return _on_chips(corpus, encoder.patch_px, encoder.patch_px, layer, compute)
+    kind = Embedder if per == "chip" else PatchEmbedder
+    embedder, left_out = kind.of(load_encoders(weights)).narrowed(without)
+    chosen = _view_of(view, embedder.views)
+    layer = feature_layer(embedder.width, "pixel" if per == "patch" else "image", Path(weights).name)
+
+    def compute(rows: NDArray[np.int64]) -> NDArray[Any]:
+        return embedder.embed(corpus, rows, left_out)[chosen]
+
+    manifest = corpus.manifest.regridded(embedder.image_px(corpus.manifest.size_px), embedder.pixel_px)
+    return ComputedCorpus(corpus, manifest, layer, compute)
 
 
-def _chip_features(weights: str, corpus: Corpus) -> ComputedCorpus:
-    from training.evaluate.maps import chip_features_of
-
-    pretrained = _encoder(weights)
-    layer = feature_layer(pretrained.encoder.width, "image", Path(weights).name)
-    return _on_chips(corpus, pretrained.encoder.patch_px, 1, layer, partial(chip_features_of, pretrained, corpus))
-
-
-def _encoder(weights: str) -> Pretrained:
-    from training.evaluate.maps import on_best_device
-    from training.weights.weights import load_encoder
-
-    return on_best_device(load_encoder(weights))
+def _view_of(view: str | None, views: Sequence[str]) -> str:
+    """The view that is named; the only one, or the fused one, without a name."""
+    if view is not None and view not in views:
+        raise unknown_name("view", view, views)
+    default = views[0] if len(views) == 1 else next((name for name in views if name == "fused"), None)
+    if view is None and default is None:
+        raise Fatal(f"a raster shows one sensor, and these weights have {', '.join(views)}; choose one with --view.")
+    return view or default or views[0]
 
 
 def _on_chips(corpus: Corpus, patch_px: int, factor: int, layer: Modality, compute: Compute) -> ComputedCorpus:
@@ -153,7 +154,14 @@ def _on_chips(corpus: Corpus, patch_px: int, factor: int, layer: Modality, compu
 
 # What `predict` can show, and what `embed` gives a pixel to.
 PREDICTIONS = {"class": Kind(FINETUNED, _classes), "probability": Kind(FINETUNED, _probabilities)}
-FEATURES = {"patch": Kind(RUNS, _patch_features), "chip": Kind(RUNS, _chip_features)}
+FEATURES = ("patch", "chip")
+
+
+def features_kind(per: str, view: str | None = None, without: Sequence[str] = ()) -> Kind:
+    """The map of features per patch or per chip by `view`, `without` sensors or channels; `Fatal` for another."""
+    if per not in FEATURES:
+        raise unknown_name("value of --per:", per, FEATURES)
+    return Kind(RUNS, partial(_features, per, view, tuple(without)))
 
 
 def kind_of(option: str, name: str, kinds: Mapping[str, Kind]) -> Kind:

@@ -68,6 +68,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "finetuning": "closing extras finetune_task settings",
         "probing": "extras owning_corpus",
         "mapping": "exchange extras finetuning map_layers owning_corpus",
+        "embedding": "exchange extras owning_corpus",
         "publishing": "settings",
         "verify": "settings",
         "merging": "settings",
@@ -77,8 +78,8 @@ ROOMS: dict[str, dict[str, str]] = {
         "access": "cluster settings stages",
         "commands": "finetuning settings stages",
         "prefect_runs": "commands offline progress settings stages",
-        "terminal": "access closing commands doctor exchange extras file_source finetuning growth live_check mapping "
-        "merging offline prefect_runs probing progress publishing sampling_plan settings stages upgrade verify",
+        "terminal": "access closing commands doctor embedding exchange extras file_source finetuning growth live_check "
+        "mapping merging offline prefect_runs probing progress publishing sampling_plan settings stages upgrade verify",
     },
     "sandbox": {
         "profiles": "errors registry",

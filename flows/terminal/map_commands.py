@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from flows.mapping import Map
+    from pipeline.progress import Progress
 
 Target = Annotated[Path, typer.Argument(help="What to write.")]
 Corpus = Annotated[Path | None, typer.Option(help="The corpus folder; the model's own by default.")]
@@ -45,20 +47,38 @@ def predict(
 def embed(
     weights: Annotated[str, typer.Argument(help="A run's folder, a file of weights, or an address.")],
     target: Target,
-    per: Annotated[str, typer.Option(help="patch: a pixel for each, or chip: one for all of it.")] = "patch",
+    per: Annotated[
+        str | None, typer.Option(help="patch: a vector for each, the default of rasters; or chip: one for all of it.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="A sensor, or a channel such as sentinel2.B8, to leave out; repeatable.")
+    ] = None,
+    view: Annotated[str | None, typer.Option(help="Of rasters: by which sensor, or fused.")] = None,
     corpus: Corpus = None,
     rows: Rows = "",
     place: Place = None,
     where: Where = "",
-    to: To = None,
+    to: Annotated[
+        str | None, typer.Option(help="embeddings (Zarr), geoparquet, or a format for maps; GeoTIFF by default.")
+    ] = None,
     options: Options = None,
+    processes: Annotated[int, typer.Option(min=1, help="Of embeddings and geoparquet: so many on this machine.")] = 1,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the features that an encoder has of chips, as rasters with a band for each."""
-    from flows.mapping import FEATURES, Map, kind_of
+    """Write what an encoder makes of chips: vectors as a store or a table, or rasters with a band for each number."""
+    from flows.embedding import TABLES, EmbeddingFile, Source
 
-    shown = Map(kind_of("--per", per, FEATURES), weights, corpus)
+    if to in TABLES:
+        from exporters.formats.choice import Choice
+
+        source = Source(weights, corpus, per or "chip", tuple(without or ()))
+        made = EmbeddingFile(target, to, tuple(options or ()), overwrite, processes)
+        _show(target, lambda progress: made.write(source, Choice(rows, place or (), where), progress), as_json)
+        return
+    from flows.mapping import Map, features_kind
+
+    shown = Map(features_kind(per or "patch", view, without or ()), weights, corpus)
     _write(shown, (rows, place, where), (target, to, options, overwrite), as_json)
 
 
@@ -68,10 +88,15 @@ def _write(
 ) -> None:  # fmt: skip
     from exporters.formats.choice import Choice
     from flows.mapping import Destination
-    from flows.progress.display import display
 
     (rows, place, where), (target, to, options, overwrite) = chosen, out
     destination = Destination(target, to, tuple(options or ()), overwrite)
+    _show(target, lambda progress: destination.write(shown, Choice(rows, place or (), where), progress), as_json)
+
+
+def _show(target: Path, write: Callable[[Progress], str], as_json: bool) -> None:
+    from flows.progress.display import display
+
     with display(as_json) as progress:
-        line = destination.write(shown, Choice(rows, place or (), where), progress)
+        line = write(progress)
     typer.echo(json.dumps({"target": str(target), "done": line}) if as_json else line)

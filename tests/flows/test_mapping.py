@@ -18,7 +18,7 @@ import torch
 from exporters.formats.choice import Choice
 from exporters.formats.format import formats
 from flows.finetuning import FINETUNED, finetune
-from flows.mapping import FEATURES, PREDICTIONS, Destination, Map, kind_of
+from flows.mapping import FEATURES, PREDICTIONS, Destination, Map, features_kind, kind_of
 from flows.settings import parse
 from pipeline.chip import Chip
 from pipeline.corpus import Corpus
@@ -66,7 +66,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def written(kind: str, weights: Path, target: Path, **options: str) -> Path:
     texts = tuple(f"{key}={value}" for key, value in options.items() if key != "to")
     Destination(target, options.get("to"), texts).write(
-        Map((PREDICTIONS | FEATURES)[kind], str(weights), None), Choice(rows=f"{ROW},5"), Silent()
+        Map(features_kind(kind) if kind in FEATURES else PREDICTIONS[kind], str(weights), None),
+        Choice(rows=f"{ROW},5"),
+        Silent(),
     )
     return target
 
@@ -189,7 +191,7 @@ def test_refusals(corpus, tmp_path):
     for kind, weights, folder, words in [
         (PREDICTIONS["class"], run, None, "not in the finetuned of a corpus"),
         (PREDICTIONS["class"], run, corpus.folder, "holds an encoder and no fine-tuned model"),
-        (FEATURES["patch"], path, None, "not in the runs of a corpus"),
+        (features_kind("patch"), path, None, "not in the runs of a corpus"),
     ]:
         with pytest.raises(Fatal, match=words):
             Map(kind, str(weights), folder).open()

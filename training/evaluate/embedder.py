@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -14,18 +14,14 @@ from torch.nn import functional
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
-from training.batch import Batch
-from training.data.row_batches import row_batches
+from training.evaluate.embedding_stream import Embedded, EmbeddingStream, Pair
 from training.evaluate.encoder_view import EncoderView
 from training.evaluate.finetuned import best_device
 from training.evaluate.left_out import kept_bands
-from training.layer import Layer
 from training.weights.pretrained import Pretrained
 
 FUSED = "fused"
 BATCH_ROWS = 64
-
-Vectors = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -60,10 +56,32 @@ class Embedder:
         """Numbers in a vector."""
         return self.sensors[0].chip_width
 
+    def shape(self, size_px: int) -> tuple[int, ...]:
+        """The shape of what a chip of `size_px` gets: (width,)."""
+        return (self.width,)
+
     @property
-    def bands(self) -> dict[str, tuple[str, ...]]:
-        """The bands of each layer that is looked at."""
-        return {name: names for item in self.sensors for name, names in item.normalisation.band_names.items()}
+    def pixel_px(self) -> int:
+        """The edge, in pixels of a chip, of what is one pixel in a map of its vector: 1, as it is one for all."""
+        return 1
+
+    def image_px(self, size_px: int) -> int:
+        """The edge of the centre that is looked at, of chips of `size_px`: the largest, where encoders differ."""
+        return max(sensor.chip_px(size_px) for sensor in self.sensors)
+
+    @property
+    def channels(self) -> dict[str, tuple[str, ...]]:
+        """The channels that each view looks at, such as "sentinel2.B8"."""
+        return channels_of(self.sensors, self.views)
+
+    def narrowed(self, without: Collection[str]) -> tuple[Self, tuple[str, ...]]:
+        """The same of the encoders of which `without` leaves something, and what of `without` concerns these.
+
+        Raises `Fatal` as `embed` does for a name that there is not.
+        """
+        sensors = remaining(self.sensors, without)
+        layers = {layer for sensor in sensors for layer in sensor.normalisation.band_names}
+        return replace(self, sensors=sensors), tuple(name for name in without if name.partition(".")[0] in layers)
 
     def embed(
         self, corpus: Corpus, rows: NDArray[np.int64], without: Collection[str] = (), batch_rows: int = BATCH_ROWS
@@ -76,32 +94,43 @@ class Embedder:
         """
         once, places = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
         jobs = np.split(once, range(batch_rows, len(once), batch_rows)) if len(once) else []
-        parts = [vectors for _, vectors in self.embed_each(corpus, jobs, without)]
+        parts = [item.vectors for item in self.embed_each(corpus, jobs, without)]
         empty = np.empty((0, self.width), np.float32)
         return {view: np.concatenate([empty, *(part[view] for part in parts)])[places] for view in self.views}
 
     def embed_each(
         self, corpus: Corpus, jobs: Sequence[NDArray[np.int64]], without: Collection[str] = ()
-    ) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
-        """Each of `jobs`, manifest rows, with its vectors by view as for `embed`; read ahead while others compute."""
-        layers = [item.normalisation.layers_of(corpus.modalities) for item in self.sensors]
-        kept = {name: item.to(self.device) for name, item in kept_bands(self.bands, without).items()}
+    ) -> Iterator[Embedded]:
+        """Each of `jobs`, manifest rows (rows,) int64, embedded as by `embed`; raises as that does."""
         size_px = corpus.manifest.size_px
-        image_px = max(item.chip_px(size_px) for item in self.sensors)
-        every = [layer for of_sensor in layers for layer in of_sensor]
-        with closing(row_batches(corpus, every, jobs, image_px, self.device)) as stream:
-            computed = (self._of_batch(layers, batch, kept, size_px) for batch in stream)
-            yield from zip(jobs, _fetched(computed), strict=True)
+        stream = EmbeddingStream(
+            self.sensors, self.device, kept_on(self.sensors, without, self.device),
+            lambda sensor: sensor.chip_px(size_px), EncoderView.of_chips, _with_fused,
+        )  # fmt: skip
+        return stream.of(corpus, jobs)
 
-    @torch.inference_mode()
-    def _of_batch(
-        self, layers: Sequence[Sequence[Layer]], batch: Batch, kept: Mapping[str, Tensor], size_px: int
-    ) -> dict[str, Tensor]:
-        views = {
-            sensor.name: sensor.of_chips(own, _centre(batch, own, sensor.chip_px(size_px)), kept)
-            for sensor, own in zip(self.sensors, layers, strict=True)
-        }
-        return views | {FUSED: fused(tuple(views.values()))} if len(views) > 1 else views
+
+def channels_of(sensors: Sequence[EncoderView], views: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """The channels of each of `views`, such as "sentinel2.B8"; those of all sensors for the fused one."""
+    own = {
+        sensor.name: tuple(f"{layer}.{band}" for layer, bands in sensor.normalisation.band_names.items()
+                           for band in bands)
+        for sensor in sensors
+    }  # fmt: skip
+    every = tuple(channel for channels in own.values() for channel in channels)
+    return {view: own.get(view, every) for view in views}
+
+
+def kept_on(sensors: Sequence[EncoderView], without: Collection[str], device: torch.device) -> dict[str, Tensor]:
+    """Which bands are used, as `kept_bands` gives them, on a device; raises as that does."""
+    bands = {name: names for item in sensors for name, names in item.normalisation.band_names.items()}
+    return {name: item.to(device) for name, item in kept_bands(bands, without).items()}
+
+
+def remaining(sensors: Sequence[EncoderView], without: Collection[str]) -> tuple[EncoderView, ...]:
+    """The encoders of which something is left; raises `Fatal` as `kept_bands` does."""
+    kept = kept_on(sensors, without, torch.device("cpu"))
+    return tuple(item for item in sensors if any(bool(kept[name].any()) for name in item.normalisation.band_names))
 
 
 def fused(views: Sequence[Tensor]) -> Tensor:
@@ -112,26 +141,11 @@ def fused(views: Sequence[Tensor]) -> Tensor:
     return functional.normalize(total, dim=1).masked_fill(missing.all(dim=0), torch.nan)
 
 
-def _centre(batch: Batch, layers: Sequence[Layer], image_px: int) -> Batch:
-    """The centres of the chips of a batch, of the layers of one encoder."""
-    names = [layer.name for layer in layers]
-    first = (batch.values[names[0]].shape[-1] - image_px) // 2
-    inside = slice(first, first + image_px)
-    values, valid = (
-        {name: arrays[name][..., inside, inside] for name in names} for arrays in (batch.values, batch.valid)
-    )
-    return Batch(values, valid, batch.visible, batch.rows)
-
-
-def _fetched(computed: Iterator[dict[str, Tensor]]) -> Iterator[Vectors]:
-    """Results as arrays; one is fetched from the device when the next is on its way there."""
-    before: dict[str, Tensor] | None = None
-    for result in computed:
-        if before is not None:
-            yield {name: item.cpu().numpy() for name, item in before.items()}
-        before = result
-    if before is not None:
-        yield {name: item.cpu().numpy() for name, item in before.items()}
+def _with_fused(views: dict[str, Pair]) -> dict[str, Pair]:
+    if len(views) == 1:
+        return views
+    vectors, shares = zip(*views.values(), strict=True)
+    return views | {FUSED: (fused(vectors), torch.stack(shares).mean(dim=0))}
 
 
 def _refuse_strangers(sensors: Sequence[EncoderView]) -> None:

@@ -50,34 +50,39 @@ class EncoderView:
         """The edge of all whole patches of chips of `size_px`."""
         return size_px // self.encoder.patch_px * self.encoder.patch_px
 
-    def of_chips(self, layers: Sequence[Layer], batch: Batch, kept: Mapping[str, Tensor]) -> Tensor:
+    def of_chips(self, layers: Sequence[Layer], batch: Batch, kept: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Vectors (rows, chip_width) float32: of length 1 from a tower, else the mean over the sites of the last stage.
 
-        `layers` are those of the encoder in a corpus, `kept` (bands,) bool by layer the bands in use.
+        `layers` are those of the encoder in a corpus, `kept` (bands,) bool by layer the bands in use. Beside them
+        the share of the values of these bands that are data, (rows,) float32.
         """
-        image, known = self._seen(layers, batch, kept)
+        image, known, share = self._seen(layers, batch, kept)
         if isinstance(self.encoder, Tower):
             vectors = self.encoder.embedding(image, known)
         else:
             vectors = self.encoder(image).mean(dim=(2, 3))
-        return _where(known.flatten(1).any(dim=1), vectors)
+        return _where(known.flatten(1).any(dim=1), vectors), share
 
-    def of_patches(self, layers: Sequence[Layer], batch: Batch, kept: Mapping[str, Tensor]) -> Tensor:
+    def of_patches(self, layers: Sequence[Layer], batch: Batch, kept: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Features (rows, encoder.width, y / patch, x / patch) float32, as the encoder gives them; see `of_chips`."""
-        image, known = self._seen(layers, batch, kept)
+        image, known, share = self._seen(layers, batch, kept)
         features = self.encoder(image, known) if isinstance(self.encoder, Tower) else self.encoder(image)
-        return _where(known.any(dim=1), features)
+        return _where(known.any(dim=1), features), share
 
-    def _seen(self, layers: Sequence[Layer], batch: Batch, kept: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The image (rows, channels, y, x), and which patches of its channels have data, but for planes of presence."""
-        valid = {item.name: batch.valid[item.name] & _as_bands(kept[item.name], batch) for item in layers}
+    def _seen(self, layers: Sequence[Layer], batch: Batch, kept: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """The image (rows, channels, y, x), which patches of its channels have data, and the share of valid values."""
+        valid = {item.name: batch.valid[item.name] & kept[item.name][None, :, None, None] for item in layers}
         values = {name: batch.values[name].where(seen, 0) for name, seen in valid.items()}
         channels = [valid[item.name].repeat_interleave(max(1, item.classes), dim=1) for item in layers]
-        return image_of(layers, values, valid), known_patches(torch.cat(channels, dim=1), self.encoder.patch_px)
+        known = known_patches(torch.cat(channels, dim=1), self.encoder.patch_px)
+        return image_of(layers, values, valid), known, _share([valid[item.name] for item in layers], kept, layers)
 
 
-def _as_bands(kept: Tensor, batch: Batch) -> Tensor:
-    return kept.to(next(iter(batch.valid.values())).device)[None, :, None, None]
+def _share(valid: Sequence[Tensor], kept: Mapping[str, Tensor], layers: Sequence[Layer]) -> Tensor:
+    bands = sum(kept[item.name].sum() for item in layers)
+    pixels = valid[0].shape[-2] * valid[0].shape[-1]
+    seen = torch.stack([item.flatten(1).sum(dim=1) for item in valid]).sum(dim=0)
+    return (seen / (bands * pixels)).nan_to_num(0.0).float()  # no bands are none of nothing
 
 
 def _where(known: Tensor, vectors: Tensor) -> Tensor:

@@ -92,9 +92,9 @@ def test_channels_and_sensors_are_left_out(sensors: Corpus) -> None:
     close(vectors["fused"], by_views(together(both)))
     alone = embedder.embed(sensors, rows, ["light", "ground"])
     close(alone["fused"], alone["echo"])
-    both = convnext_of(sensors, ["light", "ground"])
-    vectors = Embedder.of([both], CPU).embed(sensors, rows[:2], ["light.red", "ground"])
-    close(vectors["light+ground"][1], plain(both, sensors, 1, ("light.red", "ground")))
+    of_two = convnext_of(sensors, ["light", "ground"])
+    vectors = Embedder.of([of_two], CPU).embed(sensors, rows[:2], ["light.red", "ground"])
+    close(vectors["light+ground"][1], plain(of_two, sensors, 1, ("light.red", "ground")))
 
 
 def test_a_tower_alone_is_one_view(sensors: Corpus) -> None:
