@@ -42,13 +42,21 @@ def _file_or_list(value: Any) -> Any:
     return tuple(value)
 
 
+def _auto_or_steps(value: Any) -> Any:
+    steps = int(value) if isinstance(value, float) and value.is_integer() else value
+    if steps != "auto" and (type(steps) is not int or steps < 0):
+        raise Fatal(f'pretrain.val_every must be a number of steps, 0 for never, or "auto", not {value!r}.')
+    return steps
+
+
+ValEvery = Annotated[str | int, BeforeValidator(_auto_or_steps)]
 LeftOut = Annotated[str | tuple[int | str, ...], BeforeValidator(_file_or_list)]
 
 # Settings that change how a run is computed but, apart from rounding, not its result: a resumed run may change them.
 WITHOUT_EFFECT = (
     "checkpoint_every", "checkpoints_kept", "keep_every", "read_ahead", "workers", "threads", "device", "micro_batch",
     "compile", "processes", "log_every", "peak_tflops", "wandb", "skip_hidden", "pictures_every", "method_file",
-    "bad_steps", "read_ahead_gb", "cache_folder", "cache_gb",
+    "bad_steps", "read_ahead_gb", "cache_folder", "cache_gb", "val_every", "val_chips", "monitor", "monitor_chips",
 )  # fmt: skip
 
 # Settings that are stored only where they are set, as what is stored may be older than they are.
@@ -57,6 +65,7 @@ _STORED_WHERE_SET = (
     "read_ahead_gb", "cache_folder", "cache_gb",
     "presence",
     "ema",
+    "val_every", "val_chips", "monitor", "monitor_chips",
 )  # fmt: skip
 
 
@@ -95,9 +104,12 @@ class PretrainConfig:
     none). Every `pictures_every` steps, and at the end, a picture of reconstructions is drawn (0: none). Gradients are
     scaled down to a norm of `clip_grad` (0: never). The update of a step whose loss or gradients are not finite is
     skipped; after `bad_steps` of them in a row the run stops. `processes` is the number of processes to start on this
-    machine. `peak_tflops` is the peak of the device, for the utilisation in the log (0: measured at the start). `wandb`
-    names a project of Weights & Biases to log to ("": none). Raises `Fatal` for a value of a wrong type or outside its
-    range.
+    machine. Every `val_every` steps, at the start and at the end, the losses of at most `val_chips` val chips are
+    computed ("auto": after an epoch, or as many as keep this below 2 % of the run; 0: never), and with `monitor`, a
+    layer or a column of the owner's, how well frozen features of at most `monitor_chips` train chips predict it for
+    these val chips. `peak_tflops` is the peak of the device, for the utilisation in the log (0: measured at the start).
+    `wandb` names a project of Weights & Biases to log to ("": none). Raises `Fatal` for a value of a wrong type or
+    outside its range.
     """
 
     method: str = "mpmae"
@@ -155,6 +167,10 @@ class PretrainConfig:
     bad_steps: Count = 3
     processes: Count = 1
     peak_tflops: Annotated[float, Field(ge=0)] = 0.0
+    val_every: ValEvery = "auto"
+    val_chips: Count = 512
+    monitor: str = ""
+    monitor_chips: Count = 1000
     wandb: str = ""
 
     @model_validator(mode="wrap")

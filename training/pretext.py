@@ -94,3 +94,10 @@ class JointPretext(Pretext):
         It is called outside of autocast, with tensors in float32.
         """
         raise NotImplementedError
+
+    def scores(self, representations: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What else to log of the representations of all val chips, scalars by name, NaN for none; nothing by default.
+
+        Called without gradients, with tensors in float32.
+        """
+        return {}

@@ -94,6 +94,18 @@ class BatchLoader:
         ahead = self._config.read_ahead * len(slices)
         return Stream(jobs, shapes, prefetcher, workers, ahead, reading.close)
 
+    def centres(self, parts: Sequence[NDArray[np.int64]], device: torch.device = CPU) -> Stream:
+        """The centres of other chips, a batch for each of `parts`, manifest rows (rows,) int64 of finished shards.
+
+        Masks and keys are those of the first epoch. Close the stream, or exhaust it.
+        """
+        config, most = self._config, max(map(len, parts), default=0)
+        reading = self._decoder.read_ahead((rows.tolist() for rows in parts), (config.read_ahead + 1) * max(1, most))
+        first = (self._size_px - config.image_px) // 2
+        jobs = (self._job_of(0, rows, np.full((len(rows), 2), first), reading) for rows in parts)
+        shapes, workers = self._decoder.shapes(most, config.image_px), config.workers or default_workers()
+        return Stream(jobs, shapes, DevicePrefetcher(self._layers, device), workers, config.read_ahead, reading.close)
+
     def batch(self, step: int) -> Batch:
         """The whole batch of one step, on the CPU; steps count from the start of the run."""
         return DevicePrefetcher(self._layers, CPU).send(self.raw(step, slice(0, self.batch_size))).batch
@@ -127,11 +139,14 @@ class BatchLoader:
         return epoch, self.order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
 
     def _job(self, step: int, part: slice, reading: ReadAhead) -> Job:
-        config = self._config
         epoch, batch_rows = self._rows_of(step)
         rows = batch_rows[part]
+        corners = crops_yx(self._config.seed, epoch, rows, self._size_px, self._config.image_px)
+        return self._job_of(epoch, rows, corners, reading)
+
+    def _job_of(self, epoch: int, rows: NDArray[np.int64], corners_yx: NDArray[np.int64], reading: ReadAhead) -> Job:
+        config = self._config
         visible = visible_patches(config.seed, epoch, rows, config.side, config.visible_patches)
-        corners = crops_yx(config.seed, epoch, rows, self._size_px, config.image_px)
         raw = Raw(
             {name: torch.from_numpy(values) for name, values in self._decoder.vectors(rows).items()},
             {name: torch.from_numpy(groups[rows]) for name, groups in self._groups.items()},
@@ -140,7 +155,7 @@ class BatchLoader:
             torch.from_numpy(draw_keys(config.seed, epoch, rows)),
         )
         reading.advance(len(rows))
-        return Job(raw, partial(self._fill, raw.rows, corners, reading))
+        return Job(raw, partial(self._fill, raw.rows, corners_yx, reading))
 
     def _fill(
         self,

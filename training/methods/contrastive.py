@@ -18,6 +18,7 @@ from training.layer import Layer
 from training.method import CardText, Exported, Method
 from training.model.contrast import contrast, sensor_pairs
 from training.model.image import image_of
+from training.model.recall import recall_at_1
 from training.model.tower import Tower, drawn_channels
 from training.model.vit import VIT_SIZES, VitArchitecture, known_patches
 from training.pretext import JointPretext, Objective
@@ -59,6 +60,12 @@ class Contrastive(JointPretext):
             self.log_scale.clamp_(0.0, math.log(_SHARPEST))
         result = contrast(representations["views"], representations["present"], self.log_scale.exp())
         return Objective(result.total, result.pairs.detach(), result.counts > 0)
+
+    def scores(self, representations: dict[str, Tensor]) -> dict[str, Tensor]:
+        """For each pair of sensors, how often the nearest view by the other one is that of the same chip."""
+        views, present = representations["views"], representations["present"]
+        return {f"recall_at_1/{name}": recall_at_1(views, present, pair)
+                for name, pair in zip(self.loss_names, sensor_pairs(len(self.sensors)), strict=True)}  # fmt: skip
 
     def figures(self) -> Tensor:
         """The temperature, (1,)."""

@@ -64,7 +64,7 @@ class JointStep:
 
     def alone(self, batch: Batch) -> Objective:
         """The loss of one part by itself, with its graph."""
-        return self._net.joint(_exact(self._represented(batch)))
+        return self._net.joint(exact(self._represented(batch)))
 
     def counted_pass(self) -> nn.Module:
         """The forward pass whose operations are counted: representing the chips, once."""
@@ -90,7 +90,7 @@ class JointStep:
 
         Parameters that only the loss uses get the same gradient in every process, so each adds its share of it.
         """
-        leaves = {name: item.requires_grad_(item.is_floating_point()) for name, item in _exact(own).items()}
+        leaves = {name: item.requires_grad_(item.is_floating_point()) for name, item in exact(own).items()}
         whole = {name: self._gathered(item, chips) for name, item in leaves.items()}
         result = self._net.joint(whole)
         share = Objective(result.total / self._context.count, result.losses / self._context.count, result.active)
@@ -142,7 +142,7 @@ class _RandomState:
             yield
 
 
-def _exact(representations: Representations) -> dict[str, Tensor]:
+def exact(representations: Representations) -> dict[str, Tensor]:
     """Floating tensors in float32 at least."""
     return {name: item.float() if item.dtype in (torch.bfloat16, torch.float16) else item
             for name, item in representations.items()}  # fmt: skip

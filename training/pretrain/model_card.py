@@ -124,7 +124,27 @@ def _training(run: Mapping[str, Any], result: PretrainResult, text: CardText) ->
         "|---|---|---|",
         *(f"| {name} | {first:.3f} | {result.last_losses[name]:.3f} |" for name, first in result.first_losses.items()
           if name in result.last_losses),
+        *_validated(run, result),
     ]  # fmt: skip
+
+
+def _validated(run: Mapping[str, Any], result: PretrainResult) -> Iterable[str]:
+    """Losses and scores on val chips: of the first weights, and of the last."""
+    if not result.validations:
+        return []
+    first, last = (item.named() for item in (result.validations[0], result.validations[-1]))
+    steps = f"after {result.validations[0].step:,} steps | after {result.validations[-1].step:,}"
+    weights = ", by the averaged weights" if run["config"].get("ema") else ""
+    label = run["config"].get("monitor")
+    return [
+        "",
+        f"On {result.val_chips:,} val chips, with the same masks each time{weights}"
+        + (f"; `monitor` is how well frozen features tell `{label}`:" if label else ":"),
+        "",
+        f"| on val chips | {steps} |",
+        "|---|---|---|",
+        *(f"| {name} | {value:.3f} | {last[name]:.3f} |" for name, value in first.items() if name in last),
+    ]
 
 
 def _throughput(run: Mapping[str, Any], result: PretrainResult) -> Iterable[str]:

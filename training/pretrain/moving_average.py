@@ -38,6 +38,12 @@ class MovingAverage:
         self._fill(averaged)
         return averaged
 
+    def put_into(self, net: Pretext) -> None:
+        """Give another net of the same kind the weights with which the run would end now."""
+        net.load_state_dict(self._net.state_dict())
+        if self._averages:
+            self._fill(net)
+
     @torch.no_grad()
     def _fill(self, net: Pretext) -> None:
         for weights, average in zip(net.parameters(), self._averages, strict=True):

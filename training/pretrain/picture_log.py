@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from training.batch import Batch
 from training.data.centre import read_centre
-from training.data.left_out import rows_left_out
 from training.data.masking import visible_patches
 from training.layer import groups_of
 from training.method import Drawing
 from training.pretext import Pretext
 from training.pretrain.resolved_run import ResolvedRun
+from training.pretrain.val_rows import val_rows
 from training.runtime.device import Device
 from training.runtime.metric_writer import MetricWriter
 from training.sample import Sample
@@ -50,11 +50,7 @@ class PictureLog:
 
 def rows_to_draw(resolved: ResolvedRun) -> NDArray[np.int64]:
     """The first manifest rows (at most 3) of finished val chips, or of train chips where there are none."""
-    corpus, names = resolved.corpus, [layer.name for layer in (*resolved.inputs, *resolved.targets)]
-    unfinished = {shard.index for shard in corpus.missing(names)}
-    val = corpus.manifest.rows_of("val")
-    known = val[~np.isin(val // corpus.shard_rows, list(unfinished))]
-    known = np.setdiff1d(known, rows_left_out(corpus, resolved.config.leave_out))
+    known = val_rows(resolved)
     return (known if len(known) else resolved.loader.rows)[:CHIPS]
 
 

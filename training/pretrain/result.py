@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.pretrain.skipped_steps import SkippedStep
+from training.pretrain.validation import Validated
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,8 @@ class PretrainResult:
     """Losses are unweighted means per target over the first and last steps (at most 20 each), for targets with data.
 
     `checkpoint` is the path of the last one, `weights` that of the encoder alone. `samples_per_s` is of this call, 0
-    where no steps were left. `skipped` are the steps that changed no weight, of all calls.
+    where no steps were left. `skipped` are the steps that changed no weight, of all calls. `validations`
+    are what was found on `val_chips` val chips during the run, oldest first.
     """
 
     steps: int
@@ -24,3 +26,5 @@ class PretrainResult:
     weights: Path
     samples_per_s: float
     skipped: tuple[SkippedStep, ...] = ()
+    validations: tuple[Validated, ...] = ()
+    val_chips: int = 0

@@ -33,6 +33,7 @@ from training.pretrain.resolved_run import ResolvedRun, resolve_again, resolve_r
 from training.pretrain.result import PretrainResult
 from training.pretrain.skipped_steps import SkippedStep, SkippedSteps, kept_in
 from training.pretrain.step import Step
+from training.pretrain.validation import Validation, Validations
 from training.pretrain.warm_start import warm_start
 from training.rank_slice import RankSlice
 from training.runtime import launch, metric_writer
@@ -57,13 +58,12 @@ def pretrain(
 ) -> PretrainResult:
     """Train on the train rows of a corpus by the configured method, or resume an earlier call of the same arguments.
 
-    Writes `run.json`, `checkpoints/`, `tensorboard/`, `pictures/` and, at the end, `encoder.safetensors` and
-    `model_card.md` in `run_folder`. On a CPU, with the same number of threads and processes, the weights are
-    bit-identical however often it is stopped. A signal is obeyed after the running step, whose checkpoint is written
-    first. It starts `config.processes` processes, unless it runs in a process that
-    `torchrun` started. Raises `Fatal` for settings that do not fit the corpus, checkpoints that are all damaged or
-    belong to another run, losses that stay non-finite, or too little memory; `Transient` when a started process was
-    killed.
+    Writes `run.json`, `checkpoints/`, `tensorboard/`, `pictures/`, `validation.json` and, at the end,
+    `encoder.safetensors` and `model_card.md` in `run_folder`. On a CPU, with the same number of threads and processes,
+    the weights are bit-identical however often it is stopped. A signal is obeyed after the running step, whose
+    checkpoint is written first. It starts `config.processes` processes, unless it runs in a process that `torchrun`
+    started. Raises `Fatal` for settings that do not fit the corpus, checkpoints that are all damaged or belong to
+    another run, losses that stay non-finite, or too little memory; `Transient` when a started process was killed.
     """
     metric_writer.refuse_absent(config.wandb)
     if config.processes > 1 and not launch.started():
@@ -128,6 +128,7 @@ class Trainer:
         self.skipped = SkippedSteps()
         self.draws = RandomDraws(self._division())
         self.metrics = MetricBuffer(len(self.names), self.context)
+        self.validation, self.validations = Validation(resolved, self.device, self.context), Validations()
         self._utilisation: Utilisation | None = None
         checkpoints = Checkpoints(
             run_folder / CHECKPOINTS, resolved.identity, config.checkpoints_kept, config.keep_every
@@ -148,6 +149,7 @@ class Trainer:
             self.skipped.restore(state.get("skipped", ()))  # older checkpoints have none
             self.stepper.go_on_after(self.skipped.in_a_row(self.step))
             self.average.restore(state)
+            self.validations.restore(state)
             self.draws.restore(state.get("draws", {}), str(self.run_folder))
         else:
             self.began_with = warm_start(self.model, self.resolved)
@@ -168,6 +170,7 @@ class Trainer:
             "draws": self.draws.state(),
             "began_with": self.began_with,
             **self.average.state(),
+            **self.validations.state(),
         }
         self.checkpoints.save(self.step, state, asdict(self.resolved.loader.position(self.step)))
 
@@ -177,10 +180,14 @@ class Trainer:
         pictures = PictureLog(self.resolved, self.run_folder)
         progress.start("pretrain", self.resolved.steps, self.step)
         with deferring() as stop, self._writer(progress) as writer, closing(self._batches()) as batches:
+            if self.step < self.resolved.steps:
+                self._validate_when_due(meter, writer)
             for parts, waited_s in batches:
                 self._take_step(parts)
                 meter.update(waited_s)
                 ending = self.context.any(stop.asked)
+                if not ending:  # Else the relaunch does, before its first step.
+                    self._validate_when_due(meter, writer)
                 at_the_end = self.step == self.resolved.steps
                 save = self.step % config.checkpoint_every == 0 or at_the_end or ending
                 if save or self.step % config.log_every == 0 or self.step == began + 1:
@@ -196,6 +203,17 @@ class Trainer:
                     self.context.barrier()  # The first process to leave ends the others, and one of them saves.
                     break
         return self._result(meter)
+
+    def _validate_when_due(self, meter: ThroughputMeter, writer: MetricWriter) -> None:
+        """Look at the val chips, unless that was done for the weights of this step."""
+        if not self.validation.is_due(self.step) or self.validations.has(self.step):
+            return
+        with meter.paused():
+            validated = self.validation.of(self.average, self.step)
+        self.validations.all.append(validated)
+        if self.context.first:
+            writer.add(self.step, validated.named())
+            self.validations.write(self.run_folder)
 
     @contextmanager
     def _writer(self, progress: Progress) -> Iterator[MetricWriter]:
@@ -258,7 +276,8 @@ class Trainer:
             speed = {"samples_per_s": throughput.samples_per_s, "data_wait_share": throughput.data_wait_share}
             speed["mfu"] = self.utilisation(parts[0]).at(throughput.samples_per_s / self.context.count)
             writer.add(self.step, speed)
-            progress.note(**_shown(self._last_named(metrics) | {"lr": self._rate(self.step - 1)} | speed),
+            shown = self._last_named(metrics) | {"lr": self._rate(self.step - 1)} | speed
+            progress.note(**_shown(shown), **_validated(self.validations),
                           eta=meter.left(self.resolved.steps - self.step))  # fmt: skip
 
     def _named(self, metrics: StepMetrics) -> dict[str, float]:
@@ -313,7 +332,7 @@ class Trainer:
         weights = first_file(self.run_folder, self.resolved, self.model)
         result = PretrainResult(
             self.step, history.means(history.first), history.means(history.last), path, weights, meter.samples_per_s,
-            tuple(self.skipped.steps),
+            tuple(self.skipped.steps), tuple(self.validations.all), self.validation.chips,
         )  # fmt: skip
         if self.context.first:
             save_encoders(self.run_folder, self.resolved, self.average.net(), path)
@@ -331,6 +350,12 @@ def _shown(metrics: Mapping[str, float]) -> dict[str, float | str]:
     shown |= {name: metrics[name] for name in ("loss", "lr", "samples_per_s") if name in metrics}
     shown |= {name: f"{metrics[name]:.1%}" for name in ("data_wait_share", "mfu")}
     return shown | {name.replace("/", "_"): value for name, value in metrics.items() if name.startswith("loss/")}
+
+
+def _validated(validations: Validations) -> dict[str, float]:
+    """The newest loss and scores on val chips."""
+    newest = validations.all[-1].named() if validations.all else {}
+    return {name.replace("/", "_"): value for name, value in newest.items() if not name.startswith("val/loss/")}
 
 
 def learning_rate(step: int, steps: int, config: PretrainConfig, batch_size: int) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pipeline.progress import duration
@@ -40,6 +41,16 @@ class ThroughputMeter:
         """Record a step whose data took `waited_s` seconds to arrive."""
         self._steps_since += 1
         self._waited_s += waited_s
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens meanwhile takes no time."""
+        began = self.now()
+        yield
+        passed_s = self.now() - began
+        self._read_at += passed_s
+        if self._started_at is not None:
+            self._started_at += passed_s
 
     def read(self) -> Throughput:
         """The throughput since the last `read`."""
