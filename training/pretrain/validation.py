@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,13 @@ class Validations:
         """Whether the weights after `step` steps were looked at."""
         return any(item.step == step for item in self.all)
 
-    def state(self) -> dict[str, list[dict[str, Any]]]:
-        """For a checkpoint; nothing where there was none."""
-        return {"validations": [asdict(item) for item in self.all]} if self.all else {}
+    def state(self) -> dict[str, str]:
+        """For a checkpoint, as JSON, so that the same content is the same bytes; nothing where there was none."""
+        return {"validations": json.dumps([asdict(item) for item in self.all])} if self.all else {}
 
-    def restore(self, state: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from the `state` of a checkpoint; older ones have none."""
-        self.all = [Validated(**item) for item in state.get("validations", ())]
+        self.all = [Validated(**item) for item in json.loads(state.get("validations", "[]"))]
 
     def write(self, folder: Path) -> None:
         """Write `validation.json`: for each of them its step and what its names in the log say."""
