@@ -75,7 +75,8 @@ def test_the_page_s_method_leaves_what_every_run_leaves(run: tuple[PretrainConfi
     assert facts["config"]["options"] == {"noise": 0.5} and facts["config"]["method"] == "denoising"
     assert facts["config"]["targets"] == facts["config"]["inputs"] == ["light"]
     names = {path.name for path in folder.iterdir()}
-    assert names == {"run.json", "checkpoints", "tensorboard", "encoder.safetensors", "model_card.md"}
+    left = {"run.json", "checkpoints", "tensorboard", "validation.json", "encoder.safetensors", "model_card.md"}
+    assert names == left
     card = (folder / "model_card.md").read_text()
     assert "pretrained with geocorpus to remove noise of 0.5 standard deviations, for 6 steps" in card
     assert "`noise = 0.5`" in card and "| image |" in card and "mask_ratio" not in card
