@@ -14,5 +14,5 @@ def h5py_module() -> Any:
         return import_module("h5py")
     except ModuleNotFoundError as error:
         raise NotInstalled(
-            "MMEarth's files are HDF5, which needs h5py; install it with: pip install 'geocorpus[mmearth]'."
+            "these files are HDF5, which needs h5py; install it with: pip install 'geocorpus[mmearth]'."
         ) from error
