@@ -20,7 +20,8 @@ class Raw:
 
     `groups` by modality, only for modalities with statistics by group: (rows,) int64 indices into the layer's groups;
     the index after the last one stands for a group without statistics. `visible` is (rows, y, x) bool, one value per
-    patch. `rows` are the manifest rows. `keys` as in `Batch`.
+    patch. `rows` are the manifest rows. `keys` as in `Batch`. `symmetries` (rows,) int64 say how chips are to be
+    flipped and turned, see `training.data.symmetry`; they are empty where none is.
     """
 
     stored: Mapping[str, Tensor]
@@ -28,11 +29,13 @@ class Raw:
     visible: Tensor
     rows: tuple[int, ...]
     keys: Tensor = field(default_factory=no_keys)
+    symmetries: Tensor = field(default_factory=no_keys)
 
     def to(self, device: torch.device) -> Raw:
         """The same on `device`; pinned tensors are copied asynchronously."""
         visible, keys = _to_device(self.visible, device), _to_device(self.keys, device)
-        return Raw(_moved(self.stored, device), _moved(self.groups, device), visible, self.rows, keys)
+        stored, groups = _moved(self.stored, device), _moved(self.groups, device)
+        return Raw(stored, groups, visible, self.rows, keys, _to_device(self.symmetries, device))
 
 
 @dataclass(frozen=True)

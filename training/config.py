@@ -65,6 +65,7 @@ _STORED_WHERE_SET = (
     "read_ahead_gb", "cache_folder", "cache_gb",
     "presence",
     "ema",
+    "augment",
     "val_every", "val_chips", "monitor", "monitor_chips",
 )  # fmt: skip
 
@@ -97,9 +98,10 @@ class PretrainConfig:
     tells the encoder which inputs a chip lacks as a whole, by a plane for each, beside showing it their mean; "bands"
     which of their bands, by a plane for each of these. With
     `ema` above 0, an exponential moving average of the weights with that decay is kept, and is what a run ends with.
-    `leave_out` names chips that are not trained on, by row or id, or a file with one of them per line. With
-    `hide_outside`, values outside of the valid range of their layer are nodata. `unfinished` allows training on the
-    finished shards only; the run keeps the shards with which it started. Losses are copied from the device every
+    `augment` draws for each chip and epoch one of four "flips", or of these and their quarter turns ("dihedral"), for
+    all its layers alike. `leave_out` names chips that are not trained on, by row or id, or a file with one of them per
+    line. With `hide_outside`, values outside of the valid range of their layer are nodata. `unfinished` allows training
+    on the finished shards only; the run keeps the shards with which it started. Losses are copied from the device every
     `log_every` steps. The newest `checkpoints_kept` checkpoints are kept, and those of every `keep_every`-th step (0:
     none). Every `pictures_every` steps, and at the end, a picture of reconstructions is drawn (0: none). Gradients are
     scaled down to a norm of `clip_grad` (0: never). The update of a step whose loss or gradients are not finite is
@@ -159,6 +161,7 @@ class PretrainConfig:
     unfinished: bool = False
     presence: Presence = False
     ema: Fraction = 0.0
+    augment: Literal["none", "flips", "dihedral"] = "none"
     leave_out: LeftOut = ()
     hide_outside: bool = False
     log_every: Count = 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from training.data.chip_cache import ChipCache
 from training.data.decode import Decoder
 from training.data.device_prefetcher import DevicePrefetcher
 from training.data.left_out import rows_left_out
-from training.data.masking import crops_yx, draw_keys, visible_patches
+from training.data.masking import crops_yx, draw_keys, symmetries, visible_patches
 from training.data.order import Position, blocks_of, finished_shards, order_of
 from training.data.read_ahead import ReadAhead
 from training.data.stream import Buffer, Job, Stream, default_workers
+from training.data.symmetry import KINDS
 from training.layer import Layer, group_indices_of
 from training.rank_slice import WHOLE_BATCH, RankSlice
 
@@ -142,7 +144,11 @@ class BatchLoader:
         epoch, batch_rows = self._rows_of(step)
         rows = batch_rows[part]
         corners = crops_yx(self._config.seed, epoch, rows, self._size_px, self._config.image_px)
-        return self._job_of(epoch, rows, corners, reading)
+        job, kinds = self._job_of(epoch, rows, corners, reading), KINDS[self._config.augment]
+        if kinds == 1:
+            return job
+        drawn = torch.from_numpy(symmetries(self._config.seed, epoch, rows, kinds))
+        return replace(job, raw=replace(job.raw, symmetries=drawn))
 
     def _job_of(self, epoch: int, rows: NDArray[np.int64], corners_yx: NDArray[np.int64], reading: ReadAhead) -> Job:
         config = self._config

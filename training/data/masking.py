@@ -14,7 +14,7 @@ from pipeline.splitmix import GOLDEN, mixed
 
 Rows = Sequence[int] | NDArray[np.int64]
 
-_CROP, _MASK, _METHOD = 0, 1, 2  # Separate random streams, so that crop and mask are independent.
+_CROP, _MASK, _METHOD, _SYMMETRY = range(4)  # Separate random streams, so that crop and mask are independent.
 
 
 def visible_patches(seed: int, epoch: int, rows: Rows, side: int, keep: int) -> NDArray[np.bool_]:
@@ -29,6 +29,11 @@ def crops_yx(seed: int, epoch: int, rows: Rows, size_px: int, image_px: int) -> 
     """Top and left corners (rows, 2) int64 of crops of `image_px` in chips of `size_px`, uniformly distributed."""
     choices = np.uint64(size_px - image_px + 1)
     return (_numbers(seed, epoch, rows, _CROP, 2) % choices).astype(np.int64)
+
+
+def symmetries(seed: int, epoch: int, rows: Rows, kinds: int) -> NDArray[np.int64]:
+    """Which flip or turn each row gets, (rows,) int64 below `kinds`, see `data.symmetry`."""
+    return (_numbers(seed, epoch, rows, _SYMMETRY, 1)[:, 0] % np.uint64(kinds)).astype(np.int64)
 
 
 def draw_keys(seed: int, epoch: int, rows: Rows) -> NDArray[np.int64]:

@@ -9,27 +9,32 @@ import torch
 from torch import Tensor
 
 from training.batch import Batch, Raw
+from training.data.symmetry import SIGNED, turned
 from training.layer import IGNORED, Layer
-
-# torch cannot compare unsigned integers except uint8; equal bits are equal numbers.
-_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
 Normalise = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 
 class Preparation:
-    """Makes a `Batch` of a `Raw` batch on `device`; on a CPU bit-identical to `Layer.values`."""
+    """Makes a `Batch` of a `Raw` batch on `device`; on a CPU bit-identical to `Layer.values` of the turned values."""
 
     def __init__(self, layers: Sequence[Layer], device: torch.device) -> None:
         self._parts: dict[str, Normalise] = {
             layer.name: _Classes(layer, device) if layer.classes else _Numbers(layer, device) for layer in layers
         }
+        self._pixel = {layer.name for layer in layers if layer.pixel}
 
     def __call__(self, raw: Raw) -> Batch:
         """The batch with values and validity of every layer."""
-        parts = {name: part(raw.stored[name], raw.groups.get(name)) for name, part in self._parts.items()}
+        stored = {name: self._turned(name, raw) for name in self._parts}
+        parts = {name: part(stored[name], raw.groups.get(name)) for name, part in self._parts.items()}
         values = {name: item for name, (item, _) in parts.items()}
         return Batch(values, {name: valid for name, (_, valid) in parts.items()}, raw.visible, raw.rows, raw.keys)
+
+    def _turned(self, name: str, raw: Raw) -> Tensor:
+        """The stored values of a layer, flipped and turned as `raw` says; those without pixels are as they are."""
+        stored = raw.stored[name]
+        return turned(stored, raw.symmetries) if len(raw.symmetries) and name in self._pixel else stored
 
 
 class _Numbers:
@@ -53,7 +58,7 @@ class _Numbers:
     def _is_data(self, stored: Tensor) -> Tensor:
         if self._nodata_is_nan:
             return ~stored.isnan()
-        kind = _SIGNED.get(stored.dtype, stored.dtype)
+        kind = SIGNED.get(stored.dtype, stored.dtype)
         return stored.view(kind) != self._fill.view(kind)
 
 

@@ -20,7 +20,7 @@ from training.words import listed
 CARD = "model_card.md"
 _SKIPPED_SHOWN = 10
 _OF_THE_NET = ("encoder", "stem", "response", "image_px", "patch_px")
-_OF_THE_LOOP = ("blr", "warmup", "weight_decay", "betas", "clip_grad", "ema", "seed")
+_OF_THE_LOOP = ("blr", "warmup", "weight_decay", "betas", "clip_grad", "ema", "augment", "seed")
 
 
 def write_card(path: Path, resolved: ResolvedRun, run: Mapping[str, Any], result: PretrainResult) -> None:
