@@ -10,7 +10,7 @@ from flows.cluster import cluster
 from flows.settings import Settings
 from pipeline.errors import Fatal
 
-_EXPORTING = ("build", "demo", "export")
+_EXPORTING = ("build", "demo", "demo-sensors", "export")
 _ASKING = (*_EXPORTING, "anchor")
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from exporters.anchor.regions import read_regions
 from exporters.earth_engine.client import EarthEngine
+from flows.region_file import region_file
 from flows.settings import Settings
 from pipeline.errors import Fatal
 from pipeline.grid import LATTICE_M
 from sampling.allocation import Allocation, allocate
+from sampling.area_bands import AreaBandSplits
 from sampling.constraints import Constraints, half_gap_m
 from sampling.discs import read_discs
 from sampling.draw import draw
@@ -34,12 +36,18 @@ def needs_engine(settings: Settings) -> bool:
 
 
 def split_rule(settings: Settings) -> SplitRule:
-    """The split rule of the settings: cells or bands. Raises `Fatal` for fractions that do not fit the rule.
+    """The split rule of the settings: cells, bands, or bands for each area.
+
+    Raises `Fatal` for fractions that do not fit the rule.
 
     Which cells go to which split depends on the buffer as well, so that the fractions are those of the places.
     """
     split = settings.split
     fractions = (split.train, split.val, split.test)
+    if split.areas:
+        return AreaBandSplits(
+            tuple(BandSplits(fractions, area.extent, split.bands, area.angle_rad) for area in split.areas)
+        )
     if split.by == "bands":
         return BandSplits(fractions, split.extent, split.bands, split.angle_rad)
     gap_m = half_gap_m(split.buffer_m, settings.corpus.size_px * LATTICE_M) if split.buffer_m else 0.0
@@ -71,7 +79,7 @@ def regions(settings: Settings, engine: EarthEngine | None, cache: Path) -> Regi
         return read_discs(sampling.points, sampling.radius_km)
     prepare = prepare_regions if sampling.strategy in _NEED_BIOMES or sampling.points else prepare_areas
     if Path(sampling.regions).suffix:
-        return prepare(read_vector(Path(sampling.regions)), sampling.regions, sampling.column)
+        return prepare(read_vector(region_file(sampling.regions)), sampling.regions, sampling.column)
     if engine is None or settings.uses_files or not sampling.regions:
         return None
     return prepare(read_regions(engine, sampling.regions, cache), sampling.regions, sampling.column)

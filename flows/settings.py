@@ -177,11 +177,18 @@ class AnchorSettings(Section):
     batch: int = Field(AnchorRules.batch, ge=1, le=1000)
 
 
+class AreaSettings(Section):
+    """An area with bands of its own, at its own angle, over its `extent` (west, south, east, north)."""
+
+    extent: tuple[float, float, float, float]
+    angle_rad: float = Field(0.9, allow_inf_nan=False)
+
+
 class SplitSettings(Section):
     """Fractions of the splits, assigned to whole cells of about `cell_deg` degrees, or to `bands` at an angle.
 
     Footprints of different splits are at least `buffer_m` apart; bands run over `extent` (west, south, east, north), by
-    default the whole Earth.
+    default the whole Earth. With `areas`, so many run over each of them; `extent` and `angle_rad` then say nothing.
     """
 
     train: float = Field(0.9, gt=0, le=1)
@@ -193,6 +200,13 @@ class SplitSettings(Section):
     bands: int = Field(60, ge=1)
     angle_rad: float = Field(0.9, allow_inf_nan=False)
     extent: tuple[float, float, float, float] = (-180.0, -90.0, 180.0, 90.0)
+    areas: tuple[AreaSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_bands_for_areas(self) -> Self:
+        if self.areas and self.by != "bands":
+            raise ValueError('areas have bands; set by = "bands" as well')
+        return self
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:

@@ -56,7 +56,7 @@ REGIONS = "regions.parquet"
 REGION_CACHE = "regions-source.parquet"
 ANCHORS = "anchors"
 SPOOL = "spool"
-_CHOOSING = ("sample", "build", "demo")  # the stages by which a corpus may grow
+_CHOOSING = ("sample", "build", "demo", "demo-sensors")  # the stages by which a corpus may grow
 SHARDS_AT_ONCE = 2  # in this process: one is pulled while the other is written
 REPORT = "report.html"
 

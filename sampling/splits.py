@@ -82,7 +82,7 @@ class CellSplits:
         Raises `Fatal` when cells are too small for the buffer.
         """
         check_buffer(distance_m, self.cell_deg)
-        lat_deg, lon_deg = _box_deg(lonlat, distance_m)
+        lat_deg, lon_deg = box_deg(lonlat, distance_m)
         own = self._codes(cells(lonlat, self.cell_deg))
         columns = _columns_per_row(self.cell_deg)
         beside = np.clip(rows_of(lonlat[:, 1], self.cell_deg)[:, None] + [-1, 0, 1], 0, len(columns) - 1)
@@ -146,6 +146,12 @@ class BandSplits:
         """The split (n,) str of points (n, 2), degrees; outside the extent the first or the last band continues."""
         return np.asarray(SPLITS)[self._codes(self._along(lonlat))]
 
+    def holds(self, lonlat: NDArray[Any]) -> NDArray[np.bool_]:
+        """Whether the extent holds each point (n, 2), degrees: (n,) bool."""
+        west, south, _, north = self.extent
+        in_width = (lonlat[:, 0] - west) % 360 <= self._width
+        return np.asarray(in_width & (lonlat[:, 1] >= south) & (lonlat[:, 1] <= north))
+
     def _along(self, lonlat: NDArray[Any]) -> NDArray[np.float64]:
         """Position across the bands, in bands."""
         west, south, *_ = self.extent
@@ -166,7 +172,7 @@ class BandSplits:
 
     def in_buffer(self, lonlat: NDArray[Any], distance_m: float) -> NDArray[np.bool_]:
         """Whether the box of `distance_m` each way around a point (n, 2), degrees, touches a band of another split."""
-        lat_deg, lon_deg = _box_deg(lonlat, distance_m)
+        lat_deg, lon_deg = box_deg(lonlat, distance_m)
         cosine, sine = abs(math.cos(self.angle_rad)), abs(math.sin(self.angle_rad))
         half = (cosine * lon_deg / self._width + sine * lat_deg / self._height) / (cosine + sine) * self.bands
         along = self._along(lonlat)
@@ -189,7 +195,8 @@ def check_buffer(distance_m: float, cell_deg: float) -> None:
         )
 
 
-def _box_deg(lonlat: NDArray[Any], distance_m: float) -> tuple[float, NDArray[np.float64]]:
+def box_deg(lonlat: NDArray[Any], distance_m: float) -> tuple[float, NDArray[np.float64]]:
+    """How far `distance_m` reaches from points (n, 2), degrees: of latitude, and of longitude (n,) at most."""
     lat_deg, _ = reach_deg(np.zeros(1), distance_m)
     _, lon_deg = reach_deg(lonlat[:, 1], distance_m)
     return lat_deg, lon_deg

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from pipeline.errors import Fatal
 from pipeline.grid import UNEVEN_ZONES, to_crs, to_lonlat
 from pipeline.radius_index import pairs_within
 from sampling.allocation import allocate, without
@@ -26,6 +28,8 @@ _DECIMALS = 7
 _EDGE_DEG = 0.25
 # Tiles of two zones are compared in the plane of one zone, where straight lines of the other bend by less than this.
 _BEND_M = 2.0
+_MANY_TILES = 2_000_000  # more are looked at by lot, if few are wanted: to list a million takes some four seconds
+_MARGIN = 8.0  # so many times what is wanted is in the first lot
 _NORTH = ((0, 56), (56, 64), (64, 72), (72, 84))
 
 
@@ -76,14 +80,29 @@ class Tiles:
         return Tiles(self.row[which], self.epsg[which], self.centre_xy[which], self.lonlat[which])
 
 
-def tile(areas: Regions, side_m: float) -> Tiles:
-    """Every tile of `side_m` whose centre lies in an area and in the zone of the tile's grid.
+@dataclass(frozen=True)
+class Lot:
+    """The tiles whose number, drawn from their grid and position with `seed`, is below `share`: 1 takes all."""
+
+    share: float = 1.0
+    seed: int = 0
+
+    def holds(self, epsg: int, centre_xy: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which tiles of a grid are drawn, from their centres (n, 2), metres: (n,) bool."""
+        return np.asarray(_keys(np.full(len(centre_xy), epsg), centre_xy, self.seed) < self.share)
+
+
+_ALL = Lot()
+
+
+def tile(areas: Regions, side_m: float, lot: Lot = _ALL) -> Tiles:
+    """Every tile of `side_m`, of those in the lot, whose centre lies in an area and in the zone of the tile's grid.
 
     Corners are multiples of `side_m` in the zone's metres. Where zones meet, tiles of two grids could overlap; the tile
     of the lower EPSG code stays. An area too small to contain a centre gets the tile that contains its inner point.
     """
     outlines = np.asarray(areas.frame.geometry.array)
-    tiles = _joined([_in_zone(zone, outlines, side_m) for zone in zones()])
+    tiles = _joined([_in_zone(zone, outlines, side_m, lot) for zone in zones()])
     return _without_overlaps(_with_small_areas(tiles, outlines, side_m), side_m)
 
 
@@ -92,14 +111,14 @@ def _joined(parts: list[Tiles]) -> Tiles:
     return Tiles(*(np.concatenate(column) for column in columns))
 
 
-def _in_zone(zone: Zone, outlines: NDArray[Any], side_m: float) -> Tiles:
+def _in_zone(zone: Zone, outlines: NDArray[Any], side_m: float, lot: Lot) -> Tiles:
     parts = [_none()]
     box = shapely.box(zone.west, zone.south, zone.east, zone.north)
     for row, outline in enumerate(outlines):
         for turn_deg in (-360.0, 0.0, 360.0):
             here = shapely.transform(outline, lambda xy, turn=turn_deg: xy + [turn, 0]) if turn_deg else outline
             if shapely.intersects(box, here):
-                parts.append(_tiles_of(zone, row, shapely.intersection(box, here), side_m))
+                parts.append(_tiles_of(zone, row, shapely.intersection(box, here), side_m, lot))
     return _unique(_joined(parts))
 
 
@@ -108,8 +127,8 @@ def _none() -> Tiles:
     return Tiles(empty, empty, np.empty((0, 2)), np.empty((0, 2)))
 
 
-def _tiles_of(zone: Zone, row: int, outline: shapely.Geometry, side_m: float) -> Tiles:
-    """Tiles whose centre lies in an outline within the zone."""
+def _tiles_of(zone: Zone, row: int, outline: shapely.Geometry, side_m: float, lot: Lot) -> Tiles:
+    """Tiles of the lot whose centre lies in an outline within the zone."""
     crs = f"EPSG:{zone.epsg}"
     edge = shapely.get_coordinates(shapely.segmentize(outline, _EDGE_DEG))
     xy = np.column_stack(to_crs(crs).transform(*edge.T))
@@ -119,6 +138,7 @@ def _tiles_of(zone: Zone, row: int, outline: shapely.Geometry, side_m: float) ->
     low, high = np.floor(xy.min(axis=0) / side_m) - 1, np.ceil(xy.max(axis=0) / side_m) + 1
     steps = np.meshgrid(*(np.arange(a, b) + 0.5 for a, b in zip(low, high, strict=True)))
     centre_xy = np.column_stack([step.ravel() for step in steps]) * side_m
+    centre_xy = centre_xy[lot.holds(zone.epsg, centre_xy)]
     lonlat = _lonlat(zone.epsg, centre_xy)
     shapely.prepare(outline)
     inside = zone.holds(lonlat) & shapely.intersects_xy(outline, lonlat[:, 0], lonlat[:, 1])
@@ -183,11 +203,36 @@ def draw_tiles(areas: Regions, n: int, seed: int, constraints: Constraints, over
     """At most `n` tiles, allocated to the areas by weight and room, in an order that `seed` shuffles.
 
     The order of two tiles does not depend on other areas. Settled places count towards `n`, and tiles that would
-    overlap one are left out. Raises `Fatal` when no tile is left.
+    overlap one are left out. Where millions of tiles are there for a few, a lot of them that is large enough is looked
+    at, which holds the first tiles of that order. Raises `Fatal` when no tile is left.
     """
+    share = _share(areas, n, constraints, overdraw)
+    while share < 1:
+        with suppress(Fatal):  # where the lot has no tile that is left, all of them may have one
+            drawn = _draw(areas, n, Lot(share, seed), constraints, overdraw)
+            if _is_enough(drawn, overdraw):
+                return drawn
+        share *= 4
+    return _draw(areas, n, Lot(1.0, seed), constraints, overdraw)
+
+
+def _share(areas: Regions, n: int, constraints: Constraints, overdraw: float) -> float:
+    """The share of tiles that are looked at first: some times those that are wanted, of a number that takes long."""
+    tiles = float(areas.frame["area_km2"].sum()) / (constraints.side_m / 1000) ** 2
+    wanted = candidate_count(n, overdraw) + len(areas) * candidate_count(1, overdraw)
+    return 1.0 if tiles < _MANY_TILES else min(1.0, _MARGIN * wanted / tiles)
+
+
+def _is_enough(drawn: Drawn, overdraw: float) -> bool:
+    """Whether every area has as many candidates as its quota asks for."""
+    wanted = [candidate_count(quota.count, overdraw) for quota in drawn.allocation.quotas]
+    return bool((np.bincount(drawn.row, minlength=len(wanted)) >= wanted).all()) and sum(wanted) > 0
+
+
+def _draw(areas: Regions, n: int, lot: Lot, constraints: Constraints, overdraw: float) -> Drawn:
     settled = constraints.settled
     held = settled.per_region(areas)
-    tiles, taken = _without_settled(tile(areas, constraints.side_m), constraints)
+    tiles, taken = _without_settled(tile(areas, constraints.side_m, lot), constraints)
     refused = {OVERLAP: np.bincount(taken, minlength=len(areas))}
     for reason, wrong in constraints.refusals(tiles.lonlat):
         refused[reason] = np.bincount(tiles.row[wrong], minlength=len(areas))
@@ -199,7 +244,7 @@ def draw_tiles(areas: Regions, n: int, seed: int, constraints: Constraints, over
     total = max(1, min(n - len(settled) + int(held.sum()), int(room.sum())))
     allocation = without(allocate(areas, total, weigh(areas, LAND), room, held), held)
     wanted = np.array([candidate_count(quota.count, overdraw) for quota in allocation.quotas])
-    order = np.lexsort((_sort_keys(tiles, seed), tiles.row))
+    order = np.lexsort((_keys(tiles.epsg, tiles.centre_xy, lot.seed), tiles.row))
     rank = np.arange(len(order)) - np.searchsorted(tiles.row[order], tiles.row[order])
     chosen = order[rank < wanted[tiles.row[order]]]
     return Drawn(tiles.row[chosen], tiles.lonlat[chosen], allocation, refused, np.zeros(len(areas), dtype=bool))
@@ -221,7 +266,7 @@ def _without_settled(tiles: Tiles, constraints: Constraints) -> tuple[Tiles, NDA
     return new.take(~crowded), new.row[crowded]
 
 
-def _sort_keys(tiles: Tiles, seed: int) -> NDArray[np.float64]:
-    """A pseudo-random number (n,) for each tile, from its grid and position."""
-    x, y = np.floor(tiles.centre_xy.T).astype(np.int64)
-    return hashed((tiles.epsg * 2**24 + x // 10) * 2**24 + y // 10, seed)
+def _keys(epsg: NDArray[Any], centre_xy: NDArray[Any], seed: int) -> NDArray[np.float64]:
+    """A pseudo-random number (n,) from 0 to 1 for each tile, from its grid and position."""
+    x, y = np.floor(centre_xy.T).astype(np.int64)
+    return hashed((epsg * 2**24 + x // 10) * 2**24 + y // 10, seed)

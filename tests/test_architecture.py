@@ -57,7 +57,7 @@ ROOMS: dict[str, dict[str, str]] = {
     },
     "flows": {
         "settings": "finetune_task",
-        "sampling_plan": "settings",
+        "sampling_plan": "region_file settings",
         "growth": "settings",
         "own_columns": "growth",
         "file_source": "closing growth sampling_plan settings",
@@ -77,7 +77,8 @@ ROOMS: dict[str, dict[str, str]] = {
         "settings",
         "access": "cluster settings stages",
         "commands": "finetuning settings stages",
-        "prefect_runs": "commands offline progress settings stages",
+        "sensor_demo": "closing settings stages",
+        "prefect_runs": "commands offline progress sensor_demo settings stages",
         "terminal": "access closing commands doctor embedding exchange extras file_source finetuning growth live_check "
         "mapping merging offline prefect_runs probing progress publishing sampling_plan settings stages upgrade verify",
     },

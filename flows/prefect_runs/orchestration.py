@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_API_URL
 
 from exporters.earth_engine.client import EarthEngine
-from flows import commands, stages
+from flows import commands, sensor_demo, stages
 from flows.offline import api_configured
 from flows.prefect_runs import configured_server, prefect_server
 from flows.prefect_runs.artifacts import shown
@@ -143,6 +143,20 @@ def demo(settings: dict[str, Any], as_json: bool = False) -> str:
     return stages.summary(parsed, cost.requests, trained)
 
 
+@flow(name="geocorpus demo sensors")
+@record_outcome
+def demo_sensors(settings: dict[str, Any], as_json: bool = False) -> str:
+    """Build a small corpus of tiles, bring the views of its sensors together, and look at tiles of its own."""
+    parsed = of_parameters(settings)
+    with shown(as_json, parsed.folder) as progress:
+        with _at_work(parsed, progress) as engine:
+            _build(parsed, engine, progress)
+            cost = engine.figures()
+        trained = _named("pretrain")(partial(stages.pretrain, parsed, progress))
+        found = _named("retrieval")(partial(sensor_demo.retrievals, parsed, progress))
+    return sensor_demo.summary(parsed, cost.requests, trained, found)
+
+
 @flow(name="geocorpus export")
 @record_outcome
 def export(settings: dict[str, Any], as_json: bool = False, working_folder: str | None = None) -> str:
@@ -171,6 +185,7 @@ def _single(name: str) -> Callable[[dict[str, Any], bool], str]:
 FLOWS: dict[str, Callable[[dict[str, Any], bool], str]] = {
     "build": build,
     "demo": demo,
+    "demo-sensors": demo_sensors,
     "export": export,
     **{name: _single(name) for name in ("sample", "anchor", "finalize", "pretrain", "finetune")},
 }

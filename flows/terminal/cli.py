@@ -18,7 +18,7 @@ from flows.offline import api_configured, bypass_proxy
 from flows.settings import as_typed, load, shipped
 from flows.terminal.map_commands import embed, predict
 from flows.terminal.modality_commands import modality_app
-from pipeline.errors import Fatal, GeocorpusError
+from pipeline.errors import Fatal, GeocorpusError, unknown_name
 from pipeline.stopping import install
 from training.evaluate.probe_chips import MOST_CHIPS
 
@@ -28,6 +28,7 @@ _ORDER = (
     "modality", "pretrain", "finetune", "probe", "predict", "embed", "import", "convert", "merge", "publish", "doctor",
     "sandbox", "deploy",
 )  # fmt: skip
+_DEMOS = ("sensors",)  # beside the one without a name
 
 
 class _InOrder(TyperGroup):
@@ -54,7 +55,7 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-Config = Annotated[str, typer.Argument(help="A TOML file, a corpus folder, or a shipped configuration: demo, mmearth.")]
+Config = Annotated[str, typer.Argument(help="A TOML file, a corpus folder, or a shipped one: demo, mmearth, sensors.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section.key=value.", metavar="[A.B=C]...")]
 AsFlow = Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow (at once where none is configured).")]
 Folder = Annotated[Path, typer.Argument(parser=_folder, metavar="FOLDER", help="A corpus folder.")]
@@ -298,14 +299,27 @@ def retry(folder: Folder, prefect: AsFlow = False, as_json: AsJson = False) -> N
 
 @app.command()
 def demo(
-    overrides: Overrides = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="sensors for the second system; then settings.", metavar="[NAME] [A.B=C]..."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The whole of it on the built-in local Earth Engine: corpus, report, and a small pretrained encoder."""
     from flows.terminal import run
 
+    name, overrides = _demo_of(words or [])
     require("train", "the demo, which ends with training,")
-    run.as_flow("demo", load(str(shipped()["demo"]), overrides or []), as_json)
+    run.as_flow(name, load(str(shipped()[name]), overrides), as_json)
+
+
+def _demo_of(words: list[str]) -> tuple[str, list[str]]:
+    """The configuration of the demo that is asked for, which is that of its flow as well, and the settings after it."""
+    if not words or "=" in words[0]:
+        return "demo", words
+    if words[0] not in _DEMOS:
+        raise unknown_name("demo", words[0], _DEMOS)
+    return f"demo-{words[0]}", words[1:]
 
 
 @app.command()

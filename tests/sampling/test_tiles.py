@@ -111,3 +111,24 @@ def test_fewer_tiles_are_a_part_of_more() -> None:
     for row, quota in enumerate(some.allocation.quotas):
         few = some.lonlat[some.row == row][: quota.count]
         assert np.array_equal(all_.lonlat[all_.row == row][: quota.count], few)
+
+
+def test_a_lot_of_millions_of_tiles_holds_the_first_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few tiles of many are the same whether all were listed or not, in each area, and so are the quotas."""
+    table, terms = areas(box(0.5, 40, 5.5, 43), box(20, 10, 21, 11)), Constraints(SIDE_M)
+    all_ = draw_tiles(table, 40, 1, terms, 1.5)
+    monkeypatch.setattr("sampling.tiles._MANY_TILES", 100)
+    listed: list[int] = []
+    monkeypatch.setattr("sampling.tiles.tile", lambda *given: listed.append(len(found := tile(*given))) or found)
+    few = draw_tiles(table, 40, 1, terms, 1.5)
+    assert np.array_equal(few.lonlat, all_.lonlat) and few.allocation.counts == all_.allocation.counts
+    assert 0 < sum(listed) < 0.5 * len(tile(table, SIDE_M))
+
+
+def test_a_lot_that_is_too_small_becomes_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = areas(box(0.5, 40, 5.5, 43), box(20, 10, 20.2, 10.2))
+    all_ = draw_tiles(table, 1000, 1, Constraints(SIDE_M), 1.5)
+    monkeypatch.setattr("sampling.tiles._MANY_TILES", 100)
+    monkeypatch.setattr("sampling.tiles._MARGIN", 0.05)
+    few = draw_tiles(table, 1000, 1, Constraints(SIDE_M), 1.5)
+    assert np.array_equal(few.lonlat, all_.lonlat)

@@ -278,6 +278,7 @@ class Trainer:
             writer.add(self.step, speed)
             shown = self._last_named(metrics) | {"lr": self._rate(self.step - 1)} | speed
             progress.note(**_shown(shown), **_validated(self.validations),
+                          parameters=sum(item.numel() for item in self.model.parameters()),
                           eta=meter.left(self.resolved.steps - self.step))  # fmt: skip
 
     def _named(self, metrics: StepMetrics) -> dict[str, float]:

@@ -100,6 +100,7 @@ def test_a_sandbox_that_is_not_running(tmp_path: Path) -> None:
         (("sample", "demo", "corpus.folder="), "corpus.folder = '' is not allowed: it is empty"),
         (("modality", "new", "lambda"), "a modality cannot be called 'lambda'"),
         (("exprt", "demo"), "exprt"),
+        (("demo", "sensor"), "unknown demo 'sensor'; did you mean 'sensors'?"),
         (("build",), "build --help` shows how it is used."),
         (("sandbox", "serve", "--port", "99999"), "--port"),
         (("sandbox", "serve", "--latency", "-1"), "--latency"),
