@@ -29,7 +29,7 @@ class BuiltUp:
     """The epochs. Thread-safe."""
 
     def __init__(self, seed: int, surface: Surface) -> None:
-        self._seed, self._surface, self._cells = seed, surface, MapCells(MOLLWEIDE)
+        self._seed, self._surface, self._cells = seed, surface, MapCells(MOLLWEIDE, cells.FINE)
         self._kept: Recent[F64] = Recent(64, 256 * 256)
 
     def find(self, query: Query) -> list[StoredImage]:

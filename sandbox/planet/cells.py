@@ -1,4 +1,4 @@
-"""What lies in the cells of coarse layers: the ground's pixels of 1/12000 degree, those of WorldCover, counted."""
+"""What lies in the cells of coarse layers: pixels of the ground, counted."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from sandbox.raster.stored import Window
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
-_PER_DEGREE = 12000
-FINE = Lattice(4326, 1 / _PER_DEGREE, -1 / _PER_DEGREE, -180.0, 90.0, step=8)
+# WorldCover's pixels of 1/12000 degree, and those of twice their size.
+FINE = Lattice(4326, 1 / 12000, -1 / 12000, -180.0, 90.0, step=8)
+COARSE = Lattice(4326, 1 / 6000, -1 / 6000, -180.0, 90.0, step=4)
 _BLOCK = 32  # cells: what is counted at a time
 OPEN_SEA = len(MATERIALS)  # counted behind the materials: what WorldCover does not map
 Weight = Callable[[Ground], F32]
@@ -26,7 +27,7 @@ Weight = Callable[[Ground], F32]
 
 @dataclass(frozen=True)
 class Squares:
-    """Cells of `size` by `size` pixels of 1/12000 degree."""
+    """Cells of `size` by `size` pixels of `FINE`."""
 
     size: int
 
@@ -40,22 +41,31 @@ class Squares:
 
 @dataclass(frozen=True)
 class MapCells:
-    """Cells of an equal-area map: a pixel is in the cell that holds its middle."""
+    """Cells of an equal-area map: a pixel of a lattice of degrees is in the cell that holds its middle."""
 
     area: EqualArea
+    pixels: Lattice
 
     def under(self, surface: Surface, window: Window) -> tuple[Ground, NDArray[np.int64]]:
         """As `Squares.under`; pixels that are in no cell of the window have the number behind the last."""
-        west, south, east, north = self.area.bounds(window)
-        left, right = int(np.floor((west + 180) * _PER_DEGREE)), int(np.ceil((east + 180) * _PER_DEGREE))
-        top, bottom = int(np.floor((90 - north) * _PER_DEGREE)), int(np.ceil((90 - south) * _PER_DEGREE))
-        fine = Window(left, top, max(right - left, 1), max(bottom - top, 1))
-        lon = (np.arange(fine.column, fine.column + fine.width) + 0.5) / _PER_DEGREE - 180.0
-        lat = 90.0 - (np.arange(fine.row, fine.row + fine.height) + 0.5) / _PER_DEGREE
+        fine = self._around(window)
+        step = self.pixels.dx
+        columns = np.arange(fine.column, fine.column + fine.width, dtype=np.float64)
+        rows = np.arange(fine.row, fine.row + fine.height, dtype=np.float64)
+        lon, lat = np.asarray((columns + 0.5) * step - 180.0), np.asarray(90.0 - (rows + 0.5) * step)
         column, row = self.area.cells(lon, lat)
         column, row = column - window.column, row - window.row
         inside = (column >= 0) & (column < window.width) & (row >= 0) & (row < window.height)
-        return surface.ground(FINE, fine), np.where(inside, row * window.width + column, window.width * window.height)
+        number = np.where(inside, row * window.width + column, window.width * window.height)
+        return surface.ground(self.pixels, fine), number
+
+    def _around(self, window: Window) -> Window:
+        """The pixels around the cells of a window."""
+        west, south, east, north = self.area.bounds(window)
+        per_degree = round(1 / self.pixels.dx)
+        left, right = int(np.floor((west + 180) * per_degree)), int(np.ceil((east + 180) * per_degree))
+        top, bottom = int(np.floor((90 - north) * per_degree)), int(np.ceil((90 - south) * per_degree))
+        return Window(left, top, max(right - left, 1), max(bottom - top, 1))
 
 
 def shares(surface: Surface, cells: Squares | MapCells, window: Window, weight: Weight | None = None) -> F64:

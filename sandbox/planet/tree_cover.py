@@ -43,7 +43,7 @@ class TreeCover:
     """The yearly images. Thread-safe."""
 
     def __init__(self, seed: int, surface: Surface) -> None:
-        self._seed, self._surface, self._cells = seed, surface, MapCells(SINUSOIDAL)
+        self._seed, self._surface, self._cells = seed, surface, MapCells(SINUSOIDAL, cells.COARSE)
         self._kept: Recent[F64] = Recent(64, 256 * 256)
 
     def find(self, query: Query) -> list[StoredImage]:
