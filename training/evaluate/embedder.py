@@ -104,7 +104,7 @@ class Embedder:
         """Each of `jobs`, manifest rows (rows,) int64, embedded as by `embed`; raises as that does."""
         size_px = corpus.manifest.size_px
         stream = EmbeddingStream(
-            self.sensors, self.device, kept_on(self.sensors, without, self.device),
+            self.sensors, self.device, kept_of(self.sensors, without),
             lambda sensor: sensor.chip_px(size_px), EncoderView.of_chips, _with_fused,
         )  # fmt: skip
         return stream.of(corpus, jobs)
@@ -121,15 +121,15 @@ def channels_of(sensors: Sequence[EncoderView], views: Collection[str]) -> dict[
     return {view: own.get(view, every) for view in views}
 
 
-def kept_on(sensors: Sequence[EncoderView], without: Collection[str], device: torch.device) -> dict[str, Tensor]:
-    """Which bands are used, as `kept_bands` gives them, on a device; raises as that does."""
+def kept_of(sensors: Sequence[EncoderView], without: Collection[str]) -> dict[str, Tensor]:
+    """Which bands are used, as `kept_bands` gives them; raises as that does."""
     bands = {name: names for item in sensors for name, names in item.normalisation.band_names.items()}
-    return {name: item.to(device) for name, item in kept_bands(bands, without).items()}
+    return kept_bands(bands, without)
 
 
 def remaining(sensors: Sequence[EncoderView], without: Collection[str]) -> tuple[EncoderView, ...]:
     """The encoders of which something is left; raises `Fatal` as `kept_bands` does."""
-    kept = kept_on(sensors, without, torch.device("cpu"))
+    kept = kept_of(sensors, without)
     return tuple(item for item in sensors if any(bool(kept[name].any()) for name in item.normalisation.band_names))
 
 

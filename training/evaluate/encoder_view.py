@@ -53,8 +53,8 @@ class EncoderView:
     def of_chips(self, layers: Sequence[Layer], batch: Batch, kept: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Vectors (rows, chip_width) float32: of length 1 from a tower, else the mean over the sites of the last stage.
 
-        `layers` are those of the encoder in a corpus, `kept` (bands,) bool by layer the bands in use. Beside them
-        the share of the values of these bands that are data, (rows,) float32.
+        `layers` are those of the encoder in a corpus, `kept` (bands,) bool by layer, on the CPU, the bands in use.
+        Beside them the share of the values of these bands that are data, (rows,) float32.
         """
         image, known, share = self._seen(layers, batch, kept)
         if isinstance(self.encoder, Tower):
@@ -71,18 +71,32 @@ class EncoderView:
 
     def _seen(self, layers: Sequence[Layer], batch: Batch, kept: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """The image (rows, channels, y, x), which patches of its channels have data, and the share of valid values."""
-        valid = {item.name: batch.valid[item.name] & kept[item.name][None, :, None, None] for item in layers}
-        values = {name: batch.values[name].where(seen, 0) for name, seen in valid.items()}
-        channels = [valid[item.name].repeat_interleave(max(1, item.classes), dim=1) for item in layers]
-        known = known_patches(torch.cat(channels, dim=1), self.encoder.patch_px)
-        return image_of(layers, values, valid), known, _share([valid[item.name] for item in layers], kept, layers)
+        seen = _without(batch, [item.name for item in layers], kept)
+        channels = [_per_channel(item, seen.valid[item.name]) for item in layers]
+        known = known_patches(channels[0] if len(channels) == 1 else torch.cat(channels, dim=1), self.encoder.patch_px)
+        return image_of(layers, seen.values, seen.valid), known, _share(seen.valid, kept)
 
 
-def _share(valid: Sequence[Tensor], kept: Mapping[str, Tensor], layers: Sequence[Layer]) -> Tensor:
-    bands = sum(kept[item.name].sum() for item in layers)
-    pixels = valid[0].shape[-2] * valid[0].shape[-1]
-    seen = torch.stack([item.flatten(1).sum(dim=1) for item in valid]).sum(dim=0)
-    return (seen / (bands * pixels)).nan_to_num(0.0).float()  # no bands are none of nothing
+def _without(batch: Batch, names: Sequence[str], kept: Mapping[str, Tensor]) -> Batch:
+    """The layers called `names`, as if the bands that are not kept had no data."""
+    if all(bool(kept[name].all()) for name in names):
+        return batch
+    on = {name: kept[name].to(batch.valid[name].device)[None, :, None, None] for name in names}
+    valid = {name: batch.valid[name] & on[name] for name in names}
+    values = {name: batch.values[name].where(on[name], 0) for name in names}
+    return Batch(values, valid, batch.visible, batch.rows)
+
+
+def _per_channel(layer: Layer, valid: Tensor) -> Tensor:
+    return valid.repeat_interleave(layer.classes, dim=1) if layer.classes else valid
+
+
+def _share(valid: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> Tensor:
+    """How much of the values of the bands that are kept is valid, (rows,) float32; 0 where none is kept."""
+    parts = [item.contiguous().view(torch.uint8).flatten(1).sum(dim=1, dtype=torch.int32) for item in valid.values()]
+    pixels = next(iter(valid.values()))[0, 0].numel()
+    count = sum(int(kept[name].sum()) for name in valid) * pixels
+    return torch.stack(parts).sum(dim=0).float() / max(1, count)
 
 
 def _where(known: Tensor, vectors: Tensor) -> Tensor:

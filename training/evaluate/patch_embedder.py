@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
-from training.evaluate.embedder import BATCH_ROWS, Embedder, channels_of, kept_on
+from training.evaluate.embedder import BATCH_ROWS, Embedder, channels_of, kept_of
 from training.evaluate.embedding_stream import Embedded, EmbeddingStream
 from training.evaluate.encoder_view import EncoderView
 from training.weights.pretrained import Pretrained
@@ -89,7 +89,7 @@ class PatchEmbedder:
     ) -> Iterator[Embedded]:
         """Each of `jobs`, manifest rows (rows,) int64, with maps (rows, width, y, x) float32; see `Embedder.embed`."""
         stream = EmbeddingStream(
-            self.sensors, self.device, kept_on(self.sensors, without, self.device),
+            self.sensors, self.device, kept_of(self.sensors, without),
             lambda sensor: sensor.patches_px(corpus.manifest.size_px), EncoderView.of_patches, lambda views: views,
         )  # fmt: skip
         return stream.of(corpus, jobs)

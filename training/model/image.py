@@ -19,7 +19,8 @@ def image_of(layers: Sequence[Layer], values: Mapping[str, Tensor], valid: Mappi
     with "bands" one more for each of its bands, which says so of the band.
     """
     parts = [part for layer in layers for part in _channels(layer, values[layer.name], valid[layer.name])]
-    return torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
+    stacked = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+    return stacked.contiguous(memory_format=torch.channels_last)
 
 
 def _channels(layer: Layer, values: Tensor, valid: Tensor) -> Iterator[Tensor]:
