@@ -5,7 +5,7 @@
 `geocorpus embed --to embeddings` as it is (opening the corpus, reading, normalising, computing, writing, and putting
 the store in its place) takes turns with the same encoder on one batch in memory, on a GPU where torch finds one. Chips
 are of twelve bands and 128 px; weights are random. The last line is one JSON object: fraction_of_forward (the median
-over rounds), fraction_of_forward_cpu (the same of processor time, which other work on the machine does not change much),
+over rounds), fraction_of_forward_cpu (the same of processor time, which other work on the machine changes less),
 chips_per_s, forward_chips_per_s, load (of the machine in the last minute, over its cores), encoder, device.
 """
 
