@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +20,13 @@ from exporters.formats.embeddings.layout import StoreLayout
 from exporters.formats.embeddings.quantization import Scaling
 from exporters.formats.embeddings.quantized_store import QuantizedStore
 from exporters.formats.embeddings.store import EmbeddingStore
+from flows.embedding_source import Source
 from flows.exchange import options_of
 from flows.extras import require
-from flows.owning_corpus import corpus_of
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, unknown_name
-from pipeline.lock import RUNS
 from pipeline.modality import Modality
 from pipeline.progress import Progress
-
-if TYPE_CHECKING:
-    from training.evaluate.embedder import Embedder
-    from training.evaluate.patch_embedder import PatchEmbedder
 
 EMBEDDINGS, GEOPARQUET = "embeddings", "geoparquet"
 _CHUNK = "chunk_rows"  # any number
@@ -41,33 +35,7 @@ _OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     GEOPARQUET: {_CHUNK: ()},
 }
 TABLES = tuple(_OPTIONS)  # the ways out of this file
-_PER = ("chip", "patch")
 _BATCH_ROWS = 64
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is embedded: the chips of the corpus in `folder` by `weights`, `per` chip or patch, `without` channels."""
-
-    weights: str
-    folder: Path | None = None
-    per: str = "chip"
-    without: tuple[str, ...] = ()
-
-    def corpus(self) -> Corpus:
-        """The corpus; the one in whose folder the weights lie, if none was named. Raises `Fatal` for none."""
-        return Corpus.open(self.folder or corpus_of(self.weights, RUNS))
-
-    def embedder(self) -> tuple[Embedder | PatchEmbedder, tuple[str, ...]]:
-        """What embeds, of the encoders of which something is left, and what of `without` concerns these."""
-        from training.evaluate.embedder import Embedder
-        from training.evaluate.patch_embedder import PatchEmbedder
-        from training.weights.encoders import load_encoders
-
-        if self.per not in _PER:
-            raise unknown_name("value of --per:", self.per, _PER)
-        kind = Embedder if self.per == "chip" else PatchEmbedder
-        return kind.of(load_encoders(self.weights)).narrowed(self.without)
 
 
 @dataclass(frozen=True)
@@ -153,17 +121,12 @@ def _chunk_rows(given: Mapping[str, str]) -> int | None:
 
 
 def _layout(source: Source, corpus: Corpus, choice: Choice, chunk_rows: int | None) -> StoreLayout:
-    from training.weights.encoders import weight_files
-
-    embedder, _ = source.embedder()
-    for sensor in embedder.sensors:
-        sensor.normalisation.layers_of(corpus.modalities)  # refuses a corpus without them
-    size_px, files = corpus.manifest.size_px, weight_files(source.weights)
-    left_out = frozenset(source.without)
+    embedder, _ = source.embedder(corpus)
+    size_px, model, left_out = corpus.manifest.size_px, source.model(corpus), frozenset(source.without)
     views = tuple(_view(name, channels, left_out, corpus.modalities) for name, channels in embedder.channels.items())
     description = Description(
-        views, embedder.shape(size_px), embedder.image_px(size_px), _address(source.weights, files.digest),
-        files.digest, corpus.manifest.digest, tuple(sorted(left_out)), Path(source.weights).name,
+        views, embedder.shape(size_px), embedder.image_px(size_px), model.address, model.digest,
+        corpus.manifest.digest, tuple(sorted(left_out)), model.name,
     )  # fmt: skip
     return StoreLayout.of(description, corpus.manifest, choice.of(corpus).rows, chunk_rows)
 
@@ -173,11 +136,6 @@ def _view(name: str, channels: Sequence[str], left_out: frozenset[str], modaliti
     layers = dict.fromkeys(channel.partition(".")[0] for channel in used)
     assets = [asset for layer in layers for asset in modalities[layer].assets or (layer,)]
     return View(name, used, tuple(dict.fromkeys(assets)))
-
-
-def _address(weights: str, digest: str) -> str:
-    """An address as it is; of a file the name that it has wherever it lies, by its digest."""
-    return weights if "://" in weights else f"urn:sha256:{digest}"
 
 
 @dataclass(frozen=True)
@@ -211,7 +169,7 @@ def _embed_parts(
     draft: EmbeddingDraft, source: Source, corpus: Corpus, parts: Sequence[int], tell: Callable[[int], None]
 ) -> None:
     """Embed parts one after the other; meanwhile the last one is written, and chips of the next are read."""
-    embedder, without = source.embedder()
+    embedder, without = source.embedder(corpus)
     jobs = {part: _batches(draft.rows(part)) for part in parts}
     stream = embedder.embed_each(corpus, [rows for batches in jobs.values() for rows in batches], without)
     written: Future[None] | None = None

@@ -16,6 +16,7 @@ from exporters.formats.computed import ComputedCorpus
 from exporters.formats.convert import write_out
 from exporters.formats.format import Format, format_of, formats
 from exporters.formats.geotiff import GEOTIFF
+from flows.embedding_source import PER, Source
 from flows.exchange import options_of
 from flows.extras import require
 from flows.finetuning import FINETUNED
@@ -118,12 +119,7 @@ def _layer_of(kind: Callable[..., Modality], tuned: Finetuned, weights: str) -> 
 
 
 def _features(per: str, view: str | None, without: tuple[str, ...], weights: str, corpus: Corpus) -> ComputedCorpus:
-    from training.evaluate.embedder import Embedder
-    from training.evaluate.patch_embedder import PatchEmbedder
-    from training.weights.encoders import load_encoders
-
-    kind = Embedder if per == "chip" else PatchEmbedder
-    embedder, left_out = kind.of(load_encoders(weights)).narrowed(without)
+    embedder, left_out = Source(weights, corpus.folder, per, without).embedder(corpus)
     chosen = _view_of(view, embedder.views)
     layer = feature_layer(embedder.width, "pixel" if per == "patch" else "image", Path(weights).name)
 
@@ -154,13 +150,12 @@ def _on_chips(corpus: Corpus, patch_px: int, factor: int, layer: Modality, compu
 
 # What `predict` can show, and what `embed` gives a pixel to.
 PREDICTIONS = {"class": Kind(FINETUNED, _classes), "probability": Kind(FINETUNED, _probabilities)}
-FEATURES = ("patch", "chip")
 
 
 def features_kind(per: str, view: str | None = None, without: Sequence[str] = ()) -> Kind:
     """The map of features per patch or per chip by `view`, `without` sensors or channels; `Fatal` for another."""
-    if per not in FEATURES:
-        raise unknown_name("value of --per:", per, FEATURES)
+    if per not in PER:
+        raise unknown_name("value of --per:", per, PER)
     return Kind(RUNS, partial(_features, per, view, tuple(without)))
 
 

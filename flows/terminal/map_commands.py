@@ -45,7 +45,7 @@ def predict(
 
 
 def embed(
-    weights: Annotated[str, typer.Argument(help="A run's folder, a file of weights, or an address.")],
+    weights: Annotated[str, typer.Argument(help="A run's folder, a file of weights, an address, or layer:NAME.")],
     target: Target,
     per: Annotated[
         str | None, typer.Option(help="patch: a vector for each, the default of rasters; or chip: one for all of it.")
@@ -67,7 +67,8 @@ def embed(
     as_json: AsJson = False,
 ) -> None:
     """Write what an encoder makes of chips: vectors as a store or a table, or rasters with a band for each number."""
-    from flows.embedding import TABLES, EmbeddingFile, Source
+    from flows.embedding import TABLES, EmbeddingFile
+    from flows.embedding_source import Source
 
     if to in TABLES:
         from exporters.formats.choice import Choice

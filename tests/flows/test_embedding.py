@@ -22,7 +22,8 @@ pytest.importorskip("torch", reason=NO_TORCH)
 from exporters.formats.choice import Choice
 from exporters.formats.embeddings.draft import EmbeddingDraft, begun_beside
 from exporters.formats.embeddings.store import EmbeddingStore
-from flows.embedding import EMBEDDINGS, GEOPARQUET, EmbeddingFile, Source
+from flows.embedding import EMBEDDINGS, GEOPARQUET, EmbeddingFile
+from flows.embedding_source import Source
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.interpreter import module_command, safe_environment
@@ -258,6 +259,32 @@ def test_a_corpus_without_the_layers_is_refused(corpus: Corpus, tmp_path: Path) 
     other = make_corpus(tmp_path / "other", 4, (GROUND,))
     with pytest.raises(Fatal, match="these weights need modality 'light', which the corpus lacks"):
         run(corpus, tmp_path / "x.zarr", name="one", folder=other.folder)
+
+
+def test_a_layer_that_is_an_embedding_is_averaged_over_its_pixels(corpus: Corpus, tmp_path: Path) -> None:
+    source = Source("layer:echo", corpus.folder)
+    EmbeddingFile(tmp_path / "echo.zarr", EMBEDDINGS).write(source, Choice(), Silent())
+    store = EmbeddingStore.open(tmp_path / "echo.zarr")
+    stored = corpus.read("echo", slice(0, 20))
+    for row, vector in enumerate(store.values("echo")):
+        pixels = stored[row][:, ~np.isnan(stored[row]).any(axis=0)]
+        assert store.valid_share("echo")[row] == pixels.shape[1] / 32**2
+        mean = pixels.mean(axis=1) if pixels.size else np.full(2, np.nan)
+        np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), rtol=1e-5)
+    assert 0 < np.isnan(store.values("echo")[:, 0]).sum() < 20
+    EmbeddingFile(tmp_path / "up.parquet", GEOPARQUET).write(
+        Source("layer:echo", corpus.folder, "chip", ("echo.down",)), Choice(), Silent()
+    )
+    lines = geopandas.read_parquet(tmp_path / "up.parquet")
+    assert set(map(tuple, lines["embedding"])) == {(-1.0, 0.0)} and list(lines["channels"][0]) == ["echo.up"]
+    for words, source in {
+        "layer 'ground' has classes, and no embedding of pixels": Source("layer:ground", corpus.folder),
+        "unknown modality 'eco'": Source("layer:eco", corpus.folder),
+        "say of which with --corpus FOLDER": Source("layer:echo"),
+        "has its pixels in the corpus already": Source("layer:echo", corpus.folder, "patch"),
+    }.items():
+        with pytest.raises(Fatal, match=words):
+            EmbeddingFile(tmp_path / "x.zarr", EMBEDDINGS).write(source, Choice(), Silent())
 
 
 def test_a_store_of_another_corpus_or_model_is_refused(corpus: Corpus, store: EmbeddingStore, tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ import torch
 
 from exporters.formats.choice import Choice
 from exporters.formats.format import formats
+from flows.embedding_source import PER
 from flows.finetuning import FINETUNED, finetune
-from flows.mapping import FEATURES, PREDICTIONS, Destination, Map, features_kind, kind_of
+from flows.mapping import PREDICTIONS, Destination, Map, features_kind, kind_of
 from flows.settings import parse
 from pipeline.chip import Chip
 from pipeline.corpus import Corpus
@@ -66,7 +67,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def written(kind: str, weights: Path, target: Path, **options: str) -> Path:
     texts = tuple(f"{key}={value}" for key, value in options.items() if key != "to")
     Destination(target, options.get("to"), texts).write(
-        Map(features_kind(kind) if kind in FEATURES else PREDICTIONS[kind], str(weights), None),
+        Map(features_kind(kind) if kind in PER else PREDICTIONS[kind], str(weights), None),
         Choice(rows=f"{ROW},5"),
         Silent(),
     )
