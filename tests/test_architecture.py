@@ -67,6 +67,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "preflight": "closing live_check",
         "finetuning": "closing extras finetune_task settings",
         "probing": "extras owning_corpus",
+        "fewshot": "extras",
         "mapping": "embedding_source exchange extras finetuning map_layers owning_corpus",
         "embedding_source": "owning_corpus",
         "embedding": "embedding_source exchange extras",
@@ -80,9 +81,9 @@ ROOMS: dict[str, dict[str, str]] = {
         "commands": "finetuning settings stages",
         "sensor_demo": "closing settings stages",
         "prefect_runs": "commands offline progress sensor_demo settings stages",
-        "terminal": "access closing commands doctor embedding embedding_source exchange extras file_source "
-        "finetuning growth live_check mapping merging offline prefect_runs probing progress publishing "
-        "sampling_plan settings stages upgrade verify",
+        "terminal": "access closing commands doctor embedding embedding_source exchange extras fewshot file_source "
+        "finetuning growth live_check mapping merging offline prefect_runs probing progress publishing sampling_plan "
+        "settings stages upgrade verify",
     },
     "sandbox": {
         "profiles": "errors registry",

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from flows.extras import require
 from flows.offline import api_configured, bypass_proxy
 from flows.settings import as_typed, load, shipped
+from flows.terminal.fewshot_command import fewshot
 from flows.terminal.map_commands import embed, predict
 from flows.terminal.modality_commands import modality_app
 from pipeline.errors import Fatal, GeocorpusError, unknown_name
@@ -25,8 +26,8 @@ from training.evaluate.probe_chips import MOST_CHIPS
 # As a person needs them: the corpus, what is made of it, then this machine. Others follow by name.
 _ORDER = (
     "demo", "build", "sample", "anchor", "export", "finalize", "status", "retry", "verify", "report", "upgrade",
-    "modality", "pretrain", "finetune", "probe", "predict", "embed", "import", "convert", "merge", "publish", "doctor",
-    "sandbox", "deploy",
+    "modality", "pretrain", "finetune", "probe", "fewshot", "predict", "embed", "import", "convert", "merge", "publish",
+    "doctor", "sandbox", "deploy",
 )  # fmt: skip
 _DEMOS = ("sensors",)  # beside the one without a name
 
@@ -280,6 +281,7 @@ def probe(
     typer.echo(probed(weights, label, corpus, chips))
 
 
+app.command()(fewshot)
 app.command()(predict)
 app.command()(embed)
 

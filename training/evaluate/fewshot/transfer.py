@@ -34,7 +34,7 @@ class Regions:
 
 @dataclass(frozen=True)
 class Transfer:
-    """The score of a linear model with `labels` labels of the region `trained`, on the `tests` test chips of `tested`.
+    """The score of a model with `labels` labels of the region `trained`, on the `tests` test chips of `tested`.
 
     A mean over draws, with its interval over draws and blocks.
     """
@@ -48,13 +48,25 @@ class Transfer:
     estimate: Estimate
 
 
-def transfers(
-    task: Task, features: NDArray[np.floating], places: Places, regions: Regions, shots: int, draws: int, seed: int = 0
-) -> list[Transfer]:
-    """Every region with at least 20 labels to each with at least 10 test chips, with at most `shots` labels.
+@dataclass(frozen=True)
+class Drawn:
+    """At most `shots` labels of a region: `draws` draws of them where it has more, else all of them, once.
 
-    Where a region has more labels than `shots`, `draws` draws of them; else all of them, once. A region whose labels
-    are all of one class gives no models.
+    Of the `family` of models the last head predicts.
+    """
+
+    shots: int
+    draws: int
+    seed: int = 0
+    family: str = LINEAR
+
+
+def transfers(
+    task: Task, features: NDArray[np.floating], places: Places, regions: Regions, how: Drawn
+) -> list[Transfer]:
+    """Every region with at least 20 labels to each with at least 10 test chips.
+
+    A region whose labels are all of one class gives no models.
     """
     known = task.known
     tested = _by_region(places.among(known, known & (regions.index >= 0)), regions)
@@ -62,7 +74,7 @@ def transfers(
         item
         for number in range(len(regions.names))
         if _can_teach(task, train := tested.train[regions.rows(number)[tested.train]])
-        for item in _from(task, features, replace(tested, train=train), regions, number, _Drawn(shots, draws, seed))
+        for item in _from(task, features, replace(tested, train=train), regions, number, how)
     ]
 
 
@@ -73,25 +85,18 @@ def _by_region(places: Places, regions: Regions) -> Places:
     return replace(places, blocks=blocks.astype(np.int64))
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    shots: int
-    draws: int
-    seed: int
-
-
 def _can_teach(task: Task, train: NDArray[np.int64]) -> bool:
     return len(train) >= FEWEST_LABELS and (not task.classes or len(np.unique(task.values[train])) > 1)
 
 
 def _from(
-    task: Task, features: NDArray[np.floating], places: Places, regions: Regions, number: int, how: _Drawn
+    task: Task, features: NDArray[np.floating], places: Places, regions: Regions, number: int, how: Drawn
 ) -> Iterator[Transfer]:
     named = replace(task, name=f"{task.name}|{regions.names[number]}")
     found = draws_of(named, places.train, (max(how.shots, FEWEST_LABELS, len(task.classes)),), how.draws, how.seed)
     labels = found[0].shots
     chosen = [item for item in found if item.shots == labels]
-    sums = next(iter(trials_of(task, features, places, chosen, (LINEAR,), how.seed).sums.values()))
+    sums = list(trials_of(task, features, places, chosen, (how.family,), how.seed).sums.values())[-1]
     name, measure = next(iter(measures_of(task).items()))
     for other, region in enumerate(regions.names):
         there = regions.index[places.test] == other

@@ -10,7 +10,7 @@ from training.evaluate.fewshot.comparison import Comparison, Seen, compared, cur
 from training.evaluate.fewshot.draws import draws_of
 from training.evaluate.fewshot.places import Places, blocks_of
 from training.evaluate.fewshot.task import Task
-from training.evaluate.fewshot.transfer import Regions, transfers
+from training.evaluate.fewshot.transfer import Drawn, Regions, transfers
 from training.evaluate.fewshot.trials import trials_of
 
 ROWS = 400
@@ -108,7 +108,7 @@ def test_regions_teach_themselves_and_each_other() -> None:
     east = LONLAT[:, 0] > 0
     feature = np.where(east, 1, -1) * np.nan_to_num(NUMBERS.values)
     regions = Regions(("west", "east", "none"), np.where(np.arange(ROWS) < 3, -1, east.astype(np.int64)))
-    found = transfers(NUMBERS, np.column_stack([feature, NOISE[:, 0]]), PLACES, regions, shots=60, draws=3)
+    found = transfers(NUMBERS, np.column_stack([feature, NOISE[:, 0]]), PLACES, regions, Drawn(60, 3))
     scores = {(item.trained, item.tested): item.estimate for item in found}
     assert set(scores) == {(one, other) for one in ("west", "east") for other in ("west", "east")}
     assert min(scores["west", "west"].low, scores["east", "east"].low) > 0.95
@@ -118,6 +118,6 @@ def test_regions_teach_themselves_and_each_other() -> None:
 
 def test_classes_move_between_regions_too() -> None:
     regions = Regions(("west", "east"), (LONLAT[:, 0] > 0).astype(np.int64))
-    found = transfers(CLASSES, ITSELF, PLACES, regions, shots=60, draws=2)
+    found = transfers(CLASSES, ITSELF, PLACES, regions, Drawn(60, 2))
     assert len(found) == 4
     assert all(item.measure == "balanced accuracy" and item.estimate.mean > 0.8 for item in found)

@@ -1,0 +1,1 @@
+"""Scores as files that others read: tables, charts and a page of its own."""

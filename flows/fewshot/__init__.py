@@ -1,0 +1,1 @@
+"""`geocorpus fewshot`: how many labels encoders need, side by side, as tables, plots and a page."""
