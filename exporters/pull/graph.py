@@ -62,7 +62,11 @@ class Graph:
         Earth Engine documents `Image.resample` for images as they are stored, and for those of another meaningful
         default projection: one that `setDefaultProjection` takes from a stored image.
         """
-        late = [call for call in self.calls if call.function == "Image.resample" and not self._has_own_pixels(call)]
+        late = [
+            call
+            for call in self.calls
+            if call.function == "Image.resample" and not self._has_own_pixels(call.input, call.scope)
+        ]
         return sorted({self._function(call.input, call.scope) for call in late})
 
     def _visit(self, node: Any, scope: Scope) -> Iterator[Call]:
@@ -101,14 +105,15 @@ class Graph:
         call = self._call(node, scope)
         return call.function if call else "an image of a computed collection"
 
-    def _has_own_pixels(self, resample: Call) -> bool:
-        call = self._call(resample.input, resample.scope)
+    def _has_own_pixels(self, node: Node, scope: Scope) -> bool:
+        """Whether an image is a stored one, or a computed one that says the pixels of a stored one again."""
+        call = self._call(node, scope)
         if call is None or call.function != "Image.setDefaultProjection":
-            return self._is_stored(resample.input, resample.scope)
+            return self._is_stored(node, scope)
         projection = self._call(call.arguments["crs"], call.scope)
         if projection is None or projection.function != "Image.projection":
             return False
-        return self._is_stored(projection.input, projection.scope) or self._has_own_pixels(projection)
+        return self._has_own_pixels(projection.input, projection.scope)
 
     def _is_stored(self, node: Node, scope: Scope) -> bool:
         """Whether an image is a stored one, or bands of it."""
@@ -125,12 +130,12 @@ class Graph:
         )
 
     def _holds_stored(self, node: Node, scope: Scope) -> bool:
-        """Whether the images of a collection are stored ones, or bands of them."""
+        """Whether the images of a collection are stored ones or bands of them, or say the pixels of stored ones."""
         call = self._call(node, scope)
         if call is None:
             return False
         if call.function == "Collection.map":
-            return self._is_stored(self._values[self._algorithm(call)["body"]], self._inside(call, scope))
+            return self._has_own_pixels(self._values[self._algorithm(call)["body"]], self._inside(call, scope))
         if call.function in _CHOICES:
             return self._holds_stored(call.input, scope)
         return call.function == "ImageCollection.load"

@@ -22,7 +22,7 @@ from tests.exporters.tiny_earth import day
 
 FULL = chip(day(2019, 6, 2), "l2a", day(2019, 6, 5), day(2019, 5, 30))
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples" / "modalities").glob("*.py"))
-LAYERS = [layer for layer in catalog.modalities() if isinstance(layer.source, Pixels)]
+LAYERS = [layer for layer in catalog.everything() if isinstance(layer.source, Pixels)]
 LAYERS += [layer for path in EXAMPLES for layer in catalog.of_file(path)]
 SMOOTH = Modality("mine", "Mine", (Band("a"),), "float32", -1.0, resampling="bilinear")
 
@@ -77,6 +77,17 @@ def test_images_computed_in_a_map_before_are_not_stored_ones(engine):
     assert Graph.of(doubled.map(lambda image: image.resample()).mean()).interpolated_too_late()
     chosen = between(FULL, "a", *seasons(2019)["summer"]).select("b")
     assert not Graph.of(chosen.map(lambda image: image.resample()).mean()).interpolated_too_late()
+
+
+def test_images_that_say_their_pixels_again_in_a_map_may_be_interpolated(engine):
+    def again(image: ee.Image, named: ee.Image) -> ee.Image:
+        return on_pixels_of(image.multiply(2), named)
+
+    stored = ee.ImageCollection("a")
+    own = stored.map(lambda image: again(image, image)).map(lambda image: image.resample()).mean()
+    assert Graph.of(own).interpolated_too_late() == []
+    computed = stored.map(lambda image: again(image, image.add(1))).map(lambda image: image.resample()).mean()
+    assert Graph.of(computed).interpolated_too_late()
 
 
 def test_a_function_of_ones_own_that_is_called_by_itself_has_no_pixels_of_its_own(engine):

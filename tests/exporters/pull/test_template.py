@@ -15,7 +15,7 @@ from tests.exporters.tiny_earth import day
 
 DAYS = [day(2019, 6, 2), day(2019, 7, 2), day(2019, 8, 1), day(2019, 9, 1)]
 CHIPS = [chip(date, "l2a", DAYS[0], DAYS[1], place) for place, date in enumerate(DAYS)]
-LAYERS = [layer for layer in catalog.modalities() if isinstance(layer.source, Pixels)]
+LAYERS = [layer for layer in catalog.everything() if isinstance(layer.source, Pixels)]
 
 
 class Counted:
