@@ -57,6 +57,7 @@ WITHOUT_EFFECT = (
     "checkpoint_every", "checkpoints_kept", "keep_every", "read_ahead", "workers", "threads", "device", "micro_batch",
     "compile", "processes", "log_every", "peak_tflops", "wandb", "skip_hidden", "pictures_every", "method_file",
     "bad_steps", "read_ahead_gb", "cache_folder", "cache_gb", "val_every", "val_chips", "monitor", "monitor_chips",
+    "also",
 )  # fmt: skip
 
 # Settings that are stored only where they are set, as what is stored may be older than they are.
@@ -67,6 +68,7 @@ _STORED_WHERE_SET = (
     "ema",
     "augment",
     "val_every", "val_chips", "monitor", "monitor_chips",
+    "also",
 )  # fmt: skip
 
 
@@ -80,6 +82,8 @@ class PretrainConfig:
 
     `init` is what the run begins with, in place of random weights: a run's folder, a checkpoint, a file of weights, a
     published checkpoint or an https address ("": none); what fits is taken, and it is said what does not.
+
+    `also` are the folders of further corpora, which are trained on together with the first one, see `joined_corpus`.
 
     `inputs`, `targets` and `bands` may select by what a layer is, see `selection`; `targets` empty means every modality
     of the corpus. `bands` names the bands to use of a modality; without an entry, the bands with data in every group of
@@ -118,6 +122,7 @@ class PretrainConfig:
     method_file: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     init: str = ""
+    also: Names = ()
     inputs: Names = ("@colour",)
     targets: Names = ()
     bands: Mapping[str, Names] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from training.data.decode import Decoder
 from training.data.device_prefetcher import DevicePrefetcher
 from training.data.left_out import rows_left_out
 from training.data.masking import crops_yx, draw_keys, symmetries, visible_patches
-from training.data.order import Position, blocks_of, finished_shards, order_of
+from training.data.order import Position, blocks_of, finished_shards, order_of, shards_of
 from training.data.read_ahead import ReadAhead
 from training.data.stream import Buffer, Job, Stream, default_workers
 from training.data.symmetry import KINDS
@@ -41,7 +41,7 @@ class BatchLoader:
     """
 
     def __init__(self, corpus: Corpus, layers: Sequence[Layer], config: PretrainConfig) -> None:
-        self._layers, self._config = tuple(layers), config
+        self._corpus, self._layers, self._config = corpus, tuple(layers), config
         names = [layer.name for layer in layers]
         shards = finished_shards(corpus, names)
         left_out = rows_left_out(corpus, config.leave_out)
@@ -53,9 +53,9 @@ class BatchLoader:
                 f"no shard with train rows in {corpus.folder} is finished for all of {', '.join(names)}; "
                 "run `geocorpus export` first."
             )
-        self._size_px, self._shard_rows = corpus.manifest.size_px, corpus.shard_rows
+        self._size_px = corpus.manifest.size_px
         self.batch_size = min(config.batch_size, sum(len(block) for block in blocks))
-        self._order = order_of(blocks, self._shard_rows, config, self.batch_size)
+        self._order = order_of(blocks, corpus.shard_rows, config, self.batch_size)
         self._rows_in_order = lru_cache(maxsize=2)(self._order.of)
         self._decoder = Decoder(corpus, layers, shards, config.span_rows, _cache(config))
         self._groups = {item.name: group_indices_of(corpus, item) for item in layers if item.modality.statistics_by}
@@ -73,7 +73,7 @@ class BatchLoader:
     def position(self, step: int) -> Position:
         """The position in the epoch before `step`, the same for any number of processes."""
         epoch, rows = self._rows_of(step)
-        return Position(epoch, int(rows[0]) // self._shard_rows, int(rows[0]))
+        return Position(epoch, int(shards_of(self._corpus, rows[:1])[0]), int(rows[0]))
 
     def batches(self, first: int, stop: int, device: torch.device = CPU, rank_slice: RankSlice = WHOLE_BATCH) -> Stream:
         """Batches `first` to `stop` (exclusive) on `device`, decoded ahead; of each, the micro-batches of `rank_slice`.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.corpus import Corpus
+from training.data.order import shards_of
 from training.data.reader import open_reader
 
 
@@ -40,5 +41,4 @@ def _pixels(corpus: Corpus, name: str, rows: NDArray[np.int64], image_px: int) -
 
 def _by_shard(corpus: Corpus, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """`rows` split by shard."""
-    shards = rows // corpus.shard_rows
-    yield from np.split(rows, np.flatnonzero(np.diff(shards)) + 1)
+    yield from np.split(rows, np.flatnonzero(np.diff(shards_of(corpus, rows))) + 1)

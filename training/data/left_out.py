@@ -21,7 +21,7 @@ def rows_left_out(corpus: Corpus, leave_out: LeftOut) -> NDArray[np.int64]:
     """
     items = _lines(Path(leave_out)) if isinstance(leave_out, str) and leave_out else tuple(leave_out)
     rows_of = _rows_of_ids(corpus) if any(isinstance(item, str) for item in items) else {}
-    rows = {_row(item, rows_of, corpus) for item in items}
+    rows = {row for item in items for row in _rows(item, rows_of, corpus)}
     return np.array(sorted(rows), dtype=np.int64)
 
 
@@ -36,12 +36,16 @@ def _lines(path: Path) -> Sequence[str]:
     return [line for line in lines if line]
 
 
-def _rows_of_ids(corpus: Corpus) -> dict[str, int]:
+def _rows_of_ids(corpus: Corpus) -> dict[str, list[int]]:
+    """Joined corpora may have an id more than once."""
     ids: Iterable[object] = corpus.manifest.column("id").tolist()
-    return {str(item): row for row, item in enumerate(ids)}
+    rows_of: dict[str, list[int]] = {}
+    for row, item in enumerate(ids):
+        rows_of.setdefault(str(item), []).append(row)
+    return rows_of
 
 
-def _row(item: int | str, rows_of: dict[str, int], corpus: Corpus) -> int:
+def _rows(item: int | str, rows_of: dict[str, list[int]], corpus: Corpus) -> Sequence[int]:
     if isinstance(item, str) and item in rows_of:
         return rows_of[item]
     if isinstance(item, str) and not item.isdecimal():
@@ -54,4 +58,4 @@ def _row(item: int | str, rows_of: dict[str, int], corpus: Corpus) -> int:
             f"pretrain.leave_out names row {item}, but the rows of {corpus.folder} are 0 to {count - 1}; "
             "take it off the list."
         )
-    return int(item)
+    return [int(item)]

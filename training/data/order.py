@@ -67,6 +67,12 @@ def finished_shards(corpus: Corpus, names: Sequence[str]) -> frozenset[int]:
     return frozenset.intersection(*(corpus.finished(name) for name in names))
 
 
+def shards_of(corpus: Corpus, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The index of the shard of each of the manifest `rows`, (rows,) int64; shards may differ in length."""
+    starts = np.array([shard.start for shard in corpus.shards], dtype=np.int64)
+    return np.searchsorted(starts, rows, side="right") - 1
+
+
 def blocks_of(
     corpus: Corpus, shards: Collection[int], read_rows: int, left_out: Sequence[int] | NDArray[np.int64] = ()
 ) -> list[NDArray[np.int64]]:

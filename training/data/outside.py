@@ -11,6 +11,8 @@ import numpy as np
 from pipeline.corpus import Corpus
 from pipeline.modality import Modality
 from pipeline.statistics import HISTOGRAM_BINS, BandStatistics, merge
+from training.data.agreement import crossing
+from training.data.joined_corpus import JoinedCorpus
 from training.layer import Layer, moments_of
 
 Bands = Mapping[str, Sequence[BandStatistics]]
@@ -35,7 +37,12 @@ def hiding_outside(corpus: Corpus, layer: Layer) -> Layer:
 
 
 def warnings_of(corpus: Corpus, layers: Sequence[Layer]) -> Iterator[str]:
-    """A sentence for each layer whose moments follow from values that cannot be data."""
+    """A sentence for each layer whose moments follow from values that cannot be data, and one for joined corpora.
+
+    They need one where train chips of one lie on val or test chips of another.
+    """
+    if isinstance(corpus, JoinedCorpus) and (sentence := crossing(corpus.parts)):
+        yield sentence
     for layer in layers:
         value = None if layer.hide_outside else furthest(corpus, layer)
         if value is not None:

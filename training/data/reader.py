@@ -18,6 +18,8 @@ from pipeline.shard_object import EMPTY, ShardObject, tail_bytes
 from training.data.chip_cache import ChipCache
 from training.data.chip_reader import ChipReader
 from training.data.chunk_layout import ChunkLayout, obstacle
+from training.data.joined_corpus import JoinedCorpus
+from training.data.joined_reader import AbsentReader, CentreReader, JoinedReader, Part
 from training.data.open_files import shards_at_once
 from training.data.pages import bring_in
 from training.data.range_reader import RangeReader
@@ -33,8 +35,10 @@ def open_reader(corpus: Corpus, name: str, span_rows: int, cache: ChipCache | No
     """The fastest reader for a pixel-level modality; logs one sentence where that is `SpanReader`.
 
     `span_rows` is the number of neighbouring rows that are read at once where a row is asked for that was not fetched.
-    What comes from a bucket is kept in `cache`.
+    What comes from a bucket is kept in `cache`. Of joined corpora it is a reader of the readers of each.
     """
+    if isinstance(corpus, JoinedCorpus):
+        return _joined_reader(corpus, name, span_rows, cache)
     with corpus.store.reading():
         array = zarr.open_array(corpus.store.zarr(read_only=True), path=name, mode="r")
     problem = obstacle(corpus, array)
@@ -43,6 +47,18 @@ def open_reader(corpus: Corpus, name: str, span_rows: int, cache: ChipCache | No
         return SpanReader(corpus, name, span_rows)
     layer = StoredLayer(corpus, name, ChunkLayout.of(corpus, array))
     return RangeReader(layer, span_rows, cache) if corpus.store.folder is None else ShardReader(layer)
+
+
+def _joined_reader(corpus: JoinedCorpus, name: str, span_rows: int, cache: ChipCache | None) -> JoinedReader:
+    modality, parts = corpus.modality(name), list[Part]()
+    for part, first_row in zip(corpus.parts, corpus.first_rows, strict=True):
+        reader: ChipReader = AbsentReader(modality)
+        if name in part.modalities:
+            reader = open_reader(part, name, span_rows, cache)
+            if part.manifest.size_px > corpus.size_px:
+                reader = CentreReader(reader, modality, part.manifest.size_px, corpus.size_px)
+        parts.append(Part(reader, first_row, part.shard_rows))
+    return JoinedReader(parts)
 
 
 class ShardReader:

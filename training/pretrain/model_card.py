@@ -12,6 +12,7 @@ from pipeline import durable
 from pipeline.corpus import Corpus
 from pipeline.manifest import SPLITS
 from pipeline.modality import Modality
+from training.data.joined_corpus import parts_of
 from training.method import CardText
 from training.pretrain.resolved_run import ResolvedRun
 from training.pretrain.result import PretrainResult
@@ -68,6 +69,7 @@ def _data(corpus: Corpus, run: Mapping[str, Any]) -> list[str]:
         f"- Corpus `{run['corpus'][:16]}`, manifest `{manifest.digest.removeprefix('sha256:')[:16]}`.",
         f"- {len(manifest):,} chips of {manifest.size_px} px: {counts}. The run saw {run['train_rows']:,} train chips, "
         "and no other.",
+        *_joined(corpus),
         *_left_out(run),
         *_grown(corpus),
         f"- Places: {_span(manifest.column('lat'), 'S', 'N')} and {_span(manifest.column('lon'), 'W', 'E')}.",
@@ -78,6 +80,13 @@ def _data(corpus: Corpus, run: Mapping[str, Any]) -> list[str]:
         "|---|---|---|---|",
         *(_layer_row(corpus.modality(name), run) for name in names),
     ]
+
+
+def _joined(corpus: Corpus) -> Iterable[str]:
+    """The corpora of which it is joined."""
+    parts = parts_of(corpus)
+    chips = (f"`{part.folder.name}` ({len(part.manifest):,}, manifest `{part.manifest.digest[:16]}`)" for part in parts)
+    return [f"- Chips of several corpora: {listed(tuple(chips))}."] if len(parts) > 1 else []
 
 
 def _grown(corpus: Corpus) -> Iterable[str]:

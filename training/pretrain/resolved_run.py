@@ -12,6 +12,7 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from training.config import PretrainConfig
 from training.data.batch_loader import BatchLoader
+from training.data.joined_corpus import parts_of
 from training.data.left_out import rows_left_out
 from training.data.outside import hiding_outside
 from training.layer import Layer, layer_of
@@ -57,7 +58,14 @@ class ResolvedRun:
         return {
             "steps": self.steps, "steps_per_epoch": loader.steps_per_epoch, "batch_size": loader.batch_size,
             "train_rows": len(loader.rows), "shards": list(self.shards), "manifest": self.corpus.manifest.digest,
+            **self._corpora,
         }  # fmt: skip
+
+    @property
+    def _corpora(self) -> dict[str, Any]:
+        """Of joined corpora, which they are."""
+        known = [{"folder": str(part.folder), "manifest": part.manifest.digest} for part in parts_of(self.corpus)]
+        return {"corpora": known} if len(known) > 1 else {}
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -97,6 +105,7 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     inputs = tuple(replace(layers[name], presence=config.presence) for name in config.inputs)
     targets = tuple(layers[name] for name in config.targets)
     _check(corpus, config, inputs)
+    _refuse_blind(corpus, inputs)
     loader = BatchLoader(corpus, tuple(layers.values()), config)
     _refuse_empty(inputs)
     method.check(inputs, targets, config)
@@ -114,6 +123,7 @@ def resolve_again(corpus: Corpus, config: PretrainConfig, run: Mapping[str, Any]
     as `resolve_run` does.
     """
     config = config.as_begun(run.get("config", {}))
+    _refuse_others(corpus, run)
     for state in _possible_states(corpus, run):
         try:
             resolved = resolve_run(corpus.at(state), config, run["shards"])
@@ -122,6 +132,30 @@ def resolve_again(corpus: Corpus, config: PretrainConfig, run: Mapping[str, Any]
         if resolved.corpus_digest == run["corpus"]:
             return resolved
     return resolve_run(corpus, config, run["shards"])
+
+
+def _refuse_others(corpus: Corpus, run: Mapping[str, Any]) -> None:
+    """Raise `Fatal` where a run that has begun saw other corpora, or another number of them."""
+    parts, known = parts_of(corpus), run.get("corpora", [])
+    if len(parts) != max(1, len(known)):
+        raise Fatal(
+            f"the run was begun with {max(1, len(known))} corpora, and {len(parts)} are given now; make pretrain.also "
+            "what it was, or give the new run a name with pretrain.run=NAME."
+        )
+    for part, item in zip(parts, known, strict=False):
+        if item["manifest"] not in part.manifest.lineage:
+            raise Fatal(
+                f"the corpus in {part.folder} is not the one that the run was begun with, then in {item['folder']}; "
+                "put that back, or give the new run a name with pretrain.run=NAME."
+            )
+
+
+def _refuse_blind(corpus: Corpus, inputs: tuple[Layer, ...]) -> None:
+    """Raise `Fatal` for a corpus among several that has none of the inputs."""
+    for part in parts_of(corpus):
+        if not any(layer.name in part.modalities for layer in inputs):
+            names = ", ".join(layer.name for layer in inputs)
+            raise Fatal(f"the corpus in {part.folder} has none of the inputs {names}; leave it out of pretrain.also.")
 
 
 def _possible_states(corpus: Corpus, run: Mapping[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from pipeline.progress import Progress, Silent
 from pipeline.stopping import deferring
 from training.batch import Batch
 from training.config import PretrainConfig
+from training.data.joined_corpus import joined
 from training.data.outside import warnings_of
 from training.data.stream import Stream
 from training.pretrain import non_finite
@@ -72,9 +73,14 @@ def pretrain(
     context = DistributedContext.from_environment()
     device = Device.of(config, context.local_rank)
     with threads(config.threads, context.local_world_size), context.joined(device.place), lowering(_LESS_MODEL):
-        resolved = _resolved(Corpus.open(corpus_folder), config, run_folder / RUN)
+        resolved = _resolved(_opened(corpus_folder, config), config, run_folder / RUN)
         trainer = Trainer(resolved, run_folder, device, context)
         return trainer.run((progress if context.first else None) or Silent())
+
+
+def _opened(folder: Path, config: PretrainConfig) -> Corpus:
+    """The corpus in `folder`, joined with those of `config.also`."""
+    return joined([Corpus.open(path) for path in (folder, *map(Path, config.also))])
 
 
 def _resolved(corpus: Corpus, config: PretrainConfig, path: Path) -> ResolvedRun:

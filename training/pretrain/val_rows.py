@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.left_out import rows_left_out
+from training.data.order import shards_of
 from training.pretrain.resolved_run import ResolvedRun
 
 
@@ -14,7 +15,7 @@ def val_rows(resolved: ResolvedRun) -> NDArray[np.int64]:
     corpus = resolved.corpus
     unfinished = {shard.index for shard in corpus.missing([layer.name for layer in resolved.layers])}
     val = corpus.manifest.rows_of("val")
-    finished = val[~np.isin(val // corpus.shard_rows, list(unfinished))]
+    finished = val[~np.isin(shards_of(corpus, val), list(unfinished))]
     return np.setdiff1d(finished, rows_left_out(corpus, resolved.config.leave_out))
 
 

@@ -1,0 +1,79 @@
+"""Whether corpora can be joined: one sentence for what does not agree, and one for places on both sides of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.corpus import Corpus
+from pipeline.errors import Fatal
+from pipeline.modality import Modality
+from pipeline.nearest_pair import smallest_distance_m
+
+# The fields of a layer that decide what a stored number means, in the words of a sentence.
+_MEANING = {
+    "dtype": "dtype", "nodata": "nodata", "scale": "scale", "offset": "offset", "extent": "extent",
+    "valid_range": "valid range", "statistics_by": "groups of statistics",
+}  # fmt: skip
+
+
+def refuse_twice(corpora: Sequence[Corpus]) -> None:
+    """Raise `Fatal` where two are the same corpus, or states of one."""
+    for one, other in combinations(corpora, 2):
+        if one.manifest.lineage & other.manifest.lineage:
+            raise Fatal(
+                f"the corpora in {one.folder} and {other.folder} are the same, or one has grown from the other; name "
+                "each once in pretrain.also, and the one to train on not at all."
+            )
+
+
+def refuse_other_chips(corpora: Sequence[Corpus]) -> None:
+    """Raise `Fatal` where pixels differ in size."""
+    first, *others = corpora
+    for other in others:
+        if other.manifest.resolution_m != first.manifest.resolution_m:
+            raise Fatal(
+                f"the chips in {first.folder} have pixels of {first.manifest.resolution_m:g} m and those in "
+                f"{other.folder} of {other.manifest.resolution_m:g} m; join corpora of one resolution."
+            )
+
+
+def refuse_other_layer(one: Modality, folder: Path, other: Modality, other_folder: Path) -> None:
+    """Raise `Fatal` where a layer of the same name has other bands, classes or numbers in another corpus."""
+    mine, theirs = _meaning(one), _meaning(other)
+    differing = next((what for what in mine if mine[what] != theirs[what]), None)
+    if differing:
+        raise Fatal(
+            f"layer {one.name!r} has {differing} {theirs[differing]} in {other_folder} and {mine[differing]} in "
+            f"{folder}; leave it out of the inputs and targets, or build one of the corpora anew."
+        )
+
+
+def _meaning(modality: Modality) -> dict[str, Any]:
+    plain = modality.specification()  # as it is written, where NaN equals NaN
+    bands = ", ".join(f"{band.name} [{band.units}]" for band in modality.bands)
+    classes = ", ".join(map(str, modality.codes)) or "none"
+    return {"bands": bands, "classes": classes} | {words: plain[name] for name, words in _MEANING.items()}
+
+
+def crossing(corpora: Sequence[Corpus]) -> str:
+    """A sentence where train chips of one corpus lie on val or test chips of another; empty where none do."""
+    reach_m = max(item.manifest.size_px * item.manifest.resolution_m for item in corpora)
+    for one, other in ((a, b) for a in corpora for b in corpora if a is not b):
+        nearest_m = smallest_distance_m(_lonlat(one, "train"), _lonlat(other, "val", "test"))
+        if nearest_m < reach_m:
+            return (
+                f"Some train chips in {one.folder} lie where {other.folder} has chips of val or test (centres "
+                f"{nearest_m:.0f} m apart): scores on those may be too good."
+            )
+    return ""
+
+
+def _lonlat(corpus: Corpus, *splits: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    column = corpus.manifest.column
+    chosen = np.isin(column("split").astype(str), splits)
+    return np.stack([column("lon")[chosen], column("lat")[chosen]], axis=1)
