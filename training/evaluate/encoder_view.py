@@ -10,6 +10,7 @@ from torch import Tensor
 
 from training.batch import Batch
 from training.layer import Layer
+from training.model.conv_tower import ConvTower
 from training.model.encoder import Encoder
 from training.model.image import image_of
 from training.model.normalisation import Normalisation
@@ -39,7 +40,7 @@ class EncoderView:
     def chip_width(self) -> int:
         """Numbers for a chip: of a tower those of the space that it shares with others."""
         encoder = self.encoder
-        return encoder.architecture.embedding_width if isinstance(encoder, Tower) else encoder.width
+        return encoder.projection.out_features if isinstance(encoder, Tower | ConvTower) else encoder.width
 
     def chip_px(self, size_px: int) -> int:
         """The edge of the centre to look at, of chips of `size_px`: whole patches; what a tower was trained on."""
@@ -57,7 +58,7 @@ class EncoderView:
         Beside them the share of the values of these bands that are data, (rows,) float32.
         """
         image, known, share = self._seen(layers, batch, kept)
-        if isinstance(self.encoder, Tower):
+        if isinstance(self.encoder, Tower | ConvTower):
             vectors = self.encoder.embedding(image, known)
         else:
             vectors = self.encoder(image).mean(dim=(2, 3))
@@ -108,7 +109,10 @@ def _of_each_alone(encoder: Encoder | Tower) -> Encoder | Tower:
     """An encoder whose features of a chip do not depend on the others of its batch, with the same weights."""
     if isinstance(encoder, Tower) or encoder.architecture.grn_scope == "image":
         return encoder
+    shape = replace(encoder.architecture, grn_scope="image")
     with torch.device("meta"):
-        result = Encoder.of(replace(encoder.architecture, grn_scope="image"))
+        result = (
+            ConvTower(shape, encoder.projection.out_features) if isinstance(encoder, ConvTower) else Encoder.of(shape)
+        )
     result.load_state_dict(encoder.state_dict(keep_vars=True), assign=True)
     return result

@@ -14,6 +14,7 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, unknown_name
 from training.data.centre import read_centre
 from training.layer import Layer, groups_of
+from training.model.conv_tower import ConvTower
 from training.model.image import image_of
 from training.model.tower import Tower
 from training.model.vit import known_patches
@@ -33,11 +34,11 @@ class Views:
 def views_of(pretrained: Pretrained, corpus: Corpus, rows: NDArray[np.int64], without: Collection[str] = ()) -> Views:
     """Views of the centres of the chips in manifest `rows` (ascending), without the bands named in `without`.
 
-    Centres have the size that the tower was trained on. Raises `Fatal` for weights that are no tower, a band that it
+    Centres have the size that a ViT was trained on. Raises `Fatal` for weights that are no tower, a band that it
     does not know, and a corpus that lacks its layer.
     """
     tower = pretrained.encoder
-    if not isinstance(tower, Tower):
+    if not isinstance(tower, Tower | ConvTower):
         raise Fatal("views need the encoder of one sensor, and these weights are another; give an encoder-… file.")
     (layer,) = pretrained.normalisation.layers_of(corpus.modalities)
     kept = _kept(pretrained.normalisation.band_names[layer.name], without)
@@ -63,8 +64,16 @@ def _kept(names: tuple[str, ...], without: Collection[str]) -> Tensor:
     return torch.tensor([name not in without for name in names])
 
 
-def _views(tower: Tower, layer: Layer, corpus: Corpus, rows: NDArray[np.int64], kept: Tensor) -> tuple[Tensor, Tensor]:
-    stored = read_centre(corpus, layer.name, rows, tower.architecture.image_px)
+def _image_px(tower: Tower | ConvTower, size_px: int) -> int:
+    """What a ViT was trained on; of a ConvNeXt all whole patches."""
+    whole_px = size_px // tower.patch_px * tower.patch_px
+    return min(tower.architecture.image_px, whole_px) if isinstance(tower, Tower) else whole_px
+
+
+def _views(
+    tower: Tower | ConvTower, layer: Layer, corpus: Corpus, rows: NDArray[np.int64], kept: Tensor
+) -> tuple[Tensor, Tensor]:
+    stored = read_centre(corpus, layer.name, rows, _image_px(tower, corpus.manifest.size_px))
     values, valid = (torch.from_numpy(item) for item in layer.values(stored, groups_of(corpus, layer)[rows]))
     known = known_patches(valid & kept[None, :, None, None], tower.patch_px)
     known = known.repeat_interleave(max(1, layer.classes), dim=1)

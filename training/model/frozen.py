@@ -9,6 +9,7 @@ from torch import Tensor
 
 from training.batch import Batch
 from training.layer import Layer
+from training.model.conv_tower import ConvTower
 from training.model.encoder import Encoder
 from training.model.image import image_of
 from training.model.tower import Tower
@@ -23,8 +24,8 @@ def frozen_features(encoder: Encoder | Tower, layers: Sequence[Layer], batch: Ba
     image = image_of(layers, batch.values, batch.valid)
     parts = [batch.valid[layer.name].repeat_interleave(max(1, layer.classes), dim=1) for layer in layers]
     known = known_patches(torch.cat(parts, dim=1), encoder.patch_px)
-    if isinstance(encoder, Encoder):
-        features = encoder(image).mean(dim=(2, 3))
-    else:
+    if isinstance(encoder, Tower | ConvTower):
         features = encoder.embedding(image, known)
+    else:
+        features = encoder(image).mean(dim=(2, 3))
     return torch.where(known.flatten(1).any(dim=1)[:, None], features.float(), torch.nan)

@@ -6,14 +6,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.errors import Fatal
-from training.layer import PRESENCE
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
 from training.pretext import Pretext
+from training.pretrain.exports import exports_of
 from training.pretrain.resolved_run import ResolvedRun
+from training.pretrain.tower_start import bands_of, begin_towers, is_kernel_of
 from training.weights.channels import Channels, channels_of, listed_by_layer
 from training.weights.portable import SHARED, portable
 from training.weights.warm_source import WarmSource, inputs_by_layer, read_source
@@ -35,7 +36,7 @@ class WarmStart:
             for name, value in self.mine.items():
                 if name in self.theirs:
                     value.copy_(self.theirs[name])
-                elif _is_of(name, nothing_of):
+                elif is_kernel_of(name, nothing_of):
                     value.zero_()
 
     def sentence(self, what: str) -> str:
@@ -54,6 +55,8 @@ def warm_start(net: Pretext, resolved: ResolvedRun) -> str:
     if not resolved.config.init:
         return ""
     source, inputs = read_source(resolved.config.init), inputs_by_layer(Normalisation.of(resolved.inputs))
+    if isinstance(net.encoder, nn.ModuleDict) and source.method != resolved.config.method:
+        return begin_towers(exports_of(resolved, net), source)
     targets = {
         item.name: channels_of([item.modality.band_names[band] for band in item.bands], item.classes)
         for item in resolved.targets
@@ -61,23 +64,13 @@ def warm_start(net: Pretext, resolved: ResolvedRun) -> str:
     mine = portable(net.state_dict(), inputs, targets)
     theirs = _fitting(mine, source, resolved.config.method)
     planes = {f"{layer.name} {plane}" for layer in resolved.inputs for plane in layer.planes}
-    same_bands = _bands(source.inputs) == _bands(inputs)
-    new = [name for name in mine if name.startswith(_ENCODER) and name not in theirs and not _is_of(name, planes)]
+    same_bands = bands_of(source.inputs) == bands_of(inputs)
+    new = [name for name in mine if name.startswith(_ENCODER) and name not in theirs and not is_kernel_of(name, planes)]
     if not same_bands or new:
         raise _other(net, resolved.config.method, source, inputs)
     start = WarmStart(mine, theirs)
     start.take(nothing_of=planes)
     return start.sentence(source.what)
-
-
-def _bands(channels: Channels) -> set[str]:
-    """The channels of layers, without the planes that say what is there."""
-    return {name for name in listed_by_layer(channels) if name.split(" ")[1] != PRESENCE}
-
-
-def _is_of(name: str, channels: Collection[str]) -> bool:
-    """Whether a parameter is the kernel of one of these channels."""
-    return name.endswith("]") and name.partition("[")[2].removesuffix("]") in channels
 
 
 def _fitting(mine: Mapping[str, Tensor], source: WarmSource, method: str) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import Fatal
+from training.model.conv_tower import ConvTower
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
 from training.model.tower import Tower
@@ -16,8 +17,8 @@ from training.model.tower import Tower
 class Pretrained:
     """An encoder, the normalisation of its input, and its origin.
 
-    `encoder` is a ConvNeXt V2, or the ViT of one sensor of contrastive pretraining. Both give features (rows, width,
-    y / patch_px, x / patch_px) of images (rows, channels, y, x).
+    `encoder` is a ConvNeXt V2, or the ViT or the ConvNeXt V2 of one sensor of contrastive pretraining. All give
+    features (rows, width, y / patch_px, x / patch_px) of images (rows, channels, y, x).
 
     `facts` of files written by geocorpus: its `version`, digest of the `corpus`, `config` of the run, the `step`.
     """
@@ -33,4 +34,4 @@ class Pretrained:
                 f"these weights are {self.encoder.architecture.summary}, which {purpose} does not take; give those of "
                 "a ConvNeXt V2 encoder, such as MP-MAE's."
             )
-        return self.encoder
+        return self.encoder.alone() if isinstance(self.encoder, ConvTower) else self.encoder

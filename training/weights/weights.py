@@ -17,6 +17,7 @@ from torch import Tensor
 from pipeline import arguments, durable
 from pipeline.errors import Fatal, unknown_name
 from training.architecture import Architecture, Geometry
+from training.model.conv_tower import BEYOND, ConvTower
 from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
 from training.model.tower import Tower
@@ -36,7 +37,8 @@ PICKLED = (".pth", ".pt", ".ckpt")
 def save_encoder(path: str | Path, pretrained: Pretrained, head: Mapping[str, Tensor] | None = None) -> None:
     """Write `path` atomically: the encoder's weights with timm's names, everything else as metadata.
 
-    A tower's modules have timm's names; its `channel_embed` and `projection` are not in timm.
+    A tower's modules have timm's names; its `channel_embed` and `projection` are not in timm, nor is the `fc_norm` of a
+    ConvNeXt.
 
     `head` has the weights that a task adds, with names that start with `head.` or `unet.`.
     """
@@ -57,7 +59,16 @@ def save_encoder(path: str | Path, pretrained: Pretrained, head: Mapping[str, Te
 
 def _timm_state(encoder: Encoder | Tower) -> dict[str, Tensor]:
     state = encoder.state_dict()
-    return to_timm(state, encoder.architecture) if isinstance(encoder, Encoder) else dict(state)
+    if not isinstance(encoder, Encoder):
+        return dict(state)
+    own, beyond = _divided(state)
+    return to_timm(own, encoder.architecture) | beyond
+
+
+def _divided(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights of a ConvNeXt V2, and those that make it a tower."""
+    beyond = {name: item for name, item in state.items() if name.startswith(BEYOND)}
+    return {name: item for name, item in state.items() if name not in beyond}, beyond
 
 
 def _with_sorted_metadata(content: bytes) -> tuple[bytes, memoryview]:
@@ -158,9 +169,10 @@ def _filled(described: Mapping[str, Any], state: Mapping[str, Tensor], path: Pat
 
 
 def _convnext(architecture: Architecture, state: Mapping[str, Tensor]) -> Encoder:
+    own, beyond = _divided(state)
     with torch.device("meta"):
-        encoder = Encoder.of(architecture)
-    encoder.load_state_dict(from_timm(state, architecture), assign=True)
+        encoder = ConvTower(architecture, len(beyond["projection.weight"])) if beyond else Encoder.of(architecture)
+    encoder.load_state_dict(from_timm(own, architecture) | beyond, assign=True)
     return encoder
 
 
