@@ -11,14 +11,15 @@ from pipeline.errors import Fatal, unknown_name
 from pipeline.modality import Modality
 
 
-def bands_in_order(modality: Modality, given: Any) -> NDArray[Any]:
+def bands_in_order(modality: Modality, given: Any, absent: Any = None) -> NDArray[Any]:
     """The array (rows, bands, y, x) with exactly the bands of `modality`, in their order.
 
     A DataArray of xarray whose dimension of bands (`band_<layer>`, or `band`) has names may hold them in any order, and
-    others as well. Anything else (NumPy, masked arrays, tensors) is taken by position. Raises `Fatal` for a band that
-    is not there, and for another number of dimensions or bands.
+    others as well; a band that it lacks is `absent` everywhere, unless that is None. Anything else (NumPy, masked
+    arrays, tensors) is taken by position. Raises `Fatal` for a band that is not there, and for another number of
+    dimensions or bands.
     """
-    array = np.asanyarray(_chosen(modality, given) if _is_labelled(given) else given)
+    array = np.asanyarray(_chosen(modality, given, absent) if _is_labelled(given) else given)
     if array.ndim != 4 or array.shape[1] != len(modality.bands):
         wanted = ", ".join(modality.band_names)
         raise Fatal(
@@ -39,7 +40,7 @@ def _is_labelled(given: Any) -> bool:
     return all(hasattr(given, part) for part in ("dims", "coords", "isel"))
 
 
-def _chosen(modality: Modality, given: Any) -> Any:
+def _chosen(modality: Modality, given: Any, absent: Any) -> Any:
     along = next((name for name in (modality.band_axis, "band") if name in given.dims), None)
     if along is None:
         return given
@@ -48,6 +49,8 @@ def _chosen(modality: Modality, given: Any) -> Any:
     if along not in given.coords or given.coords[along].dtype.kind in "iuf":  # numbers name no band
         return given
     names = [str(name) for name in given.coords[along].values]
+    if absent is not None and set(names) & set(modality.band_names):
+        return given.assign_coords({along: names}).reindex({along: list(modality.band_names)}, fill_value=absent)
     for band in modality.band_names:
         if band not in names:
             raise unknown_name(f"band of {modality.name} in the array that was given", band, names)

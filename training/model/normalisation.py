@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -53,13 +54,15 @@ class Normalisation:
 
         `groups` is one group for all rows, a sequence of one group per row, or such a sequence by layer. For a layer
         with `statistics_by` "level" it is the processing level, and None takes it from the coordinate of that name; a
-        layer without `statistics_by` ignores it. A layer with `presence` need not be given. Raises `Fatal` for another
-        that is not, a wrong number of bands, numbers that cannot be the stored ones, or a group without moments.
+        layer without `statistics_by` ignores it. A layer with `presence` need not be given, and of one with "bands" an
+        array that names its bands may lack some. Raises `Fatal` for another that is not, a wrong number of bands,
+        numbers that cannot be the stored ones, or a group without moments.
         """
         values, valid = {}, {}
         for layer in self._layers_in(stored):
             given = stored[layer.name]
-            array = stored_numbers(layer.modality, bands_in_order(layer.modality, given))
+            absent = layer.modality.fill if layer.presence == "bands" else None
+            array = stored_numbers(layer.modality, bands_in_order(layer.modality, given, absent))
             numbers, known = layer.values(array, _groups(layer, groups, given, len(array)))
             values[layer.name], valid[layer.name] = torch.from_numpy(numbers), torch.from_numpy(known)
         size = next(iter(values.values())).shape
@@ -93,7 +96,10 @@ class Normalisation:
         Takes and raises what `image_from_physical` does.
         """
         layers = self._layers_in(physical)
-        given = {layer.name: bands_in_order(layer.modality, physical[layer.name]) for layer in layers}
+        absent = {layer.name: math.nan if layer.presence == "bands" else None for layer in layers}
+        given = {
+            layer.name: bands_in_order(layer.modality, physical[layer.name], absent[layer.name]) for layer in layers
+        }
         return {layer.name: stored_from_physical(layer.modality, given[layer.name]) for layer in layers}
 
     def layers_of(self, modalities: Mapping[str, Modality]) -> tuple[Layer, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
@@ -112,6 +113,13 @@ def test_weights_that_are_told_of_bands(corpus: Corpus, tmp_path: Path) -> None:
         without = pretrained.normalisation.image({name: stored[name] for name in ("light", "ground")}, levels)
         assert not without[:, 8:].any() and torch.equal(without[:, :8], image[:, :8])
         assert pretrained.encoder(image).shape == (3, 128, 4, 4)
+        named = xarray.DataArray(
+            stored["echo"], dims=("chip", "band", "y", "x"), coords={"band": ["up", "down"]}
+        )  # fmt: skip
+        lacking_down = pretrained.normalisation.image(stored | {"echo": named.isel(band=[0])}, levels)
+        assert not lacking_down[:, [9, 11]].any() and torch.equal(lacking_down[:, [8, 10]], image[:, [8, 10]])
+        physical = pretrained.normalisation.image_from_physical({"echo": named.isel(band=[0])})
+        assert torch.equal(physical[:, 8:], lacking_down[:, 8:])
     assert "presence = bands" in (tmp_path / "model_card.md").read_text()
 
 
