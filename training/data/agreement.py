@@ -43,7 +43,7 @@ def refuse_other_chips(corpora: Sequence[Corpus]) -> None:
 
 
 def refuse_other_layer(one: Modality, folder: Path, other: Modality, other_folder: Path) -> None:
-    """Raise `Fatal` where a layer of the same name has other bands, classes or numbers in another corpus."""
+    """Raise `Fatal` where a layer of the same name has other bands or numbers in another corpus."""
     mine, theirs = _meaning(one), _meaning(other)
     differing = next((what for what in mine if mine[what] != theirs[what]), None)
     if differing:
@@ -53,11 +53,23 @@ def refuse_other_layer(one: Modality, folder: Path, other: Modality, other_folde
         )
 
 
+def with_classes_of(one: Modality, folder: Path, other: Modality, other_folder: Path) -> Modality:
+    """The layer with the classes of the other behind its own; raises `Fatal` where a code means two things."""
+    mine = {item.code: item.name for item in one.categories}
+    for item in other.categories:
+        known = mine.get(item.code, item.name)
+        if known != item.name:
+            raise Fatal(
+                f"class {item.code} of layer {one.name!r} is {item.name!r} in {other_folder} and {known!r} in {folder}; "
+                "leave the layer out of the inputs and targets, or build one of the corpora anew."
+            )
+    return one.with_categories([*one.categories, *(item for item in other.categories if item.code not in mine)])
+
+
 def _meaning(modality: Modality) -> dict[str, Any]:
     plain = modality.specification()  # as it is written, where NaN equals NaN
     bands = ", ".join(f"{band.name} [{band.units}]" for band in modality.bands)
-    classes = ", ".join(map(str, modality.codes)) or "none"
-    return {"bands": bands, "classes": classes} | {words: plain[name] for name, words in _MEANING.items()}
+    return {"bands": bands, "kind": modality.kind} | {words: plain[name] for name, words in _MEANING.items()}
 
 
 def crossing(corpora: Sequence[Corpus]) -> str:

@@ -22,7 +22,7 @@ from pipeline.manifest import Manifest
 from pipeline.modality import Modality
 from pipeline.shard import Shard
 from pipeline.statistics import BandStatistics
-from training.data.agreement import refuse_other_chips, refuse_other_layer, refuse_twice
+from training.data.agreement import refuse_other_chips, refuse_other_layer, refuse_twice, with_classes_of
 
 NO_LAYER = "the corpus does not have this layer"
 
@@ -58,6 +58,7 @@ class JoinedCorpus(Corpus):
         self.first_rows = _starts([len(part.manifest) for part in parts])
         self.first_shards = _starts([len(part.shards) for part in parts])
         self._only: frozenset[int] | None = None
+        self._agreed: dict[str, Modality] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.parts,)
@@ -94,14 +95,24 @@ class JoinedCorpus(Corpus):
 
     @cached_property
     def modalities(self) -> dict[str, Modality]:
-        """The layers that any of the corpora has, as the first one that has it specifies it."""
+        """The layers that any of the corpora has, as the first one that has it specifies it, but for its classes."""
         return {name: item for part in reversed(self.parts) for name, item in part.modalities.items()}
 
     def modality(self, name: str) -> Modality:
-        """The layer called `name`; raises `Fatal` for an unknown one, and where corpora store it differently."""
-        modality = super().modality(name)
-        for part in self._having(name):
-            refuse_other_layer(modality, self.folder, part.modality(name), part.folder)
+        """The layer called `name`, with the classes of all corpora, those of the first one first.
+
+        Raises `Fatal` for an unknown one, and where corpora store it differently.
+        """
+        if name not in self._agreed:
+            self._agreed[name] = self._agreeing(super().modality(name))
+        return self._agreed[name]
+
+    def _agreeing(self, modality: Modality) -> Modality:
+        first, *others = self._having(modality.name)
+        for part in others:
+            other = part.modality(modality.name)
+            refuse_other_layer(modality, first.folder, other, part.folder)
+            modality = with_classes_of(modality, first.folder, other, part.folder)
         return modality
 
     def _having(self, name: str) -> list[Corpus]:
@@ -155,12 +166,12 @@ class JoinedCorpus(Corpus):
 
     def statistics(self, name: str) -> dict[str, list[BandStatistics]]:
         """Statistics of the train rows of all corpora, per group and band."""
-        self.modality(name)
-        merged: dict[str, list[BandStatistics]] = {}
+        codes, merged = self.modality(name).codes, dict[str, list[BandStatistics]]()
         for part in self._having(name):
-            for group, bands in part.statistics(name).items():
-                before = merged.get(group, bands)
-                merged[group] = bands if group not in merged else _merged(before, bands)
+            own_codes = part.modality(name).codes
+            for group, own in part.statistics(name).items():
+                bands = [_counting(codes, own_codes, band) for band in own]
+                merged[group] = _merged(merged[group], bands) if group in merged else bands
         return dict(sorted(merged.items()))
 
     def read(self, name: str, rows: slice) -> NDArray[Any]:
@@ -188,6 +199,14 @@ def _starts(lengths: Sequence[int]) -> tuple[int, ...]:
 
 def _digest_of(digests: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _counting(codes: Sequence[int], own: Sequence[int], band: BandStatistics) -> BandStatistics:
+    """Statistics whose classes are counted in the order of `codes`, in place of that of its `own`."""
+    if tuple(codes) == tuple(own):
+        return band
+    counts = dict(zip(own, band.histogram, strict=True))
+    return replace(band, histogram=tuple(counts.get(code, 0) for code in codes))
 
 
 def _merged(one: Sequence[BandStatistics], other: Sequence[BandStatistics]) -> list[BandStatistics]:

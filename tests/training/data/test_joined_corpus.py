@@ -166,10 +166,26 @@ def test_layers_that_disagree_are_one_sentence(corpus: Corpus, tmp_path: Path, l
     assert resolve_run(joined([corpus, other]), replace(CONFIG, targets=("@all", "-echo"))).steps == 6
 
 
-def test_classes_that_disagree_are_one_sentence(corpus: Corpus, tmp_path: Path) -> None:
-    ground = replace(GROUND, categories=(Category(10, "Wood"), Category(30, "Rock"), Category(20, "Water")))
+def test_classes_of_all_are_those_of_the_layer(corpus: Corpus, tmp_path: Path) -> None:
+    """As for ecoregions, whose class table follows from the places: counts and indices are by code."""
+    ground = replace(GROUND, categories=(Category(40, "Ice"), Category(20, "Water"), Category(10, "Wood")))
     other = make_corpus(tmp_path, 5, (LIGHT, ground), manifest_of=other_manifest)
-    with pytest.raises(Fatal, match="layer 'ground' has classes 10, 30, 20 in .* and 30, 10, 20 in"):
+    both = joined([corpus, other])
+    assert both.modality("ground").codes == (30, 10, 20, 40)
+    stored = both.read("ground", slice(0, 25))[both.manifest.column("split") == "train"]
+    stored = stored[np.isin(stored, (10, 20, 30)) & (stored != 255)]
+    (band,) = both.statistics("ground")["all"]
+    counted = band.histogram[1:3]
+    assert counted == (np.count_nonzero(stored == 10), np.count_nonzero(stored == 20)) and len(band.histogram) == 4
+    loader = resolve_run(both, replace(CONFIG, inputs=("light", "ground"))).loader
+    (layer,) = (item for item in loader._layers if item.name == "ground")
+    assert layer.classes == 4 and layer.values(np.array([[40], [10]]), ())[0].tolist() == [[3], [1]]
+
+
+def test_a_class_that_means_two_things_is_one_sentence(corpus: Corpus, tmp_path: Path) -> None:
+    ground = replace(GROUND, categories=(Category(10, "Rock"), Category(30, "Wood"), Category(20, "Water")))
+    other = make_corpus(tmp_path, 5, (LIGHT, ground), manifest_of=other_manifest)
+    with pytest.raises(Fatal, match="class 10 of layer 'ground' is 'Rock' in .* and 'Wood' in .*; leave the layer out"):
         resolve_run(joined([corpus, other]), CONFIG)
 
 
