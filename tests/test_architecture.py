@@ -49,7 +49,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "sample": "batch",
         "pretext": "architecture batch config layer model",
         "method": "config layer pretext runtime sample",
-        "methods": "batch config layer method model pretext runtime sample words",
+        "methods": "architecture batch config layer method model pretext runtime sample words",
         "weights": "architecture config model",
         "evaluate": "architecture batch data layer model schedule standardiser weights",
         "pretrain": "batch config data layer method methods model pretext rank_slice runtime sample schedule weights "

@@ -60,8 +60,8 @@ def with_classes_of(one: Modality, folder: Path, other: Modality, other_folder: 
         known = mine.get(item.code, item.name)
         if known != item.name:
             raise Fatal(
-                f"class {item.code} of layer {one.name!r} is {item.name!r} in {other_folder} and {known!r} in {folder}; "
-                "leave the layer out of the inputs and targets, or build one of the corpora anew."
+                f"class {item.code} of layer {one.name!r} is {item.name!r} in {other_folder} and {known!r} in "
+                f"{folder}; leave the layer out of the inputs and targets, or build one of the corpora anew."
             )
     return one.with_categories([*one.categories, *(item for item in other.categories if item.code not in mine)])
 

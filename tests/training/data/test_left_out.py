@@ -35,7 +35,7 @@ def test_rows_and_ids_in_a_list_or_a_file_are_the_same(corpus: Corpus, tmp_path:
 
 
 def test_an_id_of_digits_is_an_id(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.data.left_out._rows_of_ids", lambda corpus: {"7": 2})
+    monkeypatch.setattr("training.data.left_out._rows_of_ids", lambda corpus: {"7": [2]})
     assert rows_left_out(corpus, ("7", 7)).tolist() == [2, 7]
 
 
