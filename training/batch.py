@@ -37,6 +37,12 @@ class Raw:
         stored, groups = _moved(self.stored, device), _moved(self.groups, device)
         return Raw(stored, groups, visible, self.rows, keys, _to_device(self.symmetries, device))
 
+    def pinned(self) -> Raw:
+        """The same in pinned memory, so that no copy to a GPU waits; what is pinned already stays where it is."""
+        stored, groups = ({name: _pinned(item) for name, item in part.items()} for part in (self.stored, self.groups))
+        visible, keys, symmetries = (_pinned(item) for item in (self.visible, self.keys, self.symmetries))
+        return Raw(stored, groups, visible, self.rows, keys, symmetries)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -65,6 +71,10 @@ class Batch:
 
 def _moved(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     return {name: _to_device(tensor, device) for name, tensor in tensors.items()}
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    return tensor if tensor.is_pinned() else tensor.pin_memory()
 
 
 def _to_device(tensor: Tensor, device: torch.device) -> Tensor:

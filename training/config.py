@@ -97,25 +97,24 @@ class PretrainConfig:
     the same number of threads, results are bit-identical.
 
     `batch_size` is the effective batch, over all processes and micro-batches; a process computes `micro_batch` chips at
-    a time (0: its whole part of the batch). `precision` and `compile` "auto" mean bf16 and on for a GPU, float32 and
-    off for a CPU. `skip_hidden` does not compute the encoder on hidden patches; the losses are the same. `presence`
+    a time (0: its whole part of the batch). `precision` "auto" means bf16 on a GPU and float32 on a CPU, `compile`
+    "auto" means off. `skip_hidden` does not compute the encoder on hidden patches; the losses are the same. `presence`
     tells the encoder which inputs a chip lacks as a whole, by a plane for each, beside showing it their mean; "bands"
-    which of their bands, by a plane for each of these. With
-    `ema` above 0, an exponential moving average of the weights with that decay is kept, and is what a run ends with.
-    `augment` draws for each chip and epoch one of four "flips", or of these and their quarter turns ("dihedral"), for
-    all its layers alike. `leave_out` names chips that are not trained on, by row or id, or a file with one of them per
-    line. With `hide_outside`, values outside of the valid range of their layer are nodata. `unfinished` allows training
-    on the finished shards only; the run keeps the shards with which it started. Losses are copied from the device every
-    `log_every` steps. The newest `checkpoints_kept` checkpoints are kept, and those of every `keep_every`-th step (0:
-    none). Every `pictures_every` steps, and at the end, a picture of reconstructions is drawn (0: none). Gradients are
-    scaled down to a norm of `clip_grad` (0: never). The update of a step whose loss or gradients are not finite is
-    skipped; after `bad_steps` of them in a row the run stops. `processes` is the number of processes to start on this
-    machine. Every `val_every` steps, at the start and at the end, the losses of at most `val_chips` val chips are
-    computed ("auto": after an epoch, or as many as keep this below 2 % of the run; 0: never), and with `monitor`, a
-    layer or a column of the owner's, how well frozen features of at most `monitor_chips` train chips predict it for
-    these val chips. `peak_tflops` is the peak of the device, for the utilisation in the log (0: measured at the start).
-    `wandb` names a project of Weights & Biases to log to ("": none). Raises `Fatal` for a value of a wrong type or
-    outside its range.
+    which of their bands, by a plane for each of these. With `ema` above 0, an exponential moving average of the weights
+    with that decay is kept, and is what a run ends with. `augment` draws for each chip and epoch one of four "flips",
+    or of these and their quarter turns ("dihedral"), for all its layers alike. `leave_out` names chips that are not
+    trained on, by row or id, or a file with one of them per line. With `hide_outside`, values outside of the valid
+    range of their layer are nodata. `unfinished` allows training on the finished shards only; the run keeps the shards
+    with which it started. Losses are copied from the device every `log_every` steps. The newest `checkpoints_kept`
+    checkpoints are kept, and those of every `keep_every`-th step (0: none). Every `pictures_every` steps, and at the
+    end, a picture of reconstructions is drawn (0: none). Gradients are scaled down to a norm of `clip_grad` (0: never).
+    The update of a step whose loss or gradients are not finite is skipped; after `bad_steps` of them in a row the run
+    stops. `processes` is the number of processes to start on this machine. Every `val_every` steps, at the start and at
+    the end, the losses of at most `val_chips` val chips are computed ("auto": after an epoch, or as many as keep this
+    below 2 % of the run; 0: never), and with `monitor`, a layer or a column of the owner's, how well frozen features of
+    at most `monitor_chips` train chips predict it for these val chips. `peak_tflops` is the peak of the device, for the
+    utilisation in the log (0: measured at the start). `wandb` names a project of Weights & Biases to log to ("": none).
+    Raises `Fatal` for a value of a wrong type or outside its range.
     """
 
     method: str = "mpmae"

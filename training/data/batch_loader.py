@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -87,9 +87,12 @@ class BatchLoader:
     ) -> Stream:
         """As `batches`, with a prefetcher of the caller."""
         slices = rank_slice.slices(self.batch_size)
-        parts = [(step, part) for step in range(first, stop) for part in slices]
-        reading = self._reading(parts)
-        jobs = (self._job(step, part, reading) for step, part in parts)
+
+        def parts() -> Iterator[tuple[int, slice]]:
+            return ((step, part) for step in range(first, stop) for part in slices)
+
+        reading = self._reading(parts())
+        jobs = (self._job(step, part, reading) for step, part in parts())
         shapes = self._decoder.shapes(max(part.stop - part.start for part in slices), self._config.image_px)
         workers = self._config.workers or default_workers()
         # A step takes all its micro-batches at once, so as many must be in progress for the next step.
@@ -120,7 +123,7 @@ class BatchLoader:
             job.fill(buffer.arrays, slice(0, count))
         return buffer.with_pixels(job.raw)
 
-    def _reading(self, parts: Sequence[tuple[int, slice]]) -> ReadAhead:
+    def _reading(self, parts: Iterable[tuple[int, slice]]) -> ReadAhead:
         """Goes ahead of jobs for `parts`, each a part of a step."""
         rows = (self._rows_of(step)[1][part].tolist() for step, part in parts)
         return self._decoder.read_ahead(rows, self._spread)

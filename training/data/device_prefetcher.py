@@ -50,7 +50,8 @@ class DevicePrefetcher:
         if self._stream is None:
             return PrefetchedBatch(self._prepare(raw))
         with torch.cuda.stream(self._stream):
-            moved = raw.to(self.device)
+            # torch keeps pinned memory that was dropped until the copies from it are done.
+            moved = raw.pinned().to(self.device)
             copied = self._stream.record_event()
             return PrefetchedBatch(self._prepare(moved), copied, self._stream.record_event())
 

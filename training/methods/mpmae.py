@@ -34,7 +34,9 @@ class PixelHead(nn.Module):
     def forward(self, decoded: Tensor) -> Tensor:
         """(batch, width, y, x) to (batch, channels, y * patch_px, x * patch_px)."""
         # As a matrix product: a convolution over single patches took six times as long.
-        rows = functional.linear(decoded.permute(0, 2, 3, 1), self.expand.weight.flatten(1), self.expand.bias)
+        # Channels last, as the weights are on any device: a gradient with other strides would be copied at every step.
+        weight = self.expand.weight.permute(0, 2, 3, 1).flatten(1)
+        rows = functional.linear(decoded.permute(0, 2, 3, 1), weight, self.expand.bias)
         return functional.pixel_shuffle(rows.permute(0, 3, 1, 2), self.patch_px)
 
 

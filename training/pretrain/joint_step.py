@@ -15,6 +15,8 @@ from training.pretext import JointPretext, Objective
 from training.runtime.device import Device
 from training.runtime.distributed_context import DistributedContext
 
+_BUCKET_BYTES = 32 << 20
+
 Representations = Mapping[str, Tensor]
 
 
@@ -111,12 +113,21 @@ class JointStep:
         return torch.cat(parts)
 
     def _add_up(self) -> None:
-        """The sum over processes of every gradient, in place."""
-        for parameter in self._net.parameters():
-            if self._context.count > 1 and parameter.requires_grad:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                self._context.summed(parameter.grad)
+        """The sum over processes of every gradient, in place; many gradients travel together.
+
+        A wrapper that reduces during the backward pass would do so once for each part: only the last one, which may not
+        even use all parameters, knows the whole gradient.
+        """
+        if self._context.count == 1:
+            return
+        trained = [parameter for parameter in self._net.parameters() if parameter.requires_grad]
+        for parameter in trained:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        for bucket in _buckets([parameter.grad for parameter in trained if parameter.grad is not None]):
+            total = self._context.summed(torch.cat([gradient.flatten() for gradient in bucket]))
+            for gradient, part in zip(bucket, total.split([item.numel() for item in bucket]), strict=True):
+                gradient.copy_(part.view_as(gradient))
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,19 @@ def exact(representations: Representations) -> dict[str, Tensor]:
     """Floating tensors in float32 at least."""
     return {name: item.float() if item.dtype in (torch.bfloat16, torch.float16) else item
             for name, item in representations.items()}  # fmt: skip
+
+
+def _buckets(gradients: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Gradients of one dtype in their order, at least one and up to some megabytes of them together."""
+    result: list[list[Tensor]] = []
+    size = 0
+    for gradient in gradients:
+        if not result or size + gradient.nbytes > _BUCKET_BYTES or result[-1][0].dtype != gradient.dtype:
+            result.append([])
+            size = 0
+        result[-1].append(gradient)
+        size += gradient.nbytes
+    return result
 
 
 def _starts(parts: Sequence[Batch]) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -305,3 +306,14 @@ def test_errors_of_the_reading_thread_reach_the_caller(tmp_path: Path) -> None:
     corpus.ledger.path("light", 0).unlink()
     with pytest.raises(Fatal, match="is not finished"):
         list(loader.batches(0, loader.steps_per_epoch))
+
+
+def test_a_stream_without_an_end_costs_nothing_ahead(corpus: Corpus) -> None:
+    """What is to come is not listed before: a benchmark asks for as many batches as time allows."""
+    loader = make_loader(corpus)
+    tracemalloc.start()
+    with closing(loader.batches(0, 10**6)) as stream:
+        first = next(stream)
+        _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert first.rows == loader.batch(0).rows and peak < 30e6
