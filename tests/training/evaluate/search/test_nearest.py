@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from pipeline.errors import NotInstalled
 from training.evaluate.search import nearest as searching
+from training.evaluate.search.faiss_index import FaissIndex
 from training.evaluate.search.nearest import nearest
 from training.evaluate.search.unit_rows import unit_rows
 
@@ -99,6 +102,21 @@ def test_products_that_are_too_rough_choose_nothing(monkeypatch: pytest.MonkeyPa
     rows, _ = by_sorting(matrix, query[0], 9)
     monkeypatch.setattr(searching, "rough_products", rough)
     assert nearest(matrix, query, 9)[0].rows.tolist() == rows.tolist()
+
+
+def test_faiss_gives_the_same_answers() -> None:
+    pytest.importorskip("faiss", reason="FAISS is not installed")
+    matrix, queries = unit_rows(made()), made()[[3, 17, 33]]
+    for k in (1, 30, 700):
+        ours = [found.rows.tolist() for found in nearest(matrix, queries, k)]
+        assert [found.rows.tolist() for found in FaissIndex(matrix).nearest(queries, k)] == ours
+
+
+def test_without_faiss_its_index_says_how_to_install_it() -> None:
+    if find_spec("faiss"):
+        pytest.skip("FAISS is installed")
+    with pytest.raises(NotInstalled, match="pip install faiss-cpu"):
+        FaissIndex(unit_rows(made()))
 
 
 @pytest.mark.parametrize("query", [np.zeros((1, 24)), np.full((1, 24), np.nan), np.ones((1, 5)), np.ones(24)])
