@@ -13,7 +13,7 @@ from pipeline.manifest import Manifest
 
 
 def corpus_at_hand(store: EmbeddingStore, folder: Path | None) -> Corpus | None:
-    """The corpus in `folder`; without one, that in whose folder the store lies; None where there is none.
+    """The corpus in `folder`; without one, that in a folder beside the store; None where there is none.
 
     Raises `Fatal` for a folder without a corpus, or with another one.
     """
@@ -21,10 +21,17 @@ def corpus_at_hand(store: EmbeddingStore, folder: Path | None) -> Corpus | None:
         corpus = Corpus.open(folder)
         store.check_corpus(corpus)
         return corpus
-    for parent in store.path.resolve().parents:
-        if (parent / MANIFEST).exists() and store.corpus_digest in Manifest.read(parent / MANIFEST).lineage:
-            return Corpus.open(parent)
+    for path in sorted(store.path.resolve().parent.glob(f"*/{MANIFEST}")):
+        if _is_of(path, store):
+            return Corpus.open(path.parent)
     return None
+
+
+def _is_of(manifest: Path, store: EmbeddingStore) -> bool:
+    try:
+        return store.corpus_digest in Manifest.read(manifest).lineage
+    except Fatal:
+        return False
 
 
 def weights_at_hand(store: EmbeddingStore, weights: str | None, corpus: Corpus | None) -> str:

@@ -16,7 +16,6 @@ from flows.searching import Answer, Search
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, unknown_name
 from pipeline.manifest import COLUMNS
-from pipeline.own_columns import as_array
 
 MAP = "map.png"
 _REGIONS = "regions.parquet"

@@ -71,6 +71,8 @@ ROOMS: dict[str, dict[str, str]] = {
         "mapping": "embedding_source exchange extras finetuning map_layers owning_corpus",
         "embedding_source": "owning_corpus",
         "embedding": "embedding_source exchange extras",
+        "searching": "extras",
+        "search_pictures": "searching",
         "publishing": "settings",
         "verify": "settings",
         "merging": "settings",
@@ -81,9 +83,9 @@ ROOMS: dict[str, dict[str, str]] = {
         "commands": "finetuning settings stages",
         "sensor_demo": "closing settings stages",
         "prefect_runs": "commands offline progress sensor_demo settings stages",
-        "terminal": "access closing commands doctor embedding embedding_source exchange extras fewshot file_source "
-        "finetuning growth live_check mapping merging offline prefect_runs probing progress publishing sampling_plan "
-        "settings stages upgrade verify",
+        "terminal": "access closing commands doctor embedded_corpus embedding embedding_source exchange extras fewshot "
+        "file_source finetuning growth image_query live_check mapping merging offline prefect_runs probing progress "
+        "publishing sampling_plan search_pictures searching settings stages upgrade verify",
     },
     "sandbox": {
         "profiles": "errors registry",

@@ -19,6 +19,7 @@ from flows.settings import as_typed, load, shipped
 from flows.terminal.fewshot_command import fewshot
 from flows.terminal.map_commands import embed, predict
 from flows.terminal.modality_commands import modality_app
+from flows.terminal.search_command import plot, search
 from pipeline.errors import Fatal, GeocorpusError, unknown_name
 from pipeline.stopping import install
 from training.evaluate.probe_chips import MOST_CHIPS
@@ -26,8 +27,8 @@ from training.evaluate.probe_chips import MOST_CHIPS
 # As a person needs them: the corpus, what is made of it, then this machine. Others follow by name.
 _ORDER = (
     "demo", "build", "sample", "anchor", "export", "finalize", "status", "retry", "verify", "report", "upgrade",
-    "modality", "pretrain", "finetune", "probe", "fewshot", "predict", "embed", "import", "convert", "merge", "publish",
-    "doctor", "sandbox", "deploy",
+    "modality", "pretrain", "finetune", "probe", "fewshot", "predict", "embed", "search", "plot", "import", "convert",
+    "merge", "publish", "doctor", "sandbox", "deploy",
 )  # fmt: skip
 _DEMOS = ("sensors",)  # beside the one without a name
 
@@ -284,6 +285,8 @@ def probe(
 app.command()(fewshot)
 app.command()(predict)
 app.command()(embed)
+app.command()(search)
+app.command()(plot)
 
 
 @app.command()

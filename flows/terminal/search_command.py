@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Store = Annotated[Path, typer.Argument(help="Embeddings: what `geocorpus embed --to embeddings` wrote.")]
 View = Annotated[str | None, typer.Option(help="By which sensor; fused by default, where there are several.")]
 CorpusFolder = Annotated[
-    Path | None, typer.Option("--corpus", help="The corpus folder, for pictures; that around the store by default.")
+    Path | None, typer.Option("--corpus", help="The corpus folder, for pictures; one beside the store by default.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output.")]
 
@@ -60,7 +60,9 @@ def search(
 def _written(out: Path, answer: Answer, corpus: Corpus | None) -> list[str]:
     answer.chips.write(out)
     if corpus is None:
-        typer.echo("no pictures of the chips: their corpus is not around the store; say where with --corpus.", err=True)
+        typer.echo(
+            "no pictures of the chips: their corpus is not beside the store; say where it is with --corpus.", err=True
+        )
         return [str(out)]
     from flows.search_pictures import write_neighbours
 
