@@ -15,7 +15,7 @@ from rich.table import Table
 from exporters.quality.quality import Quality
 from exporters.quality.scene_coverage import SceneCoverage
 from flows import growth, stages
-from flows.progress.display import figures_text
+from flows.progress.figures import figures_text
 from flows.progress.progress_file import Run, derived
 from flows.settings import as_typed
 from pipeline import durable
