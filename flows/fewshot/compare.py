@@ -114,12 +114,12 @@ def _compared(
     train, test = np.flatnonzero(splits == "train"), np.flatnonzero(splits == split)
     if not len(train) or not len(test):
         raise Fatal("of the chips with features of everything that is compared none is left in train or test.")
-    lonlat = np.column_stack([corpus.manifest.column(name)[rows[common]] for name in ("lon", "lat")])
-    blocks, block_deg = blocks_of(lonlat[test].astype(np.float64))
+    lonlat = np.column_stack([corpus.manifest.column(name)[rows[common]] for name in ("lon", "lat")]).astype(np.float64)
+    blocks, block_deg = blocks_of(lonlat[test])
     places = Places(train, test, blocks)
     at_hand = [Competitor(item.encoder, item.view, item.features[common], item.whole) for item in competitors]
     inside = Regions(regions.names, regions.index[common]) if regions else None
-    rounds = [_Round(plan, task.of(common), places, at_hand, inside, progress) for task in tasks]
+    rounds = [_Round(plan, task.of(common), places, at_hand, inside, lonlat, progress) for task in tasks]
     whole = tuple(Seen(item.encoder, item.view) for item in at_hand if item.whole)
     return Results(
         plan, rows[common], split, block_deg, whole, tuple(item.outcome() for item in rounds), len(rows) - len(common)
@@ -135,6 +135,7 @@ class _Round:
     places: Places
     competitors: Sequence[Competitor]
     regions: Regions | None
+    lonlat: NDArray[np.float64]
     progress: Progress
 
     def outcome(self) -> Outcome:
@@ -177,6 +178,7 @@ class _Round:
 
     def _areas(self, known: Places) -> list[tuple[str, Score]]:
         """Scores of the views of the first encoder, and of the others whole, with labels and tests of each region."""
+        from training.evaluate.fewshot.places import Places, blocks_of
         from training.evaluate.fewshot.transfer import FEWEST_LABELS, FEWEST_TESTS
 
         if self.regions is None:
@@ -188,7 +190,8 @@ class _Round:
             inside = self.regions.rows(number)
             places = known.among(inside, inside)
             if len(places.train) >= FEWEST_LABELS and len(places.test) >= FEWEST_TESTS:
-                found += [(region, item) for item in self._of_area(region, places, shown)]
+                own = Places(places.train, places.test, blocks_of(self.lonlat[places.test])[0])
+                found += [(region, item) for item in self._of_area(region, own, shown)]
         return found
 
     def _of_area(self, region: str, places: Places, shown: Sequence[Competitor]) -> list[Score]:

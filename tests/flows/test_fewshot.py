@@ -14,6 +14,10 @@ import rasterio
 from rasterio import Affine
 from typer.testing import CliRunner
 
+from tests.extras import NO_TORCH
+
+pytest.importorskip("torch", reason=NO_TORCH)
+
 from flows.fewshot.compare import Results, few_shot
 from flows.fewshot.outputs import write
 from flows.fewshot.plan import Named, Plan
