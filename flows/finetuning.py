@@ -17,7 +17,8 @@ FINETUNED = "finetuned"
 def finetune(settings: Settings, progress: Progress) -> str:
     """Adapt an encoder to the train rows, score it on the val rows, and save `finetuned/<label>-<per>.safetensors`.
 
-    Raises `Fatal` when PyTorch is not installed, a setting is wrong, or the corpus or the encoder cannot be opened.
+    With `finetune.data`, images and labels of a benchmark take the place of the corpus's rows. Raises `Fatal` when
+    PyTorch is not installed, a setting is wrong, or the corpus or the encoder cannot be opened.
     """
     require("train", "fine-tuning")
     from training.evaluate.finetune import finetune as tune
@@ -25,6 +26,10 @@ def finetune(settings: Settings, progress: Progress) -> str:
     from training.weights.weights import load_encoder
 
     task, recipe = Task.of(settings.finetune)
+    if task.data:
+        from flows.benchmarks.tuning import tune as tune_on_data
+
+        return tune_on_data(task, recipe, settings.folder / FINETUNED, progress)
     corpus, pretrained = Corpus.open(settings.folder), load_encoder(task.weights)
     patch = pretrained.encoder.patch_px
     image_px = task.image_px or corpus.manifest.size_px // patch * patch

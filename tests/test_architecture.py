@@ -56,6 +56,8 @@ ROOMS: dict[str, dict[str, str]] = {
         "words",
     },
     "flows": {
+        "finetune_task": "data_options",
+        "benchmarks": "closing data_options extras finetune_task",
         "settings": "finetune_task",
         "sampling_plan": "region_file settings",
         "growth": "settings",
@@ -65,7 +67,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "exchange": "closing settings stages",
         "live_check": "doctor",
         "preflight": "closing live_check",
-        "finetuning": "closing extras finetune_task settings",
+        "finetuning": "benchmarks closing extras finetune_task settings",
         "probing": "extras owning_corpus",
         "fewshot": "extras",
         "mapping": "embedding_source exchange extras finetuning map_layers owning_corpus",
@@ -83,9 +85,10 @@ ROOMS: dict[str, dict[str, str]] = {
         "commands": "finetuning settings stages",
         "sensor_demo": "closing settings stages",
         "prefect_runs": "commands offline progress sensor_demo settings stages",
-        "terminal": "access closing commands doctor embedded_corpus embedding embedding_source exchange extras fewshot "
-        "file_source finetuning growth image_query live_check mapping merging offline prefect_runs probing progress "
-        "publishing sampling_plan search_pictures searching settings stages upgrade verify",
+        "terminal": "access benchmarks closing commands doctor embedded_corpus embedding embedding_source exchange "
+        "extras fewshot file_source finetuning growth image_query live_check mapping merging offline "
+        "prefect_runs probing progress publishing sampling_plan search_pictures searching settings "
+        "stages upgrade verify",
     },
     "sandbox": {
         "profiles": "errors registry",

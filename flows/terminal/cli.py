@@ -270,16 +270,26 @@ def publish(
 def probe(
     weights: Annotated[str, typer.Argument(help="A run's folder, a file of weights, or an address.")],
     label: Annotated[
-        str,
+        str | None,
         typer.Option(help="A layer (its commonest class per chip, or its means), or a column of yours."),
-    ],
+    ] = None,
     corpus: Annotated[Path | None, typer.Option(help="The corpus folder; the run's own by default.")] = None,
     chips: Annotated[int, typer.Option(min=2, help="At most so many chips of each split.")] = MOST_CHIPS,
+    data: Annotated[
+        str | None,
+        typer.Option(help="In place of a corpus: geobench:FOLDER, eurosat:FOLDER, folder:FOLDER or table:FILE."),
+    ] = None,
+    options: Annotated[list[str] | None, typer.Option("--set", help="How --data is read, key=value.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder for the scores of --data, as JSON and CSV.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Print what an encoder knows of a layer, beside random weights and plain band statistics."""
-    from flows.probing import probe as probed
+    """Print what an encoder knows of a layer or a benchmark, beside random weights and plain band statistics."""
+    from flows.terminal import probe_command
 
-    typer.echo(probed(weights, label, corpus, chips))
+    if data is not None:
+        probe_command.of_data(weights, data, label, options or (), out, as_json)
+        return
+    probe_command.of_corpus(weights, label, corpus, chips, as_json)
 
 
 app.command()(fewshot)

@@ -1,0 +1,1 @@
+"""Encoders on the field's benchmarks: labelled images prepared, probed, fine-tuned on, and written down."""
