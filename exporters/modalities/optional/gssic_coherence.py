@@ -13,7 +13,7 @@ from pipeline.modality import Band, Display, Modality
 COLLECTION = "Earth_Big_Data/GLOBAL_SEASONAL_S1/V2019/COHERENCE"
 # Between the two acquisitions. 6 and 18 days are there only where both satellites flew.
 DAYS = (12, 24, 36, 48)
-BANDS = tuple(f"{season}_vv_COH{days}" for season in SEASONS for days in DAYS)
+BANDS = tuple(f"{season}_vv_COH{days:02d}" for season in SEASONS for days in DAYS)
 _LICENCE = cc_by_4(
     "Kellndorfer, J. et al. (2022): Global seasonal Sentinel-1 interferometric coherence and backscatter data set. "
     "Scientific Data 9, 73. https://doi.org/10.1038/s41597-022-01189-6."
