@@ -77,6 +77,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "search_pictures": "searching",
         "publishing": "settings",
         "verify": "settings",
+        "viewer": "progress",
         "merging": "settings",
         "cluster": "extras settings",
         "stages": "closing cluster extras file_source growth own_columns preflight sampling_plan sandbox_process "
@@ -88,7 +89,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "terminal": "access benchmarks closing commands doctor embedded_corpus embedding embedding_source exchange "
         "extras fewshot file_source finetuning growth image_query live_check mapping merging offline "
         "prefect_runs probing progress publishing sampling_plan search_pictures searching settings "
-        "stages upgrade verify",
+        "stages upgrade verify viewer",
     },
     "sandbox": {
         "profiles": "errors registry",

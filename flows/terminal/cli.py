@@ -26,7 +26,7 @@ from training.evaluate.probe_chips import MOST_CHIPS
 
 # As a person needs them: the corpus, what is made of it, then this machine. Others follow by name.
 _ORDER = (
-    "demo", "build", "sample", "anchor", "export", "finalize", "status", "retry", "verify", "report", "upgrade",
+    "demo", "build", "sample", "anchor", "export", "finalize", "status", "view", "retry", "verify", "report", "upgrade",
     "modality", "pretrain", "finetune", "probe", "fewshot", "predict", "embed", "search", "plot", "import", "convert",
     "merge", "publish", "doctor", "sandbox", "deploy",
 )  # fmt: skip
@@ -377,6 +377,22 @@ def report(folder: Folder) -> None:
     from exporters.report.report import write_report
 
     typer.echo(write_report(folder))
+
+
+@app.command()
+def view(
+    folder: Folder,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page in this machine's browser.")
+    ] = True,
+    export: Annotated[Path | None, typer.Option(help="Write the page there as files for a web server instead.")] = None,
+    chips: Annotated[int, typer.Option(min=1, help="So many chips with --export, biomes in turn.")] = 24,
+) -> None:
+    """Look at a corpus: a map of all places, filters, and every layer of a chip with the values under the cursor."""
+    from flows.terminal.view_command import view as open_view
+
+    open_view(folder, port, browser, export, chips)
 
 
 @app.command()

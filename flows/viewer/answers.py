@@ -1,0 +1,101 @@
+"""What the explorer's page asks for, by path; the same answers are the files of a static export."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
+from typing import Any
+
+from flows.viewer import ground
+from flows.viewer.chip_view import ChipView, described
+from flows.viewer.column import Columns
+from flows.viewer.search import rows_with
+from flows.viewer.work import at_work
+from pipeline.corpus import Corpus
+from pipeline.errors import Fatal
+
+_LOOKED_AT = 4
+JSON, BYTES, PNG, TIFF = "application/json", "application/octet-stream", "image/png", "image/tiff"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A body with its media type."""
+
+    body: bytes
+    media_type: str
+
+
+def as_json(plain: Any) -> Answer:
+    """Plain values as an answer."""
+    return Answer(json.dumps(plain, allow_nan=False, separators=(",", ":")).encode(), JSON)
+
+
+@dataclass
+class Answers:
+    """Answers about one corpus. Paths that there are not, and damage, raise `Fatal` with one sentence."""
+
+    corpus: Corpus
+    columns: Columns = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.columns = Columns(self.corpus)
+
+    def of(self, path: str, text: str = "") -> Answer:
+        """The answer to a path such as "chips/12/aster.f64"; `text` is what "find.json" looks for."""
+        first, *rest = path.split("/")
+        if not rest and first in self._whole:
+            return self._whole[first]()
+        if first == "find.json" and not rest:
+            return as_json({"rows": rows_with(self.corpus, text).tolist() if text else []})
+        if first == "columns" and len(rest) == 1:
+            return Answer(self.columns[rest[0].removesuffix(".bin")].values.tobytes(), BYTES)
+        if first == "chips" and len(rest) == 2:
+            return self._of_chip(self._view(rest[0]), rest[1])
+        raise Fatal(f"the explorer has nothing under {path!r}.")
+
+    @cached_property
+    def _whole(self) -> dict[str, Callable[[], Answer]]:
+        return {
+            "corpus.json": lambda: as_json(self.summary()),
+            "places.bin": lambda: Answer(ground.positions(self.corpus.manifest).tobytes(), BYTES),
+            "outlines.json": lambda: as_json(ground.outlines(self.corpus.folder)),
+            "work.json": lambda: as_json(at_work(self.corpus)),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The corpus, its columns and its layers."""
+        return {
+            "name": self.corpus.folder.name, "folder": str(self.corpus.folder), "chips": len(self.corpus.manifest),
+            "digest": self.corpus.manifest.digest, "columns": [item.description() for item in self.columns],
+            "layers": described(self.corpus.modalities),
+        }  # fmt: skip
+
+    def has(self, row: int, layer: str) -> bool:
+        """Whether a chip has a layer."""
+        return bool(ChipView(self.corpus, row).state(layer)["there"])
+
+    def _view(self, text: str) -> ChipView:
+        if not (text.isascii() and text.isdigit() and int(text) < len(self.corpus.manifest)):
+            raise Fatal(f"there is no chip in row {text!r}; rows are 0 to {len(self.corpus.manifest) - 1}.")
+        return self._views(int(text))
+
+    @cached_property
+    def _views(self) -> Callable[[int], ChipView]:
+        """The chips looked at last, with the values that were read of them."""
+        return lru_cache(_LOOKED_AT)(partial(ChipView, self.corpus))
+
+    def _of_chip(self, view: ChipView, name: str) -> Answer:
+        if name == "facts.json":
+            return as_json(view.facts())
+        layer, _, kind = name.rpartition(".")
+        if kind == "f64":
+            return Answer(view.values(layer), BYTES)
+        if kind == "tif":
+            return Answer(view.raster(layer), TIFF)
+        if kind == "png":
+            plain, _, band = layer.partition("@")
+            return Answer(view.picture(plain, band), PNG)
+        raise Fatal(f"the explorer has nothing under {name!r}.")

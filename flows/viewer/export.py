@@ -1,0 +1,61 @@
+"""The explorer as files, for a web server: the map of all places, and some of the chips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from exporters.report.chips import choose_rows
+from flows.viewer.answers import Answer, Answers, as_json
+from flows.viewer.chip_view import pictured
+from flows.viewer.server import PAGE, page_file
+from pipeline.corpus import Corpus
+from pipeline.durable import write_bytes
+from pipeline.errors import Fatal
+from pipeline.modality import Modality
+from pipeline.progress import Progress
+
+_WHOLE = ("places.bin", "outlines.json")
+
+
+def export(folder: Path, target: Path, chips: int, progress: Progress) -> str:
+    """Write the page, all places, and `chips` chips, biomes in turn, into `target`; returns a line about it.
+
+    Raises `Fatal` for no corpus, for a target that has something in it, and for a damaged shard.
+    """
+    if target.exists() and any(target.iterdir()):
+        raise Fatal(f"{target} has something in it; give an empty folder, or one that does not exist.")
+    corpus = Corpus.open(folder)
+    rows = choose_rows(corpus, chips)
+    answers = Answers(corpus)
+    for name in PAGE:
+        write_bytes(target / name, page_file(name))
+    progress.start("view", len(rows))
+    for path, answer in _whole(answers, rows):
+        write_bytes(target / "data" / path, answer.body)
+    for row in rows:
+        for path in _of_chip(corpus, row, answers):
+            write_bytes(target / "data" / path, answers.of(path).body)
+        progress.advance()
+    return f"{target}: the map of {len(corpus.manifest):,} places and {len(rows)} chips; any web server serves it."
+
+
+def _whole(answers: Answers, rows: Sequence[int]) -> Iterator[tuple[str, Answer]]:
+    """`exported` tells the page which chips there are, and that there is nobody to search for it."""
+    summary = answers.summary()
+    yield "corpus.json", as_json(summary | {"folder": summary["name"], "exported": list(rows)})
+    yield from ((name, answers.of(name)) for name in _WHOLE)
+    for name in answers.columns.names:
+        yield f"columns/{name}.bin", answers.of(f"columns/{name}.bin")
+
+
+def _of_chip(corpus: Corpus, row: int, answers: Answers) -> Iterator[str]:
+    yield f"chips/{row}/facts.json"
+    for name, modality in corpus.modalities.items():
+        if answers.has(row, name):
+            yield from (f"chips/{row}/{file}" for file in _files(modality))
+
+
+def _files(modality: Modality) -> Iterator[str]:
+    yield from (f"{modality.name}.f64", f"{modality.name}.tif")
+    yield from (f"{modality.name}{f'@{band}' if band else ''}.png" for band in pictured(modality))

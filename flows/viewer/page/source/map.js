@@ -1,0 +1,92 @@
+// The map: every place as a point, over the outlines of regions.
+
+import { scaleLinear } from "d3-scale";
+import createScatterplot from "regl-scatterplot";
+
+const HEIGHT = 0.487; // y of the poles, where x is 1 at the antimeridian
+
+export class PlaceMap {
+  static scatterplot = createScatterplot; // by itself in the benchmark
+
+  constructor({ canvas, below, outlines, places, onPlace, onArea }) {
+    Object.assign(this, { canvas, below, places, onPlace, onArea });
+    this.lines = new Path2D();
+    for (const line of outlines) line.forEach(([x, y], index) => this.lines[index ? "lineTo" : "moveTo"](x, y));
+    this.x = scaleLinear().domain([-1, 1]);
+    this.y = scaleLinear().domain([-1, 1]);
+    const count = places.length / 2;
+    this.xs = Float32Array.from({ length: count }, (_, row) => places[2 * row]);
+    this.ys = Float32Array.from({ length: count }, (_, row) => places[2 * row + 1]);
+    this.plot = createScatterplot({
+      canvas, xScale: this.x, yScale: this.y, backgroundColor: [0, 0, 0, 0], pointSize: count > 50000 ? 2 : 6,
+      opacity: count > 50000 ? 0.7 : 0.9, lassoOnLongPress: false, performanceMode: count > 50000,
+      pointColorHover: "#3b7dd8", pointColorActive: "#d1495b", pointSizeSelected: 5, pointOutlineWidth: 3,
+      lassoColor: "#d1495b", deselectOnEscape: true, ...this.size(),
+    });
+    this.plot.subscribe("view", () => this.drawOutlines());
+    this.plot.subscribe("lassoEnd", ({ coordinates }) => this.lassoed(coordinates));
+    this.plot.subscribe("select", ({ points }) => points.length === 1 && !this.lassoing && this.onPlace(points[0]));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.drawOutlines());
+    new ResizeObserver(() => this.resized()).observe(canvas.parentElement);
+  }
+
+  size() {
+    const { width, height } = this.canvas.parentElement.getBoundingClientRect();
+    return { width, height };
+  }
+
+  resized() {
+    this.plot.set(this.size());
+    this.drawOutlines();
+  }
+
+  /** Paints all points; places do not move, so their index is made once. */
+  async paint({ codes, palette }) {
+    this.plot.set({ colorBy: "valueA", pointColor: palette.length > 1 ? palette : palette[0] });
+    const options = { zDataType: "categorical", preventFilterReset: true };
+    if (this.index) options.spatialIndex = this.index;
+    await this.plot.draw({ x: this.xs, y: this.ys, z: codes }, options);
+    this.index = this.plot.get("spatialIndex");
+  }
+
+  async whole() {
+    await this.plot.zoomToArea({ x: -1, y: -HEIGHT, width: 2, height: 2 * HEIGHT });
+    this.drawOutlines();
+  }
+
+  show(rows) {
+    return rows.length === this.xs.length ? this.plot.unfilter() : this.plot.filter(Array.from(rows));
+  }
+
+  mark(row) {
+    this.plot.select(row === null ? [] : [row], { preventEvent: true });
+  }
+
+  lasso(on) {
+    this.plot.set({ mouseMode: on ? "lasso" : "panZoom" });
+  }
+
+  lassoed(coordinates) {
+    const flat = Array.from(coordinates).flat();
+    const corners = Array.from({ length: flat.length / 2 }, (_, at) => [flat[2 * at], flat[2 * at + 1]]);
+    this.lassoing = true;
+    setTimeout(() => {
+      this.plot.deselect({ preventEvent: true });
+      this.lassoing = false;
+    });
+    if (corners.length > 2) this.onArea(corners.map((corner) => corner.map((value) => Number(value.toFixed(5)))));
+  }
+
+  drawOutlines() {
+    const { width, height } = this.size();
+    const ratio = window.devicePixelRatio;
+    Object.assign(this.below, { width: width * ratio, height: height * ratio });
+    const pen = this.below.getContext("2d");
+    const across = this.x(1) - this.x(0);
+    const up = this.y(1) - this.y(0);
+    pen.setTransform(across * ratio, 0, 0, up * ratio, this.x(0) * ratio, this.y(0) * ratio);
+    pen.lineWidth = 0.7 / Math.abs(across);
+    pen.strokeStyle = getComputedStyle(this.below).color;
+    pen.stroke(this.lines);
+  }
+}

@@ -1,0 +1,23 @@
+"""The run at work on a corpus: shards that are done of each layer, and what the run says of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flows.progress.progress_file import Run, derived
+from pipeline.corpus import Corpus
+
+
+def at_work(corpus: Corpus) -> dict[str, Any]:
+    """Shards done of each layer, and the run that lives: its stage, count and figures; for JSON."""
+    done = {name: len(corpus.finished(name)) for name in sorted(corpus.modalities)}
+    return {"shards": len(corpus.shards), "done": done, "run": _shown(Run.of(corpus.folder))}
+
+
+def _shown(run: Run | None) -> dict[str, Any] | None:
+    if run is None or not run.is_live:
+        return None
+    snapshot = run.snapshot
+    figures = {name: f"{value:,.4g}" if isinstance(value, float) else f"{value}"
+               for name, value in (derived(snapshot) | snapshot.figures).items()}  # fmt: skip
+    return {"stage": snapshot.stage, "done": snapshot.done, "total": snapshot.total, "figures": figures}

@@ -1,0 +1,192 @@
+"""What the explorer's page is given: equal to the store, for the page alone, and one sentence where it cannot be."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+from starlette.testclient import TestClient
+
+from flows.viewer.answers import Answers
+from flows.viewer.column import HAS_DATA, NOT_EXPORTED
+from flows.viewer.export import export
+from flows.viewer.server import application, bound, serve
+from pipeline.corpus import Corpus
+from pipeline.drawing import draw_all
+from pipeline.errors import Fatal
+from pipeline.progress import Silent
+from tests.exporters.report_corpus import REASON
+
+
+@pytest.fixture(scope="module")
+def client(corpus: Corpus) -> TestClient:
+    return TestClient(application(corpus), base_url="http://127.0.0.1:1")
+
+
+def with_data(corpus: Corpus, layer: str) -> int:
+    """A row that has the layer, and not the first one."""
+    entry = next(iter(corpus.findings(layer)))
+    return next(row for row in range(*entry.rows) if row not in entry.missing and row)
+
+
+@pytest.mark.parametrize("layer", ["photo", "echo", "relief", "cover", "weather", "season"])
+def test_values_are_those_of_the_store(corpus: Corpus, client: TestClient, layer: str) -> None:
+    row, modality = with_data(corpus, layer), corpus.modality(layer)
+    got = np.frombuffer(client.get(f"/data/chips/{row}/{layer}.f64").content, "<f8")
+    stored = corpus.read(layer, slice(row, row + 1))[0]
+    wanted = stored.astype(float) if modality.categories else modality.physical(stored)
+    np.testing.assert_array_equal(got, np.where(modality.valid(stored), wanted, np.nan).ravel())
+
+
+def test_pictures_and_rasters_are_those_of_the_report_and_of_convert(corpus: Corpus, client: TestClient) -> None:
+    row = with_data(corpus, "echo")
+    stored = corpus.read("echo", slice(row, row + 1))[0]
+    drawn = dict(draw_all(corpus.modality("echo"), stored, 10.0))
+    got = client.get(f"/data/chips/{row}/echo@down.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(got.content))), drawn["down"])
+    with rasterio.open(io.BytesIO(client.get(f"/data/chips/{row}/echo.tif").content)) as file:
+        np.testing.assert_array_equal(file.read(), stored)
+        assert file.crs.to_string() == corpus.manifest[row].grid.crs
+
+
+def test_a_column_of_a_layer_says_who_has_it_and_why_others_do_not(corpus: Corpus, client: TestClient) -> None:
+    about = {item["name"]: item for item in client.get("/data/corpus.json").json()["columns"]}
+    column = about["layer:echo"]
+    codes = np.frombuffer(client.get("/data/columns/layer:echo.bin").content, column["dtype"])
+    said = np.array(column["labels"])[codes]
+    wanted = np.full(len(corpus.manifest), NOT_EXPORTED, dtype=object)
+    for entry in corpus.entries("echo"):
+        wanted[slice(*entry.rows)] = HAS_DATA
+        for row in entry.missing:
+            wanted[row] = REASON.replace(" 30", "")
+    assert said.tolist() == wanted.tolist() and len(set(wanted)) == 3
+
+
+def test_columns_are_those_of_the_manifest(corpus: Corpus) -> None:
+    columns = Answers(corpus).columns
+    biome = columns["biome"]
+    assert [biome.labels[code] for code in biome.values] == [
+        name or "not known" for name in corpus.manifest.column("biome_name").tolist()
+    ]
+    split = columns["split"]
+    assert [split.labels[code] for code in split.values] == corpus.manifest.column("split").tolist()
+    days = corpus.manifest.column("anchor_time").astype("datetime64[s]").astype(float) / 86400
+    np.testing.assert_allclose(columns["date"].values, days, atol=0.01)
+
+
+def test_chips_without_a_scene_of_a_pass_are_told(corpus: Corpus) -> None:
+    column = Answers(corpus).columns["ascending"]
+    said = [column.labels[code] for code in column.values]
+    assert said == ["none" if chip.acquisition.ascending is None else "there" for chip in corpus.manifest]
+
+
+def test_a_search_finds_places_scenes_and_rows(corpus: Corpus, client: TestClient) -> None:
+    def found(text: str) -> list[int]:
+        return list(client.get("/data/find.json", params={"text": text}).json()["rows"])
+
+    chip = corpus.manifest[7]
+    assert found(chip.location.id) == [7] and 7 in found("7")
+    assert found(chip.acquisition.anchor.asset_id.lower() + "x") == []
+    scenes = corpus.manifest.column("anchor_id").tolist()
+    assert found("a/1") == [row for row, name in enumerate(scenes) if "A/1" in name] != []
+    assert found("") == [] and found("<script>") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("data/chips/9999/facts.json", "there is no chip in row '9999'"),
+        ("data/chips/-1/facts.json", "there is no chip in row '-1'"),
+        ("data/chips/1/ecko.f64", "did you mean 'echo'?"),
+        ("data/chips/1/weather.png", "has no picture"),
+        ("data/columns/split2.bin", "did you mean 'split'?"),
+        ("data/nothing", "has nothing under 'nothing'"),
+        ("../pyproject.toml", "no page"),
+        ("%2e%2e/pyproject.toml", "no page"),
+    ],
+)
+def test_what_there_is_not_is_one_sentence(client: TestClient, path: str, sentence: str) -> None:
+    answer = client.get(f"/{path}")
+    assert answer.status_code == 404 and sentence in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "evil.example"},
+        {"host": "127.0.0.1.evil.example:1"},
+        {"origin": "http://evil.example"},
+        {"origin": "http://127.0.0.1:2"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_other_pages_and_other_names_are_refused(client: TestClient, headers: dict[str, str]) -> None:
+    answer = client.get("/data/corpus.json", headers=headers)
+    assert answer.status_code == 403 and "explorer" in answer.text
+
+
+def test_it_only_reads(client: TestClient) -> None:
+    assert client.post("/data/corpus.json").status_code == client.delete("/").status_code == 403
+    assert client.get("/", headers={"origin": "http://127.0.0.1:1", "sec-fetch-site": "same-origin"}).status_code == 200
+    policy = client.get("/").headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "http:" not in policy
+
+
+def test_a_damaged_shard_is_one_sentence_and_the_rest_goes_on(corpus: Corpus, tmp_path: Path) -> None:
+    shutil.copytree(corpus.folder, tmp_path / "damaged")
+    damaged = Corpus.open(tmp_path / "damaged")
+    row = with_data(damaged, "relief")
+    path = damaged.object_path("relief", damaged.shards[row // damaged.shard_rows])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    client = TestClient(application(damaged), base_url="http://localhost")
+    answer = client.get(f"/data/chips/{row}/relief.png")
+    assert answer.status_code == 404 and "relief" in answer.json()["error"] and "verify" in answer.json()["error"]
+    assert client.get(f"/data/chips/{row}/facts.json").status_code == 200
+    assert client.get(f"/data/chips/{row}/cover.png").status_code == 200
+
+
+def test_a_layer_that_is_not_there_says_why(corpus: Corpus, client: TestClient) -> None:
+    last = len(corpus.manifest) - 1
+    assert client.get(f"/data/chips/{last}/facts.json").json()["layers"]["echo"] == {
+        "there": False, "note": NOT_EXPORTED,
+    }  # fmt: skip
+    assert NOT_EXPORTED in client.get(f"/data/chips/{last}/echo.f64").json()["error"]
+
+
+def test_a_port_that_is_taken_and_no_corpus_are_one_sentence(corpus: Corpus, tmp_path: Path) -> None:
+    with bound(0) as taken:
+        taken.listen()
+        with pytest.raises(Fatal, match="choose another --port"):
+            serve(corpus.folder, taken.getsockname()[1], False, print)
+    with pytest.raises(Fatal, match="no corpus"):
+        serve(tmp_path, 0, False, print)
+
+
+def test_the_files_of_an_export_are_the_answers_of_the_server(
+    corpus: Corpus, client: TestClient, tmp_path: Path
+) -> None:
+    line = export(corpus.folder, tmp_path / "site", 5, Silent())
+    assert f"{len(corpus.manifest)} places and 5 chips" in line
+    data = tmp_path / "site" / "data"
+    summary = json.loads((data / "corpus.json").read_text())
+    assert len(summary["exported"]) == 5 and summary["folder"] == corpus.folder.name
+    for path in data.rglob("*"):
+        if path.is_file() and path.name not in ("corpus.json",) and path.suffix != ".tif":
+            assert path.read_bytes() == client.get(f"/data/{path.relative_to(data).as_posix()}").content, path
+    assert (tmp_path / "site" / "index.html").exists()
+    with pytest.raises(Fatal, match="has something in it"):
+        export(corpus.folder, tmp_path / "site", 5, Silent())
+
+
+def test_shards_that_fill_are_seen(corpus: Corpus, client: TestClient) -> None:
+    work = client.get("/data/work.json").json()
+    assert work["run"] is None and work["shards"] == len(corpus.shards)
+    assert work["done"] == {name: len(corpus.finished(name)) for name in corpus.modalities}

@@ -1,0 +1,269 @@
+"""The explorer in a real browser, by mouse and keyboard: filter, draw an area, open a chip, compare its values."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import re
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.browser import CHROMIUM, Page, browsing
+from flows.viewer.export import export
+from pipeline.corpus import Corpus
+from pipeline.progress import Silent
+from tests.exporters.report_corpus import REASON
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed, so no browser can open the explorer"),
+    pytest.mark.slow,
+    pytest.mark.xdist_group("explorer"),
+]
+READY = "document.body && document.body.dataset.ready === 'true'"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with browsing(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser: Page, address: str) -> Page:
+    browser.size(1400, 900)
+    return opened(browser, address)
+
+
+def opened(browser: Page, address: str) -> Page:
+    browser.open("about:blank")
+    browser.forget()
+    browser.open(address)
+    browser.wait(READY)
+    return browser
+
+
+def rows_shown(page: Page) -> list[int]:
+    texts = page.run("[...document.querySelectorAll('#rows button')].map(one => one.textContent)")
+    return [int(text.split(" ")[0]) for text in texts]
+
+
+def choose(page: Page, column: str, label: str) -> None:
+    """Opens a filter by the mouse, and ticks one of its classes."""
+    page.click(f"[id='filter-{column}'] summary")
+    box = f"[id='filter-{column}'] input[data-key={json.dumps(label)}]"
+    page.wait(f"document.querySelector({json.dumps(box)}) !== null")
+    before = page.run("document.getElementById('count').textContent")
+    page.click(box)
+    page.wait(f"document.getElementById('count').textContent !== {json.dumps(before)}")
+
+
+def wait_for_values(page: Page) -> None:
+    page.wait("[...document.querySelectorAll('#pictures output')].some(one => one.textContent)")
+
+
+def said_of(page: Page, layer: str) -> str:
+    return str(page.run(f"document.querySelector('[data-layer={layer}] output').textContent"))
+
+
+def point_at(page: Page, layer: str, x_px: int, y_px: int, size_px: int) -> None:
+    selector = f"[data-layer={layer}] .picture"
+    page.middle(selector)
+    left, top, width = page.run(
+        f"(() => {{ const box = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
+        " return [box.x, box.y, box.width]; })()"
+    )
+    page.mouse("mouseMoved", left + (x_px + 0.5) / size_px * width, top + (y_px + 0.5) / size_px * width)
+
+
+def test_a_chip_without_radar_in_a_biome_and_its_elevation_under_the_cursor(page: Page, corpus: Corpus) -> None:
+    """The way of docs/explorer.md, step by step."""
+    names = corpus.manifest.column("biome_name")
+    reason = REASON.replace(" 30", "")
+    lacking = {row for entry in corpus.entries("echo") for row in entry.missing}
+    row = min(row for row in lacking if names[row] and row not in next(iter(corpus.entries("relief"))).missing)
+    choose(page, "biome", str(names[row]))
+    choose(page, "layer:echo", reason)
+    wanted = sorted(each for each in lacking if names[each] == names[row])
+    assert rows_shown(page) == wanted
+    assert page.run("document.getElementById('count').textContent") == f"{len(wanted)} of {len(corpus.manifest)} chips"
+    page.click("#rows button")
+    wait_for_values(page)
+    assert page.run("document.querySelector('.picture.none').textContent") == REASON
+    size_px = corpus.manifest.size_px
+    stored = corpus.modality("relief").physical(corpus.read("relief", slice(wanted[0], wanted[0] + 1)))[0, 0]
+    for x_px, y_px in ((0, 0), (3, size_px - 1), (size_px // 2, 5)):
+        point_at(page, "relief", x_px, y_px, size_px)
+        value = stored[y_px, x_px]
+        assert said_of(page, "relief") == ("no data" if np.isnan(value) else f"{value:g} m")
+    assert page.complaints == []
+
+
+def test_the_same_ground_in_all_layers(page: Page, corpus: Corpus) -> None:
+    page.run("explorer.openChip(1)")
+    wait_for_values(page)
+    size_px = corpus.manifest.size_px
+    point_at(page, "relief", 4, 9, size_px)
+    cover = corpus.modality("cover")
+    code = int(corpus.read("cover", slice(1, 2))[0, 0, 9, 4])
+    assert said_of(page, "cover") == next((item.name for item in cover.categories if item.code == code), "no data")
+    photo = corpus.modality("photo").physical(corpus.read("photo", slice(1, 2)))[0, :, 9, 4]
+    shown = (
+        dict(part.split(" ") for part in said_of(page, "photo").split(" · ")) if "·" in said_of(page, "photo") else {}
+    )
+    for name, text in shown.items():
+        assert float(text) == pytest.approx(photo[corpus.modality("photo").band_names.index(name)], rel=1e-4)
+    assert len(shown) == 3
+    page.key("Escape")
+    assert page.run("document.getElementById('chip').hidden")
+
+
+def test_an_area_that_is_drawn_chooses_what_lies_in_it_and_is_a_permanent_link(
+    page: Page, corpus: Corpus, address: str
+) -> None:
+    page.click("#lasso")
+    left, top, width, height = page.run(
+        "(() => { const box = document.getElementById('map').getBoundingClientRect();"
+        " return [box.x, box.y, box.width, box.height]; })()"
+    )
+    corners = [(0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0), (0.5, 0.02)]  # the eastern half
+    at = [(left + 1 + x * (width - 2), top + 1 + y * (height - 2)) for x, y in corners]
+    page.mouse("mousePressed", *at[0], 1)
+    for (x0, y0), (x1, y1) in zip(at, at[1:], strict=False):
+        for step in range(1, 11):
+            page.mouse("mouseMoved", x0 + (x1 - x0) * step / 10, y0 + (y1 - y0) * step / 10, 1)
+    page.mouse("mouseReleased", *at[-1])
+    page.wait("document.getElementById('area').textContent !== ''")
+    shown = rows_shown(page)
+    east = corpus.manifest.column("lon")
+    assert {row for row in range(len(east)) if east[row] > 8} <= set(shown)
+    assert not {row for row in range(len(east)) if east[row] < -8} & set(shown)
+    link = page.run("location.href")
+    assert rows_shown(opened(page, link)) == shown
+    assert rows_shown(opened(page, address)) == list(range(len(corpus.manifest)))
+
+
+def test_a_whole_visit_by_the_keyboard(page: Page) -> None:
+    page.run("document.querySelectorAll('#rows button')[2].focus()")
+    page.key("Enter")
+    wait_for_values(page)
+    assert page.run("document.getElementById('chip-place').textContent").startswith("3 of")
+    page.key("ArrowRight")
+    page.wait("document.getElementById('chip-place').textContent.startsWith('4 of')")
+    wait_for_values(page)
+    before = page.run("document.getElementById('cursor').textContent")
+    page.run("document.querySelector('.picture[tabindex]').focus()")
+    page.key("ArrowLeft")
+    after = page.run("document.getElementById('cursor').textContent")
+    x_px = [int(re.search(r"pixel (\d+)", text).group(1)) for text in (before, after)]  # type: ignore[union-attr]
+    assert x_px[0] - x_px[1] == 1
+    page.key("Escape")
+    assert page.run("document.getElementById('chip').hidden") is True
+
+
+def test_the_rows_saved_are_the_selection(page: Page, corpus: Corpus) -> None:
+    choose(page, "split", "val")
+    page.click("#command")
+    page.wait("document.getElementById('line').textContent !== ''")
+    line = page.run("document.getElementById('line').textContent")
+    rows = [row for part in line.split("--rows ")[1].split(",") for row in _of(part)]
+    assert rows == corpus.manifest.rows_of("val").tolist() and str(corpus.folder) in line
+
+
+def _of(part: str) -> list[int]:
+    first, colon, last = part.partition(":")
+    return list(range(int(first), int(last))) if colon else [int(first)]
+
+
+def test_bands_and_stretch_are_drawn_anew(page: Page) -> None:
+    page.run("explorer.openChip(1)")
+    wait_for_values(page)
+    page.click("[data-layer=photo] .tools summary")
+    page.run(
+        "(() => { const select = document.querySelector('[data-layer=photo] select');"
+        " select.value = 'infrared'; select.dispatchEvent(new Event('change')); })()"
+    )
+    page.wait("document.querySelector('[data-layer=photo] canvas') !== null")
+    spread = page.run(
+        "(() => { const one = document.querySelector('[data-layer=photo] canvas');"
+        " const data = one.getContext('2d').getImageData(0, 0, one.width, one.height).data;"
+        " const reds = data.filter((_, at) => at % 4 === 0); return Math.max(...reds) - Math.min(...reds); })()"
+    )
+    assert spread > 200
+    page.click("#blend summary")
+    page.wait("document.getElementById('above-picture').naturalWidth > 0")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width_px", [400, 1400])
+def test_it_fits_and_its_texts_can_be_read(browser: Page, address: str, width_px: int, dark: bool) -> None:
+    browser.size(width_px, 900, dark)
+    page = opened(browser, address)
+    page.run("explorer.openChip(1)")
+    wait_for_values(page)
+    assert page.run("document.documentElement.scrollWidth") <= width_px
+    assert page.run("document.getElementById('chip').scrollWidth - document.getElementById('chip').clientWidth") <= 0
+    assert page.run(CONTRASTS) >= 4.5
+
+
+# The smallest contrast of a text with what is behind it (WCAG 2.1, relative luminance).
+CONTRASTS = """
+(() => {
+  const pen = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const channels = (colour) => {
+    pen.clearRect(0, 0, 1, 1); pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
+    return [...pen.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (rgb) => rgb.slice(0, 3).map(value => value / 255)
+    .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, value, index) => sum + value * [0.2126, 0.7152, 0.0722][index], 0);
+  const behind = (one) => {
+    for (let at = one; at; at = at.parentElement) {
+      const colour = channels(getComputedStyle(at).backgroundColor);
+      if (colour[3] === 255) return colour;
+    }
+    return [255, 255, 255, 255];
+  };
+  const texts = [...document.querySelectorAll('body *')].filter(one => one.checkVisibility() && !one.disabled &&
+    [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
+  return Math.min(...texts.map(one => {
+    const [a, b] = [light(channels(getComputedStyle(one).color)), light(behind(one))].sort((x, y) => y - x);
+    return (a + 0.05) / (b + 0.05);
+  }));
+})()
+"""
+
+
+def test_names_are_data_and_nothing_is_asked_of_others(page: Page, address: str) -> None:
+    """The corpus has a title with markup in it, and a biome with an ampersand."""
+    page.run("explorer.openChip(1)")
+    wait_for_values(page)
+    assert page.run("document.querySelector('image') === null")
+    assert page.requested and all(
+        url.startswith(address) or url.startswith(("data:", "blob:")) for url in page.requested
+    )
+
+
+def test_a_static_export_is_the_same_page(browser: Page, corpus: Corpus, tmp_path: Path) -> None:
+    export(corpus.folder, tmp_path / "site", 3, Silent())
+    handler: Any = partial(_Quiet, directory=tmp_path / "site")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser.size(1400, 900)
+        page = opened(browser, f"http://127.0.0.1:{server.server_address[1]}/")
+        row = json.loads((tmp_path / "site/data/corpus.json").read_text())["exported"][0]
+        page.run(f"explorer.openChip({row})")
+        wait_for_values(page)
+        assert page.run("document.getElementById('search').hidden")
+        assert page.complaints == []
+        server.shutdown()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
