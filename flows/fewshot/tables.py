@@ -38,8 +38,14 @@ def headline(results: Results, outcome: Outcome) -> Table:
         gap = _NONE if seen == results.whole[0] else _signed(middle.gap)
         rows.append((_title(seen), labels, _score(full.estimate), _score(middle.estimate), gap))
     columns = ("", "labels for 95 %", f"{measure}, all {every:,}", f"{measure}, {few:,}", "over the first")
-    note = f"{head}; in brackets 95 % of resamples of draws and blocks. {outcome.task.note}".strip()
+    note = f"{head}; in brackets 95 % of resamples of draws and blocks. {_flat(outcome)}{outcome.task.note}".strip()
     return Table(_about(results, outcome), columns, tuple(rows), note)
+
+
+def _flat(outcome: Outcome) -> str:
+    truth = outcome.task.values[outcome.places.test]
+    same = not outcome.task.classes and truth.min() == truth.max()
+    return f"All of these test chips have the value {truth[0]:g}, so there is no R2. " if same else ""
 
 
 def _linear(outcome: Outcome, head: str) -> str:
@@ -50,7 +56,7 @@ def _linear(outcome: Outcome, head: str) -> str:
 
 def _few(outcome: Outcome) -> int:
     shots = sorted({draw.shots for draw in outcome.draws})
-    return max([count for count in shots if count <= _MIDDLE_SHOTS], default=shots[0])
+    return max([count for count in shots[:-1] if count <= _MIDDLE_SHOTS], default=shots[0])
 
 
 def _about(results: Results, outcome: Outcome) -> str:

@@ -21,6 +21,7 @@ pytest.importorskip("torch", reason=NO_TORCH)
 from flows.fewshot.compare import Results, few_shot
 from flows.fewshot.outputs import write
 from flows.fewshot.plan import Named, Plan
+from flows.fewshot.tables import headline
 from flows.fewshot.target import Target
 from flows.terminal.cli import app
 from pipeline.chip import Chip
@@ -224,6 +225,11 @@ def test_the_page_needs_nothing_else(results: Results, out: Path) -> None:
     assert "labels for 95 %" in page and "From region to region" in page and "Within east" in page
     assert (out / "wood.png").stat().st_size > 5000
     assert (out / "wood.svg").read_text().startswith("<svg")
+
+
+def test_a_target_without_spread_says_so(results: Results) -> None:
+    flat = replace(results.outcomes[0], task=replace(results.outcomes[0].task, values=np.zeros(len(results.rows))))
+    assert "All of these test chips have the value 0, so there is no R2." in headline(results, flat).text()
 
 
 def test_the_command_prints_the_table(plan: Plan, corpus: Corpus, run: Path, out: Path, tmp_path: Path) -> None:
