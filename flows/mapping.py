@@ -120,7 +120,7 @@ def _layer_of(kind: Callable[..., Modality], tuned: Finetuned, weights: str) -> 
 
 def _features(per: str, view: str | None, without: tuple[str, ...], weights: str, corpus: Corpus) -> ComputedCorpus:
     embedder, left_out = Source(weights, corpus.folder, per, without).embedder(corpus)
-    chosen = _view_of(view, embedder.views)
+    chosen = view_of(view, embedder.views)
     layer = feature_layer(embedder.width, "pixel" if per == "patch" else "image", Path(weights).name)
 
     def compute(rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -130,7 +130,7 @@ def _features(per: str, view: str | None, without: tuple[str, ...], weights: str
     return ComputedCorpus(corpus, manifest, layer, compute)
 
 
-def _view_of(view: str | None, views: Sequence[str]) -> str:
+def view_of(view: str | None, views: Sequence[str]) -> str:
     """The view that is named; the only one, or the fused one, without a name."""
     if view is not None and view not in views:
         raise unknown_name("view", view, views)

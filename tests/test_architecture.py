@@ -71,6 +71,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "probing": "extras owning_corpus",
         "fewshot": "extras",
         "mapping": "embedding_source exchange extras finetuning map_layers owning_corpus",
+        "area": "extras map_layers mapping",
         "embedding_source": "owning_corpus",
         "embedding": "embedding_source exchange extras",
         "searching": "extras",
@@ -86,10 +87,10 @@ ROOMS: dict[str, dict[str, str]] = {
         "commands": "finetuning settings stages",
         "sensor_demo": "closing settings stages",
         "prefect_runs": "commands offline progress sensor_demo settings stages",
-        "terminal": "access benchmarks closing commands doctor embedded_corpus embedding embedding_source exchange "
-        "extras fewshot file_source finetuning growth image_query live_check mapping merging offline "
-        "prefect_runs probing progress publishing sampling_plan search_pictures searching settings "
-        "stages upgrade verify viewer",
+        "terminal": "access area benchmarks closing commands doctor embedded_corpus embedding embedding_source "
+        "exchange extras fewshot file_source finetuning growth image_query live_check mapping merging "
+        "offline prefect_runs probing progress publishing sampling_plan search_pictures searching "
+        "settings stages upgrade verify viewer",
     },
     "sandbox": {
         "profiles": "errors registry",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.errors import Fatal
+
 if TYPE_CHECKING:
     from flows.mapping import Map
     from pipeline.progress import Progress
@@ -21,6 +23,11 @@ Place = Annotated[list[str] | None, typer.Option(help="Of the chip at lon,lat or
 Where = Annotated[str, typer.Option(help="Of chips such as \"split == 'val' and biome in [1, 4]\".")]
 Options = Annotated[list[str] | None, typer.Option("--set", help="An option of the format, key=value.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a target that exists.")]
+Over = Annotated[
+    list[str] | None, typer.Option(help="Of an area, not of chips: a raster or a folder, or LAYER=PATH; repeatable.")
+]
+Overlap = Annotated[float, typer.Option(min=0, max=0.9, help="Of an area: what tiles have in common, of an edge.")]
+Level = Annotated[str | None, typer.Option(help="Of an area: the processing level of its values, such as l2a.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output, JSON lines of progress.")]
 
 
@@ -35,9 +42,19 @@ def predict(
     to: To = None,
     options: Options = None,
     overwrite: Overwrite = False,
+    over: Over = None,
+    overlap: Overlap = 0.5,
+    level: Level = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write what a fine-tuned model predicts for chips, as maps with the names and colours of classes."""
+    """Write what a fine-tuned model predicts for chips, or --over an area, with the names and colours of classes."""
+    if over:
+        from flows.area import Area, prediction_area
+
+        _refuse_chips("predict", corpus, rows, place, where, to, options)
+        shown_area = prediction_area(model, show, level)
+        _show(target, lambda told: Area(tuple(over), overlap).write(shown_area, target, overwrite, told), as_json)
+        return
     from flows.mapping import PREDICTIONS, Map, kind_of
 
     shown = Map(kind_of("--show", show, PREDICTIONS), model, corpus)
@@ -64,9 +81,19 @@ def embed(
     options: Options = None,
     processes: Annotated[int, typer.Option(min=1, help="Of embeddings and geoparquet: so many on this machine.")] = 1,
     overwrite: Overwrite = False,
+    over: Over = None,
+    overlap: Overlap = 0.5,
+    level: Level = None,
     as_json: AsJson = False,
 ) -> None:
     """Write what an encoder makes of chips: vectors as a store or a table, or rasters with a band for each number."""
+    if over:
+        from flows.area import Area, feature_area
+
+        _refuse_chips("embed", corpus, rows, place, where, to, options, per)
+        shown_area = feature_area(weights, view, without or (), level)
+        _show(target, lambda told: Area(tuple(over), overlap).write(shown_area, target, overwrite, told), as_json)
+        return
     from flows.embedding import TABLES, EmbeddingFile
     from flows.embedding_source import Source
 
@@ -81,6 +108,15 @@ def embed(
 
     shown = Map(features_kind(per or "patch", view, without or ()), weights, corpus)
     _write(shown, (rows, place, where), (target, to, options, overwrite), as_json)
+
+
+def _refuse_chips(command: str, *of_chips: object) -> None:
+    """Raise `Fatal` for options that an area does not have."""
+    if any(of_chips):
+        raise Fatal(
+            f"`{command} --over` makes one GeoTIFF of an area; leave out --corpus, --rows, --place, --where, --to, "
+            "--set and --per, which are for chips."
+        )
 
 
 def _write(
