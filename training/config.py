@@ -52,7 +52,8 @@ def _auto_or_steps(value: Any) -> Any:
 ValEvery = Annotated[str | int, BeforeValidator(_auto_or_steps)]
 LeftOut = Annotated[str | tuple[int | str, ...], BeforeValidator(_file_or_list)]
 
-# Settings that change how a run is computed but, apart from rounding, not its result: a resumed run may change them.
+# Settings that change how a run is computed but, apart from rounding, not its result: a resumed run may change them. Of
+# a net that draws random numbers, some change these, see `pretrain.random_draws`.
 WITHOUT_EFFECT = (
     "checkpoint_every", "checkpoints_kept", "keep_every", "read_ahead", "workers", "threads", "device", "micro_batch",
     "compile", "processes", "log_every", "peak_tflops", "wandb", "skip_hidden", "pictures_every", "method_file",

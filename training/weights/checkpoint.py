@@ -77,6 +77,7 @@ class Checkpoints:
         # A setting that is newer than the checkpoint had its present default, or what `BEFORE` has.
         stored = {**PretrainConfig().every_setting(), **BEFORE, **stored}
         current = PretrainConfig().every_setting() | current
+        stored["options"], current["options"] = _set_ones(stored["options"]), _set_ones(current["options"])
         changed = [name for name in current if name not in WITHOUT_EFFECT and current[name] != stored[name]]
         if changed:
             first = changed[0]
@@ -90,6 +91,11 @@ class Checkpoints:
                 f"checkpoint {path} was made from another corpus, or before it grew; "
                 "give the new run a name with pretrain.run=NAME."
             )
+
+
+def _set_ones(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without empty tables, which are those of a run that is older than the option."""
+    return {name: value for name, value in options.items() if value != {}}
 
 
 def _short(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,20 @@ def test_it_begins_with_its_own_file_and_so_does_mp_mae(
 def test_refuses_in_one_sentence(sensors: Corpus, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(Fatal, match=message):
         resolve_run(sensors, replace(MIXED, options=OPTIONS | changes))
+
+
+def test_a_run_that_is_older_than_towers_by_sensor_goes_on(sensors: Corpus, tmp_path: Path) -> None:
+    config = replace(CONTRASTIVE, steps=2, checkpoint_every=1)
+    with pytest.raises(Stopped):
+        pretrain(sensors.folder, config, tmp_path, Recorder(1))
+    for path in (tmp_path / "run.json", *(tmp_path / "checkpoints").glob("*.json")):
+        data = json.loads(path.read_text())
+        del data["config"]["options"]["towers"]
+        path.write_text(json.dumps(data))
+    assert pretrain(sensors.folder, config, tmp_path).steps == 2
+    other = replace(config, options=CONTRASTIVE.options | {"towers": {"light": "convnext:zepto"}})
+    with pytest.raises(Fatal, match="was begun with pretrain.options = "):
+        pretrain(sensors.folder, other, tmp_path)
 
 
 def test_weights_that_fit_no_tower_are_one_sentence(sensors: Corpus, tmp_path: Path) -> None:
