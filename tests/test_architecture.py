@@ -85,7 +85,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "settings",
         "access": "cluster settings stages",
         "commands": "finetuning settings stages",
-        "sensor_demo": "closing settings stages",
+        "sensor_demo": "closing embedding fewshot settings stages",
         "prefect_runs": "commands offline progress sensor_demo settings stages",
         "terminal": "access area benchmarks closing commands doctor embedded_corpus embedding embedding_source "
         "exchange extras fewshot file_source finetuning growth image_query live_check mapping merging "

@@ -55,6 +55,7 @@ def _linear(outcome: Outcome, head: str) -> str:
 
 
 def _few(outcome: Outcome) -> int:
+    """The number of labels that stands beside all of them."""
     shots = sorted({draw.shots for draw in outcome.draws})
     return max([count for count in shots[:-1] if count <= _MIDDLE_SHOTS], default=shots[0])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,9 +72,12 @@ class Artifacts:
             client.update_artifact(table, ArtifactUpdate(data=json.dumps(rows(snapshot))))
 
 
+_ODD = re.compile(r"[^a-z0-9]+")  # Prefect's keys have none of these
+
+
 def _create(snapshot: Snapshot, percent: float) -> tuple[UUID, UUID]:
     """Create the two artifacts of a stage. All runs of a deployment share the keys; Prefect shows the newest run's."""
-    key = f"geocorpus-{snapshot.stage}"
+    key = _ODD.sub("-", f"geocorpus-{snapshot.stage}".lower()).strip("-")
     bar = create_progress_artifact(percent, key, f"How much of {snapshot.stage} is done.")
     table = create_table_artifact(rows(snapshot), f"{key}-figures", f"Figures of {snapshot.stage}.")
     return bar, table  # type: ignore[return-value]

@@ -16,11 +16,15 @@ from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_API_URL
 
 from exporters.earth_engine.client import EarthEngine
-from flows import commands, sensor_demo, stages
+from flows import commands, stages
 from flows.offline import api_configured
 from flows.prefect_runs import configured_server, prefect_server
 from flows.prefect_runs.artifacts import shown
 from flows.prefect_runs.run_outcome import record_outcome
+from flows.sensor_demo.embeddings import embedded
+from flows.sensor_demo.labels import compared
+from flows.sensor_demo.retrieval import retrievals
+from flows.sensor_demo.summary import Made, summary
 from flows.settings import Settings, of_parameters
 from pipeline.errors import Fatal, Transient
 from pipeline.lock import locked
@@ -146,15 +150,17 @@ def demo(settings: dict[str, Any], as_json: bool = False) -> str:
 @flow(name="geocorpus demo sensors")
 @record_outcome
 def demo_sensors(settings: dict[str, Any], as_json: bool = False) -> str:
-    """Build a small corpus of tiles, bring the views of its sensors together, and look at tiles of its own."""
+    """Build a small corpus of tiles, train an encoder for each of its sensors, and see what they are good for."""
     parsed = of_parameters(settings)
     with shown(as_json, parsed.folder) as progress:
         with _at_work(parsed, progress) as engine:
             _build(parsed, engine, progress)
             cost = engine.figures()
         trained = _named("pretrain")(partial(stages.pretrain, parsed, progress))
-        found = _named("retrieval")(partial(sensor_demo.retrievals, parsed, progress))
-    return sensor_demo.summary(parsed, cost.requests, trained, found)
+        found = _named("retrieval")(partial(retrievals, parsed, progress))
+        _named("embed")(partial(embedded, parsed, progress))
+        tables = _named("fewshot")(partial(compared, parsed, progress))
+    return summary(parsed, Made(cost.requests, trained, found, tables))
 
 
 @flow(name="geocorpus export")

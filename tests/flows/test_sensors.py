@@ -128,6 +128,14 @@ def test_the_demo_of_sensors_goes_on_where_it_was_killed_and_says_what_was_found
     assert {path.stem for path in (folder / "runs" / "sensors_small").glob("*.safetensors")} == {
         f"encoder-{name}" for name in SENSORS
     }
+    results = tmp_path / "corpus-results"
+    assert set(gpd.read_parquet(results / "embeddings.parquet")["view"]) == {*SENSORS, "fused"}
+    told = ("vegetation", "built-up", "cropland", "water")
+    assert all(f"\n{name}: " in said for name in told)
+    assert (results / "fewshot" / "fewshot.html").stat().st_size > 10_000
+    assert all(
+        (results / "fewshot" / f"{name}.png").exists() for name in ("vegetation", "built-up", "cropland", "water")
+    )
 
 
 @pytest.mark.slow

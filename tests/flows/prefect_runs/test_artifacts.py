@@ -50,15 +50,15 @@ def test_a_server_that_is_not_there_costs_the_work_nothing() -> None:
 @pytest.mark.slow
 @pytest.mark.xdist_group("prefect")
 def test_a_flow_run_has_a_bar_and_a_table_that_are_updated(tmp_path: Path) -> None:
-    saying, runs = Saying(), []
+    saying, runs, stage = Saying(), [], "labels: tree_cover"
 
     @flow
     def work() -> None:
         runs.append(flow_run.id)
         with ProgressFile(saying, tmp_path) as progress:
-            progress.start("export", 200, 50)
+            progress.start(stage, 200, 50)
             with Artifacts(progress.snapshot, progress, every_s=0.05) as artifacts:
-                while "export" not in artifacts._created:
+                while stage not in artifacts._created:
                     artifacts._stopped.wait(0.05)
                 progress.advance(100)
                 progress.note(requests=101)
@@ -70,7 +70,7 @@ def test_a_flow_run_has_a_bar_and_a_table_that_are_updated(tmp_path: Path) -> No
             kept = [artifact for artifact in client.read_artifacts() if str(artifact.flow_run_id) in runs]
     result = {artifact.key: artifact for artifact in kept}
     assert saying.said == []
-    assert set(result) == {"geocorpus-export", "geocorpus-export-figures"}
-    assert float(str(result["geocorpus-export"].data)) == 75.0
-    table = {row["figure"]: row["value"] for row in json.loads(str(result["geocorpus-export-figures"].data))}
+    assert set(result) == {"geocorpus-labels-tree-cover", "geocorpus-labels-tree-cover-figures"}
+    assert float(str(result["geocorpus-labels-tree-cover"].data)) == 75.0
+    table = {row["figure"]: row["value"] for row in json.loads(str(result["geocorpus-labels-tree-cover-figures"].data))}
     assert table["done"] == "150 of 200" and table["requests"] == "101"
