@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flows.closing import Closing
 from flows.fewshot.outputs import PAGE
 from flows.sensor_demo.embeddings import EMBEDDINGS, results, run_of
-from flows.sensor_demo.labels import FEWSHOT, TARGETS
+from flows.sensor_demo.labels import FEWSHOT, targets
 from flows.sensor_demo.retrieval import Retrieval
 from flows.settings import Settings, as_typed
 from flows.stages import REPORT, program
@@ -64,10 +64,11 @@ def _found(retrieval: Sequence[Retrieval]) -> list[str]:
 
 
 def _told(tables: str) -> list[str]:
+    told = ", ".join(item.name for item in targets())
     return [
         "",
-        f"How well a few labels tell {', '.join(TARGETS)} of other tiles, by a simple model on the embeddings, beside",
-        "random weights and plain band statistics, which are strong in so short a demo:",
+        f"How well a few labels tell {told} of other tiles, by a simple model",
+        "on the embeddings, beside random weights and plain band statistics, which are strong in so short a demo:",
         "",
         tables,
         "",
@@ -81,7 +82,7 @@ def _next(settings: Settings) -> list[str]:
         "",
         "Next:",
         f"  {program()} pretrain {typed} pretrain.steps=2000 pretrain.run=longer",
-        f"  {program()} fewshot {typed} --encoder {run_of(settings)} --encoder {longer} --target ghsl_built_up "
+        f"  {program()} fewshot {typed} --encoder {run_of(settings)} --encoder {longer} --target {targets()[0].source} "
         f"--without sensors --out {results(settings) / 'longer'}",
         f"  {program()} build sensors source.project=YOUR-PROJECT corpus.folder=mine sampling.locations=100",
     ]
