@@ -186,18 +186,19 @@ class Trainer:
         pictures = PictureLog(self.resolved, self.run_folder)
         progress.start("pretrain", self.resolved.steps, self.step)
         with deferring() as stop, self._writer(progress) as writer, closing(self._batches()) as batches:
-            if self.step < self.resolved.steps:
-                self._validate_when_due(meter, writer)
+            if self.step < self.resolved.steps and self._validated_when_due(meter):
+                self._write_validation(writer)
             for parts, waited_s in batches:
                 self._take_step(parts)
                 meter.update(waited_s)
                 ending = self.context.any(stop.asked)
-                if not ending:  # Else the relaunch does, before its first step.
-                    self._validate_when_due(meter, writer)
+                validated = not ending and self._validated_when_due(meter)  # Else the relaunch does, at its start.
                 at_the_end = self.step == self.resolved.steps
                 save = self.step % config.checkpoint_every == 0 or at_the_end or ending
-                if save or self.step % config.log_every == 0 or self.step == began + 1:
+                if save or validated or self.step % config.log_every == 0 or self.step == began + 1:
                     self._log(parts, meter, writer, progress)
+                if validated:
+                    self._write_validation(writer)
                 if self.context.first:
                     pictures.draw_when_due(self.model, self.device, self.step, writer)
                 if save and self.context.first:
@@ -210,15 +211,18 @@ class Trainer:
                     break
         return self._result(meter)
 
-    def _validate_when_due(self, meter: ThroughputMeter, writer: MetricWriter) -> None:
-        """Look at the val chips, unless that was done for the weights of this step."""
+    def _validated_when_due(self, meter: ThroughputMeter) -> bool:
+        """Look at the val chips now, if that is due and was not done for these weights; returns whether it was."""
         if not self.validation.is_due(self.step) or self.validations.has(self.step):
-            return
+            return False
         with meter.paused():
-            validated = self.validation.of(self.average, self.step)
-        self.validations.all.append(validated)
+            self.validations.all.append(self.validation.of(self.average, self.step))
+        return True
+
+    def _write_validation(self, writer: MetricWriter) -> None:
+        """Log the newest look at the val chips; after the metrics of steps, as some logs take no earlier step later."""
         if self.context.first:
-            writer.add(self.step, validated.named())
+            writer.add(self.step, self.validations.all[-1].named())
             self.validations.write(self.run_folder)
 
     @contextmanager

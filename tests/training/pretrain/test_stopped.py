@@ -39,7 +39,10 @@ class Talk(Silent):
 
 if __name__ == "__main__":
     stopping.install()
-    config = replace(CONFIG, checkpoint_every=1000, log_every=50, steps=int(sys.argv[3]), processes=int(sys.argv[4]))
+    steps, processes = int(sys.argv[3]), int(sys.argv[4])
+    config = replace(
+        CONFIG, checkpoint_every=1000, log_every=50, val_every=4, steps=steps, processes=processes
+    )
     pretrain(Path(sys.argv[1]), config, Path(sys.argv[2]), Talk())
     print("end", flush=True)
 """
@@ -68,7 +71,7 @@ def stopped(corpus: Corpus, folder: Path, config: PretrainConfig, number: int, s
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_one_process_saves_and_goes_on(corpus: Corpus, tmp_path: Path, number: int) -> None:
-    config = replace(CONFIG, checkpoint_every=1000, log_every=50, steps=12)
+    config = replace(CONFIG, checkpoint_every=1000, log_every=50, val_every=4, steps=12)
     whole = pretrain(corpus.folder, config, tmp_path / "whole")
     assert stopped(corpus, tmp_path / "run", config, number, os.kill) == 4
     recorder = Recorder()
@@ -76,6 +79,8 @@ def test_one_process_saves_and_goes_on(corpus: Corpus, tmp_path: Path, number: i
     assert recorder.began == (12, 4)
     assert_same_state(rest.checkpoint, whole.checkpoint)
     assert not (tmp_path / "run" / "logs").exists()
+    # The look at the val chips that was due after the step of the signal was made up for.
+    assert rest.validations == whole.validations and [item.step for item in rest.validations] == [0, 4, 8, 12]
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
@@ -26,6 +27,7 @@ from training.pretrain.pretext_net import build_net
 from training.pretrain.resolved_run import ResolvedRun, resolve_run
 from training.pretrain.train import pretrain
 from training.pretrain.validation import VALIDATION, interval
+from training.runtime.metric_writer import MetricWriter
 from training.weights import checkpoint
 
 VALIDATED = replace(CONFIG, val_every=2, monitor="culture", pictures_every=0, keep_every=2)
@@ -120,6 +122,18 @@ def test_the_card_and_the_log_have_them(run: Path) -> None:
         "On 4 val chips, with the same masks each time; `monitor` is how well frozen features tell `culture`:" in card
     )
     assert "| on val chips | after 0 steps | after 6 |" in card and "| monitor/knn | " in card
+    events = EventAccumulator(str(run / "tensorboard")).Reload().Scalars("val/loss")
+    assert {event.step: event.value for event in events} == pytest.approx(
+        {step: item["val/loss"] for step, item in records(run).items()}
+    )
+
+
+def test_steps_are_logged_in_their_order(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some logs drop what belongs to an earlier step than the last; metrics of steps wait on the device."""
+    steps: list[int] = []
+    monkeypatch.setattr(MetricWriter, "add", lambda _, step, metrics: steps.append(step))
+    pretrain(corpus.folder, replace(VALIDATED, monitor="", log_every=5), tmp_path)
+    assert steps == sorted(steps) and set(steps) == set(range(7))
 
 
 def test_by_itself_it_costs_little(corpus: Corpus) -> None:
