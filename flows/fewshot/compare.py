@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.extras import require
-from flows.fewshot.competitors import Competitor, Field, common_rows
+from flows.fewshot.competitor import Competitor
+from flows.fewshot.competitors import Field, common_rows
 from flows.fewshot.encoders import ALONE, Loaded, centre_px, loaded
 from flows.fewshot.features import FOLDER, Kept
 from flows.fewshot.plan import Plan

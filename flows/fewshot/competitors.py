@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.fewshot.competitor import Competitor
 from flows.fewshot.encoders import Loaded
 from flows.fewshot.features import Kept, Vectors, digest_of
 from flows.fewshot.plan import Plan
+from flows.fewshot.stored import stored_views
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.progress import Progress
@@ -25,24 +27,6 @@ ALL = "all bands"
 # Of the catalogue of Earth Engine: layers of embeddings, which are features as they are.
 _EMBEDDING_ASSETS = ("GOOGLE/SATELLITE_EMBEDDING/",)
 _ROWS_AT_ONCE = 64
-
-
-@dataclass(frozen=True)
-class Competitor:
-    """Features (rows, width) float32 of a `view` of an `encoder`, NaN in rows that it has none of.
-
-    `whole` is the view of all that the encoder looks at, which is compared in full.
-    """
-
-    encoder: str
-    view: str
-    features: NDArray[np.float32]
-    whole: bool
-
-    @property
-    def present(self) -> NDArray[np.bool_]:
-        """Which rows have features."""
-        return np.asarray(np.isfinite(self.features).all(axis=1))
 
 
 @dataclass(frozen=True)
@@ -63,6 +47,8 @@ class Field:
             yield from self._without(first, without)
         for other in (*encoders[1:], first.untrained(plan.seed)):
             yield from self._views(other)
+        for named in plan.stores:
+            yield from stored_views(named, self.corpus, self.rows)
         yield from self._band_statistics(first)
         yield from self._embeddings()
 

@@ -59,7 +59,7 @@ class Loaded:
 def loaded(plan: Plan) -> list[Loaded]:
     """The encoders that are named, in their order; raises `Fatal` where one cannot be loaded."""
     alone = [Named(ALONE, plan.alone)] if plan.alone else []
-    return [Loaded.of(named) for named in (*plan.encoders, *alone)]
+    return [Loaded.of(named) for named in (*plan.weights, *alone)]
 
 
 def centre_px(encoders: Sequence[Loaded], corpus: Corpus) -> int:

@@ -13,7 +13,7 @@ FAMILIES = ("nearest", "linear", "forest")
 
 @dataclass(frozen=True)
 class Named:
-    """Weights under the `name` that tables give them; `source` is what `geocorpus embed` takes."""
+    """Weights as `geocorpus embed` takes them, or a store of embeddings, under the `name` that tables give them."""
 
     name: str
     source: str
@@ -26,6 +26,11 @@ class Named:
             return cls(name.strip(), source.strip())
         path = Path(text)
         return cls(path.stem if path.suffix else path.name, text)
+
+    @property
+    def is_store(self) -> bool:
+        """Whether it is a store of embeddings, not weights."""
+        return (Path(self.source) / "zarr.json").is_file()
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,11 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.encoders:
             raise Fatal("there is no encoder to look at; give one with --encoder WEIGHTS.")
+        if self.encoders[0].is_store:
+            raise Fatal(
+                f"{self.encoders[0].source} holds embeddings, and the first encoder must be weights, whose random twin "
+                "is compared as well; give them with an --encoder before it."
+            )
         if not self.targets:
             raise Fatal("there is nothing to tell; give a layer, a column or a raster with --target.")
         for family in self.families:
@@ -60,6 +70,16 @@ class Plan:
                 raise unknown_name("family of models", family, FAMILIES)
         _refuse_twice("encoder", [item.name for item in self.encoders])
         _refuse_twice("target", [item.name for item in self.targets])
+
+    @property
+    def weights(self) -> tuple[Named, ...]:
+        """The encoders that are weights."""
+        return tuple(item for item in self.encoders if not item.is_store)
+
+    @property
+    def stores(self) -> tuple[Named, ...]:
+        """The encoders of which there are embeddings alone."""
+        return tuple(item for item in self.encoders if item.is_store)
 
     @property
     def families_of_parts(self) -> tuple[str, ...]:

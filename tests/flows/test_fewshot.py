@@ -227,6 +227,22 @@ def test_the_page_needs_nothing_else(results: Results, out: Path) -> None:
     assert (out / "wood.svg").read_text().startswith("<svg")
 
 
+def test_embeddings_of_a_store_are_compared_as_the_encoder_that_made_them(
+    plan: Plan, results: Results, corpus: Corpus, out: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "kept.zarr"
+    done = CliRunner().invoke(app, ["embed", plan.encoders[0].source, str(target), "--to", "embeddings"])
+    assert done.exit_code == 0, done.output
+    both = replace(plan, encoders=(plan.encoders[0], Named.of(str(target))), without=(), alone=None, regions=None)
+    scores = few_shot(both, out, Silent()).outcomes[0].comparison.scores
+    fused = [item for item in scores if item.seen.view == "fused"]
+    mine, kept = ([item.estimate for item in fused if item.seen.encoder == name] for name in ("mine", "kept"))
+    assert len(mine) == len(kept) > 0
+    np.testing.assert_allclose([item.mean for item in mine], [item.mean for item in kept])
+    with pytest.raises(Fatal, match="holds embeddings, and the first encoder must be weights"):
+        replace(plan, encoders=(Named.of(str(target)),))
+
+
 def test_a_target_without_spread_says_so(results: Results) -> None:
     flat = replace(results.outcomes[0], task=replace(results.outcomes[0].task, values=np.zeros(len(results.rows))))
     assert "All of these test chips have the value 0, so there is no R2." in headline(results, flat).text()
