@@ -386,13 +386,14 @@ def view(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in this machine's browser.")
     ] = True,
+    embeddings: Annotated[Path | None, typer.Option(help="A store of `embed`: what looks alike.")] = None,
     export: Annotated[Path | None, typer.Option(help="Write the page there as files for a web server instead.")] = None,
     chips: Annotated[int, typer.Option(min=1, help="So many chips with --export, biomes in turn.")] = 24,
 ) -> None:
     """Look at a corpus: a map of all places, filters, and every layer of a chip with the values under the cursor."""
     from flows.terminal.view_command import view as open_view
 
-    open_view(folder, port, browser, export, chips)
+    open_view(folder, port, browser, embeddings, export, chips)
 
 
 @app.command()

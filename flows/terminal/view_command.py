@@ -11,10 +11,10 @@ from flows.viewer.export import export
 from flows.viewer.server import serve
 
 
-def view(folder: Path, port: int, show: bool, target: Path | None, chips: int) -> None:
+def view(folder: Path, port: int, show: bool, embeddings: Path | None, target: Path | None, chips: int) -> None:
     """Serve the explorer of a corpus until interrupted; with `target`, write it there as files instead."""
     if target is None:
-        serve(folder, port, show, typer.echo)
+        serve(folder, port, show, typer.echo, embeddings)
         return
     with display(as_json=False) as progress:
         line = export(folder, target, chips, progress)

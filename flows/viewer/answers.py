@@ -11,6 +11,7 @@ from typing import Any
 from flows.viewer import ground
 from flows.viewer.chip_view import ChipView, described
 from flows.viewer.column import Columns
+from flows.viewer.likeness import Likeness
 from flows.viewer.search import rows_with
 from flows.viewer.work import at_work
 from pipeline.corpus import Corpus
@@ -38,10 +39,11 @@ class Answers:
     """Answers about one corpus. Paths that there are not, and damage, raise `Fatal` with one sentence."""
 
     corpus: Corpus
+    likeness: Likeness | None = None
     columns: Columns = field(init=False)
 
     def __post_init__(self) -> None:
-        self.columns = Columns(self.corpus)
+        self.columns = Columns(self.corpus, tuple(self.likeness.columns()) if self.likeness else ())
 
     def of(self, path: str, text: str = "") -> Answer:
         """The answer to a path such as "chips/12/aster.f64"; `text` is what "find.json" looks for."""
@@ -70,7 +72,7 @@ class Answers:
         return {
             "name": self.corpus.folder.name, "folder": str(self.corpus.folder), "chips": len(self.corpus.manifest),
             "digest": self.corpus.manifest.digest, "columns": [item.description() for item in self.columns],
-            "layers": described(self.corpus.modalities),
+            "layers": described(self.corpus.modalities), "likeness": self.likeness is not None,
         }  # fmt: skip
 
     def has(self, row: int, layer: str) -> bool:
@@ -90,6 +92,8 @@ class Answers:
     def _of_chip(self, view: ChipView, name: str) -> Answer:
         if name == "facts.json":
             return as_json(view.facts())
+        if name == "near.json" and self.likeness:
+            return as_json(self.likeness.near(view.row))
         layer, _, kind = name.rpartition(".")
         if kind == "f64":
             return Answer(view.values(layer), BYTES)

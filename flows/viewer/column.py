@@ -52,17 +52,25 @@ class Column:
 
 @dataclass
 class Columns:
-    """The columns of a corpus by name, each made when it is asked for first; layers anew, as shards may be filling."""
+    """The columns of a corpus by name, each made when it is asked for first; layers anew, as shards may be filling.
+
+    `more` are columns that come from elsewhere.
+    """
 
     corpus: Corpus
+    more: tuple[Column, ...] = ()
     _made: dict[str, Column] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._made |= {column.name: column for column in self.more}
 
     @property
     def names(self) -> tuple[str, ...]:
         """All columns; the owner's last."""
         layers = tuple(LAYER + name for name in sorted(self.corpus.modalities))
         own = tuple(name for name in self.corpus.manifest.own_columns if self._as_own(name) is not None)
-        return (*_MAKERS, *measured_columns(self.corpus), *layers, *own)
+        more = (column.name for column in self.more)
+        return (*_MAKERS, *measured_columns(self.corpus), *more, *layers, *own)
 
     def __getitem__(self, name: str) -> Column:
         """One of `names`; raises `Fatal` for another one."""

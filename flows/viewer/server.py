@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from flows.viewer.answers import Answers
 from flows.viewer.guard import OwnPageOnly
+from flows.viewer.likeness import Likeness
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, GeocorpusError
 
@@ -27,9 +28,12 @@ PAGE = {
 }  # fmt: skip
 
 
-def application(corpus: Corpus) -> Starlette:
-    """The explorer of a corpus as an ASGI application."""
-    answers = Answers(corpus)
+def application(corpus: Corpus, embeddings: Path | None = None) -> Starlette:
+    """The explorer of a corpus as an ASGI application; with its `embeddings`, a store, also what looks alike.
+
+    Raises `Fatal` for embeddings of something else.
+    """
+    answers = Answers(corpus, Likeness.open(embeddings, corpus) if embeddings else None)
 
     def data(request: Request) -> Response:
         try:
@@ -66,16 +70,17 @@ def bound(port: int) -> socket.socket:
     return listening
 
 
-def serve(folder: Path, port: int, show: bool, said: Callable[[str], None]) -> None:
+def serve(folder: Path, port: int, show: bool, said: Callable[[str], None], embeddings: Path | None = None) -> None:
     """Serve the corpus in `folder` until interrupted; with `show` the browser of this machine opens the page.
 
-    `said` is told the address. Raises `Fatal` for no corpus, and for a port that is taken.
+    `said` is told the address. Raises `Fatal` for no corpus, for embeddings of something else, and for a port that is
+    taken.
     """
-    corpus = Corpus.open(folder)
+    page = application(Corpus.open(folder), embeddings)
     listening = bound(port)
     address = f"http://{_HOST}:{listening.getsockname()[1]}/"
     said(f"{address}  (only on this machine; Ctrl+C ends it)")
     if show:
         webbrowser.open(address)
-    config = uvicorn.Config(application(corpus), log_level="error", access_log=False, lifespan="off")
+    config = uvicorn.Config(page, log_level="error", access_log=False, lifespan="off")
     uvicorn.Server(config).run(sockets=[listening])

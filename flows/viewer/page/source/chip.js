@@ -6,9 +6,8 @@ import { at, element, trying } from "./dom.js";
 const DIGITS = 5;
 
 export class ChipPanel {
-  constructor(layers, onStep) {
-    this.layers = layers;
-    this.onStep = onStep;
+  constructor({ layers, likeness }, onStep, onRow) {
+    Object.assign(this, { layers, likeness, onStep, onRow });
     this.root = at("chip");
     this.root.addEventListener("keydown", (event) => this.pressed(event));
     at("previous").addEventListener("click", () => onStep(-1));
@@ -30,6 +29,7 @@ export class ChipPanel {
     at("pictures").replaceChildren(...this.drawnLayers().flatMap((layer) => this.figures(layer)));
     at("numbers").replaceChildren(...this.valueLayers());
     this.blend();
+    this.alike(row);
     const wasOpen = !this.root.hidden;
     this.root.hidden = false;
     if (!wasOpen) at("close").focus({ preventScroll: true });
@@ -218,6 +218,28 @@ export class ChipPanel {
     at("below-layer").onchange = at("above-layer").onchange = at("opacity").oninput = show;
     at("blend").ontoggle = () => at("blend").open && show();
     if (at("blend").open) show();
+  }
+
+  /** Chips that look like this one, by their embeddings. */
+  async alike(row) {
+    at("alike").hidden = !this.likeness;
+    if (!this.likeness) return;
+    at("alike-chips").replaceChildren();
+    const near = await json(`chips/${row}/near.json`).catch((error) => error);
+    if (this.row !== row) return;
+    if (near instanceof Error) at("alike-chips").textContent = near.message;
+    else at("alike-chips").replaceChildren(...near.map((each) => this.neighbour(each)));
+  }
+
+  neighbour({ row, similarity }) {
+    const layer = this.drawnLayers().find((each) => each.style === "rgb") ?? this.drawnLayers()[0];
+    const several = layer?.style === "grey" && layer.shown.length > 1;
+    const band = several ? `@${encodeURIComponent(layer.shown[0])}` : "";
+    const picture = layer && element("img", { src: `data/chips/${row}/${layer.name}${band}.png`, alt: "" });
+    picture?.addEventListener("error", () => picture.remove());
+    const button = element("button", { type: "button" }, picture, element("span", { textContent: `row ${row} · ${similarity}` }));
+    button.addEventListener("click", () => this.onRow(row));
+    return button;
   }
 
   pressed(event) {

@@ -24,7 +24,7 @@ class Explorer {
       onPlace: (row) => this.openChip(row), onArea: (area) => this.chosen({ area }),
     });
     this.filters = new Filters(at("filters"), this.columns, this.choice, () => this.chosen({}));
-    this.panel = new ChipPanel(corpus.layers, (step) => this.stepped(step));
+    this.panel = new ChipPanel(corpus, (step) => this.stepped(step), (row) => this.openChip(row));
     this.wire();
     await this.paint();
     await this.map.whole();

@@ -1,0 +1,72 @@
+"""Embeddings in the explorer: neighbours and directions equal a plain computation; those of others are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from tests.extras import NO_TORCH
+
+pytest.importorskip("torch", reason=NO_TORCH)
+
+from exporters.formats.choice import Choice
+from exporters.formats.embeddings.store import EmbeddingStore
+from flows.embedding import EMBEDDINGS, EmbeddingFile, Source
+from flows.viewer.server import application
+from pipeline.corpus import Corpus
+from pipeline.errors import Fatal
+from pipeline.progress import Silent
+from tests.training.conftest import one_thread  # noqa: F401 (a fixture that every test here uses)
+from tests.training.embedded import towers_of
+from tests.training.sensor_corpus import SENSORS, make_sensors
+from training.weights.weights import save_encoder
+
+ROWS = 16
+
+
+@pytest.fixture(scope="module")
+def sensors(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return make_sensors(tmp_path_factory.mktemp("alike") / "sensors", ROWS)
+
+
+@pytest.fixture(scope="module")
+def vectors(sensors: Corpus) -> Path:
+    for name, tower in zip(SENSORS, towers_of(sensors), strict=True):
+        save_encoder(sensors.folder / "runs" / "towers" / f"encoder-{name}.safetensors", tower)
+    path = sensors.folder.parent / "vectors"
+    EmbeddingFile(path, EMBEDDINGS).write(Source(str(sensors.folder / "runs" / "towers")), Choice(), Silent())
+    return path
+
+
+def test_neighbours_are_the_largest_cosines(sensors: Corpus, vectors: Path) -> None:
+    client = TestClient(application(sensors, vectors), base_url="http://127.0.0.1")
+    assert client.get("/data/corpus.json").json()["likeness"] is True
+    values = EmbeddingStore.open(vectors).values("fused").astype(float)
+    unit = values / np.linalg.norm(values, axis=1, keepdims=True)
+    cosines = unit[5] @ unit.T
+    near = client.get("/data/chips/5/near.json").json()
+    assert [item["row"] for item in near] == [row for row in np.argsort(-cosines) if row != 5][:12]
+    np.testing.assert_allclose([item["similarity"] for item in near], np.sort(cosines)[-2:-14:-1], atol=2e-3)
+
+
+def test_directions_are_columns(sensors: Corpus, vectors: Path) -> None:
+    client = TestClient(application(sensors, vectors), base_url="http://127.0.0.1")
+    first = np.frombuffer(client.get("/data/columns/likeness:1.bin").content, np.float32)
+    second = np.frombuffer(client.get("/data/columns/likeness:2.bin").content, np.float32)
+    assert len(first) == ROWS and np.var(first) >= np.var(second) > 0
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.05
+
+
+def test_embeddings_of_another_corpus_and_none_are_refused(
+    sensors: Corpus, vectors: Path, corpus: Corpus, tmp_path: Path
+) -> None:
+    with pytest.raises(Fatal, match="is of another corpus"):
+        application(corpus, vectors)
+    with pytest.raises(Fatal, match="is no store of embeddings"):
+        application(sensors, tmp_path)
+    plain = TestClient(application(sensors), base_url="http://127.0.0.1")
+    assert plain.get("/data/corpus.json").json()["likeness"] is False
+    assert "has nothing under 'near.json'" in plain.get("/data/chips/5/near.json").json()["error"]
