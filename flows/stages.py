@@ -27,6 +27,7 @@ from flows.closing import Closing
 from flows.cluster import cluster
 from flows.extras import require
 from flows.growth import REJECTED, Step
+from flows.loss_words import loss_words
 from flows.settings import Settings, as_typed, without_run
 from pipeline import durable
 from pipeline.corpus import Corpus
@@ -446,13 +447,19 @@ def pretrain(settings: Settings, progress: Progress) -> str:
         for name, last in result.last_losses.items()
         if name in result.first_losses
     ]
+    words = loss_words(result.first_losses, result.last_losses, result.steps)
     skipped = f" ({len(result.skipped)} of them skipped)" if result.skipped else ""
     done = f"{result.steps} steps{skipped}, encoder in {result.weights}"
     return Closing.of(
-        "\n".join([f"{done}; losses per modality:", *falls]),
+        "\n".join([f"{done}; losses per modality:", *falls, *(f"    {line}" for line in words)]),
         done=f"{done}.", steps=result.steps, skipped=len(result.skipped), weights=str(result.weights),
         first_losses=result.first_losses, last_losses=result.last_losses,
     )  # fmt: skip
+
+
+def _last_pictures(settings: Settings) -> list[Path]:
+    """The last picture of the run, if it drew any."""
+    return sorted((settings.folder / RUNS / run_name(settings) / "pictures").glob("*.png"))[-1:]
 
 
 def summary(settings: Settings, requests: int, trained: str) -> str:
@@ -462,8 +469,14 @@ def summary(settings: Settings, requests: int, trained: str) -> str:
     text = "\n".join(
         [
             "",
-            f"A corpus of {len(corpus.manifest)} chips; this run made {requests} requests to Earth Engine:",
+            "Look at these two first:",
             f"  report    {folder / REPORT}    open it in a browser",
+            *(
+                f"  pictures  {path}    what the encoder rebuilds of hidden patches"
+                for path in _last_pictures(settings)
+            ),
+            "",
+            f"A corpus of {len(corpus.manifest)} chips; this run made {requests} requests to Earth Engine:",
             f"  store     {corpus.store.url}    xarray.open_zarr reads it",
             f"  manifest  {folder / MANIFEST}    GeoPandas and DuckDB read it",
             f"  training  {trained}",

@@ -81,8 +81,8 @@ ROOMS: dict[str, dict[str, str]] = {
         "viewer": "progress searching",
         "merging": "settings",
         "cluster": "extras settings",
-        "stages": "closing cluster extras file_source growth own_columns preflight sampling_plan sandbox_process "
-        "settings",
+        "stages": "closing cluster extras file_source growth loss_words own_columns preflight sampling_plan "
+        "sandbox_process settings",
         "access": "cluster settings stages",
         "commands": "finetuning settings stages",
         "sensor_demo": "closing embedding fewshot settings stages",

@@ -15,7 +15,7 @@ from PIL import Image
 
 from exporters.report.facts import Coverage, finished_rows
 from exporters.report.map import colour_of
-from pipeline.chip import Chip
+from pipeline.chip import ROLES, Chip
 from pipeline.corpus import Corpus
 from pipeline.drawing import Picture, draw_all
 from pipeline.modality import Modality
@@ -57,13 +57,15 @@ class ValueGroup:
 
 @dataclass(frozen=True)
 class Card:
-    """One chip of the gallery."""
+    """One chip of the gallery; `scenes` are roles and asset ids of those that it is pinned to."""
 
     row: int
+    id: str
     heading: str
     biome: str
     colour: str
     facts: tuple[str, ...]
+    scenes: tuple[tuple[str, str], ...]
     tiles: tuple[Tile, ...]
     groups: tuple[ValueGroup, ...]
 
@@ -99,7 +101,8 @@ def _card(corpus: Corpus, row: int, layers: list[Coverage]) -> Card:
     heading = location.ecoregion_name or location.biome_name or location.id
     biome = location.biome_name if location.ecoregion_name else ""
     sorted_groups = tuple(sorted(groups, key=_length))
-    return Card(row, heading, biome, colour_of(location.biome), _facts(chip), tuple(tiles), sorted_groups)
+    colour = colour_of(location.biome)
+    return Card(row, location.id, heading, biome, colour, _facts(chip), _scenes(chip), tuple(tiles), sorted_groups)
 
 
 def _length(group: ValueGroup) -> int:
@@ -121,6 +124,11 @@ def _facts(chip: Chip) -> tuple[str, ...]:
         chip.split,
         f"row {chip.row}",
     )
+
+
+def _scenes(chip: Chip) -> tuple[tuple[str, str], ...]:
+    scenes = ((role, getattr(chip.acquisition, role)) for role in ROLES)
+    return tuple((role, scene.asset_id) for role, scene in scenes if scene is not None)
 
 
 def place(lon: float, lat: float) -> str:

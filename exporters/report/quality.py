@@ -44,11 +44,11 @@ def lines(qualities: Sequence[Quality]) -> list[QualityLine]:
 
 
 def nodata_bar(quality: Quality) -> str:
-    """Chips by their share of nodata as an SVG bar: none at the left, all at the right."""
+    """Chips by their share of nodata as an SVG bar: those without any in full colour, those of nothing else in none."""
     parts, left = [], 0.0
     for index, count in enumerate(quality.nodata):
         width = 100 * count / quality.chips
-        opacity = index / (len(quality.nodata) - 1)
+        opacity = 1 - index / (len(quality.nodata) - 1)
         parts.append(f'<rect class="bar" x="{left:.2f}" y="0" width="{width:.2f}" height="8" opacity="{opacity:.2f}"/>')
         left += width
     summary = ", ".join(f"{label}: {count:,}" for label, count in zip(nodata_labels(), quality.nodata, strict=True))

@@ -30,6 +30,7 @@ _INK, _SOFT, _WRONG = "#1d2733", "#5d6875", "#b03a2e"
 _PANEL_INCHES, _TEXT_INCHES, _SIDE_INCHES, _TOP_INCHES = 1.25, 4.4, 1.05, 0.75
 _DOTS_PER_INCH = 100
 _LINE_INCHES = 0.135
+_NOTHING = 1e-12  # the sine of pi is not exactly zero in floating point
 _MOST_NUMBERS, _MOST_LETTERS = 4, 58
 
 
@@ -76,7 +77,8 @@ class Pictures:
         hidden = 1 - self._sample.batch.visible.double().mean().item()
         return (
             f"{hidden:.0%} of the patches are hidden from the encoder (dark); the last line of a chip shows these as "
-            "predicted and the others as they are. Checkers: no data. Right: truth / prediction, wrong classes red."
+            "predicted and the others as they are. Off by: the mean error of hidden pixels, taken out of the picture. "
+            "Checkers: no data. Right: truth / prediction, wrong classes red."
         )
 
     def _columns(self, index: int, reconstructed: dict[str, NDArray[Any]]) -> list[_Panels]:
@@ -86,8 +88,12 @@ class Pictures:
         columns = []
         for name, layer in layers.items():
             truth = self._sample.stored[name][index]
-            predicted = np.where(visible, truth, reconstructed[name][index]) if name in reconstructed else None
-            columns += _panels(layer, truth, predicted, visible if name in inputs else None)
+            seen = visible if name in inputs else None
+            if name not in reconstructed:
+                columns += _panels(layer, truth, None, seen)
+                continue
+            guess, off = _levelled(layer, truth, reconstructed[name][index], ~visible)
+            columns += _panels(layer, truth, np.where(visible, truth, guess), seen, off)
         return columns
 
 
@@ -107,6 +113,32 @@ def reconstruct(layer: Layer, prediction: Tensor, sample: Sample, patch_px: int)
     return np.where(valid.numpy(), values, layer.modality.fill)
 
 
+def _levelled(
+    layer: Layer, truth: NDArray[Any], guess: NDArray[Any], hidden: NDArray[np.bool_]
+) -> tuple[NDArray[Any], str]:
+    """A prediction (bands, y, x) moved to the level of the truth in hidden pixels, and by how much in words.
+
+    Only where the stretch is that of the chip: one for both would show two levels, and the relief of neither.
+    """
+    modality = layer.modality
+    display = modality.display
+    stretched = display.style == "hillshade" or (display.style in ("none", "grey") and display.high <= display.low)
+    known = modality.valid(truth) & hidden
+    if layer.classes or not stretched or not known.any():
+        return guess, ""
+    offsets = [float((guess[band][where].astype(float) - truth[band][where]).mean()) if where.any() else 0.0
+               for band, where in enumerate(known)]  # fmt: skip
+    kind = guess.dtype
+    moved = guess - np.array(offsets).reshape(-1, 1, 1)
+    moved = np.round(moved) if kind.kind in "iu" else moved
+    levelled = np.where(modality.valid(truth), moved, guess).astype(kind)
+    units = modality.bands[layer.bands[0]].units.removesuffix("1")
+    off = offsets[0] * modality.scale
+    return levelled, f"off by {off:+,.0f} {units}".rstrip() if abs(
+        off
+    ) >= 1000 else f"off by {off:+.3g} {units}".rstrip()
+
+
 @dataclass(frozen=True)
 class _Panels:
     """One column of a chip: its title and a picture per line of `_LINES`, None where there is no picture."""
@@ -116,9 +148,16 @@ class _Panels:
 
 
 def _panels(
-    layer: Layer, truth: NDArray[Any], predicted: NDArray[Any] | None, visible: NDArray[np.bool_] | None
+    layer: Layer,
+    truth: NDArray[Any],
+    predicted: NDArray[Any] | None,
+    visible: NDArray[np.bool_] | None,
+    off: str = "",
 ) -> list[_Panels]:
-    """One column per picture of the modality's display; `visible` (y, x) bool only for an input."""
+    """One column per picture of the modality's display; `visible` (y, x) bool only for an input.
+
+    `off` says by how much a prediction was moved to the level of the truth.
+    """
     modality = _without_shading(Normalisation.of([layer]).layers[0].modality)
     width = truth.shape[-1]
     # Side by side, so that truth and prediction have the same contrast stretch.
@@ -127,7 +166,7 @@ def _panels(
     for band, picture in draw_all(modality, both):
         real, guess = picture[:, :width], None if predicted is None else picture[:, width:]
         masked = None if visible is None else np.where(visible[..., None], real, np.array(_HIDDEN, dtype=np.uint8))
-        result.append(_Panels(_title(modality, band), (real, masked, guess)))
+        result.append(_Panels(_title(modality, band) + (f"\n{off}" if off else ""), (real, masked, guess)))
     return result
 
 
@@ -179,7 +218,9 @@ def _short(text: str) -> str:
 
 
 def _number(value: float) -> str:
-    return "no data" if not np.isfinite(value) else f"{value:.3g}"
+    if not np.isfinite(value):
+        return "no data"
+    return f"{0.0 if abs(value) < _NOTHING else value:.3g}"
 
 
 class _Page:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.layer_rows import LayerRows
 from training.batch import Batch
 from training.data.centre import read_centre
 from training.data.masking import visible_patches
@@ -23,6 +24,7 @@ from training.sample import Sample
 
 PICTURES = "pictures"
 CHIPS = 3
+_CANDIDATES = 32
 
 
 class PictureLog:
@@ -49,9 +51,25 @@ class PictureLog:
 
 
 def rows_to_draw(resolved: ResolvedRun) -> NDArray[np.int64]:
-    """The first manifest rows (at most 3) of finished val chips, or of train chips where there are none."""
+    """Manifest rows (at most 3) of finished val chips, or of train chips where there are none, ascending.
+
+    Of the first ones those are taken that together have the most layers, so that each is seen where any has it.
+    """
     known = val_rows(resolved)
-    return (known if len(known) else resolved.loader.rows)[:CHIPS]
+    first = (known if len(known) else resolved.loader.rows)[:_CANDIDATES]
+    lacking = {row: _lacking(resolved, row) for row in first.tolist()}
+    chosen: list[int] = []
+    while len(chosen) < min(CHIPS, len(lacking)):
+        unseen = frozenset.intersection(*(lacking[row] for row in chosen)) if chosen else frozenset()
+        rest = [row for row in lacking if row not in chosen]
+        chosen.append(min(rest, key=lambda row: (len(lacking[row] & unseen), len(lacking[row]), row)))
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+def _lacking(resolved: ResolvedRun, row: int) -> frozenset[str]:
+    """The layers of a run of which a chip has no data."""
+    names = {layer.name for layer in (*resolved.inputs, *resolved.targets)}
+    return frozenset(name for name in names if LayerRows(resolved.corpus, name).reason(row) is not None)
 
 
 def sample_of(resolved: ResolvedRun, rows: NDArray[np.int64]) -> Sample:

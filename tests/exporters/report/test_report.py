@@ -298,6 +298,13 @@ def test_quality_has_a_line_per_layer_and_a_square_per_shift(corpus: Corpus, pag
     assert "Look at this" not in section
 
 
+def test_a_chip_is_named_with_its_id_and_its_scenes(page: str, corpus: Corpus) -> None:
+    section = page[page.index('id="chips"') :]
+    for chip in (corpus.manifest[row] for row in choose_rows(corpus, 12)):
+        assert f"<code>{chip.location.id}</code>" in section
+        assert f"anchor <code>{chip.acquisition.anchor.asset_id}</code>" in section
+
+
 def test_a_shift_is_shown_where_it_is_and_said() -> None:
     quality = Quality(PLAIN)
     quality.add({"chips": 20, "values": 9, "nodata": [20] + [0] * 7, "constant": {"chips": 0, "rows": []}, "outside": 0,
@@ -307,7 +314,7 @@ def test_a_shift_is_shown_where_it_is_and_said() -> None:
     squares = re.findall(pattern, report_quality.shift_map(quality))
     assert squares == [("49", "14", "1.00"), ("49", "21", "0.44")], "reach 4, 7 units a pixel, north is up"
     bar = re.findall(r'width="([\d.]+)" height="8" opacity="([\d.]+)"', report_quality.nodata_bar(quality))
-    assert bar[0] == ("100.00", "0.00") and {width for width, _ in bar[1:]} == {"0.00"}
+    assert bar[0] == ("100.00", "1.00") and {width for width, _ in bar[1:]} == {"0.00"}
 
 
 def test_corpora_from_before_quality_was_looked_at_say_so(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,21 @@ def test_hidden_patches_are_dark_to_the_encoder_and_predicted_below(
     assert (seen[~visible] == pictures._HIDDEN).all()
     assert (made[~visible] != real[~visible]).any()
     assert next(one for one in result if one.title.startswith("echo")).pictures[1] is None  # no input
+
+
+def test_a_prediction_at_another_level_is_drawn_at_that_of_the_truth_and_says_so(resolved: ResolvedRun) -> None:
+    echo = target(resolved, "echo")
+    truth = np.random.default_rng(0).normal(-12, 2, (len(echo.bands), 24, 24)).astype(echo.modality.dtype)
+    hidden = np.zeros((24, 24), bool)
+    hidden[:8] = True
+    level = replace(echo.modality, display=replace(echo.modality.display, style="grey", low=0.0, high=0.0))
+    moved, said = pictures._levelled(replace(echo, modality=level), truth, truth + 300, hidden)
+    np.testing.assert_allclose(moved, truth, atol=1e-4)
+    assert said.startswith("off by +300")
+    fixed = replace(level, display=replace(level.display, low=-25.0, high=0.0))
+    moved, said = pictures._levelled(replace(echo, modality=fixed), truth, truth + 300, hidden)
+    assert said == "" and moved[0, 0, 0] == truth[0, 0, 0] + 300
+
+
+def test_what_is_zero_but_for_rounding_is_called_zero() -> None:
+    assert pictures._number(-2.45e-16) == "0" and pictures._number(-0.5) == "-0.5"

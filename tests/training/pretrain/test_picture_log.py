@@ -10,6 +10,7 @@ import torch
 
 from pipeline.corpus import Corpus
 from tests.training.corpora import CONFIG, make_corpus
+from tests.training.sensor_corpus import make_sensors
 from training.methods.mpmae import MPMAE
 from training.pretrain.picture_log import PICTURES, PictureLog, rows_to_draw, sample_of
 from training.pretrain.resolved_run import resolve_run
@@ -30,6 +31,15 @@ def test_without_val_chips_train_chips_are_drawn(tmp_path: Path) -> None:
     val = corpus.manifest.rows_of("val")
     assert len(val) == 2 and list(rows_to_draw(without)) == list(val)
     assert list(rows_to_draw(replace(without, corpus=_train_only(corpus)))) == list(without.loader.rows[:3])
+
+
+def test_chips_are_drawn_that_together_have_every_layer(tmp_path: Path) -> None:
+    corpus = make_sensors(tmp_path / "corpus", 40)
+    resolved = resolve_run(corpus, replace(CONFIG, inputs=("light",), targets=("echo", "ground")))
+    rows = rows_to_draw(resolved)
+    assert len(rows) == 3 and list(rows) == sorted(rows) and not (rows % 4 == 1).any(), "these have no echo"
+    first = corpus.manifest.rows_of("val")[:3]
+    assert (first % 4 == 1).any(), "the first ones would have lacked it"
 
 
 def _train_only(corpus: Corpus) -> Corpus:
