@@ -42,6 +42,8 @@ if TYPE_CHECKING:  # What type checkers and editors read; a test holds it to `_N
     from pipeline.shard import Shard
     from training.evaluate.finetune import finetune
     from training.evaluate.finetuned import load_finetuned
+    from training.evaluate.lazy_samples import LazySamples
+    from training.evaluate.own_moments import own_moments
     from training.evaluate.probed import probe_layer as probe
     from training.evaluate.recipe import RECIPES
     from training.evaluate.samples import Samples
@@ -51,11 +53,11 @@ if TYPE_CHECKING:  # What type checkers and editors read; a test holds it to `_N
 
 __all__ = [
     "Acquisition", "Band", "Category", "Channel", "Chip", "CloudDetection", "Connection", "Corpus", "Display", "Grid",
-    "Licence", "Local", "Location", "Manifest", "Modality", "ORBIT_PASSES", "Observed", "Origin", "Pixels",
-    "RECIPES", "Region", "SEASONS", "Samples", "Scene", "Shard", "SkyClasses", "around_anchor", "at_anchor", "between",
-    "connect", "errors", "finetune", "load_encoder", "load_finetuned", "mode_over_year", "on_pixels_of", "open",
-    "per_orbit_pass", "pretrain", "probe", "save_encoder", "seasons", "static", "tiles", "unfinished",
-    "where_complete", "with_fallback",
+    "LazySamples", "Licence", "Local", "Location", "Manifest", "Modality", "ORBIT_PASSES", "Observed", "Origin",
+    "Pixels", "RECIPES", "Region", "SEASONS", "Samples", "Scene", "Shard", "SkyClasses", "around_anchor", "at_anchor",
+    "between", "connect", "errors", "finetune", "load_encoder", "load_finetuned", "mode_over_year", "on_pixels_of",
+    "open", "own_moments", "per_orbit_pass", "pretrain", "probe", "save_encoder", "seasons", "static", "tiles",
+    "unfinished", "where_complete", "with_fallback",
 ]  # fmt: skip
 
 _refuse_hidden()  # before any of the other packages is imported
@@ -87,6 +89,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "training.weights.weights": ("load_encoder", "save_encoder"),
     "training.evaluate.probed": ("probe",),
     "training.evaluate.samples": ("Samples",),
+    "training.evaluate.lazy_samples": ("LazySamples",),
+    "training.evaluate.own_moments": ("own_moments",),
     "training.evaluate.recipe": ("RECIPES",),
     "training.evaluate.finetune": ("finetune",),
     "training.evaluate.finetuned": ("load_finetuned",),

@@ -16,7 +16,17 @@ from tests.extras import needs_torch
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ("geocorpus", "pipeline", "sampling", "exporters", "training", "flows", "sandbox")
-WITH_TORCH = {"finetune", "load_encoder", "load_finetuned", "pretrain", "probe", "save_encoder", "Samples"}
+WITH_TORCH = {
+    "finetune",
+    "load_encoder",
+    "load_finetuned",
+    "pretrain",
+    "probe",
+    "save_encoder",
+    "LazySamples",
+    "Samples",
+    "own_moments",
+}
 LIGHT = sorted(set(geocorpus.__all__) - WITH_TORCH)
 # A person's environment, in which nothing of ours was set before.
 PLAIN = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}

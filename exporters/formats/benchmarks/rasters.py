@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
 from exporters.formats.benchmarks.band_names import described
 from exporters.formats.benchmarks.labelled_images import Image
@@ -36,8 +37,10 @@ class Raster:
 def read_raster(path: Path) -> Raster:
     """A file; raises `Fatal` for one that is absent, damaged or no image."""
     try:
-        with rasterio.open(path) as source:
-            return Raster(source.read(), source.nodata, described(source.descriptions))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # Pictures need no place.
+            with rasterio.open(path) as source:
+                return Raster(source.read(), source.nodata, described(source.descriptions))
     except (RasterioError, RasterioIOError, OSError) as error:
         what = "does not exist" if not path.exists() else "is damaged or no image"
         raise Fatal(f"{path} {what}; mend it, or leave it out of the data set.") from error
