@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from training.evaluate.fewshot.draws import Draw
 from training.evaluate.fewshot.heads import predictions
@@ -53,7 +54,8 @@ def trials_of(
     sums: dict[tuple[str, int], list[Sums]] = {}
     for draw in draws:
         train = (features[draw.rows], task.values[draw.rows])
-        answer = predictions(families, train, features[places.test], task, seed)
+        with threadpool_limits(1):  # Products this small take less time than their threads need to meet.
+            answer = predictions(families, train, features[places.test], task, seed)
         for head, one in answer.items():
             sums.setdefault((head, draw.shots), []).append(sums_of(task, one, places))
         advance()
