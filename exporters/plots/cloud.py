@@ -65,14 +65,18 @@ def _named(figure: Figure, axes: Axes, xy: NDArray[Any], column: NDArray[Any], n
     order = np.random.default_rng(0).permutation(len(xy))
     order = np.concatenate([order[colour[order] == UNKNOWN], order[colour[order] != UNKNOWN]])
     axes.scatter(xy[order, 0], xy[order, 1], s=_size(len(xy)), c=colour[order], linewidths=0, alpha=0.9)
-    keys = [_key(_COLOURS[at], f"{textwrap.shorten(text, 30, placeholder=' ...')} ({counts[text]:,})")
-            for at, text in enumerate(shown)]  # fmt: skip
+    keys = [_key(_COLOURS[at], _wrapped(f"{text} ({counts[text]:,})")) for at, text in enumerate(shown)]
     others = len(column) - sum(counts[text] for text in shown)
     keys += [_key(UNKNOWN, f"others or not known ({others:,})")] if others else []
     figure.legend(
         handles=keys, title=name, loc="upper left", bbox_to_anchor=(0.72, 0.885), frameon=False, fontsize=9.5,
         labelcolor=INK, title_fontproperties={"size": 11, "weight": "bold"}, alignment="left",
     )  # fmt: skip
+
+
+def _wrapped(text: str) -> str:
+    """In two lines at most: names often differ in their last words."""
+    return "\n".join(textwrap.wrap(text, 33, max_lines=2, placeholder=" ..."))
 
 
 def _key(colour: str, label: str) -> Line2D:
