@@ -20,6 +20,7 @@ from exporters.formats.embeddings.layout import StoreLayout
 from exporters.formats.embeddings.quantization import Scaling
 from exporters.formats.embeddings.quantized_store import QuantizedStore
 from exporters.formats.embeddings.store import EmbeddingStore
+from exporters.formats.format import formats
 from flows.embedding_source import Source
 from flows.exchange import options_of
 from flows.extras import require
@@ -100,7 +101,8 @@ class EmbeddingFile:
 
     def _finish(self, draft: EmbeddingDraft, given: Mapping[str, str]) -> str:
         layout, store = draft.layout, EmbeddingStore.open(draft.store)
-        line = f"{len(layout.rows)} chips in {len(store.views)} views ({', '.join(store.views)})."
+        chips, views = _counted(len(layout.rows), "chip"), _counted(len(store.views), "view")
+        line = f"{chips} in {views} ({', '.join(store.views)})."
         made = draft.store
         if self.to == GEOPARQUET:
             made = draft.folder / "table.parquet"
@@ -111,6 +113,18 @@ class EmbeddingFile:
             line = f"{line} As {QuantizedStore(store, layout, scaling).write(made)}"
         put_in_place(made, self.target)
         return line
+
+
+def is_table(to: str | None) -> bool:
+    """Whether `to` is one of `TABLES`; raises `Fatal`, with the nearest known name, for what is no format at all."""
+    known = (*TABLES, *formats())
+    if to is not None and to not in known:
+        raise unknown_name("format", to, known)
+    return to in TABLES
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _chunk_rows(given: Mapping[str, str]) -> int | None:

@@ -10,11 +10,12 @@ from pipeline.errors import Fatal
 def corpus_of(weights: str, shelf: str) -> Path:
     """The folder whose `shelf`, "runs" for example, holds `weights`, a file or a folder.
 
-    Raises `Fatal` for weights that lie elsewhere.
+    Raises `Fatal` for weights that are not there, or lie elsewhere.
     """
     path = Path(weights)
-    if path.exists():
-        for part in (path.resolve(), path.resolve().parent):
-            if part.parent.name == shelf:
-                return part.parent.parent
+    if not path.exists() and "://" not in weights:
+        raise Fatal(f"there is nothing at {weights}; check the path.")
+    for part in (path.resolve(), path.resolve().parent):
+        if part.parent.name == shelf:
+            return part.parent.parent
     raise Fatal(f"{weights} is not in the {shelf} of a corpus; say which corpus with --corpus FOLDER.")

@@ -94,10 +94,10 @@ def embed(
         shown_area = feature_area(weights, view, without or (), level)
         _show(target, lambda told: Area(tuple(over), overlap).write(shown_area, target, overwrite, told), as_json)
         return
-    from flows.embedding import TABLES, EmbeddingFile
+    from flows.embedding import EmbeddingFile, is_table
     from flows.embedding_source import Source
 
-    if to in TABLES:
+    if to is not None and is_table(to):
         from exporters.formats.choice import Choice
 
         source = Source(weights, corpus, per or "chip", tuple(without or ()))

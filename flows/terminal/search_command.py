@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from exporters.formats.search.found_chips import FoundChips
+    from flows.found_file import FoundFile
     from flows.searching import Answer
     from pipeline.corpus import Corpus
 
@@ -39,36 +40,39 @@ def search(
 ) -> None:
     """Find the chips that an encoder finds nearest to a chip, a place or an image, or most like some examples."""
     from flows.embedded_corpus import corpus_at_hand, weights_at_hand
+    from flows.found_file import FoundFile
     from flows.image_query import vector_of_image
     from flows.searching import Question, Search
 
     question = Question(chip, at, image, tuple(like or ()), tuple(unlike or ()))
     asked = Search.open(store, view)
     around = corpus_at_hand(asked.store, corpus)
+    file = None if out is None else FoundFile(out)
+    if file is not None:
+        file.refuse(asked.store, around)
     vector = None
     if question.image is not None:
         path = weights_at_hand(asked.store, weights, around)
         vector = vector_of_image(asked.store, asked.view, path, question.image)
     answer = asked.answer(question, k, vector)
-    written = [] if out is None else _written(out, answer, around)
+    written = [] if file is None else _written(file, answer, around)
     if as_json:
         typer.echo(json.dumps({"found": _plain(answer.chips), "title": answer.title, "written": written}))
         return
     typer.echo("\n".join([f"{answer.title}:", answer.chips.table(), *(f"wrote {name}" for name in written)]))
 
 
-def _written(out: Path, answer: Answer, corpus: Corpus | None) -> list[str]:
-    answer.chips.write(out)
+def _written(file: FoundFile, answer: Answer, corpus: Corpus | None) -> list[str]:
+    answer.chips.write(file.table)
     if corpus is None:
         typer.echo(
             "no pictures of the chips: their corpus is not beside the store; say where it is with --corpus.", err=True
         )
-        return [str(out)]
+        return [str(file.table)]
     from flows.search_pictures import write_neighbours
 
-    sheet = out.with_suffix(".png")
-    write_neighbours(sheet, answer, corpus)
-    return [str(out), str(sheet)]
+    write_neighbours(file.sheet, answer, corpus)
+    return [str(file.table), str(file.sheet)]
 
 
 def _plain(chips: FoundChips) -> list[dict[str, Any]]:

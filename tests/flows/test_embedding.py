@@ -14,6 +14,7 @@ import geopandas
 import numpy as np
 import pytest
 import xarray
+from typer.testing import CliRunner
 
 from tests.extras import NO_TORCH
 
@@ -24,6 +25,7 @@ from exporters.formats.embeddings.draft import EmbeddingDraft, begun_beside
 from exporters.formats.embeddings.store import EmbeddingStore
 from flows.embedding import EMBEDDINGS, GEOPARQUET, EmbeddingFile
 from flows.embedding_source import Source
+from flows.terminal.cli import app
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.interpreter import module_command, safe_environment
@@ -251,6 +253,22 @@ def test_what_cannot_be_embedded_is_said(corpus: Corpus, tmp_path: Path) -> None
             Source(str(corpus.folder / "runs" / "one")), Choice(where="split == 'test'"), Silent()
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_a_misspelt_format_or_run_is_named(corpus: Corpus, tmp_path: Path) -> None:
+    run_folder = str(corpus.folder / "runs" / "one")
+    for arguments, words in (
+        ((run_folder, "--to", "embedings"), "unknown format 'embedings'; did you mean 'embeddings'"),
+        ((run_folder + "x", "--to", "embeddings"), f"there is nothing at {run_folder}x; check the path"),
+        ((run_folder + "x",), f"there is nothing at {run_folder}x; check the path"),
+    ):
+        said = CliRunner().invoke(app, ["embed", arguments[0], str(tmp_path / "x"), *arguments[1:]]).exception
+        assert isinstance(said, Fatal) and words in str(said)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_view_is_one_view(corpus: Corpus, tmp_path: Path) -> None:
+    assert run(corpus, tmp_path / "x.zarr", name="one", rows="0") == "1 chip in 1 view (light)."
 
 
 def test_a_corpus_without_the_layers_is_refused(corpus: Corpus, tmp_path: Path) -> None:

@@ -164,6 +164,34 @@ def test_what_was_found_is_geoparquet_and_a_sheet_of_chips(store: EmbeddingStore
         assert sheet.width > 1000 and len(set(sheet.resize((60, 60)).get_flattened_data())) > 50
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("near.png", "is the name of pictures; name the table, such as near.parquet"),
+        ("sensors/manifest.parquet", "holds the corpus itself, or lies in it"),
+        ("chips.zarr/near.parquet", "lies in the store that is searched"),
+        ("notes.parquet", "exists, and is not of an earlier search"),
+        ("photo.parquet", "photo.png exists, and is not of an earlier search"),
+    ],
+)
+def test_a_search_writes_over_nothing_but_its_own(corpus: Corpus, store: EmbeddingStore, name: str, words: str) -> None:
+    beside = corpus.folder.parent
+    for own in ("notes.parquet", "photo.png"):
+        (beside / own).write_text("mine")
+    before = corpus.manifest.digest
+    with pytest.raises(Fatal, match=words):
+        run("search", store.path, "--chip", store.ids[2], "--out", beside / name)
+    assert [(beside / own).read_text() for own in ("notes.parquet", "photo.png")] == ["mine", "mine"]
+    assert Corpus.open(corpus.folder).manifest.digest == before and not (beside / "near.png").exists()
+
+
+def test_a_search_replaces_what_an_earlier_one_found(store: EmbeddingStore, tmp_path: Path) -> None:
+    out = tmp_path / "near.parquet"
+    for chip in (2, 3):
+        run("search", store.path, "--chip", store.ids[chip], "-k", "3", "--out", out)
+    assert geopandas.read_parquet(out)["id"][0] == store.ids[3]
+
+
 def test_without_its_corpus_a_search_says_what_is_missing(store: EmbeddingStore, tmp_path: Path) -> None:
     import shutil
 
