@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from exporters.formats.convert import put_out
 from exporters.report.chips import choose_rows
 from flows.viewer.answers import Answer, Answers, as_json
 from flows.viewer.chip_view import pictured
@@ -21,23 +22,29 @@ _WHOLE = ("places.bin", "outlines.json")
 def export(folder: Path, target: Path, chips: int, progress: Progress) -> str:
     """Write the page, all places, and `chips` chips, biomes in turn, into `target`; returns a line about it.
 
-    Raises `Fatal` for no corpus, for a target that has something in it, and for a damaged shard.
+    What is stopped halfway is not there. Raises `Fatal` for no corpus, for a target that is a file, has something in it
+    or lies in the corpus, and for a damaged shard.
     """
-    if target.exists() and any(target.iterdir()):
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Fatal(f"{target} has something in it; give an empty folder, or one that does not exist.")
     corpus = Corpus.open(folder)
     rows = choose_rows(corpus, chips)
+    put_out([corpus], target, True, lambda draft: _write(corpus, rows, draft, progress))
+    return f"{target}: the map of {len(corpus.manifest):,} places and {len(rows)} chips; any web server serves it."
+
+
+def _write(corpus: Corpus, rows: Sequence[int], folder: Path, progress: Progress) -> str:
     answers = Answers(corpus)
     for name in PAGE:
-        write_bytes(target / name, page_file(name))
+        write_bytes(folder / name, page_file(name))
     progress.start("view", len(rows))
     for path, answer in _whole(answers, rows):
-        write_bytes(target / "data" / path, answer.body)
+        write_bytes(folder / "data" / path, answer.body)
     for row in rows:
         for path in _of_chip(corpus, row, answers):
-            write_bytes(target / "data" / path, answers.of(path).body)
+            write_bytes(folder / "data" / path, answers.of(path).body)
         progress.advance()
-    return f"{target}: the map of {len(corpus.manifest):,} places and {len(rows)} chips; any web server serves it."
+    return ""
 
 
 def _whole(answers: Answers, rows: Sequence[int]) -> Iterator[tuple[str, Answer]]:

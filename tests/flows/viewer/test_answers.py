@@ -186,6 +186,31 @@ def test_the_files_of_an_export_are_the_answers_of_the_server(
         export(corpus.folder, tmp_path / "site", 5, Silent())
 
 
+class _Stopped(Silent):
+    """Ends what it is told about after the first chip, as Ctrl+C does."""
+
+    def advance(self, count: int = 1) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_stopped_export_leaves_nothing_and_goes_again(corpus: Corpus, tmp_path: Path) -> None:
+    target = tmp_path / "my site"
+    with pytest.raises(KeyboardInterrupt):
+        export(corpus.folder, target, 2, _Stopped())
+    assert not list(tmp_path.iterdir())
+    target.mkdir()
+    assert "and 2 chips" in export(corpus.folder, target, 2, Silent())
+    assert [path.name for path in tmp_path.iterdir()] == ["my site"]
+
+
+def test_an_export_is_not_written_into_its_corpus_or_over_a_file(corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for target, words in ((corpus.folder / "site", "lies in it"), (tmp_path / "notes.txt", "has something in it")):
+        with pytest.raises(Fatal, match=words):
+            export(corpus.folder, target, 2, Silent())
+    assert (tmp_path / "notes.txt").read_text() == "mine" and not (corpus.folder / "site").exists()
+
+
 def test_shards_that_fill_are_seen(corpus: Corpus, client: TestClient) -> None:
     work = client.get("/data/work.json").json()
     assert work["run"] is None and work["shards"] == len(corpus.shards)
