@@ -15,7 +15,6 @@ from pipeline.errors import Fatal, unknown_name
 from pipeline.validation import STRICT, Betas, Count, CountOrNone, Fraction, Names, Seed, Whole, one_sentence
 from training.architecture import SIZES, Architecture, GrnScope, InitStd, Stem
 
-Presence = bool | Literal["bands"]  # as `Layer.presence`
 Weighting = Literal["uncertainty", "sum"]
 Decoder = Literal["shared", "per-task"]
 
@@ -49,6 +48,13 @@ def _auto_or_steps(value: Any) -> Any:
     return steps
 
 
+def _whether_or_bands(value: Any) -> Any:
+    if not isinstance(value, bool) and value != "bands":
+        raise Fatal(f'pretrain.presence must be true, false or "bands", not {value!r}.')
+    return value
+
+
+Presence = Annotated[bool | Literal["bands"], BeforeValidator(_whether_or_bands)]  # as `Layer.presence`
 ValEvery = Annotated[str | int, BeforeValidator(_auto_or_steps)]
 LeftOut = Annotated[str | tuple[int | str, ...], BeforeValidator(_file_or_list)]
 

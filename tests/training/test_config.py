@@ -113,6 +113,8 @@ def test_defaults_hide_as_many_patches_as_published() -> None:
         ({"blr": float("nan")}, "pretrain.blr must be a finite number, not nan"),
         ({"betas": [0.9, 1]}, "pretrain.betas[1] must be below 1, not 1"),
         ({"skip_hidden": 1}, "pretrain.skip_hidden must be true or false, not 1"),
+        ({"presence": "band"}, "pretrain.presence must be true, false or \"bands\", not 'band'"),
+        ({"presence": 1}, 'pretrain.presence must be true, false or "bands", not 1'),
         ({"weight_decay": -1}, "pretrain.weight_decay must be at least 0, not -1"),
         ({"blr": 0}, "pretrain.blr must be above 0, not 0"),
         ({"clip_grad": -1}, "pretrain.clip_grad must be at least 0, not -1"),
