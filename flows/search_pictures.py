@@ -50,7 +50,8 @@ class Plots:
         """
         values = {name: self._column(name) for name in columns or self._default()}
         matrix = self.search.matrix()
-        return [self._write_map(folder, matrix), *self._write_clouds(folder, matrix, values)]
+        clouds = self._write_clouds(folder, matrix, values)  # first, as they may be refused
+        return [self._write_map(folder, matrix), *clouds]
 
     def _default(self) -> tuple[str, ...]:
         return ("biome_name",) if self.corpus else ("lat",)

@@ -88,7 +88,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "sensor_demo": "closing embedding fewshot settings stages",
         "prefect_runs": "commands offline progress sensor_demo settings stages",
         "terminal": "access area benchmarks closing commands doctor embedded_corpus embedding embedding_source "
-        "exchange extras fewshot file_source finetuning growth image_query live_check mapping merging "
+        "exchange extras fewshot file_source finetuning found_file growth image_query live_check mapping merging "
         "offline prefect_runs probing progress publishing sampling_plan search_pictures searching "
         "settings stages upgrade verify viewer",
     },

@@ -232,6 +232,14 @@ def test_plots_are_pictures_of_all_chips(store: EmbeddingStore, tmp_path: Path) 
         run("plot", store.path, again, "--colour", "splot")
 
 
+def test_too_few_chips_for_a_plane_leave_no_picture(corpus: Corpus, tmp_path: Path) -> None:
+    source = Source(str(corpus.folder / "runs" / "towers"))
+    EmbeddingFile(tmp_path / "one.zarr", EMBEDDINGS).write(source, Choice(rows="0"), Silent())
+    with pytest.raises(Fatal, match="too few for a plane"):
+        run("plot", tmp_path / "one.zarr", tmp_path / "pictures", "--colour", "lat")
+    assert not (tmp_path / "pictures").exists()
+
+
 def test_bad_questions_are_one_sentence(corpus: Corpus, store: EmbeddingStore, tmp_path: Path) -> None:
     for question, message in (
         (Question, "ask for one thing"),
