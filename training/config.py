@@ -37,7 +37,7 @@ def _file_or_list(value: Any) -> Any:
     if isinstance(value, str):
         return value
     if not isinstance(value, list | tuple) or any(isinstance(item, bool | float) for item in value):
-        raise Fatal(f"pretrain.leave_out must be a file, or a list of rows and ids of chips, not {value!r}.")
+        raise Fatal(f"pretrain.leave_out and pretrain.only are a file, or a list of rows and ids, not {value!r}.")
     return tuple(value)
 
 
@@ -69,7 +69,8 @@ WITHOUT_EFFECT = (
 
 # Settings that are stored only where they are set, as what is stored may be older than they are.
 _STORED_WHERE_SET = (
-    "method", "method_file", "options", "init", "bad_steps", "clip_grad", "leave_out", "hide_outside",
+    "method", "method_file", "options", "init", "bad_steps", "clip_grad", "leave_out", "only",
+    "hide_outside",
     "read_ahead_gb", "cache_folder", "cache_gb",
     "presence",
     "ema",
@@ -110,13 +111,14 @@ class PretrainConfig:
     which of their bands, by a plane for each of these. With `ema` above 0, an exponential moving average of the weights
     with that decay is kept, and is what a run ends with. `augment` draws for each chip and epoch one of four "flips",
     or of these and their quarter turns ("dihedral"), for all its layers alike. `leave_out` names chips that are not
-    trained on, by row or id, or a file with one of them per line. With `hide_outside`, values outside of the valid
-    range of their layer are nodata. `unfinished` allows training on the finished shards only; the run keeps the shards
-    with which it started. Losses are copied from the device every `log_every` steps. The newest `checkpoints_kept`
-    checkpoints are kept, and those of every `keep_every`-th step (0: none). Every `pictures_every` steps, and at the
-    end, a picture of reconstructions is drawn (0: none). Gradients are scaled down to a norm of `clip_grad` (0: never).
-    The update of a step whose loss or gradients are not finite is skipped; after `bad_steps` of them in a row the run
-    stops. `processes` is the number of processes to start on this machine. Every `val_every` steps, at the start and at
+    trained on, by row or id, or a file with one of them per line; `only` those train chips that are. With
+    `hide_outside`, values outside of the valid range of their layer are nodata. `unfinished` allows training on the
+    finished shards only; the run keeps the shards with which it started. Losses are copied from the device every
+    `log_every` steps. The newest `checkpoints_kept` checkpoints are kept, and those of every `keep_every`-th step
+    (0: none). Every `pictures_every` steps, and at the end, a picture of reconstructions is drawn (0: none).
+    Gradients are scaled down to a norm of `clip_grad` (0: never). The update of a step whose loss or gradients are
+    not finite is skipped; after `bad_steps` of them in a row the run stops.
+    `processes` is the number of processes to start on this machine. Every `val_every` steps, at the start and at
     the end, the losses of at most `val_chips` val chips are computed ("auto": after an epoch, or as many as keep this
     below 2 % of the run; 0: never), and with `monitor`, a layer or a column of the owner's, how well frozen features of
     at most `monitor_chips` train chips predict it for these val chips. `peak_tflops` is the peak of the device, for the
@@ -174,6 +176,7 @@ class PretrainConfig:
     ema: Fraction = 0.0
     augment: Literal["none", "flips", "dihedral"] = "none"
     leave_out: LeftOut = ()
+    only: LeftOut = ()
     hide_outside: bool = False
     log_every: Count = 10
     pictures_every: CountOrNone = 500

@@ -20,7 +20,7 @@ from training.config import PretrainConfig
 from training.data.chip_cache import ChipCache
 from training.data.decode import Decoder
 from training.data.device_prefetcher import DevicePrefetcher
-from training.data.left_out import rows_left_out
+from training.data.left_out import not_trained_on
 from training.data.masking import crops_yx, draw_keys, symmetries, visible_patches
 from training.data.order import Position, blocks_of, finished_shards, order_of, shards_of
 from training.data.read_ahead import ReadAhead
@@ -44,11 +44,12 @@ class BatchLoader:
         self._corpus, self._layers, self._config = corpus, tuple(layers), config
         names = [layer.name for layer in layers]
         shards = finished_shards(corpus, names)
-        left_out = rows_left_out(corpus, config.leave_out)
+        left_out = not_trained_on(corpus, config)
         blocks = blocks_of(corpus, shards, config.read_rows, left_out)
         if not blocks:
             if len(left_out):
-                raise Fatal(f"pretrain.leave_out leaves no train rows of {corpus.folder}; make it shorter.")
+                which = "pretrain.only and pretrain.leave_out leave" if config.only else "pretrain.leave_out leaves"
+                raise Fatal(f"{which} no train rows of {corpus.folder}; choose others.")
             raise Fatal(
                 f"no shard with train rows in {corpus.folder} is finished for all of {', '.join(names)}; "
                 "run `geocorpus export` first."

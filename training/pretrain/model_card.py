@@ -96,8 +96,11 @@ def _grown(corpus: Corpus) -> Iterable[str]:
 
 
 def _left_out(run: Mapping[str, Any]) -> Iterable[str]:
-    count = len(run["config"].get("leave_out", ()))
-    return [f"- {count:,} chips were left out by hand (`pretrain.leave_out` in `run.json`)."] if count else []
+    count, only = len(run["config"].get("leave_out", ())), run["config"].get("only")
+    if count:
+        yield f"- {count:,} chips were left out by hand (`pretrain.leave_out` in `run.json`)."
+    if only:
+        yield "- The run kept to the train chips that `pretrain.only` in `run.json` names."
 
 
 def _layer_row(modality: Modality, run: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pipeline.errors import Fatal
 from training.config import PretrainConfig
 from training.data.batch_loader import BatchLoader
 from training.data.joined_corpus import parts_of
-from training.data.left_out import rows_left_out
+from training.data.left_out import as_stretches, rows_kept_to, rows_left_out
 from training.data.outside import hiding_outside
 from training.layer import Layer, layer_of
 from training.method import Method
@@ -87,7 +87,8 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     """
     method = method_of(config)
     config = resolve_names(with_options(config, method), corpus.modalities, method.targets)
-    config = replace(config, leave_out=tuple(rows_left_out(corpus, config.leave_out).tolist()))
+    left_out, only = rows_left_out(corpus, config.leave_out), rows_kept_to(corpus, config.only)
+    config = replace(config, leave_out=tuple(left_out.tolist()), only=as_stretches(only))
     names = tuple(dict.fromkeys((*config.inputs, *config.targets)))
     for name in (*names, *config.bands):
         corpus.modality(name)

@@ -20,6 +20,7 @@ from training.data.left_out import rows_left_out
 from training.pretrain.picture_log import rows_to_draw
 from training.pretrain.resolved_run import resolve_run
 from training.pretrain.train import pretrain
+from training.pretrain.val_rows import val_rows
 
 
 def id_of(corpus: Corpus, row: int) -> str:
@@ -67,10 +68,10 @@ def test_a_run_without_its_bad_chip_skips_nothing(tmp_path: Path) -> None:
         ([20], r"pretrain\.leave_out names row 20, but the rows of .* are 0 to 19; take it off the list\."),
         ([-1], r"names row -1, but the rows"),
         ("no-such-file.txt", r"leave_out = 'no-such-file.txt' cannot be read as a file of one row .*: No such file"),
-        (list(range(20)), r"pretrain\.leave_out leaves no train rows of .*; make it shorter\."),
-        (7, r"pretrain\.leave_out must be a file, or a list of rows and ids of chips, not 7\."),
-        ([1.5], r"pretrain\.leave_out must be a file, or a list of rows and ids of chips, not \[1\.5\]\."),
-        ([True], r"pretrain\.leave_out must be a file, or a list"),
+        (list(range(20)), r"pretrain\.leave_out leaves no train rows of .*; choose others\."),
+        (7, r"pretrain\.leave_out and pretrain\.only are a file, or a list of rows and ids, not 7\."),
+        ([1.5], r"pretrain\.leave_out and pretrain\.only are a file, or a list of rows and ids, not \[1\.5\]\."),
+        ([True], r"are a file, or a list"),
     ],
 )
 def test_refusals(corpus: Corpus, tmp_path: Path, given: Any, said: str) -> None:
@@ -84,3 +85,42 @@ def test_a_file_of_no_text_is_refused(corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "bad.bin").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(Fatal, match="cannot be read as a file of one row or id per line: it is no text"):
         rows_left_out(corpus, str(tmp_path / "bad.bin"))
+
+
+def test_a_run_may_keep_to_some_rows(corpus: Corpus, tmp_path: Path) -> None:
+    """Stretches, rows and ids, in a list or in a file as the explorer saves one; val chips stay."""
+    (tmp_path / "rows.txt").write_text(f"0:6,8\n{id_of(corpus, 10)}  # a place\n")
+    wanted = [*range(6), 8, 10]
+    for only in (str(tmp_path / "rows.txt"), ("0:6", 8, id_of(corpus, 10))):
+        resolved = resolve_run(corpus, replace(CONFIG, only=only, leave_out=(2,)))
+        train = set(corpus.manifest.rows_of("train").tolist())
+        assert resolved.loader.rows.tolist() == [row for row in wanted if row in train and row != 2]
+        assert resolved.config.only == ("0:6", "8", "10")
+        assert val_rows(resolved).tolist() == val_rows(resolve_run(corpus, CONFIG)).tolist()
+
+
+def test_who_keeps_to_other_rows_is_another_run(tmp_path: Path) -> None:
+    corpus = with_bad_chip(tmp_path / "corpus", 17)
+    pretrain(corpus.folder, replace(CONFIG, only=("0:12",)), tmp_path / "run")
+    pretrain(corpus.folder, replace(CONFIG, only=tuple(range(12))), tmp_path / "run")
+    with pytest.raises(Fatal, match=r"was begun with pretrain\.only"):
+        pretrain(corpus.folder, replace(CONFIG, only=("0:13",)), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["5:40"], r"pretrain\.only names rows 5:40, but the rows of .* are 0 to 19"),
+        (["5:5"], r"pretrain\.only names rows 5:5"),
+        (["a:b"], r"pretrain\.only names chip 'a:b'"),
+    ],
+)
+def test_rows_to_keep_to_that_there_are_not(corpus: Corpus, given: Any, said: str) -> None:
+    with pytest.raises(Fatal, match=said):
+        resolve_run(corpus, replace(CONFIG, only=tuple(given)))
+
+
+def test_val_rows_alone_leave_nothing_to_train_on(corpus: Corpus) -> None:
+    only = tuple(corpus.manifest.rows_of("val").tolist())
+    with pytest.raises(Fatal, match=r"pretrain\.only and pretrain\.leave_out leave no train rows"):
+        resolve_run(corpus, replace(CONFIG, only=only))
