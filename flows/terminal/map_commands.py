@@ -100,6 +100,8 @@ def embed(
     if to is not None and is_table(to):
         from exporters.formats.choice import Choice
 
+        if view is not None:
+            raise Fatal(f"--view is for rasters, and {to} has every view; leave it out, or leave sensors --without.")
         source = Source(weights, corpus, per or "chip", tuple(without or ()))
         made = EmbeddingFile(target, to, tuple(options or ()), overwrite, processes)
         _show(target, lambda progress: made.write(source, Choice(rows, place or (), where), progress), as_json)

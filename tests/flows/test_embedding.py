@@ -255,11 +255,12 @@ def test_what_cannot_be_embedded_is_said(corpus: Corpus, tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
-def test_a_misspelt_format_or_run_is_named(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_misspelt_format_or_run_and_a_view_of_no_raster_are_refused(corpus: Corpus, tmp_path: Path) -> None:
     run_folder = str(corpus.folder / "runs" / "one")
     for arguments, words in (
         ((run_folder, "--to", "embedings"), "unknown format 'embedings'; did you mean 'embeddings'"),
         ((run_folder + "x", "--to", "embeddings"), f"there is nothing at {run_folder}x; check the path"),
+        ((run_folder, "--to", "embeddings", "--view", "light"), "--view is for rasters, and embeddings has every view"),
         ((run_folder + "x",), f"there is nothing at {run_folder}x; check the path"),
     ):
         said = CliRunner().invoke(app, ["embed", arguments[0], str(tmp_path / "x"), *arguments[1:]]).exception
