@@ -11,6 +11,7 @@ from exporters.scores.page import Section, write_page
 from exporters.scores.table import write_records
 from flows.fewshot import tables
 from flows.fewshot.compare import Outcome, Results
+from flows.fewshot.target import file_name
 from pipeline import durable
 from pipeline.corpus import Corpus
 
@@ -38,11 +39,6 @@ def write(results: Results, out: Path) -> str:
 def headline(results: Results) -> str:
     """A table for each target, as lines of text."""
     return "\n\n".join(tables.headline(results, outcome).text() for outcome in results.outcomes)
-
-
-def file_name(name: str) -> str:
-    """A target's name as that of a file."""
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
 
 
 def _section(results: Results, outcome: Outcome) -> Section:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.fewshot.target import Target
+from flows.fewshot.target import Target, file_name
 from pipeline.errors import Fatal, unknown_name
 
 FAMILIES = ("nearest", "linear", "forest")
@@ -70,6 +70,7 @@ class Plan:
                 raise unknown_name("family of models", family, FAMILIES)
         _refuse_twice("encoder", [item.name for item in self.encoders])
         _refuse_twice("target", [item.name for item in self.targets])
+        _refuse_twice("target file", [file_name(item.name) for item in self.targets])
 
     @property
     def weights(self) -> tuple[Named, ...]:

@@ -89,6 +89,11 @@ class Target:
         return Task(self.name, values, tuple(category.name for category in modality.categories))
 
 
+def file_name(name: str) -> str:
+    """A target's name as that of a file."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+
+
 def _code(modality: Modality, name: str) -> int:
     codes = {category.name: category.code for category in modality.categories}
     if name not in codes:

@@ -206,6 +206,7 @@ def test_plans_that_make_no_sense(plan: Plan) -> None:
         ({"targets": ()}, "there is nothing to tell"),
         ({"families": ("trees",)}, "unknown family of models 'trees'"),
         ({"encoders": (Named("a", "x"), Named("a", "y"))}, "two encoders are called 'a'"),
+        ({"targets": (Target.of("a:b"), Target.of("a b=ground"))}, "two target files are called 'a_b'"),
     ):
         with pytest.raises(Fatal, match=sentence):
             replace(plan, **change)
