@@ -75,8 +75,7 @@ _BARE = """
   const canvas = Object.assign(document.createElement('canvas'), {id: 'bare'});
   canvas.style.cssText = 'position:fixed;left:0;top:0;z-index:9';
   document.body.append(canvas);
-  const codes = await explorer.columns.values(explorer.choice.colour);
-  const { palette } = await explorer.painted();
+  const { codes, palette } = await explorer.painted();
   const plot = map.constructor.scatterplot({canvas, ...map.size(), pointSize: map.plot.get('pointSize'),
     opacity: map.plot.get('opacity'), colorBy: 'valueA', pointColor: palette});
   await plot.draw({x: map.xs, y: map.ys, z: codes}, {zDataType: 'categorical', spatialIndex: map.index});

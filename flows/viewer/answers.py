@@ -53,7 +53,7 @@ class Answers:
         if first == "find.json" and not rest:
             return as_json({"rows": rows_with(self.corpus, text).tolist() if text else []})
         if first == "columns" and len(rest) == 1:
-            return Answer(self.columns[rest[0].removesuffix(".bin")].values.tobytes(), BYTES)
+            return self._of_column(*rest[0].rsplit(".", 1))
         if first == "chips" and len(rest) == 2:
             return self._of_chip(self._view(rest[0]), rest[1])
         raise Fatal(f"the explorer has nothing under {path!r}.")
@@ -71,9 +71,13 @@ class Answers:
         """The corpus, its columns and its layers."""
         return {
             "name": self.corpus.folder.name, "folder": str(self.corpus.folder), "chips": len(self.corpus.manifest),
-            "digest": self.corpus.manifest.digest, "columns": [item.description() for item in self.columns],
+            "digest": self.corpus.manifest.digest, "columns": self.columns.titles(),
             "layers": described(self.corpus.modalities), "likeness": self.likeness is not None,
         }  # fmt: skip
+
+    def _of_column(self, name: str, kind: str = "") -> Answer:
+        column = self.columns[name]
+        return as_json(column.description()) if kind == "json" else Answer(column.values.tobytes(), BYTES)
 
     def has(self, row: int, layer: str) -> bool:
         """Whether a chip has a layer."""

@@ -64,6 +64,15 @@ class Columns:
     def __post_init__(self) -> None:
         self._made |= {column.name: column for column in self.more}
 
+    def titles(self) -> list[dict[str, str]]:
+        """Name and title of every column, for JSON; nothing is read of the ledger."""
+        return [{"name": name, "title": self._title(name)} for name in self.names]
+
+    def _title(self, name: str) -> str:
+        if name.startswith(LAYER):
+            return name.removeprefix(LAYER)
+        return name.replace("_", " ") if name in measured_columns(self.corpus) else self[name].title
+
     @property
     def names(self) -> tuple[str, ...]:
         """All columns; the owner's last."""

@@ -53,7 +53,8 @@ def _whole(answers: Answers, rows: Sequence[int]) -> Iterator[tuple[str, Answer]
     yield "corpus.json", as_json(summary | {"folder": summary["name"], "exported": list(rows)})
     yield from ((name, answers.of(name)) for name in _WHOLE)
     for name in answers.columns.names:
-        yield f"columns/{name}.bin", answers.of(f"columns/{name}.bin")
+        for path in (f"columns/{name}.json", f"columns/{name}.bin"):
+            yield path, answers.of(path)
 
 
 def _of_chip(corpus: Corpus, row: int, answers: Answers) -> Iterator[str]:

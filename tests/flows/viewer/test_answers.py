@@ -56,8 +56,8 @@ def test_pictures_and_rasters_are_those_of_the_report_and_of_convert(corpus: Cor
 
 
 def test_a_column_of_a_layer_says_who_has_it_and_why_others_do_not(corpus: Corpus, client: TestClient) -> None:
-    about = {item["name"]: item for item in client.get("/data/corpus.json").json()["columns"]}
-    column = about["layer:echo"]
+    assert {"name": "layer:echo", "title": "echo"} in client.get("/data/corpus.json").json()["columns"]
+    column = client.get("/data/columns/layer:echo.json").json()
     codes = np.frombuffer(client.get("/data/columns/layer:echo.bin").content, column["dtype"])
     said = np.array(column["labels"])[codes]
     wanted = np.full(len(corpus.manifest), NOT_EXPORTED, dtype=object)

@@ -38,14 +38,15 @@ export class Choice {
 export async function passes(choice, columns, places, find) {
   const parts = new Map();
   for (const [name, wanted] of Object.entries(choice.columns)) {
-    if (columns.get(name)) parts.set(name, ofColumn(columns.get(name), await columns.values(name), wanted));
+    if (columns.has(name)) parts.set(name, ofColumn(await columns.get(name), wanted));
   }
   if (choice.text) parts.set("text", ofRows(await find(choice.text), places.length / 2));
   if (choice.area) parts.set("area", ofArea(choice.area, places));
   return parts;
 }
 
-function ofColumn(column, values, wanted) {
+function ofColumn(column, wanted) {
+  const { values } = column;
   if (column.kind !== "class") return between(values, wanted);
   const chosen = new Set(wanted.labels);
   const allowed = column.labels.map((label) => (chosen.has(label) ? 1 : 0));

@@ -22,7 +22,8 @@ function ramp(share) {
 }
 
 /** Codes and a palette for the points; numbers in steps, the last colour for nothing. */
-export function painted(column, values) {
+export function painted(column) {
+  const { values } = column;
   if (column.kind === "class") return { codes: values, palette: column.labels.map((_, code) => ofClass(column, code)) };
   const span = column.high - column.low || 1;
   const codes = Uint8Array.from(values, (value) =>

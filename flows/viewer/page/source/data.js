@@ -17,29 +17,31 @@ export const places = async () => new Float32Array(await bytes("places.bin"));
 /** Rows in which a text is found. */
 export const found = async (text) => (await json(`find.json?text=${encodeURIComponent(text)}`)).rows;
 
-/** The columns of the corpus; values are fetched when they are asked for first. */
+/** The columns of the corpus; what each has is fetched when it is asked for first. */
 export class Columns {
-  constructor(descriptions) {
-    this.all = new Map(descriptions.map((each) => [each.name, each]));
+  constructor(titles) {
+    this.titles = titles;
     this.made = new Map();
   }
 
-  get(name) {
-    return this.all.get(name);
+  has(name) {
+    return this.titles.some((each) => each.name === name);
   }
 
-  values(name) {
-    if (!this.made.has(name)) {
-      const path = `columns/${encodeURIComponent(name)}.bin`;
-      this.made.set(name, bytes(path).then((body) => new ARRAYS[this.get(name).dtype](body)));
-    }
+  /** All that is known of a column, with its `values`. */
+  get(name) {
+    if (!this.made.has(name)) this.made.set(name, this.fetched(name));
     return this.made.get(name);
   }
 
+  async fetched(name) {
+    const path = `columns/${encodeURIComponent(name)}`;
+    const about = await json(`${path}.json`);
+    return { ...about, values: new ARRAYS[about.dtype](await bytes(`${path}.bin`)) };
+  }
+
   /** Layers fill while a run is at work: what was fetched of them is asked for again. */
-  async renew() {
-    const { columns } = await json("corpus.json");
-    for (const each of columns) this.all.set(each.name, each);
+  renew() {
     for (const name of [...this.made.keys()]) if (name.startsWith("layer:")) this.made.delete(name);
   }
 }

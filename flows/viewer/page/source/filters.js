@@ -13,7 +13,7 @@ export class Filters {
     const groups = [["Places", (name) => !name.startsWith("layer:")], ["Layers: there, or why not", (name) => name.startsWith("layer:")]];
     for (const [title, belongs] of groups) {
       root.append(element("h3", { textContent: title }));
-      for (const column of columns.all.values()) if (belongs(column.name)) root.append(this.part(column));
+      for (const column of columns.titles) if (belongs(column.name)) root.append(this.part(column));
     }
   }
 
@@ -32,22 +32,21 @@ export class Filters {
     this.counter = counter;
     for (const [name, { details, state }] of this.parts) {
       const wanted = this.choice.columns[name];
-      state.textContent = wanted ? said(wanted, this.columns.get(name)) : "";
+      state.textContent = wanted ? said(wanted) : "";
       if (details.open) await this.fill(name);
     }
   }
 
   async fill(name) {
-    const column = this.columns.get(name);
-    const values = await this.columns.values(name);
+    const column = await this.columns.get(name);
     const { body } = this.parts.get(name);
     const focused = body.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-    body.replaceChildren(...(column.kind === "class" ? this.boxes(column, values) : this.limits(column)));
+    body.replaceChildren(...(column.kind === "class" ? this.boxes(column) : this.limits(column)));
     if (focused) body.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
   }
 
-  boxes(column, values) {
-    const counts = this.counter(column.name, values, column.labels.length);
+  boxes(column) {
+    const counts = this.counter(column);
     const chosen = this.choice.columns[column.name]?.labels;
     const codes = column.labels.map((_, code) => code)
       .sort((a, b) => counts[b] - counts[a] || a - b)
@@ -98,14 +97,14 @@ export class Filters {
     const bounds = { ...(this.choice.columns[column.name] ?? {}) };
     if (text === "") delete bounds[end];
     else bounds[end] = column.kind === "date" ? days(text) + (end === "high" ? 0.99999 : 0) : Number(text);
-    if (Object.keys(bounds).length) this.choice.columns[column.name] = bounds;
+    if ("low" in bounds || "high" in bounds) this.choice.columns[column.name] = { ...bounds, date: column.kind === "date" };
     else delete this.choice.columns[column.name];
     this.onChange();
   }
 }
 
-function said(wanted, column) {
+function said(wanted) {
   if (wanted.labels) return wanted.labels.length === 1 ? wanted.labels[0] : `${wanted.labels.length} chosen`;
-  const text = (value) => (value === undefined ? "" : column.kind === "date" ? day(value) : `${value}`);
+  const text = (value) => (value === undefined ? "" : wanted.date ? day(value) : `${value}`);
   return `${text(wanted.low)} to ${text(wanted.high)}`;
 }

@@ -18,9 +18,9 @@ class Explorer {
     Object.assign(this, { corpus, places, columns: new Columns(corpus.columns), choice: Choice.ofAddress(location.hash) });
     at("name").textContent = corpus.name;
     document.title = `${corpus.name}: ${number(corpus.chips)} chips`;
-    if (!this.columns.get(this.choice.colour)) this.choice.colour = "split";
+    if (!this.columns.has(this.choice.colour)) this.choice.colour = "split";
     this.map = new PlaceMap({
-      canvas: at("map"), below: at("outlines"), outlines, places,
+      canvas: at("map"), below: at("outlines"), ring: at("ring"), outlines, places,
       onPlace: (row) => this.openChip(row), onArea: (area) => this.chosen({ area }),
     });
     this.filters = new Filters(at("filters"), this.columns, this.choice, () => this.chosen({}));
@@ -37,7 +37,7 @@ class Explorer {
 
   wire() {
     const select = at("colour");
-    select.append(...[...this.columns.all.values()].map((column) =>
+    select.append(...this.columns.titles.map((column) =>
       element("option", { value: column.name, textContent: column.title, selected: column.name === this.choice.colour })));
     select.addEventListener("change", () => this.recoloured(select.value));
     at("text").value = this.choice.text;
@@ -78,13 +78,12 @@ class Explorer {
   }
 
   async painted() {
-    const column = this.columns.get(this.choice.colour);
-    return painted(column, await this.columns.values(column.name));
+    return painted(await this.columns.get(this.choice.colour));
   }
 
   async paint() {
-    const column = this.columns.get(this.choice.colour);
-    await this.map.paint(await this.painted());
+    const column = await this.columns.get(this.choice.colour);
+    await this.map.paint(painted(column));
     await this.map.show(this.rows ?? { length: this.corpus.chips });
     this.legend(column);
   }
@@ -112,9 +111,9 @@ class Explorer {
     const count = this.corpus.chips;
     const parts = await passes(this.choice, this.columns, this.places, found);
     this.rows = rowsOf(together(parts, count));
-    await this.filters.update((name, values, classes) => {
+    await this.filters.update(({ name, values, labels }) => {
       const mask = together(parts, count, name);
-      const counts = new Uint32Array(classes);
+      const counts = new Uint32Array(labels.length);
       for (let row = 0; row < count; row++) counts[values[row]] += mask[row];
       return counts;
     });
@@ -135,8 +134,7 @@ class Explorer {
 
   async list() {
     const shown = [...this.rows.slice(0, MOST_LISTED)];
-    const [biome, date] = await Promise.all(["biome", "date"].map((name) => this.columns.values(name)));
-    const labels = this.columns.get("biome").labels;
+    const [{ values: biome, labels }, { values: date }] = await Promise.all(["biome", "date"].map((name) => this.columns.get(name)));
     at("rows").replaceChildren(...shown.map((row) => {
       const button = element("button", { type: "button", textContent: `${row} · ${labels[biome[row]]} · ${day(date[row])}` });
       button.addEventListener("click", () => this.openChip(row));
@@ -198,7 +196,7 @@ class Explorer {
       element("progress", { max: work.shards, value: done, "aria-label": name }), element("span", { textContent: `${done} of ${work.shards}` }))));
     const total = Object.values(work.done).reduce((sum, done) => sum + done, 0);
     if (this.total !== undefined && total !== this.total) {
-      await this.columns.renew();
+      this.columns.renew();
       if (this.choice.colour.startsWith("layer:")) await this.paint();
       await this.apply();
     }

@@ -8,8 +8,8 @@ const HEIGHT = 0.487; // y of the poles, where x is 1 at the antimeridian
 export class PlaceMap {
   static scatterplot = createScatterplot; // by itself in the benchmark
 
-  constructor({ canvas, below, outlines, places, onPlace, onArea }) {
-    Object.assign(this, { canvas, below, places, onPlace, onArea });
+  constructor({ canvas, below, ring, outlines, places, onPlace, onArea }) {
+    Object.assign(this, { canvas, below, ring, places, onPlace, onArea });
     this.lines = new Path2D();
     for (const line of outlines) line.forEach(([x, y], index) => this.lines[index ? "lineTo" : "moveTo"](x, y));
     this.x = scaleLinear().domain([-1, 1]);
@@ -25,7 +25,7 @@ export class PlaceMap {
     });
     this.plot.subscribe("view", () => this.drawOutlines());
     this.plot.subscribe("lassoEnd", ({ coordinates }) => this.lassoed(coordinates));
-    this.plot.subscribe("select", ({ points }) => points.length === 1 && !this.lassoing && this.onPlace(points[0]));
+    this.plot.subscribe("select", ({ points }) => this.picked(points));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.drawOutlines());
     new ResizeObserver(() => this.resized()).observe(canvas.parentElement);
   }
@@ -58,8 +58,23 @@ export class PlaceMap {
     return rows.length === this.xs.length ? this.plot.unfilter() : this.plot.filter(Array.from(rows));
   }
 
+  /** A ring round the place of the chip that is open: an element of its own, so that no point is drawn again. */
   mark(row) {
-    this.plot.select(row === null ? [] : [row], { preventEvent: true });
+    this.marked = row;
+    this.drawMark();
+  }
+
+  drawMark() {
+    this.ring.hidden = this.marked === null || this.marked === undefined;
+    if (this.ring.hidden) return;
+    this.ring.style.left = `${this.x(this.xs[this.marked])}px`;
+    this.ring.style.top = `${this.y(this.ys[this.marked])}px`;
+  }
+
+  picked(points) {
+    if (points.length !== 1 || this.lassoing) return;
+    this.plot.deselect({ preventEvent: true });
+    this.onPlace(points[0]);
   }
 
   lasso(on) {
@@ -88,5 +103,6 @@ export class PlaceMap {
     pen.lineWidth = 0.7 / Math.abs(across);
     pen.strokeStyle = getComputedStyle(this.below).color;
     pen.stroke(this.lines);
+    this.drawMark();
   }
 }
