@@ -277,7 +277,11 @@ def _by_new_names(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _on(preset: PretrainConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, with the options of a preset of the same method where they set no others."""
+    """The settings, with the options of a preset of the same method where they set no others.
+
+    Who sets `epochs` and no `steps` means them: the steps of a preset, which would count before, go.
+    """
+    settings = {"steps": 0, **settings} if "epochs" in settings else settings
     given = settings.get("options", {})
     same = settings.get("method", preset.method) == preset.method and "method_file" not in settings
     if not isinstance(given, Mapping):

@@ -18,6 +18,7 @@ from flows.fewshot.features import FOLDER, Kept
 from flows.fewshot.plan import Plan
 from flows.fewshot.regions import regions_of
 from pipeline.corpus import Corpus
+from pipeline.corpus_folder import MANIFEST
 from pipeline.errors import Fatal
 from pipeline.progress import Progress
 
@@ -65,9 +66,12 @@ class Results:
 def few_shot(plan: Plan, out: Path, progress: Progress) -> Results:
     """Compare as the plan says; features are kept in `out`, so that another look is quick.
 
-    Raises `Fatal` without PyTorch, and for encoders, targets, regions or a corpus that cannot be used.
+    Raises `Fatal` without PyTorch, for the folder of a corpus as `out`, and for encoders, targets, regions or a corpus
+    that cannot be used.
     """
     require("train", "few-shot evaluation")
+    if (out / MANIFEST).exists():
+        raise Fatal(f"{out} is the folder of a corpus; give --out a folder of its own, such as {out / 'fewshot'}.")
     corpus = Corpus.open(plan.corpus)
     split = "test" if len(corpus.manifest.rows_of("test")) else "val"
     rows = np.sort(np.concatenate([_rows(corpus, name, plan.most_chips) for name in ("train", split)]))

@@ -71,7 +71,7 @@ class Answers:
         """The corpus, its columns and its layers."""
         return {
             "name": self.corpus.folder.name, "folder": str(self.corpus.folder), "chips": len(self.corpus.manifest),
-            "digest": self.corpus.manifest.digest, "columns": self.columns.titles(),
+            "columns": self.columns.titles(),
             "layers": described(self.corpus.modalities), "likeness": self.likeness is not None,
         }  # fmt: skip
 

@@ -17,7 +17,7 @@ from exporters.formats.chip_raster import ChipRaster
 from pipeline.chip import ROLES, Chip, Scene
 from pipeline.corpus import Corpus
 from pipeline.drawing import draw
-from pipeline.errors import Fatal
+from pipeline.errors import Fatal, GeocorpusError
 from pipeline.modality import Modality
 
 _CATALOGUE = "https://developers.google.com/earth-engine/datasets/catalog/"
@@ -58,7 +58,7 @@ class ChipView:
             "grid": {"crs": grid.crs, "origin_xy": grid.origin_xy, "shape_yx": grid.shape_yx,
                      "resolution_m": grid.resolution_m},
             "own": {name: _plain(value) for name, value in chip.own.items()},
-            "layers": {name: self.state(name) for name in sorted(self.corpus.modalities)},
+            "layers": {name: self._said_of(name) for name in sorted(self.corpus.modalities)},
         }  # fmt: skip
 
     def state(self, name: str) -> dict[str, str | bool]:
@@ -69,6 +69,17 @@ class ChipView:
         (entry,) = self.corpus.ledger.without_statistics(name, [shard])
         note = entry.missing.get(self.row)
         return {"there": note is None, "note": note or ""}
+
+    def _said_of(self, name: str) -> dict[str, Any]:
+        """Its state, and the values of a layer with one per chip and band, null for nodata."""
+        state: dict[str, Any] = self.state(name)
+        if self.corpus.modality(name).extent == "pixel" or not state["there"]:
+            return state
+        try:
+            values = np.frombuffer(self.values(name), "<f8").tolist()
+        except GeocorpusError as error:
+            return {"there": False, "note": f"{error}"}
+        return state | {"values": [value if np.isfinite(value) else None for value in values]}
 
     def _stored(self, name: str) -> NDArray[Any]:
         """Stored values (bands[, y, x]); raises `Fatal` for a shard that is damaged, or not exported yet."""

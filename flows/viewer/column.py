@@ -22,6 +22,8 @@ from pipeline.reasons import kind_of
 MOST_CLASSES = 1000  # of a column of texts; with more it is no class, and only searched
 HAS_DATA, NOT_EXPORTED = "has data", "not exported yet"
 LAYER = "layer:"
+_BESIDE = tuple(role for role in ROLES if role != "anchor")
+_TITLES = {"level": "processing level", **{role: f"{role} scene" for role in _BESIDE}}  # of those not called by name
 _DAY = np.timedelta64(1, "D")
 _NOTHING = "(nothing)"
 
@@ -69,9 +71,8 @@ class Columns:
         return [{"name": name, "title": self._title(name)} for name in self.names]
 
     def _title(self, name: str) -> str:
-        if name.startswith(LAYER):
-            return name.removeprefix(LAYER)
-        return name.replace("_", " ") if name in measured_columns(self.corpus) else self[name].title
+        made = self._made.get(name)
+        return made.title if made else _TITLES.get(name) or name.removeprefix(LAYER)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -141,16 +142,15 @@ def _date(corpus: Corpus) -> Column:
 
 
 def _level(corpus: Corpus) -> Column:
-    return _of_texts("level", "processing level", corpus.manifest.column("level"))
+    return _of_texts("level", _TITLES["level"], corpus.manifest.column("level"))
 
 
 def _of_scene(role: str, corpus: Corpus) -> Column:
     """Whether a chip is pinned to a scene of this role."""
     absent = pd.isna(pd.Series(corpus.manifest.column(f"{role}_id"), dtype=object)).to_numpy()
-    return Column(role, f"{role} scene", "class", absent.astype(np.uint8), ("there", "none"))
+    return Column(role, _TITLES[role], "class", absent.astype(np.uint8), ("there", "none"))
 
 
-_BESIDE = tuple(role for role in ROLES if role != "anchor")
 _MAKERS: dict[str, Callable[[Corpus], Column]] = {
     "biome": _biome, "ecoregion": _ecoregion, "split": _split, "date": _date, "level": _level,
     **{role: partial(_of_scene, role) for role in _BESIDE},

@@ -219,6 +219,11 @@ def test_an_encoder_of_layers_that_the_corpus_has_not(plan: Plan, run: Path, tmp
         few_shot(other, tmp_path / "out", Silent())
 
 
+def test_the_folder_of_a_corpus_is_no_place_for_tables(plan: Plan) -> None:
+    with pytest.raises(Fatal, match="is the folder of a corpus; give --out a folder of its own"):
+        few_shot(plan, plan.corpus, Silent())
+
+
 def test_the_page_needs_nothing_else(results: Results, out: Path) -> None:
     page = (out / "fewshot.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 2

@@ -78,6 +78,13 @@ def test_a_preset_is_a_starting_point() -> None:
     assert PretrainConfig.from_dict({}) == PretrainConfig()
 
 
+def test_epochs_that_are_set_count_before_the_steps_of_a_preset() -> None:
+    config = PretrainConfig.from_dict({"preset": "demo", "epochs": 2})
+    assert (config.epochs, config.steps) == (2, 0)
+    assert PretrainConfig.from_dict({"preset": "demo", "epochs": 2, "steps": 5}).steps == 5
+    assert PretrainConfig.from_dict(PRESETS["demo"].to_dict()) == PRESETS["demo"]
+
+
 def test_defaults_hide_as_many_patches_as_published() -> None:
     config = PretrainConfig()
     assert (config.side**2, config.visible_patches) == (49, 19)

@@ -28,13 +28,14 @@ export class ChipPanel {
     at("facts").replaceChildren(...this.said(facts));
     at("pictures").replaceChildren(...this.drawnLayers().flatMap((layer) => this.figures(layer)));
     at("numbers").replaceChildren(...this.valueLayers());
+    for (const layer of this.layers) if (facts.layers[layer.name].values) this.listed(layer, facts.layers[layer.name].values);
     this.blend();
     this.alike(row);
     const wasOpen = !this.root.hidden;
     this.root.hidden = false;
     if (!wasOpen) at("close").focus({ preventScroll: true });
     document.body.classList.add("has-chip");
-    await Promise.all(this.there().map((layer) => trying(() => this.load(layer, row))));
+    await Promise.all(this.drawn().map((layer) => trying(() => this.load(layer, row))));
     if (this.row === row) this.point(0.5, 0.5);
   }
 
@@ -45,8 +46,8 @@ export class ChipPanel {
     this.onStep(0);
   }
 
-  there() {
-    return this.layers.filter((layer) => this.facts.layers[layer.name]?.there);
+  drawn() {
+    return this.drawnLayers().filter((layer) => this.facts.layers[layer.name]?.there);
   }
 
   drawnLayers() {
@@ -55,9 +56,7 @@ export class ChipPanel {
 
   async load(layer, row) {
     const values = await layerValues(row, layer.name);
-    if (this.row !== row) return;
-    this.values.set(layer.name, values);
-    if (layer.extent === "image") this.listed(layer, values);
+    if (this.row === row) this.values.set(layer.name, values);
   }
 
   said(facts) {
@@ -200,7 +199,7 @@ export class ChipPanel {
 
   /** Two layers on each other: what is not aligned shows. */
   blend() {
-    const drawn = this.drawnLayers().filter((layer) => this.facts.layers[layer.name]?.there);
+    const drawn = this.drawn();
     at("blend").hidden = drawn.length < 2;
     if (drawn.length < 2) return;
     const choose = (id, start) => at(id).replaceChildren(...drawn.map((layer, index) =>
@@ -259,7 +258,7 @@ export class ChipPanel {
 }
 
 function text(layer, index, value) {
-  if (Number.isNaN(value) || value === undefined) return "no data";
+  if (value === null || value === undefined || Number.isNaN(value)) return "no data";
   if (layer.classes.length) return layer.classes.find((each) => each.code === value)?.name ?? `unknown class ${value}`;
   const { units } = layer.bands[index];
   return `${Number(value.toPrecision(DIGITS))}${units && units !== "1" ? ` ${units}` : ""}`;
