@@ -47,6 +47,8 @@ if TYPE_CHECKING:  # What type checkers and editors read; a test holds it to `_N
     from training.evaluate.probed import probe_layer as probe
     from training.evaluate.recipe import RECIPES
     from training.evaluate.samples import Samples
+    from training.evaluate.search.nearest import nearest as nearest_vectors
+    from training.evaluate.search.unit_rows import unit_rows as unit_vectors
     from training.weights.weights import load_encoder, save_encoder
 
     __version__: str
@@ -55,9 +57,9 @@ __all__ = [
     "Acquisition", "Band", "Category", "Channel", "Chip", "CloudDetection", "Connection", "Corpus", "Display", "Grid",
     "LazySamples", "Licence", "Local", "Location", "Manifest", "Modality", "ORBIT_PASSES", "Observed", "Origin",
     "Pixels", "RECIPES", "Region", "SEASONS", "Samples", "Scene", "Shard", "SkyClasses", "around_anchor", "at_anchor",
-    "between", "connect", "errors", "finetune", "load_encoder", "load_finetuned", "mode_over_year", "on_pixels_of",
-    "open", "own_moments", "per_orbit_pass", "pretrain", "probe", "save_encoder", "seasons", "static", "tiles",
-    "unfinished", "where_complete", "with_fallback",
+    "between", "connect", "errors", "finetune", "load_encoder", "load_finetuned", "mode_over_year", "nearest_vectors",
+    "on_pixels_of", "open", "own_moments", "per_orbit_pass", "pretrain", "probe", "save_encoder", "seasons", "static",
+    "tiles", "unfinished", "unit_vectors", "where_complete", "with_fallback",
 ]  # fmt: skip
 
 _refuse_hidden()  # before any of the other packages is imported
@@ -94,8 +96,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "training.evaluate.recipe": ("RECIPES",),
     "training.evaluate.finetune": ("finetune",),
     "training.evaluate.finetuned": ("load_finetuned",),
+    # Embeddings.
+    "training.evaluate.search.nearest": ("nearest_vectors",),
+    "training.evaluate.search.unit_rows": ("unit_vectors",),
 }  # fmt: skip
-_CALLED_THERE = {"probe": "probe_layer"}
+_CALLED_THERE = {"probe": "probe_layer", "nearest_vectors": "nearest", "unit_vectors": "unit_rows"}
 _HOMES = {name: module for module, names in _NAMES.items() for name in names or (module.rpartition(".")[2],)}
 
 

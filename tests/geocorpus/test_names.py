@@ -26,6 +26,7 @@ WITH_TORCH = {
     "LazySamples",
     "Samples",
     "own_moments",
+    "nearest_vectors",
 }
 LIGHT = sorted(set(geocorpus.__all__) - WITH_TORCH)
 # A person's environment, in which nothing of ours was set before.
