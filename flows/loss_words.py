@@ -8,8 +8,10 @@ _FELL = 0.9  # of its first value: by a tenth, more than batches differ
 _MOST = 6
 
 
-def loss_words(first: Mapping[str, float], last: Mapping[str, float], steps: int) -> list[str]:
-    """Lines about losses by layer, means over the first and the last steps; none without any.
+def loss_words(first: Mapping[str, float], last: Mapping[str, float], steps: int, meaning: str = "") -> list[str]:
+    """Lines about losses by name, means over the first and the last steps; none without any.
+
+    `meaning` is what the method says of them.
 
     >>> print(loss_words({"height": 1.0, "month": 1.0}, {"height": 0.4, "month": 0.98}, 250)[0])
     In 250 steps 1 of 2 losses fell by a tenth or more: height to 40 % of what it was.
@@ -22,7 +24,7 @@ def loss_words(first: Mapping[str, float], last: Mapping[str, float], steps: int
     lines = [f"In {steps} steps {len(fell)} of {len(shares)} losses fell by a tenth or more{_most(fell, shares)}."]
     if rest:
         lines.append(f"{_listed(rest)} hardly fell: on so few steps and chips that is to be expected.")
-    return [*lines, "1 is no better than the mean for numbers; for classes it is nats, and 0 is certain and right."]
+    return [*lines, meaning] if meaning else lines
 
 
 def _most(fell: Sequence[str], shares: Mapping[str, float]) -> str:

@@ -447,11 +447,11 @@ def pretrain(settings: Settings, progress: Progress) -> str:
         for name, last in result.last_losses.items()
         if name in result.first_losses
     ]
-    words = loss_words(result.first_losses, result.last_losses, result.steps)
+    words = loss_words(result.first_losses, result.last_losses, result.steps, result.losses_mean)
     skipped = f" ({len(result.skipped)} of them skipped)" if result.skipped else ""
     done = f"{result.steps} steps{skipped}, encoder in {result.weights}"
     return Closing.of(
-        "\n".join([f"{done}; losses per modality:", *falls, *(f"    {line}" for line in words)]),
+        "\n".join([f"{done}; losses:", *falls, *(f"    {line}" for line in words)]),
         done=f"{done}.", steps=result.steps, skipped=len(result.skipped), weights=str(result.weights),
         first_losses=result.first_losses, last_losses=result.last_losses,
     )  # fmt: skip

@@ -165,4 +165,10 @@ def _card(config: PretrainConfig) -> CardText:
     )
 
 
-METHOD = Method(MPMAE, pictures=_pictures, card=_card, presence=True)
+METHOD = Method(
+    MPMAE,
+    pictures=_pictures,
+    card=_card,
+    presence=True,
+    losses_mean="1 is no better than the mean for numbers; for classes it is nats, and 0 is certain and right.",
+)

@@ -344,6 +344,7 @@ class Trainer:
         result = PretrainResult(
             self.step, history.means(history.first), history.means(history.last), path, weights, meter.samples_per_s,
             tuple(self.skipped.steps), tuple(self.validations.all), self.validation.chips,
+            self.resolved.method.losses_mean,
         )  # fmt: skip
         if self.context.first:
             save_encoders(self.run_folder, self.resolved, self.average.net(), path)
