@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.layer_rows import LayerRows
 from training.batch import Batch
 from training.data.centre import read_centre
 from training.data.masking import visible_patches
+from training.data.order import shards_of
 from training.layer import groups_of
 from training.method import Drawing
 from training.pretext import Pretext
+from training.pretrain.presence import has_data
 from training.pretrain.resolved_run import ResolvedRun
 from training.pretrain.val_rows import val_rows
 from training.runtime.device import Device
@@ -57,7 +58,7 @@ def rows_to_draw(resolved: ResolvedRun) -> NDArray[np.int64]:
     """
     known = val_rows(resolved)
     first = (known if len(known) else resolved.loader.rows)[:_CANDIDATES]
-    lacking = {row: _lacking(resolved, row) for row in first.tolist()}
+    lacking = _lacking(resolved, first)
     chosen: list[int] = []
     while len(chosen) < min(CHIPS, len(lacking)):
         unseen = frozenset.intersection(*(lacking[row] for row in chosen)) if chosen else frozenset()
@@ -66,10 +67,12 @@ def rows_to_draw(resolved: ResolvedRun) -> NDArray[np.int64]:
     return np.array(sorted(chosen), dtype=np.int64)
 
 
-def _lacking(resolved: ResolvedRun, row: int) -> frozenset[str]:
-    """The layers of a run of which a chip has no data."""
+def _lacking(resolved: ResolvedRun, rows: NDArray[np.int64]) -> dict[int, frozenset[str]]:
+    """The layers of a run of which chips have no data, by row."""
     names = {layer.name for layer in (*resolved.inputs, *resolved.targets)}
-    return frozenset(name for name in names if LayerRows(resolved.corpus, name).reason(row) is not None)
+    near = resolved.corpus.restricted_to(set(shards_of(resolved.corpus, rows).tolist()))
+    there = {name: has_data(near, name, rows).tolist() for name in names}
+    return {row: frozenset(name for name in names if not there[name][at]) for at, row in enumerate(rows.tolist())}
 
 
 def sample_of(resolved: ResolvedRun, rows: NDArray[np.int64]) -> Sample:

@@ -73,7 +73,7 @@ def test_a_run_leaves_a_file_per_sensor(sensors: Corpus, whole: tuple[list[float
         assert all(torch.equal(item, state[f"encoder.{name}.{part}"]) for part, item in weights.items())
         assert loaded.facts["step"] == 6 and loaded.facts["config"]["method"] == "contrastive"
     card = (whole[2] / "model_card.md").read_text()
-    assert "# Encoders of light, echo and ground" in card and "A ViT (zepto) for each sensor" in card
+    assert "# Encoders of light, echo and ground" in card and "An encoder for each sensor (zepto of light" in card
     assert 'load_encoder("encoder-light.safetensors")' in card and 'image({"light": stored}, groups)' in card
     tags = {event.step for event in logged_losses(whole[2])}
     assert tags == {1, 2, 3, 4, 5, 6} and "light-echo" in card

@@ -61,7 +61,7 @@ def test_under_torchrun_the_curve_is_the_same(corpus: Corpus, alone: list[float]
         cwd=rivals(tmp_path / "rivals"), env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("6 steps") == 1
+    assert done.stdout.count("6 steps, encoder") == 1
     losses = [event.value for event in logged_losses(folder / "runs" / "mine")]
     assert losses == pytest.approx(alone, rel=TOLERANCE)
 

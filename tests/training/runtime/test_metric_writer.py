@@ -53,7 +53,7 @@ def test_a_relaunch_draws_on_the_same_run(corpus: Corpus, tmp_path: Path, fake: 
     first, second = fake.asked
     assert first["project"] == "earth" and first["name"] == "mine" and first["config"]["encoder"] == "zepto"
     assert first["id"] == second["id"] and second["resume"] == "allow"
-    assert sorted(fake.logged) == [1, 2, 3, 4, 5, 6] and "loss/light" in fake.logged[6] and fake.finished == 2
+    assert sorted(fake.logged) == [0, 1, 2, 3, 4, 5, 6] and "loss/light" in fake.logged[6] and fake.finished == 2
 
 
 def test_is_not_touched_unless_asked(corpus: Corpus, tmp_path: Path, fake: FakeRun) -> None:
