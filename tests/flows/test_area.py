@@ -7,6 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+
+from tests.extras import NO_TORCH
+
+pytest.importorskip("torch", reason=NO_TORCH)
+
 import torch
 
 from flows.area import Area, feature_area, prediction_area

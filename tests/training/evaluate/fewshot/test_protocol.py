@@ -5,6 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.extras import NO_SKLEARN
+
+pytest.importorskip("threadpoolctl", reason=NO_SKLEARN)
+pytest.importorskip("sklearn", reason=NO_SKLEARN)
+
 from pipeline.errors import Fatal
 from training.evaluate.fewshot.comparison import Comparison, Seen, compared, curve
 from training.evaluate.fewshot.draws import draws_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.extras import NO_SKLEARN
 from training.evaluate.search.plane import colours, plane, principal, tsne
 
 
@@ -34,6 +35,7 @@ def test_colours_are_between_0_and_1_and_unknown_where_the_embedding_is() -> Non
 
 
 def test_the_plane_keeps_clouds_apart_and_is_the_same_for_the_same_seed() -> None:
+    pytest.importorskip("sklearn", reason=NO_SKLEARN)
     values = clouds()
     name, xy = plane(values, seed=3)
     assert name in ("t-SNE", "UMAP") and xy.shape == (90, 2)
