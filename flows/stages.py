@@ -482,6 +482,7 @@ def summary(settings: Settings, requests: int, trained: str) -> str:
             f"  training  {trained}",
             "",
             "Next:",
+            f"  {program()} view {as_typed(folder)}    a map of all places, and every layer of each, in the browser",
             f"  {program()} status {as_typed(folder)}",
             f"  {program('tensorboard')} --logdir {folder / RUNS}",
             f"  {program()} pretrain {as_typed(folder)} pretrain.preset=atto    the published encoder size",
