@@ -134,17 +134,22 @@ def build(settings: dict[str, Any], as_json: bool = False, working_folder: str |
         return _build(parsed, engine, progress)
 
 
+def _built_and_trained(settings: Settings, progress: Progress) -> tuple[int, str]:
+    """Requests that a small corpus cost, and the closing line of the training on it."""
+    with _at_work(settings, progress) as engine:
+        _build(settings, engine, progress)
+        requests = engine.figures().requests
+    return requests, _named("pretrain")(partial(stages.pretrain, settings, progress))
+
+
 @flow(name="geocorpus demo")
 @record_outcome
 def demo(settings: dict[str, Any], as_json: bool = False) -> str:
     """Build a small corpus and train on it."""
     parsed = of_parameters(settings)
     with shown(as_json, parsed.folder) as progress:
-        with _at_work(parsed, progress) as engine:
-            _build(parsed, engine, progress)
-            cost = engine.figures()
-        trained = _named("pretrain")(partial(stages.pretrain, parsed, progress))
-    return stages.summary(parsed, cost.requests, trained)
+        requests, trained = _built_and_trained(parsed, progress)
+    return stages.summary(parsed, requests, trained)
 
 
 @flow(name="geocorpus demo sensors")
@@ -153,14 +158,11 @@ def demo_sensors(settings: dict[str, Any], as_json: bool = False) -> str:
     """Build a small corpus of tiles, train an encoder for each of its sensors, and see what they are good for."""
     parsed = of_parameters(settings)
     with shown(as_json, parsed.folder) as progress:
-        with _at_work(parsed, progress) as engine:
-            _build(parsed, engine, progress)
-            cost = engine.figures()
-        trained = _named("pretrain")(partial(stages.pretrain, parsed, progress))
+        requests, trained = _built_and_trained(parsed, progress)
         found = _named("retrieval")(partial(retrievals, parsed, progress))
         _named("embed")(partial(embedded, parsed, progress))
         tables = _named("fewshot")(partial(compared, parsed, progress))
-    return summary(parsed, Made(cost.requests, trained, found, tables))
+    return summary(parsed, Made(requests, trained, found, tables))
 
 
 @flow(name="geocorpus export")

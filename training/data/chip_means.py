@@ -33,14 +33,15 @@ def class_shares(
 
 def band_means(corpus: Corpus, name: str, rows: NDArray[np.int64], image_px: int) -> NDArray[np.float64]:
     """Means of all bands in their units, (rows, bands) float64, NaN where a band has no data; see `class_shares`."""
+    return np.concatenate([means_of(*item) for item in _parts(corpus, name, rows, image_px)])
 
-    def mean(modality: Modality, stored: NDArray[Any]) -> NDArray[np.float64]:
-        values = modality.physical(stored).reshape(*stored.shape[:2], -1)
-        known = np.isfinite(values)
-        count = known.sum(axis=2)
-        return np.where(count > 0, np.where(known, values, 0).sum(axis=2) / np.maximum(count, 1), np.nan)
 
-    return np.concatenate([mean(*item) for item in _parts(corpus, name, rows, image_px)])
+def means_of(modality: Modality, stored: NDArray[Any]) -> NDArray[np.float64]:
+    """Means in units (rows, bands) float64 of stored values (rows, bands[, y, x]), NaN where a band has no data."""
+    values = modality.physical(stored).reshape(*stored.shape[:2], -1)
+    known = np.isfinite(values)
+    count = known.sum(axis=2)
+    return np.where(count > 0, np.where(known, values, 0).sum(axis=2) / np.maximum(count, 1), np.nan)
 
 
 def _parts(

@@ -12,6 +12,7 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, unknown_name
 from pipeline.modality import Modality
 from training.data.centre import read_centre
+from training.data.chip_means import means_of
 from training.data.own_label import OwnLabel
 
 _READ_ROWS = 512
@@ -61,7 +62,7 @@ def _of_column(label: OwnLabel, name: str, rows: NDArray[np.int64]) -> Labels:
 
 def _of_modality(corpus: Corpus, name: str, rows: NDArray[np.int64], image_px: int) -> Labels:
     modality = corpus.modality(name)
-    read = _commonest if modality.categories else _means
+    read = _commonest if modality.categories else means_of
     parts = np.array_split(rows, range(_READ_ROWS, len(rows), _READ_ROWS)) if len(rows) else []
     result = [read(modality, read_centre(corpus, name, part, image_px)) for part in parts]
     values = np.concatenate(result) if result else np.zeros((0, 1))
@@ -77,11 +78,3 @@ def _commonest(modality: Modality, stored: NDArray[Any]) -> NDArray[np.float64]:
     """Class indices (rows, 1) float64, NaN where no pixel has a class."""
     counts = np.stack([(stored == code).reshape(len(stored), -1).sum(axis=1) for code in modality.codes], axis=1)
     return np.where(counts.any(axis=1), counts.argmax(axis=1).astype(np.float64), np.nan)[:, None]
-
-
-def _means(modality: Modality, stored: NDArray[Any]) -> NDArray[np.float64]:
-    """Mean physical values (rows, bands) float64, NaN where a band has no data."""
-    values = modality.physical(stored).reshape(*stored.shape[:2], -1)
-    known = np.isfinite(values)
-    count = known.sum(axis=2)
-    return np.where(count > 0, np.where(known, values, 0).sum(axis=2) / np.maximum(count, 1), np.nan)

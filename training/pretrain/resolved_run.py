@@ -87,8 +87,7 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     """
     method = method_of(config)
     config = resolve_names(with_options(config, method), corpus.modalities, method.targets)
-    left_out, only = rows_left_out(corpus, config.leave_out), rows_kept_to(corpus, config.only)
-    config = replace(config, leave_out=tuple(left_out.tolist()), only=as_stretches(only))
+    config = _with_rows(config, corpus)
     names = tuple(dict.fromkeys((*config.inputs, *config.targets)))
     for name in (*names, *config.bands):
         corpus.modality(name)
@@ -115,6 +114,12 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     if not config.unfinished:
         _refuse_unfinished(corpus, len(unfinished))
     return ResolvedRun(config, method, inputs, targets, loader, _digest(corpus, layers, loader), corpus, used)
+
+
+def _with_rows(config: PretrainConfig, corpus: Corpus) -> PretrainConfig:
+    """The configuration with rows in place of ids and files of them."""
+    left_out, only = rows_left_out(corpus, config.leave_out), rows_kept_to(corpus, config.only)
+    return replace(config, leave_out=tuple(left_out.tolist()), only=as_stretches(only))
 
 
 def resolve_again(corpus: Corpus, config: PretrainConfig, run: Mapping[str, Any]) -> ResolvedRun:
