@@ -62,7 +62,8 @@ def _lines(path: Path, setting: str) -> Sequence[str]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise Fatal(
-            f"pretrain.{setting} = {str(path)!r} cannot be read as a file of one row or id per line: {reason}."
+            f"pretrain.{setting} = {str(path)!r} cannot be read as a file of one row or id per line: {reason}; rows "
+            f"themselves are a list, such as pretrain.{setting}='[\"0:100\", 250]'."
         ) from error
     return [item.strip() for line in lines for item in line.split(",") if item.strip()]
 
