@@ -49,7 +49,7 @@ def test_it_says_which_corpora_it_saw(corpus: Corpus, other: Corpus, whole: tupl
     ]
     assert run["config"]["also"] == [str(other.folder)] and run["train_rows"] == 16 + 10
     card = (whole[2] / "model_card.md").read_text()
-    assert "- Chips of several corpora: `corpus0` (20, manifest `" in card and "33 chips of 32 px" in card
+    assert f"- Chips of several corpora: `{corpus.folder.name}` (20, manifest `" in card and "33 chips of 32 px" in card
     assert (whole[2] / "pictures").exists() and load_encoder(whole[2]).normalisation.channels == 2
 
 
