@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.quality import registration
-from exporters.quality.scene_coverage import MOST_ROWS_NAMED, scene_findings
+from exporters.quality.scene_coverage import scene_findings
 from exporters.quality.sky import sky_findings
 from pipeline.corpus import Corpus
 from pipeline.measured import MEASURED
@@ -99,7 +99,7 @@ def _values(modality: Modality, shard: Shard, block: NDArray[Any], missing: Mapp
         "chips": len(rows),
         "values": values,
         "nodata": [nodata[index] for index in range(len(NODATA_BOUNDS))],
-        "constant": {"chips": len(constant), "rows": constant[:MOST_ROWS_NAMED]},
+        "constant": {"chips": len(constant), "rows": constant},
         "outside": outside,
     }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporters.quality.inspection import NODATA_BOUNDS
-from exporters.quality.scene_coverage import SceneCoverage, Tally
+from exporters.quality.scene_coverage import MOST_ROWS_NAMED, SceneCoverage, Tally
 from pipeline.modality import Modality
 
 # A shift is accepted when so many chips agree on it, within a pixel, and hardly any is in place.
@@ -46,7 +46,7 @@ class Quality:
         self.nodata = [total + added for total, added in zip(self.nodata, findings["nodata"], strict=True)]
         self.outside += findings["outside"]
         self.constant += findings["constant"]["chips"]
-        self.constant_rows += findings["constant"]["rows"]
+        self.constant_rows += findings["constant"]["rows"][: max(0, MOST_ROWS_NAMED - len(self.constant_rows))]
         self._add_shifts(findings.get("shifts", {}))
         for role, found in findings.get("scenes", {}).items():
             self.scenes.setdefault(role, SceneCoverage()).join(found)

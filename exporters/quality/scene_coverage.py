@@ -26,7 +26,7 @@ _LEAST_NOISE = 0.01
 
 @dataclass
 class Tally:
-    """How many chips, and the first rows of them."""
+    """How many chips, and their rows: of a shard all of them, of what is added up the first ones."""
 
     chips: int = 0
     rows: list[int] = field(default_factory=list)
@@ -34,12 +34,13 @@ class Tally:
     def add(self, rows: Iterable[int]) -> None:
         """Count more chips."""
         listed = list(rows)
-        self.join({"chips": len(listed), "rows": listed})
+        self.chips += len(listed)
+        self.rows += listed
 
     def join(self, plain: Mapping[str, Any]) -> None:
-        """Add what `plain` gave."""
+        """Add what `plain` gave, and name its rows while there are few."""
         self.chips += plain["chips"]
-        self.rows += plain["rows"][: MOST_ROWS_NAMED - len(self.rows)]
+        self.rows += plain["rows"][: max(0, MOST_ROWS_NAMED - len(self.rows))]
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
