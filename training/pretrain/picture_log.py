@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline import durable
 from training.batch import Batch
 from training.data.centre import read_centre
 from training.data.masking import visible_patches
@@ -24,6 +25,7 @@ from training.runtime.metric_writer import MetricWriter
 from training.sample import Sample
 
 PICTURES = "pictures"
+DRAWN = "chips.json"  # beside them: the ids of the chips in them, from above
 CHIPS = 3
 _CANDIDATES = 32
 
@@ -40,7 +42,9 @@ class PictureLog:
         resolved = self._resolved
         if resolved.method.pictures is None:
             return None
-        sample = sample_of(resolved, rows_to_draw(resolved))
+        rows = rows_to_draw(resolved)
+        durable.write_json(self._folder / DRAWN, resolved.corpus.manifest.column("id")[rows].tolist())
+        sample = sample_of(resolved, rows)
         return resolved.method.pictures(sample, resolved.inputs, resolved.targets, resolved.config, self._folder)
 
     def draw_when_due(self, net: Pretext, device: Device, step: int, writer: MetricWriter) -> None:

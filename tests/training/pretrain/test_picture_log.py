@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pipeline.corpus import Corpus
 from tests.training.corpora import CONFIG, make_corpus
 from tests.training.sensor_corpus import make_sensors
 from training.methods.mpmae import MPMAE
-from training.pretrain.picture_log import PICTURES, PictureLog, rows_to_draw, sample_of
+from training.pretrain.picture_log import DRAWN, PICTURES, PictureLog, rows_to_draw, sample_of
 from training.pretrain.resolved_run import resolve_run
 from training.runtime.device import Device
 from training.runtime.metric_writer import MetricWriter
@@ -64,4 +65,6 @@ def test_pictures_come_when_due_and_at_the_end(corpus: Corpus, tmp_path: Path) -
     for step in range(1, 6):
         log.draw_when_due(model, Device.of(CONFIG), step, MetricWriter())
     names = sorted(path.name for path in (tmp_path / PICTURES).iterdir())
-    assert names == [f"step-{step:08d}.png" for step in (2, 4, 5)]
+    assert names == [DRAWN, *(f"step-{step:08d}.png" for step in (2, 4, 5))]
+    drawn = json.loads((tmp_path / PICTURES / DRAWN).read_text())
+    assert drawn == corpus.manifest.column("id")[rows_to_draw(resolved)].tolist()
