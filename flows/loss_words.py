@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-_FELL = 0.9  # of its first value: by a tenth, more than batches differ
+FELL = 0.9  # of its first value: by a tenth, more than batches differ
 _MOST = 6
 
 
@@ -19,7 +19,7 @@ def loss_words(first: Mapping[str, float], last: Mapping[str, float], steps: int
     shares = {name: last[name] / first[name] for name in first if name in last and first[name] > 0}
     if not shares:
         return []
-    fell = sorted((name for name, share in shares.items() if share <= _FELL), key=lambda name: shares[name])
+    fell = sorted((name for name, share in shares.items() if share <= FELL), key=lambda name: shares[name])
     rest = sorted((name for name in shares if name not in fell), key=lambda name: -shares[name])
     lines = [f"In {steps} steps {len(fell)} of {len(shares)} losses fell by a tenth or more{_most(fell, shares)}."]
     if rest:

@@ -78,7 +78,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "search_pictures": "searching",
         "publishing": "settings",
         "verify": "settings",
-        "viewer": "progress searching",
+        "viewer": "loss_words progress searching",
         "merging": "settings",
         "cluster": "extras settings",
         "stages": "closing cluster extras file_source growth loss_words own_columns preflight sampling_plan "

@@ -386,14 +386,23 @@ def view(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in this machine's browser.")
     ] = True,
+    chip: Annotated[str, typer.Option(help="Id or row of a chip that is open at the start.")] = "",
+    run: Annotated[
+        list[Path] | None, typer.Option(help="A training run that lies elsewhere; can be given again.")
+    ] = None,
     embeddings: Annotated[Path | None, typer.Option(help="A store of `embed`: what looks alike.")] = None,
+    clusters: Annotated[int, typer.Option(min=2, max=256, help="So many clusters of the embeddings.")] = 12,
     export: Annotated[Path | None, typer.Option(help="Write the page there as files for a web server instead.")] = None,
     chips: Annotated[int, typer.Option(min=1, help="So many chips with --export, biomes in turn.")] = 24,
 ) -> None:
     """Look at a corpus: a map of all places, filters, and every layer of a chip with the values under the cursor."""
-    from flows.terminal.view_command import view as open_view
+    from flows.terminal import view_command
 
-    open_view(folder, port, browser, embeddings, export, chips)
+    if export:
+        view_command.write_files(folder, export, chips)
+        return
+    beside = view_command.Beside(embeddings, clusters, tuple(run or ()))
+    view_command.view(folder, port, browser, beside, chip)
 
 
 @app.command()

@@ -6,13 +6,16 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 from flows.viewer import ground
 from flows.viewer.chip_view import ChipView, described
 from flows.viewer.column import Columns
+from flows.viewer.flags import Flags
 from flows.viewer.likeness import Likeness
 from flows.viewer.search import rows_with
+from flows.viewer.training_runs import TrainingRuns
 from flows.viewer.work import at_work
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
@@ -40,10 +43,14 @@ class Answers:
 
     corpus: Corpus
     likeness: Likeness | None = None
+    named_runs: tuple[Path, ...] = ()
     columns: Columns = field(init=False)
+    runs: TrainingRuns = field(init=False)
 
     def __post_init__(self) -> None:
-        self.columns = Columns(self.corpus, tuple(self.likeness.columns()) if self.likeness else ())
+        self.runs = TrainingRuns(self.corpus, self.named_runs)
+        alike = self.likeness.columns() if self.likeness else []
+        self.columns = Columns(self.corpus, (*alike, *Flags(self.corpus).columns()))
 
     def of(self, path: str, text: str = "") -> Answer:
         """The answer to a path such as "chips/12/aster.f64"; `text` is what "find.json" looks for."""
@@ -54,6 +61,8 @@ class Answers:
             return as_json({"rows": rows_with(self.corpus, text).tolist() if text else []})
         if first == "columns" and len(rest) == 1:
             return self._of_column(*rest[0].rsplit(".", 1))
+        if first == "runs" and len(rest) == 2:
+            return self._of_run(*rest)
         if first == "chips" and len(rest) == 2:
             return self._of_chip(self._view(rest[0]), rest[1])
         raise Fatal(f"the explorer has nothing under {path!r}.")
@@ -65,6 +74,7 @@ class Answers:
             "places.bin": lambda: Answer(ground.positions(self.corpus.manifest).tobytes(), BYTES),
             "outlines.json": lambda: as_json(ground.outlines(self.corpus.folder)),
             "work.json": lambda: as_json(at_work(self.corpus)),
+            "runs.json": lambda: as_json(self.runs.listed()),
         }
 
     def summary(self) -> dict[str, Any]:
@@ -93,9 +103,14 @@ class Answers:
         """The chips looked at last, with the values that were read of them."""
         return lru_cache(_LOOKED_AT)(partial(ChipView, self.corpus))
 
+    def _of_run(self, name: str, file: str) -> Answer:
+        if file == "run.json":
+            return as_json(self.runs.told(name))
+        return Answer(self.runs[name].picture(file), PNG)
+
     def _of_chip(self, view: ChipView, name: str) -> Answer:
         if name == "facts.json":
-            return as_json(view.facts())
+            return as_json(view.facts() | {"flags": Flags(self.corpus).of(view.row)})
         if name == "near.json" and self.likeness:
             return as_json(self.likeness.near(view.row))
         layer, _, kind = name.rpartition(".")

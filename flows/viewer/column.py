@@ -52,6 +52,16 @@ class Column:
                         "high": float(known.max()) if known.size else None}  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Made:
+    """A column that comes from elsewhere: `make` makes it of its name and title, when it is asked for first."""
+
+    name: str
+    title: str
+    make: Callable[[str, str], Column]
+    kept: bool = True  # false of what changes while a run is at work
+
+
 @dataclass
 class Columns:
     """The columns of a corpus by name, each made when it is asked for first; layers anew, as shards may be filling.
@@ -60,19 +70,23 @@ class Columns:
     """
 
     corpus: Corpus
-    more: tuple[Column, ...] = ()
+    more: tuple[Made, ...] = ()
     _made: dict[str, Column] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._made |= {column.name: column for column in self.more}
 
     def titles(self) -> list[dict[str, str]]:
         """Name and title of every column, for JSON; nothing is read of the ledger."""
         return [{"name": name, "title": self._title(name)} for name in self.names]
 
     def _title(self, name: str) -> str:
-        made = self._made.get(name)
-        return made.title if made else _TITLES.get(name) or name.removeprefix(LAYER)
+        elsewhere = self._elsewhere.get(name)
+        return elsewhere.title if elsewhere else _TITLES.get(name) or self._plain(name)
+
+    def _plain(self, name: str) -> str:
+        return name.replace("_", " ") if name in measured_columns(self.corpus) else name.removeprefix(LAYER)
+
+    @property
+    def _elsewhere(self) -> dict[str, Made]:
+        return {column.name: column for column in self.more}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,8 +102,10 @@ class Columns:
             return _of_layer(self.corpus, self.corpus.modality(name.removeprefix(LAYER)).name)
         if name not in self.names:
             raise unknown_name("column", name, self.names)
+        if (elsewhere := self._elsewhere.get(name)) and not elsewhere.kept:
+            return elsewhere.make(name, elsewhere.title)
         if name not in self._made:
-            self._made[name] = self._of_manifest(name)
+            self._made[name] = elsewhere.make(name, elsewhere.title) if elsewhere else self._of_manifest(name)
         return self._made[name]
 
     def __iter__(self) -> Iterator[Column]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import webbrowser
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote
 
 import uvicorn
 from starlette.applications import Starlette
@@ -17,7 +20,8 @@ from starlette.routing import Route
 
 from flows.viewer.answers import Answers
 from flows.viewer.guard import OwnPageOnly
-from flows.viewer.likeness import Likeness
+from flows.viewer.likeness import CLUSTERS, Likeness
+from flows.viewer.search import row_of
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, GeocorpusError
 
@@ -28,12 +32,25 @@ PAGE = {
 }  # fmt: skip
 
 
-def application(corpus: Corpus, embeddings: Path | None = None) -> Starlette:
-    """The explorer of a corpus as an ASGI application; with its `embeddings`, a store, also what looks alike.
+@dataclass(frozen=True)
+class Beside:
+    """What is shown beside a corpus: a store of its `embeddings`, sorted into `clusters`, and folders of `runs`."""
 
-    Raises `Fatal` for embeddings of something else.
+    embeddings: Path | None = None
+    clusters: int = CLUSTERS
+    runs: tuple[Path, ...] = ()
+
+
+ALONE = Beside()
+
+
+def application(corpus: Corpus, beside: Beside = ALONE) -> Starlette:
+    """The explorer of a corpus as an ASGI application.
+
+    Raises `Fatal` for embeddings and runs of something else.
     """
-    answers = Answers(corpus, Likeness.open(embeddings, corpus) if embeddings else None)
+    likeness = Likeness.open(beside.embeddings, corpus, beside.clusters) if beside.embeddings else None
+    answers = Answers(corpus, likeness, beside.runs)
 
     def data(request: Request) -> Response:
         try:
@@ -70,15 +87,24 @@ def bound(port: int) -> socket.socket:
     return listening
 
 
-def serve(folder: Path, port: int, show: bool, said: Callable[[str], None], embeddings: Path | None = None) -> None:
+def at_chip(row: int) -> str:
+    """The end of the page's address with which a chip is open, as the page itself writes it."""
+    return "#" + quote(json.dumps({"chip": row}, separators=(",", ":")))
+
+
+def serve(
+    folder: Path, port: int, show: bool, said: Callable[[str], None], beside: Beside = ALONE, chip: str = ""
+) -> None:
     """Serve the corpus in `folder` until interrupted; with `show` the browser of this machine opens the page.
 
-    `said` is told the address. Raises `Fatal` for no corpus, for embeddings of something else, and for a port that is
-    taken.
+    `said` is told the address, at which the `chip` of that id (or row) is open. Raises `Fatal` for no corpus, for
+    a chip that it has not, for embeddings and runs of something else, and for a port that is taken.
     """
-    page = application(Corpus.open(folder), embeddings)
+    corpus = Corpus.open(folder)
+    opened = at_chip(row_of(corpus, chip)) if chip else ""
+    page = application(corpus, beside)
     listening = bound(port)
-    address = f"http://{_HOST}:{listening.getsockname()[1]}/"
+    address = f"http://{_HOST}:{listening.getsockname()[1]}/{opened}"
     said(f"{address}  (only on this machine; Ctrl+C ends it)")
     if show:
         webbrowser.open(address)

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from starlette.testclient import TestClient
 from flows.viewer.answers import Answers
 from flows.viewer.column import HAS_DATA, NOT_EXPORTED
 from flows.viewer.export import export
-from flows.viewer.server import application, bound, serve
+from flows.viewer.search import row_of
+from flows.viewer.server import application, at_chip, bound, serve
 from pipeline.corpus import Corpus
 from pipeline.drawing import draw_all
 from pipeline.errors import Fatal
@@ -168,6 +170,15 @@ def test_a_port_that_is_taken_and_no_corpus_are_one_sentence(corpus: Corpus, tmp
             serve(corpus.folder, taken.getsockname()[1], False, print)
     with pytest.raises(Fatal, match="no corpus"):
         serve(tmp_path, 0, False, print)
+
+
+def test_a_chip_that_is_named_is_open_at_the_address(corpus: Corpus) -> None:
+    chip = corpus.manifest[7].location.id
+    assert row_of(corpus, chip) == row_of(corpus, "7") == 7
+    assert unquote(at_chip(7)) == '#{"chip":7}'
+    for text in ("20", "-1", "nobody"):
+        with pytest.raises(Fatal, match=f"has no chip '{text}'; its ids are like"):
+            serve(corpus.folder, 0, False, print, chip=text)
 
 
 def test_the_files_of_an_export_are_the_answers_of_the_server(

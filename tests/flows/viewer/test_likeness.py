@@ -15,7 +15,7 @@ pytest.importorskip("torch", reason=NO_TORCH)
 from exporters.formats.choice import Choice
 from exporters.formats.embeddings.store import EmbeddingStore
 from flows.embedding import EMBEDDINGS, EmbeddingFile, Source
-from flows.viewer.server import application
+from flows.viewer.server import Beside, application
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.progress import Silent
@@ -42,7 +42,7 @@ def vectors(sensors: Corpus) -> Path:
 
 
 def test_neighbours_are_the_largest_cosines(sensors: Corpus, vectors: Path) -> None:
-    client = TestClient(application(sensors, vectors), base_url="http://127.0.0.1")
+    client = TestClient(application(sensors, Beside(vectors)), base_url="http://127.0.0.1")
     assert client.get("/data/corpus.json").json()["likeness"] is True
     values = EmbeddingStore.open(vectors).values("fused").astype(float)
     unit = values / np.linalg.norm(values, axis=1, keepdims=True)
@@ -53,20 +53,35 @@ def test_neighbours_are_the_largest_cosines(sensors: Corpus, vectors: Path) -> N
 
 
 def test_directions_are_columns(sensors: Corpus, vectors: Path) -> None:
-    client = TestClient(application(sensors, vectors), base_url="http://127.0.0.1")
+    client = TestClient(application(sensors, Beside(vectors)), base_url="http://127.0.0.1")
     first = np.frombuffer(client.get("/data/columns/likeness:1.bin").content, np.float32)
     second = np.frombuffer(client.get("/data/columns/likeness:2.bin").content, np.float32)
     assert len(first) == ROWS and np.var(first) >= np.var(second) > 0
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.05
 
 
+def test_clusters_are_a_column_of_every_chip(sensors: Corpus, vectors: Path) -> None:
+    """Each chip is with the centre that is nearest, by plain loops."""
+    client = TestClient(application(sensors, Beside(vectors, clusters=3)), base_url="http://127.0.0.1")
+    column = client.get("/data/columns/cluster.json").json()
+    assert column["labels"] == ["cluster 1", "cluster 2", "cluster 3"] and column["kind"] == "class"
+    codes = np.frombuffer(client.get("/data/columns/cluster.bin").content, column["dtype"])
+    assert len(codes) == ROWS and np.bincount(codes).tolist() == sorted(np.bincount(codes), reverse=True)
+    values = EmbeddingStore.open(vectors).values("fused").astype(float)
+    unit = values / np.linalg.norm(values, axis=1, keepdims=True)
+    centres = [unit[codes == code].mean(axis=0) for code in range(3)]
+    for row, code in zip(unit, codes, strict=True):
+        distances = [((row - centre) ** 2).sum() for centre in centres]
+        assert distances[code] <= min(distances) + 1e-3
+
+
 def test_embeddings_of_another_corpus_and_none_are_refused(
     sensors: Corpus, vectors: Path, corpus: Corpus, tmp_path: Path
 ) -> None:
     with pytest.raises(Fatal, match="is of another corpus"):
-        application(corpus, vectors)
+        application(corpus, Beside(vectors))
     with pytest.raises(Fatal, match="is no store of embeddings"):
-        application(sensors, tmp_path)
+        application(sensors, Beside(tmp_path))
     plain = TestClient(application(sensors), base_url="http://127.0.0.1")
     assert plain.get("/data/corpus.json").json()["likeness"] is False
     assert "has nothing under 'near.json'" in plain.get("/data/chips/5/near.json").json()["error"]
