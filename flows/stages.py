@@ -58,6 +58,7 @@ REGION_CACHE = "regions-source.parquet"
 ANCHORS = "anchors"
 SPOOL = "spool"
 _CHOOSING = ("sample", "build", "demo", "demo-sensors")  # the stages by which a corpus may grow
+_READING = ("finalize", "pretrain", "finetune")  # the stages that take what is stored, and pull nothing
 SHARDS_AT_ONCE = 2  # in this process: one is pulled while the other is written
 REPORT = "report.html"
 
@@ -136,9 +137,7 @@ def _brought(folder: Path) -> tuple[str, ...]:
 
 def check(settings: Settings, stage: str) -> None:
     """Raise `Fatal` for settings that some stage would refuse later, before any work is done and any file written."""
-    chosen = static_layer.with_files(layers(settings), settings.source.layers, settings.folder)
-    if settings.uses_files:
-        file_source.refuse_unreachable(settings, chosen)
+    (_refuse_unstored if stage in _READING else _refuse_unknown_layers)(settings)
     store_of(settings)
     run_name(settings)
     if not settings.uses_files:
@@ -149,6 +148,20 @@ def check(settings: Settings, stage: str) -> None:
         growth.refuse_without_settings(settings.folder)
     refuse = growth.refuse_no_growth if stage in _CHOOSING else growth.refuse_changes
     refuse(settings)
+
+
+def _refuse_unstored(settings: Settings) -> None:
+    """Raise `Fatal` for names of no layer. The store describes those it has, wherever they came from."""
+    stored = Corpus.open(settings.folder).modalities if store_of(settings).exists else {}
+    others = [name for name in settings.corpus.modalities if name not in stored]
+    if stored and others:
+        catalog.modalities(others, settings.corpus.modality_files)
+
+
+def _refuse_unknown_layers(settings: Settings) -> None:
+    chosen = static_layer.with_files(layers(settings), settings.source.layers, settings.folder)
+    if settings.uses_files:
+        file_source.refuse_unreachable(settings, chosen)
 
 
 def needs_engine_to_sample(settings: Settings) -> bool:
@@ -426,7 +439,7 @@ def run_name(settings: Settings) -> str:
     chosen = [str(data[key]) for key in ("preset", "pretext") if key in data]
     name = str(data.get("run", "-".join(chosen) or "pretrain"))
     if Path(name).name != name or name in ("", ".", ".."):
-        raise Fatal(f"setting pretrain.run = {name!r} is not allowed: it names a folder below {RUNS}/.")
+        raise Fatal(f"setting pretrain.run = {name!r} is not allowed: give one name, of a folder below {RUNS}/.")
     return name
 
 
@@ -449,10 +462,12 @@ def pretrain(settings: Settings, progress: Progress) -> str:
     ]
     words = loss_words(result.first_losses, result.last_losses, result.steps, result.losses_mean)
     skipped = f" ({len(result.skipped)} of them skipped)" if result.skipped else ""
-    done = f"{result.steps} steps{skipped}, encoder in {result.weights}"
+    where = result.weights if len(result.files) < 2 else f"each of {', '.join(map(str, result.files))}"
+    done = f"{result.steps} steps{skipped}, encoder in {where}"
     return Closing.of(
         "\n".join([f"{done}; losses:", *falls, *(f"    {line}" for line in words)]),
         done=f"{done}.", steps=result.steps, skipped=len(result.skipped), weights=str(result.weights),
+        files=[str(path) for path in result.files],
         first_losses=result.first_losses, last_losses=result.last_losses,
     )  # fmt: skip
 

@@ -24,6 +24,6 @@ def pretrain(
     not fit the corpus, a folder that is none, or a loss that is no number.
     """
     if not isinstance(run, str) or Path(run).name != run or run in ("", ".", ".."):
-        raise Fatal(f"a run cannot be called {run!r}: it names a folder below {RUNS}/.")
+        raise Fatal(f"a run cannot be called {run!r}: give one name, of a folder below {RUNS}/.")
     corpus_folder = arguments.path("the folder of a corpus", folder)
     return train(corpus_folder, PretrainConfig.from_dict(settings), corpus_folder / RUNS / run, progress)

@@ -80,7 +80,7 @@ class Method:
     `export` gives the encoders that become files, by name without suffix, of the net and the inputs. `pictures` makes
     what draws a sample into a folder; None for no pictures. `card` says what is the method's on the model card of a
     run with a configuration; None for the barest. `presence` says that its net takes inputs with `Layer.presence`.
-    `losses_mean` is a sentence for people on how to read its losses.
+    `losses_mean` gives a sentence for people on how to read the losses of a run with a configuration.
     """
 
     build: Build
@@ -92,4 +92,4 @@ class Method:
     pictures: Draw | None = None
     card: Callable[[PretrainConfig], CardText] | None = None
     presence: bool = False
-    losses_mean: str = ""
+    losses_mean: Callable[[PretrainConfig], str] | None = None

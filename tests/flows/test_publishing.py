@@ -18,6 +18,7 @@ from pipeline.progress import Silent
 from tests.flows.jobs import geocorpus
 from tests.pipeline.chips import make_block, make_manifest
 from tests.pipeline.damage import SIZE_PX
+from tests.training.corpora import make_corpus
 
 SAID = """
 title = "Fields"
@@ -62,6 +63,16 @@ def test_what_is_published_has_settings_to_train_and_does_not_grow(folder, tmp_p
     for stage in ("sample", "build", "export"):
         with pytest.raises(Fatal, match=r"has no config.toml.*publish that again"):
             stages.check(chosen, stage)
+
+
+def test_a_corpus_of_layers_that_nobody_else_knows_is_read_where_it_came_to(tmp_path):
+    corpus = make_corpus(tmp_path / "fields")  # its layers have no file of a modality here, and it has no settings
+    for stage in ("finalize", "pretrain", "finetune"):
+        stages.check(load(str(corpus.folder), ["pretrain.steps=2"]), stage)
+        with pytest.raises(Fatal, match="unknown modality 'lihgt'"):
+            stages.check(load(str(corpus.folder), ['corpus.modalities=["light", "lihgt"]']), stage)
+    with pytest.raises(Fatal, match="unknown modality 'light'"):
+        stages.check(load(str(corpus.folder), ['corpus.modalities=["light"]']), "export")
 
 
 def test_a_bucket_is_no_target(folder):

@@ -167,7 +167,7 @@ def test_settings_that_there_are_not_are_refused_in_a_sentence(folder: Path) -> 
     fatal = geocorpus.errors.Fatal
     with pytest.raises(fatal, match=r"unknown setting 'pretrain.stpes'; did you mean 'pretrain.steps'?"):
         geocorpus.pretrain(folder, stpes=3)
-    with pytest.raises(fatal, match=r"a run cannot be called '../elsewhere': it names a folder below runs/"):
+    with pytest.raises(fatal, match=r"a run cannot be called '../elsewhere': give one name, of a folder below runs/"):
         geocorpus.pretrain(folder, run="../elsewhere")
     with pytest.raises(fatal, match="a run cannot be called ''"):
         geocorpus.pretrain(folder, run="")

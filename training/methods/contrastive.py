@@ -184,6 +184,11 @@ def _card(config: PretrainConfig) -> CardText:
     )
 
 
+def _losses_mean(config: PretrainConfig) -> str:
+    chips = config.batch_size
+    return f"A guess among the {chips} chips of a batch loses {math.log(chips):.2f}; 0 is certain and right."
+
+
 METHOD = Method(
     build=_build,
     check=_check,
@@ -192,5 +197,5 @@ METHOD = Method(
     targets=("@inputs",),
     export=_export,
     card=_card,
-    losses_mean="A guess among n chips loses log n: 4.16 in a batch of 64; 0 is certain and right.",
+    losses_mean=_losses_mean,
 )

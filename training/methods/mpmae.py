@@ -165,10 +165,14 @@ def _card(config: PretrainConfig) -> CardText:
     )
 
 
+def _losses_mean(config: PretrainConfig) -> str:
+    return "1 is no better than the mean for numbers; for classes it is nats, and 0 is certain and right."
+
+
 METHOD = Method(
     MPMAE,
     pictures=_pictures,
     card=_card,
     presence=True,
-    losses_mean="1 is no better than the mean for numbers; for classes it is nats, and 0 is certain and right.",
+    losses_mean=_losses_mean,
 )

@@ -39,6 +39,6 @@ def save_encoders(run_folder: Path, resolved: ResolvedRun, net: Pretext, checkpo
         save_encoder(run_folder / f"{name}{_SUFFIX}", Pretrained(encoder, normalisation, facts_of(checkpoint)))
 
 
-def first_file(run_folder: Path, resolved: ResolvedRun, net: Pretext) -> Path:
-    """The first of the files of weights of a run, whether it is there already or not."""
-    return run_folder / f"{next(iter(resolved.method.export(net, resolved.inputs)))}{_SUFFIX}"
+def files_of(run_folder: Path, resolved: ResolvedRun, net: Pretext) -> tuple[Path, ...]:
+    """The files of weights of a run, whether they are there already or not."""
+    return tuple(run_folder / f"{name}{_SUFFIX}" for name in resolved.method.export(net, resolved.inputs))

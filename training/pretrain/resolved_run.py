@@ -22,6 +22,7 @@ from training.pretrain.method_options import with_options
 from training.pretrain.presence import has_data
 from training.pretrain.registry import method_of
 from training.pretrain.selection import resolve_names
+from training.words import listed
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     _check(corpus, config, inputs)
     _refuse_blind(corpus, inputs)
     loader = BatchLoader(corpus, tuple(layers.values()), config)
-    _refuse_empty(inputs)
+    _refuse_empty(inputs, targets)
     method.check(inputs, targets, config)
     if method.check_rows:
         method.check_rows({layer.name: has_data(corpus, layer.name, loader.rows) for layer in inputs})
@@ -176,7 +177,10 @@ def _check(corpus: Corpus, config: PretrainConfig, inputs: tuple[Layer, ...]) ->
         raise Fatal("pretrain.inputs names no modality; name at least one with pixels.")
     image_level = [layer.name for layer in inputs if not layer.pixel]
     if image_level:
-        raise Fatal(f"modality {image_level[0]!r} has one value per chip and cannot be an input; make it a target.")
+        raise Fatal(
+            f"modality {image_level[0]!r} has one value per chip and cannot be an input; leave it out of "
+            "pretrain.inputs."
+        )
     size_px = corpus.manifest.size_px
     if config.image_px > size_px:
         fitting = size_px // config.patch_px * config.patch_px
@@ -194,11 +198,21 @@ def _refuse_unfinished(corpus: Corpus, count: int) -> None:
         )
 
 
-def _refuse_empty(inputs: tuple[Layer, ...]) -> None:
-    """Refuse inputs without data; after the loader's checks, as statistics exist only for finished shards."""
+def _refuse_empty(inputs: tuple[Layer, ...], targets: tuple[Layer, ...]) -> None:
+    """Refuse an input without data, and targets of which none has any: nothing would be learned, at a loss of 0.
+
+    After the loader's checks, as statistics exist only for finished shards.
+    """
     for layer in inputs:
-        if not any(moments.has_data.any() for moments in layer.groups.values()):
+        if not _holds_data(layer):
             raise Fatal(f"input {layer.name!r} holds no data in the train rows; choose another.")
+    if targets and not any(map(_holds_data, targets)):
+        names = listed([repr(layer.name) for layer in targets])
+        raise Fatal(f"no target holds data in the train rows, of {names}; name another in pretrain.targets.")
+
+
+def _holds_data(layer: Layer) -> bool:
+    return any(moments.has_data.any() for moments in layer.groups.values())
 
 
 def _digest(corpus: Corpus, layers: Mapping[str, Layer], loader: BatchLoader) -> str:

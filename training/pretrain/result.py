@@ -14,10 +14,10 @@ from training.pretrain.validation import Validated
 class PretrainResult:
     """Losses are unweighted means per target over the first and last steps (at most 20 each), for targets with data.
 
-    `checkpoint` is the path of the last one, `weights` that of the encoder alone. `samples_per_s` is of this call,
-    0 where no steps were left. `skipped` are the steps that changed no weight, of all calls. `validations` are what
-    was found on `val_chips` val chips during the run, oldest first. `losses_mean` is what the method says of its
-    losses.
+    `checkpoint` is the path of the last one, `weights` that of the encoder alone (of several, in `files`, the
+    first). `samples_per_s` is of this call, 0 where no steps were left. `skipped` are the steps that changed no
+    weight, of all calls. `validations` are what was found on `val_chips` val chips during the run, oldest first.
+    `losses_mean` is what the method says of its losses.
     """
 
     steps: int
@@ -30,3 +30,4 @@ class PretrainResult:
     validations: tuple[Validated, ...] = ()
     val_chips: int = 0
     losses_mean: str = ""
+    files: tuple[Path, ...] = ()

@@ -46,7 +46,9 @@ def _chosen(
         raise unknown_name("modality", name, modalities)
     names = tuple(name for name in dict.fromkeys(result) if name not in left_out)
     if wanted and not names:
-        raise Fatal(f"pretrain.{what} = {list(wanted)} selects no modality of this corpus; name some of them.")
+        begun = f"begin with what they are left out of, as {['@all', *wanted]}" if left_out and not result else ""
+        known = begun or f"name some of {', '.join(modalities)}"
+        raise Fatal(f"pretrain.{what} = {list(wanted)} selects no modality of this corpus; {known}.")
     return names
 
 

@@ -22,7 +22,7 @@ from training.data.joined_corpus import joined
 from training.data.outside import warnings_of
 from training.data.stream import Stream
 from training.pretrain import non_finite
-from training.pretrain.exports import first_file, save_encoders
+from training.pretrain.exports import files_of, save_encoders
 from training.pretrain.history import LossHistory
 from training.pretrain.metric_buffer import MetricBuffer, StepMetrics
 from training.pretrain.model_card import CARD, write_card
@@ -340,11 +340,11 @@ class Trainer:
 
     def _result(self, meter: ThroughputMeter) -> PretrainResult:
         history, path = self.history, self.checkpoints.path(self.step)
-        weights = first_file(self.run_folder, self.resolved, self.model)
+        files, means = files_of(self.run_folder, self.resolved, self.model), self.resolved.method.losses_mean
         result = PretrainResult(
-            self.step, history.means(history.first), history.means(history.last), path, weights, meter.samples_per_s,
+            self.step, history.means(history.first), history.means(history.last), path, files[0], meter.samples_per_s,
             tuple(self.skipped.steps), tuple(self.validations.all), self.validation.chips,
-            self.resolved.method.losses_mean,
+            means(self.resolved.config) if means else "", files,
         )  # fmt: skip
         if self.context.first:
             save_encoders(self.run_folder, self.resolved, self.average.net(), path)

@@ -104,10 +104,10 @@ def _other(net: Pretext, method: str, source: WarmSource, inputs: Channels) -> F
     own = f"that of the method {method!r}"
     ours = net.encoder.architecture.summary if isinstance(net.encoder, Encoder) else own
     if ours != source.encoder:
+        alike = "make pretrain.encoder, pretrain.patch_px and pretrain.stem those of the weights, or "
         return Fatal(
-            f"the encoder in {source.what} is {source.encoder}, and that of this run {ours}; make "
-            "pretrain.encoder, pretrain.patch_px and pretrain.stem those of the weights, or give other weights in "
-            "pretrain.init."
+            f"the encoder in {source.what} is {source.encoder}, and that of this run {ours}; "
+            f"{alike if source.convnext else ''}give other weights in pretrain.init."
         )
     return Fatal(
         f"the weights in {source.what} look at {listed(listed_by_layer(source.inputs))}, and this run at "

@@ -12,6 +12,7 @@ from torch import Tensor
 from pipeline import arguments
 from training.architecture import SIZES, Architecture
 from training.config import PretrainConfig
+from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
 from training.weights.channels import Channels, channels_of
 from training.weights.checkpoint import describe, read
@@ -26,13 +27,17 @@ _ENCODER = "encoder."
 
 @dataclass(frozen=True)
 class WarmSource:
-    """Parameters by portable name, and what they are of: `what` and `encoder` in words, the method (None: any)."""
+    """Parameters by portable name, and what they are of: `what` and `encoder` in words, the method (None: any).
+
+    `convnext` says whether the encoder is a ConvNeXt V2, whose size, stem and patch are settings of MP-MAE.
+    """
 
     what: str
     method: str | None
     encoder: str
     inputs: Channels
     parameters: Mapping[str, Tensor]
+    convnext: bool = True
 
 
 def read_source(source: str) -> WarmSource:
@@ -67,9 +72,10 @@ def _of_run(source: str, path: Path) -> WarmSource:
         name: channels_of(_described(description, name), _classes(state, index, _described(description, name), config))
         for index, name in enumerate(config.targets)
     }
-    encoder = shape.summary if any(name in state for name in FIRST) else f"that of the method {config.method!r}"
+    convnext = any(name in state for name in FIRST)
+    encoder = shape.summary if convnext else f"that of the method {config.method!r}"
     what = f"{source} (step {description['step']:,})"
-    return WarmSource(what, config.method, encoder, inputs, portable(state, inputs, targets))
+    return WarmSource(what, config.method, encoder, inputs, portable(state, inputs, targets), convnext)
 
 
 def _described(description: Mapping[str, Any], name: str) -> list[str]:
@@ -99,4 +105,5 @@ def _of_encoder(source: str, path: Path) -> WarmSource:
     pretrained = load_encoder(path)
     encoder, inputs = pretrained.encoder, inputs_by_layer(pretrained.normalisation)
     state = {f"{_ENCODER}{name}": item for name, item in encoder.state_dict().items()}
-    return WarmSource(source, None, encoder.architecture.summary, inputs, portable(state, inputs, {}))
+    convnext = isinstance(encoder, Encoder)
+    return WarmSource(source, None, encoder.architecture.summary, inputs, portable(state, inputs, {}), convnext)

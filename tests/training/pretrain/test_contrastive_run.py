@@ -15,6 +15,7 @@ import torch
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
+from tests.training.corpora import CONFIG
 from tests.training.pretrain.test_train import Recorder, Stopped, assert_same_state, logged_losses, next_second
 from tests.training.sensor_corpus import CONTRASTIVE, SENSORS, make_sensors
 from training.evaluate.finetune import finetune
@@ -104,6 +105,24 @@ def test_weights_of_another_method_are_refused_in_one_sentence(
         load_encoder(whole[1])
     with pytest.raises(Fatal, match=r"was begun with pretrain\.method = 'contrastive', not 'mpmae'"):
         pretrain(sensors.folder, replace(CONTRASTIVE, method="mpmae", options={}), whole[2])
+
+
+@pytest.mark.parametrize("source", ["", "encoder-light.safetensors"])
+def test_no_setting_makes_a_tower_the_start_of_another_method(
+    sensors: Corpus, whole: tuple[list[float], Path, Path], tmp_path: Path, source: str
+) -> None:
+    config = replace(CONFIG, init=str(whole[2] / source))
+    with pytest.raises(Fatal, match=r"and that of this run zepto, .* patch 8 px; give other weights in pretrain\.init"):
+        pretrain(sensors.folder, config, tmp_path / "run")
+
+
+def test_a_run_that_is_over_names_all_its_files_and_what_a_guess_loses(
+    sensors: Corpus, whole: tuple[list[float], Path, Path]
+) -> None:
+    result = pretrain(sensors.folder, CONTRASTIVE, whole[2])
+    assert result.files == tuple(whole[2] / f"encoder-{name}.safetensors" for name in SENSORS)
+    assert all(path.exists() for path in result.files) and result.weights == result.files[0]
+    assert result.losses_mean == "A guess among the 8 chips of a batch loses 2.08; 0 is certain and right."
 
 
 @pytest.mark.slow

@@ -201,6 +201,9 @@ def test_epochs_count_when_no_steps_are_given(corpus: Corpus, tmp_path: Path) ->
         ({"bands": {"lite": ("red",)}}, "unknown modality 'lite'"),
         ({"inputs": ("weather",)}, "'weather' has one value per chip and cannot be an input"),
         ({"inputs": ("nothing",)}, "input 'nothing' holds no data"),
+        ({"targets": ("nothing",)}, "no target holds data in the train rows, of 'nothing'; name another in pretrain"),
+        ({"targets": ("-light",)}, "begin with what they are left out of, as ['@all', '-light']"),
+        ({"inputs": ("@colour",)}, "selects no modality of this corpus; name some of culture, echo, ground, light,"),
         ({"image_px": 40}, "pretrain.image_px 40 is larger than the corpus's 32 px chips"),
     ],
 )
