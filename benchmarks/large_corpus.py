@@ -206,9 +206,10 @@ def _drawn(layer: Modality, rows: int, size_px: int, random: np.random.Generator
 
 def _range(layer: Modality) -> tuple[float, float]:
     """A part of the valid range, as real values have it, in stored numbers."""
-    if layer.valid_range is None:
+    ranges = [each for each in layer.ranges if each is not None]
+    if not ranges:
         return (270.0, 300.0) if np.dtype(layer.dtype).kind == "f" else (1.0, 800.0)
-    low, high = layer.valid_range
+    low, high = min(ranges, key=lambda ends: ends[1] - ends[0])  # one for all bands: what every band may have
     return low, low + (high - low) / 4
 
 

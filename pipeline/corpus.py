@@ -198,13 +198,18 @@ class Corpus:
             self._publish_array(modality)
         elif self.manifest.ancestors and growth.is_extended_by(known, modality):
             self._extend_classes(known, modality)
-        elif known != modality and not (self._is_composed and growth.holds_classes_of(known, modality)):
+        elif not self._goes_on_as(known, modality):
             raise Fatal(
                 f"modality {modality.name!r} in {self.folder} was written with another specification; "
                 "give the changed one another name."
             )
         else:
             drop_consolidated(self.store, unless_it_has=modality.name)  # before 0.2 they hid a layer that was added
+
+    def _goes_on_as(self, known: Modality, modality: Modality) -> bool:
+        """Whether a layer may stay as it was laid out."""
+        same = known == modality or growth.is_before_ranges_of(known, modality)
+        return same or (self._is_composed and growth.holds_classes_of(known, modality))
 
     @property
     def _is_composed(self) -> bool:

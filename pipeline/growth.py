@@ -47,6 +47,11 @@ def is_extended_by(known: Modality, other: Modality) -> bool:
     return 0 < count < len(other.categories) and other.with_categories(other.categories[:count]) == known
 
 
+def is_before_ranges_of(known: Modality, other: Modality) -> bool:
+    """Whether `known` is `other` before its bands had valid ranges of their own: what is stored is the same."""
+    return other != known and other.without_ranges_of_bands() == known
+
+
 def holds_classes_of(known: Modality, other: Modality) -> bool:
     """Whether `known` is `other` with more classes, in whatever order."""
     return set(other.categories) <= set(known.categories) and other.with_categories(known.categories) == known

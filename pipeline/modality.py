@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -21,16 +21,32 @@ Extent = Literal["pixel", "image"]
 Kind = Literal["continuous", "categorical"]
 Resampling = Literal["nearest", "bilinear"]
 Style = Literal["rgb", "grey", "hillshade", "classes", "none"]
+Range = tuple[float, float]  # the least and the greatest stored number that is in order
 BAND_PREFIX = "band_"  # no layer has a name that begins so
 
 
 @dataclass(frozen=True)
 class Band:
-    """One channel: its name in the source and the units of its physical value (UDUNITS; "1" for none)."""
+    """One channel: its name in the source and the units of its physical value (UDUNITS; "1" for none).
+
+    `valid_range` bounds its stored data where that of the layer is not for it, as for a slope beside a height.
+    """
 
     name: str
     units: str = "1"
     long_name: str = ""
+    valid_range: Range | None = None
+
+    def specification(self) -> dict[str, Any]:
+        """The band as JSON. One without a range of its own is written as before there were any."""
+        plain: dict[str, Any] = {"name": self.name, "units": self.units, "long_name": self.long_name}
+        return plain if self.valid_range is None else plain | {"valid_range": list(self.valid_range)}
+
+    @classmethod
+    def from_specification(cls, plain: Mapping[str, Any]) -> Band:
+        """The band that `specification` described; raises `TypeError` for other data."""
+        own = plain.get("valid_range")
+        return cls(**{**plain, "valid_range": tuple(own) if own else None})
 
 
 @dataclass(frozen=True)
@@ -57,8 +73,9 @@ class Modality:
     """A layer of the corpus.
 
     Stored values are `dtype`; physical = stored * scale + offset. `nodata` is a stored value that no datum has.
-    `valid_range` bounds the stored data (quality check, histogram). `statistics_by` names the manifest column
-    within whose values statistics are kept apart (processing levels differ as sensors do).
+    `valid_range` bounds the stored data of all bands that have no range of their own (quality check, histogram).
+    `statistics_by` names the manifest column within whose values statistics are kept apart (processing levels differ
+    as sensors do).
     `patch_normalised` asks a trainer to normalise targets per patch. `source` says how an exporter pulls it: it
     is opaque here, and not part of the specification that is stored and compared: modalities are equal when their
     specifications are, where NaN equals NaN. `licence` and `observed` (passes, polarisations and clouds) are no part of
@@ -75,7 +92,7 @@ class Modality:
     resampling: Resampling = "nearest"
     scale: float = 1.0
     offset: float = 0.0
-    valid_range: tuple[float, float] | None = None
+    valid_range: Range | None = None
     time_rule: str = "static"
     assets: tuple[str, ...] = ()
     reference: str = ""
@@ -112,6 +129,22 @@ class Modality:
         """The axis of its bands in the store, and the array that holds their names."""
         return f"{BAND_PREFIX}{self.name}"
 
+    @cached_property
+    def ranges(self) -> tuple[Range | None, ...]:
+        """The valid range of every band in stored numbers: its own, or else the layer's; None without either."""
+        return tuple(band.valid_range or self.valid_range for band in self.bands)
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether any band has a valid range."""
+        return any(self.ranges)
+
+    @property
+    def bounds(self) -> NDArray[np.float64]:
+        """The ends of `ranges`, (2, bands, 1, 1) or at image level (2, bands) float64; infinite without a range."""
+        ends = np.array([each or (-math.inf, math.inf) for each in self.ranges], dtype=np.float64).T
+        return ends[..., None, None] if self.extent == "pixel" else ends
+
     @property
     def codes(self) -> tuple[int, ...]:
         """Legal stored values of a categorical layer, in order; their positions are class indices."""
@@ -139,9 +172,19 @@ class Modality:
 
     def in_units(self, dtype: str) -> Modality:
         """The layer of this one's physical values in a `dtype` of floats: NaN where there is no data."""
-        bounds = self.valid_range and sorted(bound * self.scale + self.offset for bound in self.valid_range)
-        valid_range = (bounds[0], bounds[1]) if bounds else None
-        return replace(self, dtype=dtype, nodata=math.nan, scale=1.0, offset=0.0, valid_range=valid_range)
+        bands = tuple(replace(band, valid_range=self._in_units(band.valid_range)) for band in self.bands)
+        of_all = self._in_units(self.valid_range)
+        return replace(self, bands=bands, dtype=dtype, nodata=math.nan, scale=1.0, offset=0.0, valid_range=of_all)
+
+    def _in_units(self, valid_range: Range | None) -> Range | None:
+        if valid_range is None:
+            return None
+        low, high = sorted(end * self.scale + self.offset for end in valid_range)
+        return low, high
+
+    def without_ranges_of_bands(self) -> Modality:
+        """The same layer, whose bands have no range of their own."""
+        return replace(self, bands=tuple(replace(band, valid_range=None) for band in self.bands))
 
     def with_categories(self, categories: Sequence[Category]) -> Modality:
         """The same layer with another class table."""
@@ -151,7 +194,7 @@ class Modality:
         """Everything but source, licence and `observed`, as JSON; `from_specification` gives the same modality back."""
         data = {name: getattr(self, name) for name in _PLAIN}
         data["nodata"] = "NaN" if math.isnan(self.nodata) else self.nodata
-        data["bands"] = [vars(band) for band in self.bands]
+        data["bands"] = [band.specification() for band in self.bands]
         data["categories"] = [vars(category) for category in self.categories]
         data["display"] = vars(self.display) | {"bands": list(self.display.bands)}
         data["assets"] = list(self.assets)
@@ -183,7 +226,7 @@ class Modality:
     def _known(cls, plain: Mapping[str, Any]) -> dict[str, Any]:
         known = {name: plain[name] for name in _PLAIN if name in plain}
         known["nodata"] = math.nan if plain["nodata"] == "NaN" else plain["nodata"]
-        known["bands"] = tuple(Band(**band) for band in plain["bands"])
+        known["bands"] = tuple(map(Band.from_specification, plain["bands"]))
         known["categories"] = tuple(Category(**category) for category in plain["categories"])
         known["display"] = Display(**plain["display"] | {"bands": tuple(plain["display"]["bands"])})
         known["assets"] = tuple(plain["assets"])
@@ -243,10 +286,27 @@ def _refusals(modality: Modality) -> list[tuple[bool, str]]:
          f"a class code does not fit {modality.dtype}"),
         (modality.nodata in modality.codes, f"nodata {modality.nodata} is also a class"),
         (modality.scale == 0, "scale 0 would erase the data"),
-        (_within(modality.nodata, modality.valid_range), f"nodata {modality.nodata} lies in its valid range"),
+        *((test, text) for test, text in _misranged(modality)),
         (not set(modality.display.bands) <= set(names), "it displays bands that it lacks"),
         *((test, f"its observation {text}") for test, text in _misread(modality)),
     ]  # fmt: skip
+
+
+def _misranged(modality: Modality) -> Iterator[tuple[bool, str]]:
+    if modality.valid_range is not None and not _is_pair(modality.valid_range):
+        yield True, "its valid_range is not two numbers; a band's own range goes into its Band(..., valid_range=...)"
+        return
+    for band in modality.bands:
+        own = band.valid_range
+        wrong = own is not None and not (_is_pair(own) and own[0] < own[1])
+        yield wrong, f"the valid_range of its band {band.name!r} is not two numbers, the smaller first"
+        if not wrong:
+            inside = _within(modality.nodata, own or modality.valid_range)
+            yield inside, f"nodata {modality.nodata} lies in the valid range of its band {band.name!r}"
+
+
+def _is_pair(ends: Any) -> bool:
+    return len(ends) == 2 and all(isinstance(end, (int, float, np.number)) for end in ends)
 
 
 def _misread(modality: Modality) -> list[tuple[bool, str]]:
@@ -278,5 +338,5 @@ def _representable(value: float, dtype: str) -> bool:
     return limits.min <= value <= limits.max
 
 
-def _within(value: float, bounds: tuple[float, float] | None) -> bool:
+def _within(value: float, bounds: Range | None) -> bool:
     return bounds is not None and bounds[0] <= value <= bounds[1]

@@ -96,7 +96,11 @@ def _made(corpus: Corpus, modality: Modality | None) -> list[bytes]:
     """The metadata of a layer's array, with what is kept beside its specification, and as older releases wrote it."""
     if modality is None:
         return []
-    forms = (modality, replace(modality, observed=None), replace(modality, observed=None, licence=None))
+    forms = [
+        form
+        for each in (modality, modality.without_ranges_of_bands())
+        for form in (each, replace(each, observed=None), replace(each, observed=None, licence=None))
+    ]
     return [bytes(corpus.layout.array_objects(form)[metadata_key(form.name)]) for form in forms]
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.modality import Modality
+from pipeline.modality import Modality, Range
 
 HISTOGRAM_BINS = 64
 EVERYTHING = "all"
@@ -24,8 +24,8 @@ class BandStatistics:
     """One band's statistics over its valid values, in stored units.
 
     `m2` is the sum of squared differences from the mean. `histogram` counts values in `HISTOGRAM_BINS` equal bins
-    of the modality's `valid_range` (values outside are counted in the first and last bin), or per class in the order
-    of the categories; it is empty for a modality with neither. `nodata` counts the values that were nodata.
+    of the band's valid range (values outside are counted in the first and last bin), or per class in the order of the
+    categories; it is empty for a band with neither. `nodata` counts the values that were nodata.
     """
 
     count: int = 0
@@ -70,25 +70,25 @@ def _with_nodata(statistics: BandStatistics, nodata: int) -> BandStatistics:
     return BandStatistics(**asdict(statistics) | {"nodata": nodata})
 
 
-def band_statistics(modality: Modality, stored: NDArray[Any]) -> BandStatistics:
-    """Statistics, computed in float64, of one band's values (any shape) in the stored dtype."""
+def band_statistics(modality: Modality, band: int, stored: NDArray[Any]) -> BandStatistics:
+    """Statistics, computed in float64, of the values (any shape) of one band, by its number, in the stored dtype."""
     if stored.dtype.kind in "iu" and stored.dtype.itemsize <= _COUNTED_BYTES:
-        return _of_counts(modality, *_value_counts(stored))
+        return _of_counts(modality, band, *_value_counts(stored))
     flat = stored.reshape(-1)
     starts = range(0, max(flat.size, 1), _SUMMED_AT_ONCE)
-    return reduce(BandStatistics.merge, (_of_values(modality, flat[at : at + _SUMMED_AT_ONCE]) for at in starts))
+    return reduce(BandStatistics.merge, (_of_values(modality, band, flat[at : at + _SUMMED_AT_ONCE]) for at in starts))
 
 
-def _of_values(modality: Modality, stored: NDArray[Any]) -> BandStatistics:
+def _of_values(modality: Modality, band: int, stored: NDArray[Any]) -> BandStatistics:
     valid = modality.valid(stored)
     values = (stored if valid.all() else stored[valid]).astype(np.float64)
     nodata = int(stored.size - values.size)
     if not values.size:
-        return BandStatistics(nodata=nodata, histogram=_histogram(modality, values))
+        return BandStatistics(nodata=nodata, histogram=_histogram(modality, band, values))
     mean, m2 = _moments(values)
     return BandStatistics(
         int(values.size), nodata, mean, m2,
-        float(values.min()), float(values.max()), _histogram(modality, values),
+        float(values.min()), float(values.max()), _histogram(modality, band, values),
     )  # fmt: skip
 
 
@@ -103,18 +103,18 @@ def _value_counts(stored: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]
     return np.arange(limits.min, limits.max + 1), np.roll(counts, -limits.min)
 
 
-def _of_counts(modality: Modality, values: NDArray[Any], counts: NDArray[np.int64]) -> BandStatistics:
+def _of_counts(modality: Modality, band: int, values: NDArray[Any], counts: NDArray[np.int64]) -> BandStatistics:
     occurs = counts > 0
     values, counts = values[occurs].astype(modality.dtype), counts[occurs]
     valid = modality.valid(values)
     nodata = int(counts[~valid].sum())
     values, counts, count = values[valid].astype(np.float64), counts[valid], int(counts[valid].sum())
     if not count:
-        return BandStatistics(nodata=nodata, histogram=_histogram(modality, values, counts))
+        return BandStatistics(nodata=nodata, histogram=_histogram(modality, band, values, counts))
     mean = float((values * counts).sum() / count)
     m2 = float((np.square(values - mean) * counts).sum())
     return BandStatistics(
-        count, nodata, mean, m2, float(values[0]), float(values[-1]), _histogram(modality, values, counts)
+        count, nodata, mean, m2, float(values[0]), float(values[-1]), _histogram(modality, band, values, counts)
     )
 
 
@@ -125,15 +125,15 @@ def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _histogram(
-    modality: Modality, values: NDArray[np.float64], counts: NDArray[np.int64] | None = None
+    modality: Modality, band: int, values: NDArray[np.float64], counts: NDArray[np.int64] | None = None
 ) -> tuple[int, ...]:
     """The histogram of values that occur once each, or `counts` times."""
     if modality.categories:
         weights = np.ones(values.shape, dtype=np.int64) if counts is None else counts
         return tuple(int(weights[values == code].sum()) for code in modality.codes)
-    if modality.valid_range is None:
+    if (valid_range := modality.ranges[band]) is None:
         return ()
-    low, high = modality.valid_range
+    low, high = valid_range
     scaled = (values - low) * (HISTOGRAM_BINS / (high - low))
     # Clipped before the conversion: a value far outside the range does not fit into an integer.
     bins = np.clip(scaled, 0, HISTOGRAM_BINS - 1, out=scaled).astype(np.int64)
@@ -148,7 +148,7 @@ def summarise(modality: Modality, block: NDArray[Any], groups: Sequence[str | No
     names = sorted({group for group in groups if group is not None})
     chosen = {name: np.array([group == name for group in groups]) for name in names}
     return {
-        name: [asdict(band_statistics(modality, block[rows, band])) for band in range(len(modality.bands))]
+        name: [asdict(band_statistics(modality, band, block[rows, band])) for band in range(len(modality.bands))]
         for name, rows in chosen.items()
     }
 
@@ -159,6 +159,20 @@ def with_classes(summary: Summary, count: int) -> Summary:
         group: [band | {"histogram": [*band["histogram"], *[0] * (count - len(band["histogram"]))]} for band in bands]
         for group, bands in summary.items()
     }
+
+
+def binned_anew(band: BandStatistics, before: Range | None, after: Range | None) -> BandStatistics:
+    """Statistics with the histogram over the range `after` in place of `before`: a bin goes where its middle lies."""
+    if before == after:
+        return band
+    if before is None or after is None:
+        return replace(band, histogram=())
+    (low, high), (first, last) = before, after
+    middles = low + (np.arange(HISTOGRAM_BINS) + 0.5) * (high - low) / HISTOGRAM_BINS
+    bins = np.clip((middles - first) * (HISTOGRAM_BINS / (last - first)), 0, HISTOGRAM_BINS - 1).astype(np.int64)
+    counts = np.zeros(HISTOGRAM_BINS, dtype=np.int64)
+    np.add.at(counts, bins, np.asarray(band.histogram, dtype=np.int64))
+    return replace(band, histogram=tuple(counts.tolist()))
 
 
 def merge(summaries: Iterable[Mapping[str, list[dict[str, Any]]]]) -> dict[str, list[BandStatistics]]:

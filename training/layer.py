@@ -101,15 +101,16 @@ class Layer:
         """The inverse of `values` where there is data: (rows, bands[, y, x]) in the stored dtype.
 
         Class indices must not be `IGNORED`. For an integer dtype, numbers are rounded and clipped to the valid range
-        of the layer.
+        of their band.
         """
         kind = np.dtype(self.modality.dtype)
         if self.classes:
             return np.asarray(self.modality.codes)[values].astype(kind)
         numbers = self.standardiser.restore(values, self.group_indices(groups))
         if kind.kind != "f":
-            low, high = self.modality.valid_range or (np.iinfo(kind).min, np.iinfo(kind).max)
-            numbers = np.round(np.clip(numbers, low, high))
+            low, high = self._bounds
+            limits = np.iinfo(kind)
+            numbers = np.round(np.clip(numbers, np.maximum(low, limits.min), np.minimum(high, limits.max)))
         return numbers.astype(kind)
 
     @cached_property
@@ -118,12 +119,18 @@ class Layer:
         return Standardiser.of(self.groups, len(self.bands))
 
     @property
-    def inside(self) -> tuple[np.float32, np.float32] | None:
-        """The least and the greatest stored value that is data, as float32; None for no bounds."""
-        if not self.hide_outside or self.modality.valid_range is None:
-            return None
-        low, high = self.modality.valid_range
-        return np.float32(low), np.float32(high)
+    def inside(self) -> NDArray[np.float32] | None:
+        """The least and the greatest stored value that is data, of every chosen band; None for no bounds.
+
+        (2, bands, 1, 1) or at image level (2, bands), float32.
+        """
+        hides = self.hide_outside and self.modality.has_ranges
+        return self._bounds.astype(np.float32) if hides else None
+
+    @property
+    def _bounds(self) -> NDArray[np.float64]:
+        """Those of the chosen bands, as `Modality.bounds` has them."""
+        return self.modality.bounds[:, list(self.bands)]
 
     def group_indices(self, groups: Iterable[str]) -> NDArray[np.int64]:
         """The index of each group in `self.groups`, (rows,) int64; len(self.groups) for a group without statistics."""

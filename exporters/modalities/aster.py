@@ -38,7 +38,7 @@ def _plain_slope(height_m: Values, size: PixelSize) -> Values:
 aster = Modality(
     name="aster",
     title="ASTER GDEM v3 elevation and slope",
-    bands=(Band("elevation", "m", "height above the EGM96 geoid"), Band("slope", "degree")),
+    bands=(Band("elevation", "m", "height above the EGM96 geoid"), Band("slope", "degree", valid_range=(0, 90))),
     dtype="float32",
     nodata=-9999,
     resampling="bilinear",

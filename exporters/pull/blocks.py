@@ -34,7 +34,9 @@ class Blocks:
         self.values = {layer.name: empty_block(layer, len(self.shard), size_px) for layer in self.layers}
         self.missing = {layer.name: {} for layer in self.layers}
         self.compressed = {layer.name: {} for layer in self.layers}
-        self.spool_names = {layer.name: f"{layer.name}@{layer.digest[:16]}" for layer in self.layers}
+        self.spool_names = {
+            layer.name: f"{layer.name}@{self.corpus.modality(layer.name).digest[:16]}" for layer in self.layers
+        }
 
     def put(self, row: int, pulled: ChipResult) -> None:
         """Write a chip's layers, as far as they have come; rows do not overlap, so many threads may do this at once."""

@@ -20,7 +20,7 @@ from exporters.sources import Local, Pixels, source_of
 from pipeline.chip import Chip
 from pipeline.drawing import Picture, draw_all
 from pipeline.encoding import is_rounded, stored_limits
-from pipeline.modality import Modality
+from pipeline.modality import Modality, Range
 from pipeline.spool import ChipResult
 
 _GAP_PX = 4
@@ -84,10 +84,10 @@ def _values(modality: Modality, pulled: Sequence[ChipResult]) -> Iterator[str]:
         return
     stored = np.stack(blocks)
     for index, band in enumerate(modality.bands):
-        yield f"  {band.name}: {_range(modality, stored[:, index], band.units)}"
+        yield f"  {band.name}: {_range(modality, stored[:, index], band.units, modality.ranges[index])}"
 
 
-def _range(modality: Modality, stored: NDArray[Any], units: str) -> str:
+def _range(modality: Modality, stored: NDArray[Any], units: str, valid_range: Range | None) -> str:
     valid = modality.valid(stored)
     share = f"{1 - valid.mean():.1%} nodata"
     if not valid.any():
@@ -98,13 +98,13 @@ def _range(modality: Modality, stored: NDArray[Any], units: str) -> str:
     physical = modality.physical(stored)[valid]
     text = f"{physical.min():.4g} to {physical.max():.4g} {units}, mean {physical.mean():.4g}; {share}"
     constant = "; it is constant" if physical.min() == physical.max() else ""
-    return text + constant + _outside(modality, stored[valid]) + _saturated(modality, stored[valid])
+    return text + constant + _outside(valid_range, stored[valid]) + _saturated(modality, stored[valid])
 
 
-def _outside(modality: Modality, stored: NDArray[Any]) -> str:
-    if modality.valid_range is None:
+def _outside(valid_range: Range | None, stored: NDArray[Any]) -> str:
+    if valid_range is None:
         return ""
-    low, high = modality.valid_range
+    low, high = valid_range
     count = int(((stored < low) | (stored > high)).sum())
     return f"; {count} values outside of valid_range" if count else ""
 

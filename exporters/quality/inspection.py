@@ -20,7 +20,7 @@ from exporters.quality.scene_coverage import scene_findings
 from exporters.quality.sky import sky_findings
 from pipeline.corpus import Corpus
 from pipeline.measured import MEASURED
-from pipeline.modality import Modality
+from pipeline.modality import Modality, Range
 from pipeline.shard import Shard
 
 # Upper bounds of the classes of nodata share in a chip; the first class is chips without nodata.
@@ -52,12 +52,12 @@ def varies_everywhere(modality: Modality) -> bool:
 
 
 def _steps(modality: Modality) -> float:
-    """How many different values the layer can store."""
+    """How many different values the layer can store, in the band that has the fewest."""
     if np.dtype(modality.dtype).kind == "f":
         return float("inf")
     limits = np.iinfo(modality.dtype)
-    low, high = modality.valid_range or (limits.min, limits.max)
-    return high - low
+    ends = [each or (limits.min, limits.max) for each in modality.ranges]
+    return float(min(high - low for low, high in ends))
 
 
 def inspect(
@@ -92,7 +92,7 @@ def _values(modality: Modality, shard: Shard, block: NDArray[Any], missing: Mapp
         known = int(np.count_nonzero(valid))
         nodata[bisect_left(NODATA_BOUNDS, 1 - known / valid.size)] += 1
         values += known
-        outside += _outside(modality, chip, valid)
+        outside += count_outside(modality, chip, valid)
         if varies_everywhere(modality) and _is_constant(chip, valid):
             constant.append(row)
     return {
@@ -104,14 +104,20 @@ def _values(modality: Modality, shard: Shard, block: NDArray[Any], missing: Mapp
     }
 
 
-def _outside(modality: Modality, chip: NDArray[Any], valid: NDArray[np.bool_]) -> int:
-    """How many values are outside the valid range of the specification."""
-    if modality.valid_range is None:
+def count_outside(modality: Modality, chip: NDArray[Any], valid: NDArray[np.bool_]) -> int:
+    """How many values are outside the valid range of their band."""
+    if not modality.has_ranges:
         return 0
-    low, high = modality.valid_range
-    if low <= chip.min() and chip.max() <= high:  # true for most chips, and five times as fast
+    if len(set(modality.ranges)) == 1:  # all bands at once, which is faster
+        return _beyond(modality.ranges[0], chip, valid)
+    return sum(_beyond(*band) for band in zip(modality.ranges, chip, valid, strict=True))
+
+
+def _beyond(valid_range: Range | None, stored: NDArray[Any], valid: NDArray[np.bool_]) -> int:
+    low, high = valid_range or (-np.inf, np.inf)
+    if low <= stored.min() and stored.max() <= high:  # true for most chips, and five times as fast
         return 0
-    return int(np.count_nonzero(((chip < low) | (chip > high)) & valid))
+    return int(np.count_nonzero(((stored < low) | (stored > high)) & valid))
 
 
 def _is_constant(chip: NDArray[Any], valid: NDArray[np.bool_]) -> bool:

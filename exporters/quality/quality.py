@@ -101,10 +101,10 @@ class Quality:
         return f"{self.modality.name} has one value all over {chips}, which cannot be: {rows}"
 
     def _outside_flag(self) -> str:
-        if self.modality.valid_range is None or self.outside <= _MOST_OUTSIDE * self.values:
+        if not self.modality.has_ranges or self.outside <= _MOST_OUTSIDE * self.values:
             return ""
-        low, high = self.modality.valid_range
-        return f"{self.modality.name} has {self.outside / self.values:.1%} of its values outside of {low:g} to {high:g}"
+        ranges = _ranges_in_words(self.modality)
+        return f"{self.modality.name} has {self.outside / self.values:.1%} of its values outside of {ranges}"
 
     def _scene_flags(self, role: str, covered: SceneCoverage) -> Iterator[str]:
         """What is wrong with the scenes of one role; what a scene was not made to hold is no fault."""
@@ -133,6 +133,17 @@ class Quality:
             if (each.role, each.polarisation) == (role, polarisation):
                 return f"{each.noise_floor:g} {units[each.band]}"
         return "its noise floor"
+
+
+def _ranges_in_words(modality: Modality) -> str:
+    """The layer's valid range, or one for each band where they differ: "-500 to 9000 (elevation), 0 to 90 (slope)"."""
+    names: dict[str, list[str]] = {}
+    for name, ends in zip(modality.band_names, modality.ranges, strict=True):
+        if ends:
+            names.setdefault(f"{ends[0]:g} to {ends[1]:g}", []).append(name)
+    if len(set(modality.ranges)) == 1:
+        return next(iter(names))
+    return ", ".join(f"{ends} ({', '.join(bands)})" for ends, bands in names.items())
 
 
 def _named(tally: Tally) -> tuple[str, str]:

@@ -76,9 +76,9 @@ def histograms(modality: Modality, statistics: Mapping[str, Sequence[BandStatist
 def _histogram(modality: Modality, index: int, groups: dict[str, BandStatistics]) -> Histogram:
     band = modality.bands[index]
     filled = {group: item for group, item in groups.items() if item.count}
-    drawn = {group: _density(modality, item.histogram) for group, item in filled.items() if _has_shape(item)}
+    drawn = {group: _density(modality, index, item.histogram) for group, item in filled.items() if _has_shape(item)}
     series = {group: SERIES[min(index, len(SERIES) - 1)] for index, group in enumerate(groups)}
-    svg = _area_chart(modality, f"{band.name} histogram", drawn, series) if drawn else ""
+    svg = _area_chart(modality, index, drawn, series) if drawn else ""
     summary = [(group, _line(modality, item, band.units, ranged=not svg)) for group, item in filled.items()]
     lines = tuple(f"{group}: {line}" if len(groups) > 1 else line for group, line in summary)
     return Histogram(band.name, band.long_name, svg, lines)
@@ -100,11 +100,11 @@ def _moments(modality: Modality, item: BandStatistics) -> str:
     return f"{number(mean)} \u00b1 {number(std)}"
 
 
-def _area_chart(modality: Modality, title: str, drawn: dict[str, NDArray[np.float64]], series: dict[str, str]) -> str:
+def _area_chart(modality: Modality, band: int, drawn: dict[str, NDArray[np.float64]], series: dict[str, str]) -> str:
     first, last = _central_bins(np.sum(list(drawn.values()), axis=0))
-    low, high = _edges(modality, first, last, len(next(iter(drawn.values()))))
+    low, high = _edges(modality, band, (first, last), len(next(iter(drawn.values()))))
     shapes = [_area(values[first:last] / values.sum(), drawn, (first, last), series[g]) for g, values in drawn.items()]
-    label = escape(f"{title}, from {low} to {high}")
+    label = escape(f"{modality.band_names[band]} histogram, from {low} to {high}")
     return (
         f'<svg class="histogram" viewBox="0 0 200 84" role="img" aria-label="{label}">{"".join(shapes)}'
         f'<line class="base" x1="0" y1="68" x2="200" y2="68"/><text class="axis start" x="0" y="80">{low}</text>'
@@ -112,10 +112,10 @@ def _area_chart(modality: Modality, title: str, drawn: dict[str, NDArray[np.floa
     )
 
 
-def _density(modality: Modality, histogram: Sequence[int]) -> NDArray[np.float64]:
+def _density(modality: Modality, band: int, histogram: Sequence[int]) -> NDArray[np.float64]:
     """Counts per valid value, (bins,) float64: bins with unequal numbers of integers would look like a comb."""
     counts = np.asarray(histogram, dtype=np.float64)
-    low, high = modality.valid_range or (0.0, 0.0)
+    low, high = modality.ranges[band] or (0.0, 0.0)
     if np.dtype(modality.dtype).kind == "f" or not 0 < high - low <= _COMB_RANGE:
         return counts
     values = np.arange(np.ceil(low), np.floor(high) + 1)
@@ -133,9 +133,9 @@ def _central_bins(total: NDArray[np.float64]) -> tuple[int, int]:
     return first, min(len(total), max(last, first + wanted))
 
 
-def _edges(modality: Modality, first: int, last: int, bins: int) -> tuple[str, str]:
-    low, high = modality.valid_range or (0.0, 1.0)
-    stored = (low + (high - low) * edge / bins for edge in (first, last))
+def _edges(modality: Modality, band: int, first_last: tuple[int, int], bins: int) -> tuple[str, str]:
+    low, high = modality.ranges[band] or (0.0, 1.0)
+    stored = (low + (high - low) * edge / bins for edge in first_last)
     ends = [number(value * modality.scale + modality.offset) for value in stored]
     return ends[0], ends[1]
 

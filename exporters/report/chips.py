@@ -183,7 +183,7 @@ def _ranges(layer: Coverage) -> list[tuple[float, float]]:
     spans: dict[str, list[float]] = {}
     for index, band in enumerate(modality.bands):
         result = [bands[index] for bands in layer.statistics.values()]
-        ends = modality.valid_range or [end for item in result for end in (item.minimum, item.maximum)]
+        ends = modality.ranges[index] or [end for item in result for end in (item.minimum, item.maximum)]
         physical = [end * modality.scale + modality.offset for end in ends if end is not None]
         spans.setdefault(band.units, []).extend(physical)
     return [(min(spans[band.units], default=0.0), max(spans[band.units], default=0.0)) for band in modality.bands]

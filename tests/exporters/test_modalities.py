@@ -93,6 +93,12 @@ def test_the_specification_survives_storage(layer):
 
 
 @each([*LAYERS, polygon_share])
+def test_no_range_is_for_bands_in_different_units(layer):
+    of_the_layer = {band.units for band in layer.bands if band.valid_range is None}
+    assert layer.valid_range is None or len(of_the_layer) == 1
+
+
+@each([*LAYERS, polygon_share])
 def test_a_reader_finds_what_they_need(layer):
     assert layer.title and all(band.units for band in layer.bands)
     assert all(re.fullmatch("#[0-9a-f]{6}", category.colour) for category in layer.categories)

@@ -16,10 +16,11 @@ from tests.training.bad_chips import with_bad_chip
 from tests.training.corpora import ALL, CONFIG, ECHO, chips_of
 from tests.training.pretrain.test_train import Recorder
 from training.batch import Raw
-from training.data.outside import furthest, hiding_outside
+from training.data.outside import furthest, hiding_outside, warnings_of
 from training.data.prepare import Preparation
 from training.layer import Layer, layer_of
 from training.model.normalisation import Normalisation
+from training.pretrain.outlier import worst_outlier
 from training.pretrain.resolved_run import resolve_run
 from training.pretrain.train import pretrain
 from training.standardiser import Moments
@@ -79,7 +80,7 @@ def test_hidden_the_run_is_as_any_other(bad: Corpus, tmp_path: Path) -> None:
 
 def test_moments_leave_out_the_shards_that_have_such_values(bad: Corpus, tmp_path: Path) -> None:
     corpus = counted(with_bad_chip(tmp_path / "corpus", ROW, HUGE, RANGED, LAYERS), (ROW,))
-    assert furthest(corpus, layer_of(corpus, "echo", {})) == pytest.approx(HUGE)
+    assert furthest(corpus, layer_of(corpus, "echo", {})) == (pytest.approx(HUGE), 0)
     recorder = Recorder()
     pretrain(corpus.folder, replace(CONFIG, steps=1), tmp_path / "run", recorder)
     assert recorder.said == [
@@ -104,9 +105,11 @@ def test_where_every_shard_has_some_the_histogram_serves(bad: Corpus, tmp_path: 
     assert abs(moments.mean[0] - sane.mean[0]) < 80 and moments.std[0] < 80
 
 
+@pytest.mark.parametrize("own", [None, (20, 300)])
 @pytest.mark.parametrize(("dtype", "nodata"), [("float32", np.nan), ("int16", -9999), ("uint16", 0), ("float64", 5)])
-def test_on_the_device_as_on_the_host(dtype: str, nodata: float) -> None:
-    modality = Modality("layer", "Layer", (Band("a"), Band("b")), dtype, nodata, valid_range=(10, 900))
+def test_on_the_device_as_on_the_host(dtype: str, nodata: float, own: tuple[float, float] | None) -> None:
+    bands = (Band("a"), Band("b", valid_range=own))
+    modality = Modality("layer", "Layer", bands, dtype, nodata, valid_range=(10, 900))
     random = np.random.default_rng(3)
     stored = random.integers(0, 1200, (3, 2, 8, 8)).astype(dtype)
     stored[:, :, 0] = modality.fill
@@ -119,6 +122,8 @@ def test_on_the_device_as_on_the_host(dtype: str, nodata: float) -> None:
         batch = Preparation([each], torch.device("cpu"))(raw)
         assert np.array_equal(batch.values["layer"].numpy(), values) and np.array_equal(batch.valid["layer"], valid)
     inside = (stored >= 10) & (stored <= 900) & modality.valid(stored)
+    if own is not None:
+        inside[:, 1] &= (stored[:, 1] >= 20) & (stored[:, 1] <= 300)
     assert np.array_equal(valid, inside) and (values[~inside] == 0).all()
 
 
@@ -132,3 +137,26 @@ def test_the_weights_hide_the_same_values(tmp_path: Path) -> None:
     assert (image[ROW, 0] == 0).all() and (image[ROW, 1] != 0).any() and (image[0, 0] != 0).any()
     assert Normalisation.from_dict(kept.to_dict()).layers[0].hide_outside
     assert "hide_outside" not in str(resolve_run(corpus, CONFIG).identity["inputs"])
+
+
+def test_each_band_by_its_own_range(tmp_path: Path) -> None:
+    up, down = ECHO.bands
+    own = replace(RANGED, bands=(up, replace(down, valid_range=(-60.0, -59.0))))
+    corpus = with_bad_chip(tmp_path / "corpus", ROW, 5.0, own, tuple(own if item is ECHO else item for item in ALL))
+    layer = layer_of(corpus, "echo", {})
+    value, band = furthest(corpus, layer) or (0.0, -1)
+    assert band == 1 and value > -49, "the first band is in its range, the second ten widths above its own"
+    (said,) = [text for text in warnings_of(corpus, [layer]) if "'echo'" in text]
+    assert f"Layer 'echo' holds {value:g}, far outside of the valid range of {down.name} -60 to -59, and its" in said
+    hidden = hiding_outside(corpus, layer)
+    assert hidden.groups["all"].mean[0] == layer.groups["all"].mean[0]
+    assert -60 <= hidden.groups["all"].mean[1] <= -59
+    stored = corpus.read("echo", slice(0, 3))
+    _, valid = hidden.values(stored, ["all"] * 3)
+    assert np.array_equal(valid[:, 0], layer.values(stored, ["all"] * 3)[1][:, 0])
+    assert np.array_equal(valid[:, 1], (stored[:, 1] >= -60) & (stored[:, 1] <= -59))
+    chosen = layer_of(corpus, "echo", {"echo": [down.name]})
+    assert hiding_outside(corpus, chosen).inside.ravel().tolist() == [-60, -59]  # type: ignore[union-attr]
+    raw = Raw({"echo": torch.from_numpy(stored)}, {}, torch.ones(3, 1, 1, dtype=torch.bool), (0, 1, 2))
+    worst = worst_outlier(raw, [layer])
+    assert worst is not None and worst.band == 1 and "outside of the valid range of" in worst.what

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,23 @@ def with_classes_of(one: Modality, folder: Path, other: Modality, other_folder: 
                 f"{folder}; leave the layer out of the inputs and targets, or build one of the corpora anew."
             )
     return one.with_categories([*one.categories, *(item for item in other.categories if item.code not in mine)])
+
+
+def with_common_ranges(one: Modality, folder: Path, other: Modality, other_folder: Path) -> Modality:
+    """The layer with the ranges that its bands have in both: one of the corpora may have been laid out before.
+
+    Raises `Fatal` where a band has one range here and another there.
+    """
+    bands = []
+    for mine, theirs in zip(one.bands, other.bands, strict=True):
+        if mine.valid_range and theirs.valid_range and mine.valid_range != theirs.valid_range:
+            raise Fatal(
+                f"band {mine.name!r} of layer {one.name!r} has the valid range {theirs.valid_range} in {other_folder} "
+                f"and {mine.valid_range} in {folder}; leave the layer out of the inputs and targets, or build one of "
+                "the corpora anew."
+            )
+        bands.append(mine if mine.valid_range == theirs.valid_range else replace(mine, valid_range=None))
+    return replace(one, bands=tuple(bands))
 
 
 def _meaning(modality: Modality) -> dict[str, Any]:

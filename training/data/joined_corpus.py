@@ -6,8 +6,8 @@ What trains on a corpus takes it as any other. It is for reading alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import product
 from typing import Any, Self
@@ -19,11 +19,18 @@ from pipeline.corpus import Corpus, empty_block
 from pipeline.errors import Fatal
 from pipeline.ledger import ABSENT, Entry
 from pipeline.manifest import Manifest
-from pipeline.modality import Modality
+from pipeline.modality import Modality, Range
 from pipeline.shard import Shard
-from pipeline.statistics import BandStatistics
-from training.data.agreement import refuse_other_chips, refuse_other_layer, refuse_twice, with_classes_of
+from pipeline.statistics import BandStatistics, binned_anew, merge
+from training.data.agreement import (
+    refuse_other_chips,
+    refuse_other_layer,
+    refuse_twice,
+    with_classes_of,
+    with_common_ranges,
+)
 
+Ranges = Sequence[Range | None]
 NO_LAYER = "the corpus does not have this layer"
 
 
@@ -113,6 +120,7 @@ class JoinedCorpus(Corpus):
             other = part.modality(modality.name)
             refuse_other_layer(modality, first.folder, other, part.folder)
             modality = with_classes_of(modality, first.folder, other, part.folder)
+            modality = with_common_ranges(modality, first.folder, other, part.folder)
         return modality
 
     def _having(self, name: str) -> list[Corpus]:
@@ -141,8 +149,14 @@ class JoinedCorpus(Corpus):
     def entries(self, name: str) -> Iterator[Entry]:
         """The ledger entries of all corpora, by the numbers of this one; of a corpus without the layer, empty ones."""
         for number, part in enumerate(self.parts):
-            own = part.entries(name) if name in part.modalities else self._without(number, name)
+            own = self._entries_of(part, name) if name in part.modalities else self._without(number, name)
             yield from self._moved(number, own)
+
+    def _entries_of(self, part: Corpus, name: str) -> Iterator[Entry]:
+        """Those of one corpus, with histograms over the ranges that all corpora have."""
+        before, after = part.modality(name).ranges, self.modality(name).ranges
+        for entry in part.entries(name):
+            yield entry if before == after else replace(entry, summary=_binned_anew(entry.summary, before, after))
 
     def findings(self, name: str) -> Iterator[Entry]:
         """As `entries`, without statistics."""
@@ -168,9 +182,10 @@ class JoinedCorpus(Corpus):
         """Statistics of the train rows of all corpora, per group and band."""
         codes, merged = self.modality(name).codes, dict[str, list[BandStatistics]]()
         for part in self._having(name):
-            own_codes = part.modality(name).codes
+            own_codes, own_ranges = part.modality(name).codes, part.modality(name).ranges
             for group, own in part.statistics(name).items():
-                bands = [_counting(codes, own_codes, band) for band in own]
+                ranged = map(binned_anew, own, own_ranges, self.modality(name).ranges)
+                bands = [_counting(codes, own_codes, band) for band in ranged]
                 merged[group] = _merged(merged[group], bands) if group in merged else bands
         return dict(sorted(merged.items()))
 
@@ -207,6 +222,12 @@ def _counting(codes: Sequence[int], own: Sequence[int], band: BandStatistics) ->
         return band
     counts = dict(zip(own, band.histogram, strict=True))
     return replace(band, histogram=tuple(counts.get(code, 0) for code in codes))
+
+
+def _binned_anew(summary: Mapping[str, Any], before: Ranges, after: Ranges) -> dict[str, list[dict[str, Any]]]:
+    """A summary with histograms over other ranges."""
+    bands = merge([summary])
+    return {name: [asdict(item) for item in map(binned_anew, own, before, after)] for name, own in bands.items()}
 
 
 def _merged(one: Sequence[BandStatistics], other: Sequence[BandStatistics]) -> list[BandStatistics]:

@@ -43,7 +43,7 @@ class _Numbers:
     def __init__(self, layer: Layer, device: torch.device) -> None:
         self._standardiser = layer.standardiser.moved(lambda table: torch.from_numpy(table).to(device))
         self._fill = torch.from_numpy(np.array([layer.modality.fill])).to(device)
-        self._inside = layer.inside and tuple(map(float, layer.inside))
+        self._inside = None if layer.inside is None else torch.from_numpy(layer.inside).to(device)
         self._nodata_is_nan = bool(np.isnan(layer.modality.nodata))
 
     def __call__(self, stored: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -45,8 +45,8 @@ def _own(layer: Layer, moments: MeanStd | None) -> Layer:
     if moments is None or layer.classes:
         return layer
     modality = replace(
-        layer.modality, dtype="float32", nodata=float("nan"), scale=1.0, offset=0.0, valid_range=None,
-        statistics_by=None, display=Display(),
+        layer.modality.without_ranges_of_bands(), dtype="float32", nodata=float("nan"), scale=1.0, offset=0.0,
+        valid_range=None, statistics_by=None, display=Display(),
     )  # fmt: skip
     mean, std = (np.asarray(part, dtype=np.float32) for part in moments)
     own = Moments(mean, np.where(std > 0, std, np.float32(1)), np.ones(len(mean), dtype=np.bool_))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.encoding import stored_values, unstorable
 from pipeline.errors import Fatal
-from pipeline.modality import Modality
+from pipeline.modality import Modality, Range
 
 _MOST_OUTSIDE = 0.5  # of the data: clouds and roofs leave the valid range, other units leave it nearly everywhere
 
@@ -50,16 +50,17 @@ def _holds(modality: Modality, array: NDArray[Any]) -> bool:
     """Whether integers of another dtype are those of the layer: it could hold them all, and they fit its dtype."""
     if array.dtype == np.dtype(modality.dtype) or not array.size:
         return True
-    limits, most = np.iinfo(modality.dtype), (modality.valid_range or (0, 0))[1]
+    limits, most = np.iinfo(modality.dtype), (_widest(modality) or (0, 0))[1]
     return bool(np.iinfo(array.dtype).max >= most and limits.min <= array.min() and array.max() <= limits.max)
 
 
 def _mostly_legal(modality: Modality, array: NDArray[Any]) -> bool:
     if modality.categories:
         return bool(np.isin(array, [*modality.codes, modality.nodata]).all())
-    if modality.valid_range is None or not array.size:
+    widest = _widest(modality)
+    if widest is None or not array.size:
         return True
-    low, high = modality.valid_range
+    low, high = widest
     if low <= array.min() and array.max() <= high:  # true for most, and several times as fast
         return True
     return _share_outside(array[modality.valid(array)], low, high) <= _MOST_OUTSIDE
@@ -78,9 +79,17 @@ def _share_outside(stored: NDArray[Any], low: float, high: float) -> float:
     return float(np.mean((stored < low) | (stored > high))) if stored.size else 0.0
 
 
-def _limits(modality: Modality) -> tuple[float, float]:
-    if modality.valid_range is not None:
-        return modality.valid_range
+def _widest(modality: Modality) -> Range | None:
+    """From the least to the greatest number that any band may have; None where one may have all."""
+    ranges = [each for each in modality.ranges if each is not None]
+    if len(ranges) < len(modality.bands):
+        return None
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
+
+
+def _limits(modality: Modality) -> Range:
+    if (widest := _widest(modality)) is not None:
+        return widest
     kind = np.dtype(modality.dtype)
     limits = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
     return float(limits.min), float(limits.max)

@@ -9,18 +9,19 @@ from math import inf, isfinite
 import numpy as np
 
 from training.batch import Raw
-from training.data.outside import FAR, widths_outside
+from training.data.outside import FAR, range_in_words, widths_outside
 from training.layer import Layer
 
 
 @dataclass(frozen=True)
 class Outlier:
-    """Stored `value` of `layer` in manifest `row`, so many `widths` of the valid range outside of it.
+    """Stored `value` of a stored `band` of `layer` in manifest `row`, `widths` of the valid range outside of it.
 
     They are infinite for what is no number.
     """
 
     layer: Layer
+    band: int
     row: int
     value: float
     widths: float
@@ -36,9 +37,8 @@ class Outlier:
         name = self.layer.name
         if not self.is_number:
             return f"modality {name!r} holds values that are no numbers ({self.value:g} in row {self.row})"
-        low, high = self.layer.modality.valid_range or (-inf, inf)
         there = f"{self.value:g} in row {self.row}"
-        return f"modality {name!r} holds {there}, far outside of its valid range {low:g} to {high:g}"
+        return f"modality {name!r} holds {there}, far outside of {range_in_words(self.layer.modality, self.band)}"
 
     @property
     def remedy(self) -> str:
@@ -54,13 +54,15 @@ def worst_outlier(raw: Raw, layers: Sequence[Layer]) -> Outlier | None:
 
 
 def _of_layer(raw: Raw, layer: Layer) -> Iterable[Outlier]:
-    """Of every chip the worst value, if it is far outside."""
-    for row, stored in zip(raw.rows, raw.stored[layer.name].numpy(), strict=True):
-        data = stored[layer.modality.valid(stored)].astype(np.float64)
-        for value in _extremes(data):
-            widths = widths_outside(layer.modality, value) if isfinite(value) else inf
-            if widths > FAR:
-                yield Outlier(layer, row, value, widths)
+    """Of every band of every chip the worst value, if it is far outside."""
+    for row, chip in zip(raw.rows, raw.stored[layer.name].numpy(), strict=True):
+        for band, stored in zip(layer.bands, chip, strict=True):
+            values = np.atleast_1d(stored)
+            data = values[layer.modality.valid(values)].astype(np.float64)
+            for value in _extremes(data):
+                widths = widths_outside(layer.modality.ranges[band], value) if isfinite(value) else inf
+                if widths > FAR:
+                    yield Outlier(layer, band, row, value, widths)
 
 
 def _extremes(data: np.ndarray) -> Sequence[float]:

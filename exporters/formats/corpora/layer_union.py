@@ -42,6 +42,7 @@ def _layer(name: str, corpora: Sequence[Corpus]) -> Modality:
 
 def _joined(one: Modality, other: Modality) -> Modality:
     """Both layers as one; raises `ValueError` with what tells them apart."""
+    one, other = _with_ranges(one, other), _with_ranges(other, one)
     whole = replace(one, licence=_common(one.licence, other.licence), observed=one.observed or other.observed)
     if one == other:
         return whole
@@ -52,6 +53,13 @@ def _joined(one: Modality, other: Modality) -> Modality:
     if bool(one.categories) != bool(other.categories):
         raise ValueError("it has classes in one alone")
     return replace(whole, categories=reduce(_with_class, other.categories, one.categories))
+
+
+def _with_ranges(one: Modality, other: Modality) -> Modality:
+    """The layer with the ranges that bands have in the other alone, which may have been laid out later."""
+    own = {band.name: band.valid_range for band in other.bands}
+    bands = tuple(replace(band, valid_range=band.valid_range or own.get(band.name)) for band in one.bands)
+    return one if bands == one.bands else replace(one, bands=bands)
 
 
 def _common(one: Licence | None, other: Licence | None) -> Licence | None:

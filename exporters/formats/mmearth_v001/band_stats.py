@@ -38,7 +38,7 @@ def block_stats(
     keys = np.array([f"{dataset.name}_{level}" if dataset.by_level else dataset.name for level in levels])
     return {
         key: [
-            band_statistics(_PLAIN, values[keys == key, band][valid[keys == key, band]].astype(np.float32))
+            band_statistics(_PLAIN, 0, values[keys == key, band][valid[keys == key, band]].astype(np.float32))
             for band in range(values.shape[1])
         ]
         for key in sorted(set(keys.tolist()))

@@ -266,6 +266,22 @@ def test_classes_of_both_are_those_of_the_merger(tmp_path):
         merged(tmp_path / "all", one, three)
 
 
+def test_ranges_that_bands_have_in_one_corpus_are_those_of_both(tmp_path):
+    red, *others = OPTICAL.bands
+    later = replace(OPTICAL, bands=(replace(red, valid_range=(1, 5000)), *others))
+    one, two = made(tmp_path / "one", range(8), (OPTICAL,)), made(tmp_path / "two", range(8, 16), (later,))
+    for name, pair in (("ahead", (one, two)), ("behind", (two, one))):
+        both = merged(tmp_path / name, *pair)
+        assert both.modality("optical").ranges == ((1, 5000), (1, 20000), (1, 20000))
+        values = both.read("optical", slice(0, 16))
+        for group, bands in both.statistics("optical").items():
+            rows = [row for row in both.manifest.rows_of("train") if both.manifest.column("level")[row] == group]
+            stored = values[rows, 0][values[rows, 0] != 0]
+            counts, _ = np.histogram(np.clip(stored, 1, 5000), 64, (1, 5000))
+            assert bands[0].histogram == tuple(counts.tolist()) and len(counts[counts > 0]) > 3
+        assert not verification.verify(both.folder, Silent()).faults
+
+
 def test_layers_that_mean_something_else_are_refused_and_may_be_left_out(tmp_path):
     one = made(tmp_path / "one", range(4), (CLIMATE, replace(OPTICAL, scale=1e-3)))
     two = made(tmp_path / "two", range(4, 6), (replace(CLIMATE, licence=Licence("CC0-1.0")), OPTICAL))

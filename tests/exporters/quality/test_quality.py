@@ -14,7 +14,7 @@ from exporters.earth_engine.batch_size import AdaptiveBatchSize
 from exporters.earth_engine.client import Connection, connect
 from exporters.pull.export import export
 from exporters.pull.pull import Puller
-from exporters.quality.inspection import inspect, reference_of, varies_everywhere
+from exporters.quality.inspection import count_outside, inspect, reference_of, varies_everywhere
 from exporters.quality.quality import Quality
 from exporters.report.facts import coverage
 from exporters.sources import Pixels
@@ -150,6 +150,19 @@ def test_many_values_beyond_the_range_are_flagged(corpus: Corpus) -> None:
     result = added_up(corpus, blocks)["canopy"]
     beyond = float((blocks["canopy"] > 64).mean())
     assert beyond > 0.01 and f"{beyond:.1%} of its values outside of 0 to 64" in result.flags()[0]
+
+
+def test_each_band_is_held_to_its_own_range() -> None:
+    bands = (Band("height"), Band("slope", valid_range=(0, 90)), Band("share"))
+    layer = Modality("relief", "Relief", bands, "float32", -9999, valid_range=(-500, 9000))
+    chip = np.array([[[100, -9999], [9001, -600]], [[91, 90], [0, -9999]], [[5, 5], [95, -1]]], "float32")
+    assert count_outside(layer, chip, layer.valid(chip)) == 3
+    assert count_outside(layer.without_ranges_of_bands(), chip, layer.valid(chip)) == 2
+    quality = Quality(layer, values=100, outside=3)
+    assert quality.flags() == ["relief has 3.0% of its values outside of -500 to 9000 (height, share), 0 to 90 (slope)"]
+    alone = replace(layer, valid_range=None)
+    assert count_outside(alone, chip, alone.valid(chip)) == 1
+    assert Quality(alone, values=100, outside=2).flags()[0].endswith("outside of 0 to 90 (slope)")
 
 
 def test_findings_depend_on_the_values_alone(corpus: Corpus) -> None:

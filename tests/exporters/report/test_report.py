@@ -22,8 +22,9 @@ from exporters.report.report import breakable, percent, render, size_text, write
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.layer_cost import LAYER_COSTS, LayerCost, write_layer_costs
-from pipeline.statistics import BandStatistics
-from tests.exporters.report_corpus import COVER, ECHO, LAYERS, PHOTO, PLAIN, REASON, add_neighbours, make_corpus
+from pipeline.modality import Band
+from pipeline.statistics import BandStatistics, merge, summarise
+from tests.exporters.report_corpus import COVER, ECHO, LAYERS, PHOTO, PLAIN, REASON, RELIEF, add_neighbours, make_corpus
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +228,26 @@ def test_histograms_are_in_physical_units_and_trimmed() -> None:
     chart = histograms(PHOTO, {"l1c": [item] * 4, "l2a": [item] * 4})[0]
     assert chart.lines[0].startswith("l1c: 0.3 \u00b1") and "series-b" in chart.svg
     assert "from 0.313 to 0.938" in chart.svg
+
+
+def test_a_band_is_drawn_over_its_own_range() -> None:
+    relief = replace(RELIEF, dtype="float32", bands=(*RELIEF.bands, Band("slope", "degree", valid_range=(0, 90))))
+    slopes = np.random.default_rng(1).gamma(2.0, 4.0, (1, 50, 40)).astype("float32")
+    heights = np.random.default_rng(2).normal(400, 80, (1, 50, 40)).astype("float32")
+    block = np.stack([heights, slopes], axis=1)
+    (bands,) = merge([summarise(relief, block, ["all"])]).values()
+    height, slope = histograms(relief, {"all": bands})
+    found = re.search(r"slope histogram, from ([\d.]+) to ([\d.]+)", slope.svg)
+    assert found and float(found[1]) == 0 and np.quantile(slopes, 0.99) <= float(found[2]) <= 90
+    assert slope.lines == (f"{slopes.mean():.3g} \u00b1 {slopes.std():.3g} degree",)
+    assert "height histogram, from" in height.svg
+    assert (
+        histograms(
+            relief.without_ranges_of_bands(),
+            {"all": merge([summarise(relief.without_ranges_of_bands(), block, ["all"])])["all"]},
+        )[1].svg
+        == ""
+    ), "all slopes in one bin of heights"
 
 
 def test_integer_bins_make_no_comb() -> None:

@@ -15,6 +15,7 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.manifest import Manifest
 from pipeline.modality import Band, Category, Modality
+from pipeline.statistics import merge
 from tests.pipeline.chips import make_chip
 from tests.training.corpora import ALL, CONFIG, CULTURE, ECHO, GROUND, LIGHT, SIZE_PX, chips_of, make_corpus
 from training.data.agreement import crossing
@@ -205,3 +206,33 @@ def test_places_on_both_sides_of_a_split_are_said(corpus: Corpus, other: Corpus,
     shifted = make_corpus(tmp_path, 5, (LIGHT,), manifest_of=partial(other_manifest, first=1))
     said = crossing([corpus, shifted])
     assert "Some train chips in " in said and "(centres 0 m apart)" in said
+
+
+def ranged(own: tuple[float, float] | None) -> Modality:
+    up, down = ECHO.bands
+    return replace(ECHO, valid_range=(-200.0, 200.0), bands=(up, replace(down, valid_range=own)))
+
+
+def test_ranges_that_bands_have_in_one_alone_are_those_of_the_layer(tmp_path: Path) -> None:
+    old = make_corpus(tmp_path / "old", 8, (LIGHT, ranged(None)), 4)
+    new = make_corpus(tmp_path / "new", 8, (LIGHT, ranged((-40.0, 0.0))), 4, manifest_of=other_manifest)
+    for parts in ([old, new], [new, old]):
+        result = joined(parts)
+        assert result.modality("echo").ranges == ((-200, 200),) * 2
+        values = [part.read("echo", slice(0, 8))[row, 1] for part in parts for row in part.manifest.rows_of("train")]
+        stored = np.stack(values)[ECHO.valid(np.stack(values))]
+        (bands,) = result.statistics("echo").values()
+        expected, _ = np.histogram(stored, 64, (-200, 200))
+        assert sum(bands[1].histogram) == bands[1].count == stored.size
+        found = np.asarray(bands[1].histogram)
+        assert np.abs(np.cumsum(found) - np.cumsum(expected)).max() <= expected.max(), "to a bin"
+        summaries = [entry.summary for entry in result.entries("echo")]
+        assert merge(summaries)["all"][1].histogram == bands[1].histogram
+    assert joined([new]).modality("echo").ranges[1] == (-40, 0)
+
+
+def test_a_band_of_two_ranges_is_refused(tmp_path: Path) -> None:
+    one = make_corpus(tmp_path / "one", 8, (LIGHT, ranged((-50.0, 0.0))), 4)
+    new = make_corpus(tmp_path / "new", 8, (LIGHT, ranged((-40.0, 0.0))), 4, manifest_of=other_manifest)
+    with pytest.raises(Fatal, match=r"band 'down' of layer 'echo' has the valid range \(-40.0, 0.0\) in .*; leave the"):
+        joined([one, new]).modality("echo")
