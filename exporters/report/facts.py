@@ -24,6 +24,7 @@ from pipeline.statistics import BandStatistics, merge
 MOST_REASONS = 6  # that are shown of a layer
 REJECTED = ("rejected.parquet", "rejected.json")
 _REJECTED = ("stratum", "reason")
+_NAMED = ("stratum", "ecoregion_name")
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,24 @@ def rejected(folder: Path) -> Counter[tuple[str, str]] | None:
 
     Raises `Fatal` when a file cannot be read or lacks a column.
     """
-    first = next((folder / name for name in REJECTED if (folder / name).exists()), None)
-    paths = [*([first] if first else []), *sorted(folder.glob(f"{EXTENSIONS}/*/{REJECTED[0]}"))]
+    paths = _rejected_tables(folder)
     return sum((_rejected_in(path) for path in paths), Counter()) if paths else None
+
+
+def ecoregions_of_rejected(folder: Path) -> dict[str, str]:
+    """Strata and their ecoregions' names, of those tables of rejected candidates that have them."""
+    known: dict[str, str] = {}
+    for path in _rejected_tables(folder):
+        if path.suffix == ".parquet" and {*_NAMED} <= {*pq.read_schema(path).names}:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(columns=list(_NAMED)):
+                    known |= {str(item["stratum"]): item["ecoregion_name"] or "" for item in batch.to_pylist()}
+    return known
+
+
+def _rejected_tables(folder: Path) -> list[Path]:
+    first = next((folder / name for name in REJECTED if (folder / name).exists()), None)
+    return [*([first] if first else []), *sorted(folder.glob(f"{EXTENSIONS}/*/{REJECTED[0]}"))]
 
 
 def _rejected_in(path: Path) -> Counter[tuple[str, str]]:

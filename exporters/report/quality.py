@@ -37,7 +37,7 @@ class QualityLine:
 def lines(qualities: Sequence[Quality]) -> list[QualityLine]:
     """One line for each layer with findings; layers of older corpora have none."""
     return [
-        QualityLine(item, nodata_bar(item), shift_map(item) if item.compared else "")
+        QualityLine(item, nodata_bar(item), shift_map(item) if item.confident else "")
         for item in qualities
         if item.chips
     ]

@@ -222,8 +222,8 @@ def _rejected(corpus: Corpus) -> dict[str, Any]:
 
 
 def _stratum_names(corpus: Corpus, rejected: Counter[tuple[str, str]]) -> Counter[str]:
-    """Rejected candidates by the ecoregion's name where the manifest has the stratum; else by the stratum's name."""
-    names = {stratum: "" for stratum, _ in rejected}
+    """Rejected candidates by the name of their ecoregion, where it is known; else by that of their stratum."""
+    names = {stratum: "" for stratum, _ in rejected} | report_facts.ecoregions_of_rejected(corpus.folder)
     for strata, regions in corpus.manifest.pieces("stratum", "ecoregion_name"):
         names |= {stratum: name for stratum, name in zip(strata, regions, strict=True) if stratum in names}
     counts: Counter[str] = Counter()

@@ -42,18 +42,24 @@ class Losses:
         return FALLS if slope < 0 else RISES
 
     def summary(self) -> str:
-        """How many fall, in a few words; "" without any."""
+        """How many fall at present, in a few words; "" without any."""
         if not self.values:
             return ""
         falling = sum(self.arrow(name) == FALLS for name in self.values)
-        return f"{falling} of {len(self.values)} losses fall"
+        return f"{falling} of {len(self.values)} losses fall now"
 
     def table(self, width: int) -> list[str]:
         """Lines of at most `width` characters: names, last values and arrows, in as many columns as fit."""
         if not self.values:
             return []
         room = min(max(map(len, self.values)), max(8, width - 12))
-        cells = [f"{name[:room]:<{room}} {values[-1]:>8.3g} {self.arrow(name)}" for name, values in self.values.items()]
+        shown = {name: f"{_digits(values[-1]):>8} {self.arrow(name)}" for name, values in self.values.items()}
+        cells = [f"{name[:room]:<{room}} {text}" for name, text in shown.items()]
         columns = max(1, (width + _GAP) // (len(cells[0]) + _GAP))
         rows = -(-len(cells) // columns)
         return [(" " * _GAP).join(cells[row::rows]).rstrip() for row in range(rows)]
+
+
+def _digits(value: float) -> str:
+    """Three digits, of a whole number too, so that a column of them is even."""
+    return f"{value:#.3g}".rstrip(".")

@@ -16,7 +16,7 @@ from exporters.quality.quality import Quality
 from exporters.report import quality as report_quality
 from exporters.report.charts import columns, histograms, short
 from exporters.report.chips import cards, choose_rows, place
-from exporters.report.facts import Count, coverage, per_biome, per_month, per_year, rejected
+from exporters.report.facts import Count, coverage, ecoregions_of_rejected, per_biome, per_month, per_year, rejected
 from exporters.report.map import colour_of, on_page
 from exporters.report.report import breakable, percent, render, size_text, write_report
 from pipeline.corpus import Corpus
@@ -174,6 +174,18 @@ def test_rejected_candidates_from_json_or_none(tmp_path: Path) -> None:
         table = pd.DataFrame({"stratum": ["s", step], "reason": ["ocean", "clouds"]})
         table.to_parquet(tmp_path / "extensions" / step / "rejected.parquet")
     assert rejected(tmp_path) == {("s", "ocean"): 3, ("001", "clouds"): 1, ("002", "clouds"): 1}
+    assert ecoregions_of_rejected(tmp_path) == {}
+
+
+def test_a_stratum_without_a_chip_has_the_name_of_its_ecoregion(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, count=4, biomes=1)
+    names = {"eco-777": "Lost taiga", "eco-778": None}
+    table = pd.DataFrame({"stratum": [*names], "reason": ["clouds"] * 2, "ecoregion_name": [*names.values()]})
+    table.to_parquet(corpus.folder / "rejected.parquet")
+    assert ecoregions_of_rejected(corpus.folder) == {"eco-777": "Lost taiga", "eco-778": ""}
+    page = write_report(corpus.folder).read_text()
+    section = page[page.index('id="rejected"') : page.index('id="values"')]
+    assert "Lost taiga" in section and "eco-777" not in section and "eco-778" in section
 
 
 def test_coverage_counts_rows_values_and_reasons(corpus: Corpus) -> None:
@@ -313,9 +325,12 @@ def test_quality_has_a_line_per_layer_and_a_square_per_shift(corpus: Corpus, pag
     assert set(lines) == {layer.name for layer in LAYERS}
     assert lines["photo"].complete == 1 - sum(row % 4 == 1 for row in range(20)) / 20
     assert covered["plain"].compared == 20 and not lines["weather"].shifts
+    untold = replace(covered["plain"], shifts=Counter())
+    assert not report_quality.lines([untold])[0].shifts, "a cross without any square says nothing"
     assert lines["plain"].shifts.count("<title>") == len(covered["plain"].shifts)
     section = page[page.index('id="quality"') : page.index('id="rejected"')]
     assert section.count('<svg class="nodata"') == len(LAYERS)
+    assert not re.search(r"<td[^>]*></td>", section), "no cell is empty"
     assert "Look at this" not in section
 
 

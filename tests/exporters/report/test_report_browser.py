@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.browser import CHROMIUM
+from benchmarks.browser import CHROMIUM, browsing
 from exporters.report.report import write_report
 from tests.exporters.report_corpus import add_neighbours, make_corpus
 
@@ -87,3 +87,49 @@ def test_pictures_decode_and_nothing_is_fetched(page: Path, tmp_path: Path, widt
     assert seen["images"] > 50 and seen["broken"] == 0
     assert seen["flat"] == 0 and seen["requests"] == [] and seen["wide"] <= 0
     assert seen["cut"] == 0 and seen["touching"] == 0
+
+
+# The smallest contrast of a text with what is behind it (WCAG 2.1), values that break into lines, and scenes without
+# the word before them on their line.
+READ = """
+(() => {
+  const channels = colour => { const found = colour.match(/[0-9.]+/g).map(Number); return [...found, 1].slice(0, 4); };
+  const light = rgb => rgb.slice(0, 3).map(value => value / 255)
+    .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, value, index) => sum + value * [0.2126, 0.7152, 0.0722][index], 0);
+  const behind = one => {
+    for (let at = one.closest('svg')?.parentElement ?? one; at; at = at.parentElement) {
+      const colour = channels(getComputedStyle(at).backgroundColor);
+      if (colour[3] === 1) return colour;
+    }
+    return [255, 255, 255, 1];
+  };
+  const texts = [...document.querySelectorAll('body *')].filter(one => one.checkVisibility() &&
+    [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
+  const contrast = one => {
+    const style = getComputedStyle(one), own = channels(one.closest('svg') ? style.fill : style.color);
+    const [a, b] = [light(own), light(behind(one))].sort((x, y) => y - x);
+    return (a + 0.05) / (b + 0.05);
+  };
+  const lines = one => one.getBoundingClientRect().height / parseFloat(getComputedStyle(one).lineHeight);
+  return {
+    texts: texts.length, contrast: Math.min(...texts.map(contrast)),
+    broken: [...document.querySelectorAll('.value > span:last-child')].filter(one => lines(one) > 1.5).length,
+    parted: [...document.querySelectorAll('.scenes span')].filter(one => !one.firstChild.data.trim()
+      || Math.abs(one.getBoundingClientRect().left - one.parentElement.getBoundingClientRect().left) > 1).length,
+    scenes: document.querySelectorAll('.scenes span').length,
+  };
+})()
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width_px", [1400, 400])
+def test_its_texts_can_be_read(page: Path, tmp_path: Path, width_px: int, dark: bool) -> None:
+    with browsing(tmp_path / "profile") as tab:
+        tab.size(width_px, 900, dark)
+        tab.open(page.as_uri())
+        tab.wait("document.readyState === 'complete' && document.title.includes('report')")
+        seen = tab.run(READ)
+    assert seen["texts"] > 500 and seen["contrast"] >= 4.5
+    assert seen["scenes"] > 10 and seen["parted"] == seen["broken"] == 0

@@ -116,4 +116,11 @@ def test_arrows_tell_noise_from_a_fall() -> None:
     losses.add({"falls": float("nan")})
     arrows = {name: losses.arrow(name) for name in losses.values}
     assert arrows == {"falls": FALLS, "stays": STAYS, "rises": RISES, "flat": STAYS}
-    assert losses.summary() == "1 of 4 losses fall"
+    assert losses.summary() == "1 of 4 losses fall now"
+
+
+def test_numbers_of_a_table_have_three_digits() -> None:
+    losses = Losses()
+    losses.add({"a": 2.0, "b": 0.5678, "c": 123.0, "d": 12.0, "e": 1e-7, "f": 4.5e9})
+    found = [line.split()[1] for line in losses.table(20)]
+    assert found == ["2.00", "0.568", "123", "12.0", "1.00e-07", "4.50e+09"]

@@ -49,7 +49,7 @@ def test_a_line_is_short_and_says_how_many_losses_fall() -> None:
             progress.note(loss=3.25, lr=0.001, left_s=61.0, eta="61 s", samples_per_s=99.5, **losses)
         progress.advance(20)
     last = stream.getvalue().splitlines()[-1]
-    assert last.startswith("pretrain: 20/100  left 61 s  samples per s 99.5  loss 3.25  14 of 15 losses fall")
+    assert last.startswith("pretrain: 20/100  left 61 s  samples per s 99.5  loss 3.25  14 of 15 losses fall now")
     assert len(last) <= 110 and last.count("left") == 1
 
 
