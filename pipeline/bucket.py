@@ -5,6 +5,7 @@ Credentials are read where the clouds' own tools read them. They are neither sto
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import uuid
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 # invisible parts, which the bucket's life-cycle rule has to remove; a killed single request leaves nothing.
 ONE_REQUEST_BYTES = 256 * 2**20
 _PART_BYTES = 32 * 2**20
-_NEAR_BYTES = 2**20  # A request takes as long as a megabyte or more.
+_NEAR_BYTES = 2**18  # What lies between is received for nothing: that takes as much of a core as a request does.
 _PATIENT = {"retry_timeout": timedelta(minutes=4), "max_retries": 30}
 _HASTY = {"retry_timeout": timedelta(seconds=15), "max_retries": 3}
 # A request may take as long as 113 MB, a large shard, at 3 Mbit/s: the slowest connection that is still usable.
@@ -104,16 +105,18 @@ class BucketStore(Store):
                 return b"", 0
 
     def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[Buffer] | None:
-        """Spans less than a MiB apart share a request; what lies between them is thrown away."""
+        """Spans less than 256 KiB apart share a request; what lies between them is thrown away."""
         if not spans:
             return []
         starts, stops = zip(*spans, strict=True)
         with typed(self.url):
             try:
-                return list(obstore.get_ranges(self._client, key, starts=starts, ends=stops, coalesce=_NEAR_BYTES))
+                found = obstore.get_ranges(self._client, key, starts=starts, ends=stops, coalesce=_NEAR_BYTES)
             except FileNotFoundError as error:
                 _refuse_absent_bucket(error)
                 return None
+        # Spans are views of all that came with their request, which stays in memory as long as they do.
+        return [bytes(item) if waste else item for item, waste in zip(found, _wasteful(spans), strict=True)]
 
     def put(self, key: str, *parts: memoryview | bytes) -> None:
         """Publish an object, then compare its length and ETag with those that were sent."""
@@ -228,6 +231,29 @@ def _google(bucket: str, prefix: str, options: dict[str, Any]) -> GCSStore:
         ) from error
     keys = GoogleCredentialProvider(credentials)
     return GCSStore(bucket, prefix=prefix, credential_provider=keys, client_options=_TIMEOUTS, **options)
+
+
+def _wasteful(spans: Sequence[tuple[int, int]]) -> list[bool]:
+    """Whether each of `spans` shares a request of which a quarter or more is thrown away."""
+    result = [False] * len(spans)
+    for group in _requests(spans):
+        starts, stops = zip(*(spans[place] for place in group), strict=True)
+        wasted = max(stops) - min(starts) - (sum(stops) - sum(starts))
+        for place in group:
+            result[place] = wasted * 4 >= max(stops) - min(starts)
+    return result
+
+
+def _requests(spans: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """The places in `spans` of those that are near each other."""
+    result: list[list[int]] = []
+    stop = -math.inf
+    for place in sorted(range(len(spans)), key=lambda place: spans[place]):
+        if spans[place][0] - stop > _NEAR_BYTES:
+            result.append([])
+        result[-1].append(place)
+        stop = max(stop, spans[place][1])
+    return result
 
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")

@@ -67,6 +67,16 @@ class ShardObject:
         """Open an object that is one chunk, without an index."""
         return cls(content, content.data, np.array([[0, len(content)]], dtype=np.uint64), None)
 
+    @classmethod
+    def of_piece(cls, content: NDArray[np.uint8], byte_ranges: NDArray[np.uint64]) -> ShardObject:
+        """Open chips that lie one behind another in an object; `byte_ranges` (chips, 2) say where they are there.
+
+        `content` begins with the first. If it is shorter than they are, the last ones have another size.
+        """
+        offsets = np.minimum(byte_ranges[:, 0] - byte_ranges[0, 0], np.uint64(len(content)))
+        lengths = np.minimum(byte_ranges[:, 1], np.uint64(len(content)) - offsets)
+        return cls(content, content.data, np.stack([offsets, lengths], axis=1), None)
+
     def byte_range(self, place: int) -> tuple[int, int]:
         """Offset and length of the chip at a place of the shard."""
         offset, length = self.byte_ranges[place].tolist()

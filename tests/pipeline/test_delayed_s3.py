@@ -27,3 +27,6 @@ def test_a_bucket_store_reads_what_is_in_the_folder(tmp_path: Path, monkeypatch:
         assert far.end("a/c/0", 7) == near.end("a/c/0", 7) == (content[-7:], len(content))
         spans = [(3, 9), (100, 4_000_000), (4_900_000, 4_900_001)]
         assert [bytes(part) for part in far.ranges("a/c/0", spans) or []] == near.ranges("a/c/0", spans)
+        views = [isinstance(part, bytes) for part in far.ranges("a/c/0", [(0, 9_000), (9_100, 20_000)]) or []]
+        copies = [isinstance(part, bytes) for part in far.ranges("a/c/0", [(0, 9_000), (20_000, 20_900)]) or []]
+        assert (views, copies) == ([False] * 2, [True] * 2)  # What is thrown away does not stay in memory.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -53,22 +53,32 @@ class RangeReader:
             return FetchedChips(self._layer, {})
         places = [row - index * shard_rows for row in rows]
         stored = [place for place in places if known.byte_ranges[place, 1] != EMPTY]
-        contents = self._contents(index, known, stored)
-        chips = {
-            # Copied, as it is a piece of a block or of a longer answer, which would stay in memory for one chip.
-            index * shard_rows + place: ShardObject.of_chunk(np.frombuffer(content, np.uint8).copy())
-            for place, content in zip(stored, contents, strict=True)
-        }
+        chips: dict[int, tuple[ShardObject, int]] = {}
+        for pairs, content in self._pieces(index, known, stored):
+            piece = ShardObject.of_piece(np.frombuffer(content, np.uint8), pairs)
+            found = range(len(chips), len(chips) + len(pairs))
+            chips |= {index * shard_rows + stored[number]: (piece, number - found.start) for number in found}
         return FetchedChips(self._layer, chips)
 
-    def _contents(self, index: int, known: ShardIndex, places: Sequence[int]) -> list[Buffer]:
-        pairs = known.byte_ranges[list(places)].tolist()
+    def _pieces(
+        self, index: int, known: ShardIndex, places: Sequence[int]
+    ) -> Iterable[tuple[NDArray[np.uint64], Buffer]]:
+        """Offsets and lengths of chips that lie one behind another, (chips, 2), and their bytes; `places` in order."""
+        pairs = known.byte_ranges[list(places)]
         if self._cache is None:
-            return self._ranges(index, [(offset, offset + length) for offset, length in pairs])
-        numbers = [place // _BLOCK_ROWS for place in places]
-        blocks = {number: self._block(self._cache, index, known, number) for number in set(numbers)}
-        found = [(blocks[number], offset, length) for number, (offset, length) in zip(numbers, pairs, strict=True)]
-        return [content[offset - first :][:length] for (first, content), offset, length in found]
+            pieces = _touching(pairs)
+            spans = [(int(piece[0, 0]), int(piece[-1].sum())) for piece in pieces]
+            return zip(pieces, self._ranges(index, spans), strict=True)
+        blocks = {
+            number: self._block(self._cache, index, known, number) for number in {at // _BLOCK_ROWS for at in places}
+        }
+        found = [blocks[at // _BLOCK_ROWS] for at in places]
+        # Copied, as each is a piece of a block, which would stay in memory for one chip.
+        contents = [
+            bytes(content[offset - first :][:length])
+            for (first, content), (offset, length) in zip(found, pairs.tolist(), strict=True)
+        ]
+        return zip(pairs[:, None], contents, strict=True)
 
     def _ranges(self, index: int, spans: Sequence[tuple[int, int]]) -> list[Buffer]:
         corpus, name = self._layer.corpus, self._layer.name
@@ -108,15 +118,23 @@ class RangeReader:
 
 
 class FetchedChips:
-    """Compressed chips in memory, by row; a row without one is nodata."""
+    """Compressed chips in memory, by row a piece of an object and the place in it; a row without one is nodata."""
 
-    def __init__(self, layer: StoredLayer, chips: Mapping[int, ShardObject]) -> None:
+    def __init__(self, layer: StoredLayer, chips: Mapping[int, tuple[ShardObject, int]]) -> None:
         self._layer, self._chips = layer, chips
 
     def chip(self, row: int, scratch: NDArray[Any]) -> NDArray[Any]:
         """Decode into `scratch`."""
-        return self._layer.decode(self._chips.get(row), 0, row, scratch)
+        piece, place = self._chips.get(row, (None, 0))
+        return self._layer.decode(piece, place, row, scratch)
 
     def fetched(self, rows: Sequence[int]) -> ChipReader:
         """Itself."""
         return self
+
+
+def _touching(pairs: NDArray[np.uint64]) -> list[NDArray[np.uint64]]:
+    """Offsets and lengths (chips, 2), parted where one chip does not begin where the one before ends."""
+    if not len(pairs):
+        return []
+    return np.split(pairs, np.flatnonzero(pairs[1:, 0] != pairs[:-1].sum(axis=1)) + 1)

@@ -93,7 +93,8 @@ def test_an_index_is_fetched_once_and_a_run_at_once(full: Corpus) -> None:
     reader.fetched([4, 7])
     chips(reader, full.read("layer", slice(0, ROWS)), [0, 1, 2, 3])
     first = full.object_key("layer", full.shards[0])
-    assert reader._layer.corpus.store.asked == [first, (first, 3), (first, 2), (first, 4)]
+    asked = [first, (first, 1), (first, 2), (first, 1)]  # Chips that touch are one span.
+    assert reader._layer.corpus.store.asked == asked
 
 
 def test_requests_wait_for_no_other(full: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,11 +112,22 @@ def test_requests_wait_for_no_other(full: Corpus, monkeypatch: pytest.MonkeyPatc
     assert all(same_bits(one, stored[[row]]) for one, row in zip(read, (0, 5), strict=True))
 
 
+def test_a_run_that_comes_cut_off_is_damaged_from_there_on(full: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service may answer with fewer bytes."""
+    ranges, stored = Asked.ranges, full.read("layer", slice(0, ROWS))
+    monkeypatch.setattr(Asked, "ranges", lambda *asked: [part[:-30] for part in ranges(*asked) or []])
+    run = ranged(full).fetched([1, 2, 3])
+    assert same_bits(chips(run, stored, [1, 2]), stored[[1, 2]])
+    with pytest.raises(Fatal, match="row 3 has another size"):
+        run.chip(3, np.empty((2, SIZE_PX, SIZE_PX), np.int16))
+
+
 def test_one_chip_of_a_block_holds_no_block(full: Corpus, tmp_path: Path) -> None:
     """In a batch of several processes, each has few chips of a block, and many blocks are ahead."""
     reader = ranged(full, cache=ChipCache(tmp_path / "cache", 10**6))
-    (chip,) = reader.fetched([3])._chips.values()
-    assert chip.content.flags.owndata and chip.content.nbytes == reader._index(0).byte_ranges[3, 1]
+    ((chip, place),) = reader.fetched([3])._chips.values()
+    assert isinstance(chip.content.base, bytes) and chip.content.nbytes == reader._index(0).byte_ranges[3, 1]
+    assert place == 0
 
 
 def test_a_cache_spares_requests_and_gives_the_same(full: Corpus, tmp_path: Path) -> None:
