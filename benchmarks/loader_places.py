@@ -44,6 +44,7 @@ from pipeline.corpus_folder import LEDGER, MANIFEST, PLACE, STORE
 from pipeline.shard_object import EMPTY, ShardIndex
 
 Found = Mapping[str, list[Spent]]
+Fetched = tuple[str, int, Any, NDArray[np.uint64]]
 FAR, TARS = "far", "tars"  # the corpus whose arrays are in the bucket, and the bucket's folder of tar files
 DELAY_S, _AT_ONCE, _TENSORSTORE_AT_ONCE, _RUN_ROWS, _TAR_ROWS = 0.03, 16, 64, 64, 128
 
@@ -139,29 +140,64 @@ def _tensorstore(task: Task, store: Callable[[str], dict[str, Any]]) -> Read:
     return read
 
 
-def bare_client(task: Task) -> Read:
-    """Whole runs of 64 chips in random order, a request a layer, 16 at once; nothing is decoded."""
-    layers = Layers(task.folder)
-    client = S3Store(
-        BUCKET, endpoint=os.environ["AWS_ENDPOINT_URL"], client_options={"allow_http": True}, region="us-east-1",
-        skip_signature=True,
-    )  # fmt: skip
+class Runs:
+    """Whole runs of 64 chips in random order, a request a layer, by a client that has nothing else to do."""
 
-    def fetch(run: tuple[str, int, int]) -> int:
+    def __init__(self, task: Task) -> None:
+        self._layers = Layers(task.folder)
+        self._client = S3Store(
+            BUCKET, endpoint=os.environ["AWS_ENDPOINT_URL"], client_options={"allow_http": True}, region="us-east-1",
+            skip_signature=True,
+        )  # fmt: skip
+
+    def drawn(self, chips: int) -> list[tuple[str, int, int]]:
+        """Layer, shard and place in it of the first chip of each."""
+        starts = np.random.default_rng(chips).permutation(np.arange(0, self._layers.rows, _RUN_ROWS))
+        chosen = starts[: chips // _RUN_ROWS]
+        return [
+            (name, *divmod(int(start), self._layers.shard_rows)) for start in chosen for name in self._layers.shapes
+        ]
+
+    def fetch(self, run: tuple[str, int, int]) -> Fetched:
+        """A run's layer, the offset of its first byte, its bytes, and offsets and lengths of its chips (chips, 2)."""
         name, index, place = run
-        pairs = layers.ranges[name, index][place : place + _RUN_ROWS]
+        pairs = self._layers.ranges[name, index][place : place + _RUN_ROWS]
         stored = pairs[pairs[:, 1] != EMPTY]
         if not len(stored):
-            return 0
-        key = f"{STORE}/{layers.keys[name, index]}"
-        return len(obstore.get_range(client, key, start=int(stored[:, 0].min()), end=int(stored.sum(axis=1).max())))
+            return name, 0, b"", stored
+        key, first = f"{STORE}/{self._layers.keys[name, index]}", int(stored[:, 0].min())
+        return name, first, obstore.get_range(self._client, key, start=first, end=int(stored.sum(axis=1).max())), stored
+
+    def decode(self, fetched: Fetched) -> None:
+        """Decode all chips of a run into one array; their checksums are not looked at."""
+        name, first, content, stored = fetched
+        view, into = memoryview(content), np.empty(*self._layers.shapes[name])
+        for offset, length in stored.tolist():
+            blosc.decompress(view[offset - first :][:length], into)
+
+
+def bare_client(task: Task) -> Read:
+    """Whole runs of 64 chips in random order, a request a layer, 16 at once; nothing is decoded."""
+    runs = Runs(task)
 
     def read(chips: int) -> int:
-        starts = np.random.default_rng(chips).permutation(np.arange(0, layers.rows, _RUN_ROWS))[: chips // _RUN_ROWS]
-        runs = [(name, *divmod(int(start), layers.shard_rows)) for start in starts for name in layers.shapes]
+        drawn = runs.drawn(chips)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(fetch, runs))
-        return len(starts) * _RUN_ROWS
+            deque(pool.map(runs.fetch, drawn), maxlen=0)
+        return chips // _RUN_ROWS * _RUN_ROWS
+
+    return read
+
+
+def decoding_client(task: Task) -> Read:
+    """The same, and what comes is decoded at once by as many threads as the others have: the limit of both together."""
+    runs = Runs(task)
+
+    def read(chips: int) -> int:
+        drawn = runs.drawn(chips)
+        with ThreadPoolExecutor(_AT_ONCE) as pool, ThreadPoolExecutor(task.workers) as decoders:
+            deque(decoders.map(runs.decode, pool.map(runs.fetch, drawn)), maxlen=0)
+        return chips // _RUN_ROWS * _RUN_ROWS
 
     return read
 
@@ -259,6 +295,7 @@ COLD = {
 }
 AFAR = {
     "bare client, runs of 64, 16 at once, nothing decoded": Contender(bare_client, 1),
+    "bare client that decodes": Contender(decoding_client, 1),
     "decoding alone, from memory": Contender(decoding_alone, 1),
     "tensorstore, 64 at once": Contender(tensorstore_bucket, 1),
     "WebDataset": Contender(webdataset_bucket, 1),
@@ -320,6 +357,7 @@ def afar_result(found: Found) -> dict[str, float]:
     return {
         "bucket_fraction": round(per_s(found["ours"]) / per_s(found[bare]), 3),
         "bucket_fraction_of_least": _of_least(found, bare, "decoding alone, from memory"),
+        **_over(found, "bucket_fraction_of_decoding_client", "bare client that decodes"),
         **_over(found, "bucket_x_webdataset", "WebDataset"),
         **_over(found, "bucket_x_tensorstore", "tensorstore, 64 at once"),
     }
