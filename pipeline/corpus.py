@@ -335,6 +335,20 @@ class Corpus:
         self._finished[name] = valid
         return valid
 
+    def is_finished(self, name: str, index: int) -> bool:
+        """Whether `finished` has this shard, from its entry alone: for a look at few of many shards.
+
+        Raises `Fatal` for a damaged entry.
+        """
+        known = self._finished.get(name, frozenset())
+        if not self.ledger.has(name, index):
+            return False
+        if index in known:
+            return True
+        valid = self._valid_shards(self.ledger.marks(name, [index]))
+        self._finished[name] = known | valid
+        return bool(valid)
+
     def _valid_shards(self, marks: Iterable[Mark]) -> frozenset[int]:
         matching = [mark for mark in marks if self.belongs(mark)]
         keys = {mark.shard: self.object_key(mark.modality, self.shards[mark.shard]) for mark in matching}
@@ -462,9 +476,9 @@ class Corpus:
         a shard that is not the one in the ledger, and for a chip that is damaged.
         """
         touched = range(rows.start // self.shard_rows, (rows.stop - 1) // self.shard_rows + 1)
-        pending = set(touched) - self.finished(name)
+        pending = [index for index in touched if not self.is_finished(name, index)]
         if pending:
-            raise unfinished(self.folder, name, min(pending))
+            raise unfinished(self.folder, name, pending[0])
         return self._values(name, rows)
 
     def _values(self, name: str, rows: slice) -> NDArray[Any]:

@@ -49,7 +49,8 @@ def draw(modality: Modality, stored: NDArray[Any], resolution_m: float = LATTICE
     shown = stored[_band_indices(modality, 3 if style == "rgb" else 1)]
     picture = _STYLES[style](modality, shown, resolution_m)
     absent = ~np.all(modality.valid(shown), axis=0)
-    picture[absent] = nodata_pattern(*stored.shape[1:])[absent]
+    if absent.any():
+        picture[absent] = nodata_pattern(*stored.shape[1:])[absent]
     return picture
 
 

@@ -72,6 +72,10 @@ class Ledger:
         """The file of an entry."""
         return self.folder / modality / f"{shard:05d}.json"
 
+    def has(self, modality: str, shard: int) -> bool:
+        """Whether `done` has this shard, without a look at the others."""
+        return (self._only is None or shard in self._only) and self.path(modality, shard).exists()
+
     def mark(self, entry: Entry) -> None:
         """Record a finished (shard, modality); call it after its data is on disk.
 

@@ -65,7 +65,7 @@ class StoredChips:
 
     def _open(self, index: int) -> ShardObject | None:
         corpus, name = self.corpus, self.name
-        if index not in corpus.finished(name):
+        if not corpus.is_finished(name, index):
             raise unfinished(corpus.folder, name, index)
         (mark,) = corpus.ledger.marks(name, [index])
         content = self._content(corpus.shards[index])

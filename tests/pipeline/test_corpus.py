@@ -257,6 +257,35 @@ def test_what_one_shard_lacks_is_what_the_whole_list_says_of_it(corpus: Corpus) 
     assert COVER.name in missing[corpus.shards[1]] and COVER.name not in missing[corpus.shards[0]]
 
 
+def test_one_shard_is_finished_exactly_if_the_list_has_it(corpus: Corpus) -> None:
+    def told(one: Corpus) -> dict[str, set[int]]:
+        return {name: {at for at in range(-1, 5) if one.is_finished(name, at)} for name in one.modalities}
+
+    def listed(one: Corpus) -> dict[str, set[int]]:
+        return {name: set(one.finished(name)) for name in one.modalities}
+
+    assert told(corpus) == listed(corpus) == {name: set() for name in corpus.modalities}
+    fill(corpus)
+    assert told(corpus) == listed(corpus)
+    corpus.ledger.path("cover", 2).unlink()
+    corpus.object_path("optical", corpus.shards[1]).unlink()
+    opened = Corpus.open(corpus.folder)
+    assert told(opened) == listed(Corpus.open(corpus.folder)) == told(opened)
+    assert told(opened)["cover"] == {0, 1} and told(opened)["optical"] == {0, 2}
+    assert told(corpus)["cover"] == {0, 1}
+    some = opened.restricted_to([0, 1])
+    assert told(some) == listed(opened.restricted_to([0, 1]))
+
+
+def test_reading_looks_at_no_entry_of_another_shard(corpus: Corpus) -> None:
+    fill(corpus)
+    corpus.ledger.path("optical", 2).write_text("damaged")
+    opened = Corpus.open(corpus.folder)
+    assert opened.read("optical", slice(0, 16)).shape[0] == 16
+    with pytest.raises(Fatal, match="00002.json cannot be read"):
+        opened.read("optical", slice(15, 17))
+
+
 @pytest.mark.parametrize("name", ["x", "y", "spatial_ref"])
 def test_a_layer_with_a_name_of_the_grid_is_refused(tmp_path, name):
     make_manifest(tmp_path, 3)
