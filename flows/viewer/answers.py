@@ -5,22 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from flows.viewer import ground
+from flows.viewer.chip_bundle import bundle
 from flows.viewer.chip_view import ChipView, described
 from flows.viewer.column import Columns
 from flows.viewer.flags import Flags
 from flows.viewer.likeness import Likeness
+from flows.viewer.open_layers import OpenLayers
 from flows.viewer.search import rows_with
 from flows.viewer.training_runs import TrainingRuns
 from flows.viewer.work import at_work
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 
-_LOOKED_AT = 4
 JSON, BYTES, PNG, TIFF = "application/json", "application/octet-stream", "image/png", "image/tiff"
 
 
@@ -45,15 +46,17 @@ class Answers:
     likeness: Likeness | None = None
     named_runs: tuple[Path, ...] = ()
     columns: Columns = field(init=False)
+    layers: OpenLayers = field(init=False)
     runs: TrainingRuns = field(init=False)
 
     def __post_init__(self) -> None:
+        self.layers = OpenLayers(self.corpus)
         self.runs = TrainingRuns(self.corpus, self.named_runs)
         alike = self.likeness.columns() if self.likeness else []
         self.columns = Columns(self.corpus, (*alike, *Flags(self.corpus).columns()))
 
     def of(self, path: str, text: str = "") -> Answer:
-        """The answer to a path such as "chips/12/aster.f64"; `text` is what "find.json" looks for."""
+        """The answer to a path such as "chips/12/aster.png"; `text` is what "find.json" looks for."""
         first, *rest = path.split("/")
         if not rest and first in self._whole:
             return self._whole[first]()
@@ -91,17 +94,13 @@ class Answers:
 
     def has(self, row: int, layer: str) -> bool:
         """Whether a chip has a layer."""
-        return bool(ChipView(self.corpus, row).state(layer)["there"])
+        entry = self.layers.entry(layer, row)
+        return entry is not None and row not in entry.missing
 
     def _view(self, text: str) -> ChipView:
         if not (text.isascii() and text.isdigit() and int(text) < len(self.corpus.manifest)):
             raise Fatal(f"there is no chip in row {text!r}; rows are 0 to {len(self.corpus.manifest) - 1}.")
-        return self._views(int(text))
-
-    @cached_property
-    def _views(self) -> Callable[[int], ChipView]:
-        """The chips looked at last, with the values that were read of them."""
-        return lru_cache(_LOOKED_AT)(partial(ChipView, self.corpus))
+        return ChipView(self.layers, int(text))
 
     def _of_run(self, name: str, file: str) -> Answer:
         if file == "run.json":
@@ -109,13 +108,12 @@ class Answers:
         return Answer(self.runs[name].picture(file), PNG)
 
     def _of_chip(self, view: ChipView, name: str) -> Answer:
-        if name == "facts.json":
-            return as_json(view.facts() | {"flags": Flags(self.corpus).of(view.row)})
+        if name == "chip.bin":
+            facts = view.facts() | {"flags": Flags(self.corpus).of(view.row)}
+            return Answer(bundle(view, facts), BYTES)
         if name == "near.json" and self.likeness:
             return as_json(self.likeness.near(view.row))
         layer, _, kind = name.rpartition(".")
-        if kind == "f64":
-            return Answer(view.values(layer), BYTES)
         if kind == "tif":
             return Answer(view.raster(layer), TIFF)
         if kind == "png":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from exporters.formats.chip_raster import ChipRaster
+from flows.viewer.open_layers import OpenLayers
 from pipeline.chip import ROLES, Chip, Scene
 from pipeline.corpus import Corpus
 from pipeline.drawing import draw
-from pipeline.errors import Fatal, GeocorpusError
+from pipeline.errors import Fatal
 from pipeline.modality import Modality
 
 _CATALOGUE = "https://developers.google.com/earth-engine/datasets/catalog/"
@@ -38,17 +40,21 @@ def layer_of(modality: Modality) -> dict[str, Any]:
 class ChipView:
     """The chip in manifest row `row`. What it gives raises `Fatal` where a shard is damaged or a layer is unknown."""
 
-    corpus: Corpus
+    layers: OpenLayers
     row: int
-    _held: dict[str, NDArray[Any]] = field(default_factory=dict, compare=False)
 
     @property
+    def corpus(self) -> Corpus:
+        """The corpus of the chip."""
+        return self.layers.corpus
+
+    @cached_property
     def chip(self) -> Chip:
         """The row of the manifest."""
         return self.corpus.manifest[self.row]
 
     def facts(self) -> dict[str, Any]:
-        """Place, dates, scenes, grid, and what is there of each layer, for JSON."""
+        """Place, dates, scenes and grid, for JSON."""
         chip = self.chip
         location, grid = chip.location, chip.grid
         return {
@@ -58,43 +64,22 @@ class ChipView:
             "grid": {"crs": grid.crs, "origin_xy": grid.origin_xy, "shape_yx": grid.shape_yx,
                      "resolution_m": grid.resolution_m},
             "own": {name: _plain(value) for name, value in chip.own.items()},
-            "layers": {name: self._said_of(name) for name in sorted(self.corpus.modalities)},
         }  # fmt: skip
 
-    def state(self, name: str) -> dict[str, str | bool]:
-        """Whether the chip has a layer (`there`), or why not (`note`); for JSON."""
-        shard = self.row // self.corpus.shard_rows
-        if shard not in self.corpus.finished(name):
-            return {"there": False, "note": _NOT_EXPORTED}
-        (entry,) = self.corpus.ledger.without_statistics(name, [shard])
-        note = entry.missing.get(self.row)
-        return {"there": note is None, "note": note or ""}
+    def found(self, name: str) -> NDArray[Any] | str:
+        """Stored values (bands[, y, x]) of a layer, or why the chip does not have it. Raises `Fatal` for damage."""
+        entry = self.layers.entry(name, self.row)
+        if entry is None:
+            return _NOT_EXPORTED
+        reason = entry.missing.get(self.row)
+        return self.layers.stored(self.row, entry) if reason is None else reason
 
-    def _said_of(self, name: str) -> dict[str, Any]:
-        """Its state, and the values of a layer with one per chip and band, null for nodata."""
-        state: dict[str, Any] = self.state(name)
-        if self.corpus.modality(name).extent == "pixel" or not state["there"]:
-            return state
-        try:
-            values = np.frombuffer(self.values(name), "<f8").tolist()
-        except GeocorpusError as error:
-            return {"there": False, "note": f"{error}"}
-        return state | {"values": [value if np.isfinite(value) else None for value in values]}
-
-    def _stored(self, name: str) -> NDArray[Any]:
-        """Stored values (bands[, y, x]); raises `Fatal` for a shard that is damaged, or not exported yet."""
-        modality = self.corpus.modality(name)
-        if not self.state(modality.name)["there"]:
-            raise Fatal(f"chip {self.row} has no {name}: {self.state(modality.name)['note']}.")
-        if name not in self._held:  # a picture and its numbers are asked for one after the other
-            self._held[name] = self.corpus.read(name, slice(self.row, self.row + 1))[0]
-        return self._held[name]
-
-    def values(self, name: str) -> bytes:
-        """(bands[, y, x]) float64, little-endian, NaN for nodata: in units, or the codes of classes."""
-        modality, stored = self.corpus.modality(name), self._stored(name)
-        units = stored.astype(np.float64) if modality.categories else modality.physical(stored)
-        return np.where(modality.valid(stored), units, np.nan).astype("<f8").tobytes()
+    def stored(self, name: str) -> NDArray[Any]:
+        """As `found`; raises `Fatal` for a layer that the chip does not have."""
+        found = self.found(self.corpus.modality(name).name)
+        if isinstance(found, str):
+            raise Fatal(f"chip {self.row} has no {name}: {found}.")
+        return found
 
     def picture(self, name: str, band: str) -> bytes:
         """A PNG of a layer as the report draws it; of one `band` where it draws a picture for each, else of "".
@@ -107,11 +92,11 @@ class ChipView:
             raise Fatal(f"{name} has no picture {band!r}; there are {names}.")
         if band:
             modality = replace(modality, display=replace(modality.display, bands=(band,)))
-        return _png(draw(modality, self._stored(name), self.chip.grid.resolution_m))
+        return _png(draw(modality, self.stored(name), self.chip.grid.resolution_m))
 
     def raster(self, name: str) -> bytes:
         """The layer as a GeoTIFF, as `convert --to geotiff` writes it, without the side file of classes."""
-        stored = self._stored(name)
+        stored = self.stored(name)
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "chip.tif"
             ChipRaster(self.corpus.modality(name), "GTiff", "DEFLATE").write(path, self.chip, stored)

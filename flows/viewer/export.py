@@ -8,12 +8,10 @@ from pathlib import Path
 from exporters.formats.convert import put_out
 from exporters.report.chips import choose_rows
 from flows.viewer.answers import Answer, Answers, as_json
-from flows.viewer.chip_view import pictured
 from flows.viewer.server import PAGE, page_file
 from pipeline.corpus import Corpus
 from pipeline.durable import write_bytes
 from pipeline.errors import Fatal
-from pipeline.modality import Modality
 from pipeline.progress import Progress
 
 _WHOLE = ("places.bin", "outlines.json")
@@ -58,12 +56,5 @@ def _whole(answers: Answers, rows: Sequence[int]) -> Iterator[tuple[str, Answer]
 
 
 def _of_chip(corpus: Corpus, row: int, answers: Answers) -> Iterator[str]:
-    yield f"chips/{row}/facts.json"
-    for name, modality in corpus.modalities.items():
-        if answers.has(row, name):
-            yield from (f"chips/{row}/{file}" for file in _files(modality))
-
-
-def _files(modality: Modality) -> Iterator[str]:
-    yield from (f"{modality.name}.f64", f"{modality.name}.tif")
-    yield from (f"{modality.name}{f'@{band}' if band else ''}.png" for band in pictured(modality))
+    yield f"chips/{row}/chip.bin"
+    yield from (f"chips/{row}/{name}.tif" for name in corpus.modalities if answers.has(row, name))

@@ -36,7 +36,7 @@ class Flags:
         said: list[str] = []
         for name in self._kinds():
             shard = row // self.corpus.shard_rows
-            if shard in self.corpus.finished(name):
+            if self.corpus.is_finished(name, shard):
                 (entry,) = self.corpus.ledger.without_statistics(name, [shard])
                 said += [f"{name}: {TITLES[item.kind]} ({item.what})"
                          for item in flagged_rows(entry.quality) if row in item.rows]  # fmt: skip

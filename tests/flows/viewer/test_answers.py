@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from flows.viewer.answers import Answers
+from flows.viewer.chip_bundle import described, sendable
 from flows.viewer.column import HAS_DATA, NOT_EXPORTED
 from flows.viewer.export import export
 from flows.viewer.search import row_of
@@ -22,6 +24,7 @@ from flows.viewer.server import application, at_chip, bound, serve
 from pipeline.corpus import Corpus
 from pipeline.drawing import draw_all
 from pipeline.errors import Fatal
+from pipeline.modality import Band, Modality
 from pipeline.progress import Silent
 from tests.exporters.report_corpus import REASON
 
@@ -37,21 +40,60 @@ def with_data(corpus: Corpus, layer: str) -> int:
     return next(row for row in range(*entry.rows) if row not in entry.missing and row)
 
 
-@pytest.mark.parametrize("layer", ["photo", "echo", "relief", "cover", "weather", "season"])
+def unpacked(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """The facts of a chip, and the bytes behind them in which its arrays lie."""
+    length = int.from_bytes(content[:4], "little")
+    assert (4 + length) % 8 == 0
+    return json.loads(content[4 : 4 + length]), content[4 + length :]
+
+
+def values_of(about: dict[str, Any], body: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """Values in units as the page makes them."""
+    count, about = int(np.prod(shape)), about["values"]
+    stored = np.frombuffer(body, np.dtype(about["dtype"]).newbyteorder("<"), count, about["at"]).astype(float)
+    values = np.where(stored == about["nodata"], np.nan, stored * about["scale"] + about["offset"])
+    return np.asarray(values.reshape(shape))
+
+
+def chip_of(client: TestClient, row: int) -> tuple[dict[str, Any], bytes]:
+    return unpacked(client.get(f"/data/chips/{row}/chip.bin").content)
+
+
+@pytest.mark.parametrize("layer", ["photo", "echo", "relief", "cover", "plain", "weather", "season"])
 def test_values_are_those_of_the_store(corpus: Corpus, client: TestClient, layer: str) -> None:
     row, modality = with_data(corpus, layer), corpus.modality(layer)
-    got = np.frombuffer(client.get(f"/data/chips/{row}/{layer}.f64").content, "<f8")
+    facts, body = chip_of(client, row)
+    about = facts["layers"][layer]
     stored = corpus.read(layer, slice(row, row + 1))[0]
     wanted = stored.astype(float) if modality.categories else modality.physical(stored)
-    np.testing.assert_array_equal(got, np.where(modality.valid(stored), wanted, np.nan).ravel())
+    got = np.array(about["values"], float) if modality.extent == "image" else values_of(about, body, stored.shape)
+    np.testing.assert_array_equal(got, np.where(modality.valid(stored), wanted, np.nan))
+
+
+def test_values_of_all_types_of_numbers_arrive() -> None:
+    for dtype, nodata in (("int64", -1), ("float16", -9), ("float32", np.nan), ("float64", -9999), ("uint32", 7)):
+        layer = Modality("one", "One", (Band("a"),), dtype, nodata, scale=0.5, offset=1.0)
+        stored = np.array([[[0, 1], [3, nodata]]], dtype=dtype)
+        about = {"values": described(layer, stored) | {"at": 0}}
+        got = values_of(about, sendable(stored).tobytes(), stored.shape)
+        np.testing.assert_array_equal(got, layer.physical(stored), err_msg=dtype)
 
 
 def test_pictures_and_rasters_are_those_of_the_report_and_of_convert(corpus: Corpus, client: TestClient) -> None:
-    row = with_data(corpus, "echo")
+    row, size_px = with_data(corpus, "echo"), corpus.manifest.size_px
+    facts, body = chip_of(client, row)
+    for layer in (layer for layer in corpus.modalities.values() if layer.extent == "pixel"):
+        stored = corpus.read(layer.name, slice(row, row + 1))[0]
+        wanted = draw_all(layer, stored, 10.0)
+        about = facts["layers"][layer.name]["pictures"]
+        assert [each["band"] for each in about] == [band for band, _ in wanted]
+        for each, (_, drawn) in zip(about, wanted, strict=True):
+            got = np.frombuffer(body, np.uint8, 3 * size_px**2, each["at"]).reshape(drawn.shape)
+            np.testing.assert_array_equal(got, drawn)
     stored = corpus.read("echo", slice(row, row + 1))[0]
-    drawn = dict(draw_all(corpus.modality("echo"), stored, 10.0))
-    got = client.get(f"/data/chips/{row}/echo@down.png")
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(got.content))), drawn["down"])
+    answer = client.get(f"/data/chips/{row}/echo@down.png")
+    drawn = dict(draw_all(corpus.modality("echo"), stored, 10.0))["down"]
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), drawn)
     with rasterio.open(io.BytesIO(client.get(f"/data/chips/{row}/echo.tif").content)) as file:
         np.testing.assert_array_equal(file.read(), stored)
         assert file.crs.to_string() == corpus.manifest[row].grid.crs
@@ -103,9 +145,9 @@ def test_a_search_finds_places_scenes_and_rows(corpus: Corpus, client: TestClien
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("data/chips/9999/facts.json", "there is no chip in row '9999'"),
-        ("data/chips/-1/facts.json", "there is no chip in row '-1'"),
-        ("data/chips/1/ecko.f64", "did you mean 'echo'?"),
+        ("data/chips/9999/chip.bin", "there is no chip in row '9999'"),
+        ("data/chips/-1/chip.bin", "there is no chip in row '-1'"),
+        ("data/chips/1/ecko.png", "did you mean 'echo'?"),
         ("data/chips/1/weather.png", "has no picture"),
         ("data/columns/split2.bin", "did you mean 'split'?"),
         ("data/nothing", "has nothing under 'nothing'"),
@@ -151,16 +193,16 @@ def test_a_damaged_shard_is_one_sentence_and_the_rest_goes_on(corpus: Corpus, tm
     client = TestClient(application(damaged), base_url="http://localhost")
     answer = client.get(f"/data/chips/{row}/relief.png")
     assert answer.status_code == 404 and "relief" in answer.json()["error"] and "verify" in answer.json()["error"]
-    assert client.get(f"/data/chips/{row}/facts.json").status_code == 200
+    layers = chip_of(client, row)[0]["layers"]
+    assert not layers["relief"]["there"] and layers["relief"]["note"] == answer.json()["error"]
+    assert layers["photo"]["there"]
     assert client.get(f"/data/chips/{row}/cover.png").status_code == 200
 
 
 def test_a_layer_that_is_not_there_says_why(corpus: Corpus, client: TestClient) -> None:
     last = len(corpus.manifest) - 1
-    assert client.get(f"/data/chips/{last}/facts.json").json()["layers"]["echo"] == {
-        "there": False, "note": NOT_EXPORTED,
-    }  # fmt: skip
-    assert NOT_EXPORTED in client.get(f"/data/chips/{last}/echo.f64").json()["error"]
+    assert chip_of(client, last)[0]["layers"]["echo"] == {"there": False, "note": NOT_EXPORTED}
+    assert NOT_EXPORTED in client.get(f"/data/chips/{last}/echo@up.png").json()["error"]
 
 
 def test_a_port_that_is_taken_and_no_corpus_are_one_sentence(corpus: Corpus, tmp_path: Path) -> None:

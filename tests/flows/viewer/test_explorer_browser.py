@@ -17,6 +17,7 @@ import pytest
 from benchmarks.browser import CHROMIUM, Page, browsing
 from flows.viewer.export import export
 from pipeline.corpus import Corpus
+from pipeline.drawing import draw_all
 from pipeline.progress import Silent
 from tests.exporters.report_corpus import REASON
 
@@ -180,23 +181,83 @@ def _of(part: str) -> list[int]:
     return list(range(int(first), int(last))) if colon else [int(first)]
 
 
-def test_bands_and_stretch_are_drawn_anew(page: Page) -> None:
+def pixels_of(page: Page, selector: str) -> np.ndarray:
+    """Red, green and blue (y, x, 3) uint8 of a canvas."""
+    values = page.run(
+        f"(() => {{ const one = document.querySelector({json.dumps(selector)});"
+        " return [one.height, one.width, ...one.getContext('2d').getImageData(0, 0, one.width, one.height).data]; })()"
+    )
+    return np.array(values[2:], np.uint8).reshape(values[0], values[1], 4)[..., :3]
+
+
+def test_all_pictures_are_those_of_the_report(page: Page, corpus: Corpus) -> None:
+    row = next(row for row in range(1, 8) if row not in next(corpus.findings("echo")).missing)
+    page.run(f"explorer.openChip({row})")
+    drawn = 0
+    for name, layer in corpus.modalities.items():
+        if layer.extent == "pixel":
+            pictures = draw_all(layer, corpus.read(name, slice(row, row + 1))[0])
+            numbered = f"[...document.querySelectorAll('[data-layer={name}] canvas')].forEach"
+            page.run(f"{numbered}((one, at) => {{ one.id = `{name}${{at}}`; }})")
+            for at, (_, picture) in enumerate(pictures):
+                np.testing.assert_array_equal(pixels_of(page, f"#{name}{at}"), picture)
+            drawn += len(pictures)
+    assert drawn == page.run("document.querySelectorAll('#pictures canvas').length") == 6
+
+
+def test_bands_and_stretch_are_drawn_anew(page: Page, corpus: Corpus) -> None:
     page.run("explorer.openChip(1)")
     wait_for_values(page)
+    before = pixels_of(page, "[data-layer=photo] canvas")
     page.click("[data-layer=photo] .tools summary")
     page.run(
         "(() => { const select = document.querySelector('[data-layer=photo] select');"
         " select.value = 'infrared'; select.dispatchEvent(new Event('change')); })()"
     )
-    page.wait("document.querySelector('[data-layer=photo] canvas') !== null")
-    spread = page.run(
-        "(() => { const one = document.querySelector('[data-layer=photo] canvas');"
-        " const data = one.getContext('2d').getImageData(0, 0, one.width, one.height).data;"
-        " const reds = data.filter((_, at) => at % 4 === 0); return Math.max(...reds) - Math.min(...reds); })()"
-    )
-    assert spread > 200
+    after = pixels_of(page, "[data-layer=photo] canvas")
+    infrared = corpus.modality("photo").physical(corpus.read("photo", slice(1, 2)))[0, 3]
+    known = np.isfinite(infrared)
+    assert np.corrcoef(infrared[known], after[..., 0][known])[0, 1] > 0.98 and np.ptp(after[..., 0]) > 200
+    assert not np.array_equal(before[..., 0], after[..., 0])
     page.click("#blend summary")
-    page.wait("document.getElementById('above-picture').naturalWidth > 0")
+    names = page.run("['below-layer', 'above-layer'].map((id) => document.getElementById(id).value)")
+    for picture, name in zip(("below", "above"), names, strict=True):
+        drawn = draw_all(corpus.modality(name), corpus.read(name, slice(1, 2))[0])[0][1]
+        page.wait(f"document.getElementById('{picture}-picture').width === {len(drawn)}")
+        np.testing.assert_array_equal(pixels_of(page, f"#{picture}-picture"), drawn)
+
+
+def test_a_click_on_a_point_opens_its_chip(page: Page, corpus: Corpus) -> None:
+    """The index of points is made beside the first picture of the map, and finds them afterwards."""
+    page.run("explorer.map.indexed")
+    lonlat = np.column_stack([corpus.manifest.column("lon"), corpus.manifest.column("lat")])
+    apart = np.linalg.norm(lonlat[:, None] - lonlat[None], axis=-1) + np.eye(len(lonlat)) * 1e9
+    row = int(np.argmax(apart.min(axis=1)))
+    left, top, x, y = page.run(
+        "(() => { const box = document.getElementById('map').getBoundingClientRect(); const map = explorer.map;"
+        f" return [box.x, box.y, map.x(map.xs[{row}]), map.y(map.ys[{row}])]; }})()"
+    )
+    page.mouse("mouseMoved", left + x + 2, top + y)
+    page.mouse("mouseMoved", left + x, top + y)
+    page.mouse("mousePressed", left + x, top + y, 1)
+    page.mouse("mouseReleased", left + x, top + y)
+    page.wait("!document.getElementById('chip').hidden")
+    assert page.run("explorer.choice.chip") == row
+
+
+def test_a_chip_is_one_request_and_the_next_one_is_there_already(page: Page) -> None:
+    def asked(row: int) -> int:
+        return sum(f"/chips/{row}/" in url for url in page.requested)
+
+    page.run("explorer.openChip(5)")
+    page.wait("explorer.chips.fetchedAhead.size === 2")
+    assert asked(5) == asked(4) == asked(6) == 1
+    page.run("Promise.all(explorer.chips.fetchedAhead.values())")
+    page.forget()
+    page.run("explorer.openChip(6)")
+    page.run("Promise.all(explorer.chips.fetchedAhead.values())")
+    assert asked(6) == 0 and asked(7) == 1
+    assert page.run("document.getElementById('chip-place').textContent").startswith("7 of")
 
 
 @pytest.mark.parametrize("dark", [False, True])

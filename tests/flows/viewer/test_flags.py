@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def test_a_chip_tells_its_own(corpus: Corpus) -> None:
     client = client_of(corpus)
 
     def flags_of(row: int) -> list[str]:
-        return list(client.get(f"/data/chips/{row}/facts.json").json()["flags"])
+        content = client.get(f"/data/chips/{row}/chip.bin").content
+        return list(json.loads(content[4 : 4 + int.from_bytes(content[:4], "little")])["flags"])
 
     assert flags_of(1) == [] and flags_of(2) == ["sentinel1: scene in part (ascending)"]
     assert flags_of(3) == ["sentinel1: polarisation lost (descending VH)"]

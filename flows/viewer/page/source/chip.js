@@ -1,13 +1,13 @@
 // One chip: all layers side by side, with the values of all of them at the place under the cursor.
 
-import { json, layerValues } from "./data.js";
+import { json } from "./data.js";
 import { at, element, trying } from "./dom.js";
 
 const DIGITS = 5;
 
 export class ChipPanel {
-  constructor({ layers, likeness }, onStep, onRow) {
-    Object.assign(this, { layers, likeness, onStep, onRow });
+  constructor({ layers, likeness }, chips, onStep, onRow) {
+    Object.assign(this, { layers, likeness, chips, onStep, onRow });
     this.root = at("chip");
     this.root.addEventListener("keydown", (event) => this.pressed(event));
     at("previous").addEventListener("click", () => onStep(-1));
@@ -17,10 +17,9 @@ export class ChipPanel {
 
   async open(row, place) {
     this.row = row;
-    const facts = await trying(() => json(`chips/${row}/facts.json`));
+    const facts = await trying(() => this.chips.get(row));
     if (!facts || this.row !== row) return;
     this.facts = facts;
-    this.values = new Map();
     this.outputs = [];
     this.uv = null;
     at("chip-title").textContent = facts.ecoregion || facts.biome || facts.id;
@@ -35,8 +34,7 @@ export class ChipPanel {
     this.root.hidden = false;
     if (!wasOpen) at("close").focus({ preventScroll: true });
     document.body.classList.add("has-chip");
-    await Promise.all(this.drawn().map((layer) => trying(() => this.load(layer, row))));
-    if (this.row === row) this.point(0.5, 0.5);
+    this.point(0.5, 0.5);
   }
 
   close() {
@@ -52,11 +50,6 @@ export class ChipPanel {
 
   drawnLayers() {
     return this.layers.filter((layer) => layer.extent === "pixel");
-  }
-
-  async load(layer, row) {
-    const values = await layerValues(row, layer.name);
-    if (this.row === row) this.values.set(layer.name, values);
   }
 
   said(facts) {
@@ -82,8 +75,7 @@ export class ChipPanel {
   figures(layer) {
     const state = this.facts.layers[layer.name];
     if (!state.there) return [this.absent(layer, state.note)];
-    const several = layer.style === "grey" && layer.shown.length > 1;
-    const bands = several ? layer.shown : [""];
+    const bands = [...this.facts.pictures.get(layer.name).keys()];
     return bands.map((band, index) => this.figure(layer, band, index === bands.length - 1));
   }
 
@@ -93,11 +85,8 @@ export class ChipPanel {
   }
 
   figure(layer, band, last) {
-    const source = `data/chips/${this.row}/${layer.name}${band && `@${encodeURIComponent(band)}`}.png`;
-    const image = element("img", { src: source, alt: `${layer.title} ${band}`.trim(), draggable: false });
-    image.addEventListener("error", () => this.refused(image, source));
     const picture = element("div", { className: "picture", tabIndex: 0, role: "img",
-      "aria-label": `${layer.title} ${band}: arrow keys move the cross-hair` }, image, element("i", { className: "cross" }));
+      "aria-label": `${layer.title} ${band}: arrow keys move the cross-hair` }, canvasOf(this.facts.pictures.get(layer.name).get(band)), element("i", { className: "cross" }));
     picture.addEventListener("pointermove", (event) => this.moved(event, picture));
     picture.addEventListener("pointerdown", (event) => this.moved(event, picture));
     const output = element("output", {});
@@ -107,12 +96,6 @@ export class ChipPanel {
     if (last) made.append(this.tools(layer, picture));
     made.dataset.layer = layer.name;
     return made;
-  }
-
-  /** What a picture that cannot be drawn says: the sentence of the server. */
-  async refused(image, source) {
-    const answer = await fetch(source).then((response) => response.json()).catch(() => ({}));
-    image.parentElement.replaceChildren(element("span", { textContent: answer.error ?? "cannot be drawn" }));
   }
 
   tools(layer, picture) {
@@ -134,21 +117,18 @@ export class ChipPanel {
   }
 
   draw(layer, picture, indices, limits) {
-    const values = this.values.get(layer.name);
-    if (!values) return;
-    const { canvas, size } = blank(values.length / layer.bands.length);
-    const pen = canvas.getContext("2d");
-    const image = pen.createImageData(size, size);
-    const bands = indices.map((index) => values.subarray(index * size * size, (index + 1) * size * size));
+    const values = this.facts.values.get(layer.name);
+    const [height, width] = this.facts.grid.shape_yx;
+    const image = new ImageData(width, height);
+    const bands = indices.map((index) => values.band(index));
     const ends = bands.map((band) => stretch(band, limits));
-    for (let at = 0; at < size * size; at++) {
+    for (let at = 0; at < values.pixels; at++) {
       bands.forEach((band, channel) => {
         image.data[4 * at + channel] = (255 * (band[at] - ends[channel][0])) / (ends[channel][1] - ends[channel][0]);
       });
       image.data[4 * at + 3] = bands.some((band) => Number.isNaN(band[at])) ? 0 : 255;
     }
-    pen.putImageData(image, 0, 0);
-    picture.querySelector("canvas, img").replaceWith(canvas);
+    picture.querySelector("canvas").replaceWith(canvasOf(image));
   }
 
   valueLayers() {
@@ -186,13 +166,12 @@ export class ChipPanel {
   }
 
   read(layer, band, x, y, size) {
-    const values = this.values.get(layer.name);
-    if (!values) return "";
+    const values = this.facts.values.get(layer.name);
     const names = layer.bands.map((each) => each.name);
     const shown = band ? [band] : layer.shown.length ? layer.shown : names.slice(0, 1);
     return shown.map((name) => {
       const index = names.indexOf(name);
-      const value = text(layer, index, values[index * size * size + y * size + x]);
+      const value = text(layer, index, values.at(index, y * size + x));
       return shown.length > 1 ? `${name} ${value}` : value;
     }).join(" · ");
   }
@@ -208,9 +187,8 @@ export class ChipPanel {
     choose("above-layer", 1);
     const show = () => {
       for (const [id, select] of [["below-picture", "below-layer"], ["above-picture", "above-layer"]]) {
-        const layer = this.layers.find((each) => each.name === at(select).value);
-        const band = layer.style === "grey" && layer.shown.length > 1 ? `@${encodeURIComponent(layer.shown[0])}` : "";
-        at(id).src = `data/chips/${this.row}/${layer.name}${band}.png`;
+        const [picture] = this.facts.pictures.get(at(select).value).values();
+        paint(at(id), picture);
       }
       at("above-picture").style.opacity = at("opacity").value / 100;
     };
@@ -264,9 +242,14 @@ function text(layer, index, value) {
   return `${Number(value.toPrecision(DIGITS))}${units && units !== "1" ? ` ${units}` : ""}`;
 }
 
-function blank(pixels) {
-  const size = Math.round(Math.sqrt(pixels));
-  return { size, canvas: element("canvas", { width: size, height: size }) };
+function canvasOf(picture) {
+  return paint(element("canvas"), picture);
+}
+
+function paint(canvas, picture) {
+  Object.assign(canvas, { width: picture.width, height: picture.height });
+  canvas.getContext("2d").putImageData(picture, 0, 0);
+  return canvas;
 }
 
 /** Given limits, or the 2nd and 98th percentile. */

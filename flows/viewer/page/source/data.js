@@ -1,5 +1,7 @@
 // Reads what the server (or the folder of a static export) has under data/.
 
+import { unpacked } from "./bundle.js";
+
 const ARRAYS = { uint8: Uint8Array, uint16: Uint16Array, float32: Float32Array };
 
 async function answer(path) {
@@ -46,8 +48,30 @@ export class Columns {
   }
 }
 
-/** Values of one layer of a chip: NaN for nodata. */
-export const layerValues = async (row, layer) => new Float64Array(await bytes(`chips/${row}/${layer}.f64`));
+/** Chips, of which those that were fetched ahead are there at once. */
+export class Chips {
+  constructor(layers) {
+    this.layers = layers;
+    this.fetchedAhead = new Map();
+  }
+
+  async get(row) {
+    const chip = this.fetchedAhead.get(row) ?? this.fetched(row);
+    this.fetchedAhead.delete(row); // asked for once more it is read anew: a run may have written to it
+    return chip;
+  }
+
+  async fetched(row) {
+    return unpacked(await bytes(`chips/${row}/chip.bin`), this.layers);
+  }
+
+  /** Fetches these rows, and forgets others. What cannot be had is said when it is asked for. */
+  ahead(rows) {
+    const before = this.fetchedAhead;
+    this.fetchedAhead = new Map(rows.map((row) => [row, before.get(row) ?? this.fetched(row)]));
+    for (const chip of this.fetchedAhead.values()) chip.catch(() => null);
+  }
+}
 
 export const day = (days) => new Date(days * 86400000).toISOString().slice(0, 10);
 export const days = (text) => Date.parse(text) / 86400000;

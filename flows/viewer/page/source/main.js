@@ -3,7 +3,7 @@
 import { ChipPanel } from "./chip.js";
 import { asText, Choice, passes, rowsOf, together } from "./choice.js";
 import { NOTHING, ofClass, painted } from "./colours.js";
-import { Columns, day, found, json, places as fetchPlaces } from "./data.js";
+import { Chips, Columns, day, found, json, places as fetchPlaces } from "./data.js";
 import { at, element, number, say, trying } from "./dom.js";
 import { Filters } from "./filters.js";
 import { PlaceMap } from "./map.js";
@@ -24,10 +24,11 @@ class Explorer {
       onPlace: (row) => this.openChip(row), onArea: (area) => this.chosen({ area }),
     });
     this.filters = new Filters(at("filters"), this.columns, this.choice, () => this.chosen({}));
-    this.panel = new ChipPanel(corpus, (step) => this.stepped(step), (row) => this.openChip(row));
+    this.chips = new Chips(corpus.layers);
+    this.panel = new ChipPanel(corpus, this.chips, (step) => this.stepped(step), (row) => this.openChip(row));
     this.wire();
+    this.map.whole();
     await this.paint();
-    await this.map.whole();
     performance.mark("first points");
     await this.apply();
     if (this.choice.chip !== null) await this.openChip(this.choice.chip);
@@ -84,7 +85,6 @@ class Explorer {
   async paint() {
     const column = await this.columns.get(this.choice.colour);
     await this.map.paint(painted(column));
-    await this.map.show(this.rows ?? { length: this.corpus.chips });
     this.legend(column);
   }
 
@@ -150,6 +150,16 @@ class Explorer {
     this.write();
     const place = this.rows.indexOf(row);
     await this.panel.open(row, place < 0 ? "not in the selection" : `${number(place + 1)} of ${number(this.rows.length)}`);
+    if (place >= 0 && this.choice.chip === row) this.chips.ahead([1, -1].map((step) => this.beside(place, step)).filter((each) => this.isThere(each)));
+  }
+
+  beside(place, step) {
+    return this.rows[(place + step + this.rows.length) % this.rows.length];
+  }
+
+  /** A static export has some of the chips. */
+  isThere(row) {
+    return row !== this.choice.chip && (this.corpus.exported?.includes(row) ?? true);
   }
 
   /** To the next chip of the selection, or the one before; 0: the panel was closed. */
@@ -162,7 +172,7 @@ class Explorer {
     }
     if (!this.rows.length) return;
     const place = this.rows.indexOf(this.choice.chip);
-    this.openChip(this.rows[(place + step + this.rows.length) % this.rows.length]);
+    this.openChip(this.beside(place, step));
   }
 
   save() {

@@ -3,6 +3,8 @@
 import { scaleLinear } from "d3-scale";
 import createScatterplot from "regl-scatterplot";
 
+import { emptyIndex, filled } from "./point_index.js";
+
 const HEIGHT = 0.487; // y of the poles, where x is 1 at the antimeridian
 
 export class PlaceMap {
@@ -23,6 +25,8 @@ export class PlaceMap {
       pointColorHover: "#3b7dd8", pointColorActive: "#d1495b", pointSizeSelected: 5, pointOutlineWidth: 3,
       lassoColor: "#d1495b", deselectOnEscape: true, ...this.size(),
     });
+    this.index = emptyIndex(count);
+    this.indexed = filled(this.index, this.xs, this.ys); // meanwhile points are drawn, and none is under the cursor
     this.plot.subscribe("view", () => this.drawOutlines());
     this.plot.subscribe("lassoEnd", ({ coordinates }) => this.lassoed(coordinates));
     this.plot.subscribe("select", ({ points }) => this.picked(points));
@@ -40,22 +44,25 @@ export class PlaceMap {
     this.drawOutlines();
   }
 
-  /** Paints all points; places do not move, so their index is made once. */
-  async paint({ codes, palette }) {
+  /** Paints all points that are shown. */
+  paint({ codes, palette }) {
     this.plot.set({ colorBy: "valueA", pointColor: palette.length > 1 ? palette : palette[0] });
-    const options = { zDataType: "categorical", preventFilterReset: true };
-    if (this.index) options.spatialIndex = this.index;
-    await this.plot.draw({ x: this.xs, y: this.ys, z: codes }, options);
-    this.index = this.plot.get("spatialIndex");
+    const options = { zDataType: "categorical", preventFilterReset: true, spatialIndex: this.index };
+    return this.plot.draw({ x: this.xs, y: this.ys, z: codes }, options);
   }
 
+  /** The view of all; the promise is kept with the next frame, of which there is none before points are painted. */
   async whole() {
     await this.plot.zoomToArea({ x: -1, y: -HEIGHT, width: 2, height: 2 * HEIGHT });
     this.drawOutlines();
   }
 
-  show(rows) {
-    return rows.length === this.xs.length ? this.plot.unfilter() : this.plot.filter(Array.from(rows));
+  /** Shows the points of these rows alone. A frame of a million points takes long: none is drawn for nothing. */
+  async show(rows) {
+    const all = rows.length === this.xs.length;
+    if (all && !this.filtered) return;
+    this.filtered = !all;
+    await (all ? this.plot.unfilter() : this.plot.filter(Array.from(rows)));
   }
 
   /** A ring round the place of the chip that is open: an element of its own, so that no point is drawn again. */
