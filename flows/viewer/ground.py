@@ -19,9 +19,9 @@ Line = list[list[float]]
 
 
 def positions(manifest: Manifest) -> NDArray[np.float32]:
-    """x and y (rows, 2) float32 of all places; x is from -1 to 1, and y has the same scale."""
+    """x and y (2, rows) float32 of all places; x is from -1 to 1, and y has the same scale."""
     lonlat = np.column_stack([manifest.column("lon"), manifest.column("lat")])
-    return (equal_earth(lonlat) / HALF_WIDTH).astype(np.float32)
+    return (equal_earth(lonlat).T / HALF_WIDTH).astype(np.float32, order="C")
 
 
 def outlines(folder: Path) -> list[Line]:

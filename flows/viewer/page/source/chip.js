@@ -27,7 +27,7 @@ export class ChipPanel {
     at("facts").replaceChildren(...this.said(facts));
     at("pictures").replaceChildren(...this.drawnLayers().flatMap((layer) => this.figures(layer)));
     at("numbers").replaceChildren(...this.valueLayers());
-    for (const layer of this.layers) if (facts.layers[layer.name].values) this.listed(layer, facts.layers[layer.name].values);
+    for (const layer of this.valued()) this.listed(layer, facts.layers[layer.name].values);
     this.blend();
     this.alike(row);
     const wasOpen = !this.root.hidden;
@@ -50,6 +50,11 @@ export class ChipPanel {
 
   drawnLayers() {
     return this.layers.filter((layer) => layer.extent === "pixel");
+  }
+
+  /** Layers with one value for the chip and band. */
+  valued() {
+    return this.layers.filter((layer) => layer.extent === "image" && this.facts.layers[layer.name].there);
   }
 
   said(facts) {

@@ -40,7 +40,7 @@ export async function passes(choice, columns, places, find) {
   for (const [name, wanted] of Object.entries(choice.columns)) {
     if (columns.has(name)) parts.set(name, ofColumn(await columns.get(name), wanted));
   }
-  if (choice.text) parts.set("text", ofRows(await find(choice.text), places.length / 2));
+  if (choice.text) parts.set("text", ofRows(await find(choice.text), places.xs.length));
   if (choice.area) parts.set("area", ofArea(choice.area, places));
   return parts;
 }
@@ -65,14 +65,14 @@ function ofRows(rows, count) {
   return mask;
 }
 
-function ofArea(corners, places) {
-  const mask = new Uint8Array(places.length / 2);
+function ofArea(corners, { xs: placesX, ys: placesY }) {
+  const mask = new Uint8Array(placesX.length);
   const xs = corners.map(([x]) => x);
   const ys = corners.map(([, y]) => y);
   const [left, right, bottom, top] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
   for (let row = 0; row < mask.length; row++) {
-    const x = places[2 * row];
-    const y = places[2 * row + 1];
+    const x = placesX[row];
+    const y = placesY[row];
     if (x >= left && x <= right && y >= bottom && y <= top && inside(corners, x, y)) mask[row] = 1;
   }
   return mask;

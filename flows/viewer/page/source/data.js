@@ -14,7 +14,11 @@ async function answer(path) {
 export const json = async (path) => (await answer(path)).json();
 const bytes = async (path) => (await answer(path)).arrayBuffer();
 
-export const places = async () => new Float32Array(await bytes("places.bin"));
+/** Where all places lie on the map: `xs` and `ys`. */
+export async function places() {
+  const both = new Float32Array(await bytes("places.bin"));
+  return { xs: both.subarray(0, both.length / 2), ys: both.subarray(both.length / 2) };
+}
 
 /** Rows in which a text is found. */
 export const found = async (text) => (await json(`find.json?text=${encodeURIComponent(text)}`)).rows;

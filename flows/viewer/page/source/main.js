@@ -14,11 +14,15 @@ const MOST_TYPED = 2000; // letters of rows in a command; with more they go by a
 
 class Explorer {
   async start() {
-    const [corpus, places, outlines] = await Promise.all([json("corpus.json"), fetchPlaces(), json("outlines.json")]);
-    Object.assign(this, { corpus, places, columns: new Columns(corpus.columns), choice: Choice.ofAddress(location.hash) });
+    const ground = Promise.all([fetchPlaces(), json("outlines.json")]);
+    const corpus = await json("corpus.json");
+    Object.assign(this, { corpus, columns: new Columns(corpus.columns), choice: Choice.ofAddress(location.hash) });
     at("name").textContent = corpus.name;
     document.title = `${corpus.name}: ${number(corpus.chips)} chips`;
     if (!this.columns.has(this.choice.colour)) this.choice.colour = "split";
+    this.columns.get(this.choice.colour).catch(() => null); // comes while places do; that it fails is said by paint
+    const [places, outlines] = await ground;
+    this.places = places;
     this.map = new PlaceMap({
       canvas: at("map"), below: at("outlines"), ring: at("ring"), outlines, places,
       onPlace: (row) => this.openChip(row), onArea: (area) => this.chosen({ area }),
@@ -207,6 +211,7 @@ class Explorer {
     const total = Object.values(work.done).reduce((sum, done) => sum + done, 0);
     if (this.total !== undefined && total !== this.total) {
       this.columns.renew();
+      this.chips.ahead([]);
       if (this.choice.colour.startsWith("layer:")) await this.paint();
       await this.apply();
     }

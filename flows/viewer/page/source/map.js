@@ -11,14 +11,13 @@ export class PlaceMap {
   static scatterplot = createScatterplot; // by itself in the benchmark
 
   constructor({ canvas, below, ring, outlines, places, onPlace, onArea }) {
-    Object.assign(this, { canvas, below, ring, places, onPlace, onArea });
+    Object.assign(this, { canvas, below, ring, onPlace, onArea });
     this.lines = new Path2D();
     for (const line of outlines) line.forEach(([x, y], index) => this.lines[index ? "lineTo" : "moveTo"](x, y));
     this.x = scaleLinear().domain([-1, 1]);
     this.y = scaleLinear().domain([-1, 1]);
-    const count = places.length / 2;
-    this.xs = Float32Array.from({ length: count }, (_, row) => places[2 * row]);
-    this.ys = Float32Array.from({ length: count }, (_, row) => places[2 * row + 1]);
+    const count = places.xs.length;
+    Object.assign(this, places);
     this.plot = createScatterplot({
       canvas, xScale: this.x, yScale: this.y, backgroundColor: [0, 0, 0, 0], pointSize: count > 50000 ? 2 : 6,
       opacity: count > 50000 ? 0.7 : 0.9, lassoOnLongPress: false, performanceMode: count > 50000,
