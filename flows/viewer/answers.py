@@ -12,7 +12,7 @@ from typing import Any
 from flows.viewer import ground
 from flows.viewer.chip_bundle import bundle
 from flows.viewer.chip_view import ChipView, described
-from flows.viewer.column import Columns
+from flows.viewer.column import Column, Columns
 from flows.viewer.flags import Flags
 from flows.viewer.likeness import Likeness
 from flows.viewer.open_layers import OpenLayers
@@ -47,6 +47,7 @@ class Answers:
     named_runs: tuple[Path, ...] = ()
     columns: Columns = field(init=False)
     layers: OpenLayers = field(init=False)
+    _told: dict[str, Column] = field(init=False, default_factory=dict)
     runs: TrainingRuns = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,8 +90,12 @@ class Answers:
         }  # fmt: skip
 
     def _of_column(self, name: str, kind: str = "") -> Answer:
-        column = self.columns[name]
-        return as_json(column.description()) if kind == "json" else Answer(column.values.tobytes(), BYTES)
+        """What a column is, or its values: those of what was told last, even if shards have filled since."""
+        if kind == "json":
+            self._told[name] = self.columns[name]
+            return as_json(self._told[name].description())
+        column = self._told.pop(name, None) or self.columns[name]
+        return Answer(column.values.tobytes(), BYTES)
 
     def has(self, row: int, layer: str) -> bool:
         """Whether a chip has a layer."""

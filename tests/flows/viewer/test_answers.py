@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -110,6 +111,21 @@ def test_a_column_of_a_layer_says_who_has_it_and_why_others_do_not(corpus: Corpu
         for row in entry.missing:
             wanted[row] = REASON.replace(" 30", "")
     assert said.tolist() == wanted.tolist() and len(set(wanted)) == 3
+
+
+def test_values_of_a_column_are_those_of_its_labels_while_shards_fill(corpus: Corpus, tmp_path: Path) -> None:
+    shutil.copytree(corpus.folder, tmp_path / "filling")
+    filling = Corpus.open(tmp_path / "filling")
+    client = TestClient(application(filling), base_url="http://127.0.0.1:1")
+    before = client.get("/data/columns/layer:echo.json").json()
+    (entry,) = filling.ledger.without_statistics("echo", [0])
+    filling.ledger.mark(replace(filling.ledger.read("echo", 0), missing={row: "another" for row in range(*entry.rows)}))
+    codes = np.frombuffer(client.get("/data/columns/layer:echo.bin").content, before["dtype"])
+    row = next(row for row in range(*entry.rows) if row not in entry.missing)
+    assert before["labels"][codes[row]] == HAS_DATA
+    after = client.get("/data/columns/layer:echo.json").json()
+    codes = np.frombuffer(client.get("/data/columns/layer:echo.bin").content, after["dtype"])
+    assert after["labels"][codes[row]] == "another"
 
 
 def test_columns_are_those_of_the_manifest(corpus: Corpus) -> None:
