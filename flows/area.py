@@ -14,8 +14,9 @@ from exporters.files.area_rasters import AreaRasters
 from exporters.formats.area_raster import AreaRaster
 from exporters.formats.convert import put_out
 from flows.extras import require
-from flows.map_layers import class_layer, codes_of, feature_layer, probability_layer
+from flows.map_layers import feature_layer
 from flows.mapping import view_of
+from flows.predicted import predicted
 from pipeline import durable
 from pipeline.errors import Fatal, unknown_name
 from pipeline.grid import Grid
@@ -146,20 +147,12 @@ def feature_area(weights: str, view: str | None, without: Sequence[str], level: 
     return AreaMap(model, feature_layer(model.bands, "pixel", Path(weights).name), lambda values: values)
 
 
-def prediction_area(weights: str, show: str, level: str | None) -> AreaMap:
-    """A map of classes, or of their probabilities; raises `Fatal` for another word, and a model without use."""
+def prediction_area(weights: str, show: str | None, level: str | None) -> AreaMap:
+    """A map of what a fine-tuned model says, see `predicted`; raises `Fatal` as that does, and for no such model."""
     require("train", "a map")
-    from training.evaluate.area import AreaProbabilities
+    from training.evaluate.area import AreaEstimates
     from training.evaluate.finetuned import load_finetuned
-    from training.evaluate.legend import Legend
-    from training.evaluate.maps import classes_of
 
     tuned = load_finetuned(weights).on_best_device()
-    model, legend = AreaProbabilities.of_model(tuned, level), tuned.legend or Legend.of_names("class", tuned.classes)
-    label, classes, name = legend.label, legend.categories, Path(weights).name
-    if show == "probability":
-        return AreaMap(model, probability_layer(label, classes, "pixel", name), lambda values: values)
-    if show != "class":
-        raise unknown_name("value of --show:", show, ("class", "probability"))
-    layer = class_layer(label, classes, "pixel", name)
-    return AreaMap(model, layer, lambda values: codes_of(layer, classes_of(values[None])))
+    shown = predicted(tuned, show, Path(weights).name, "pixel")
+    return AreaMap(AreaEstimates.of_model(tuned, level), shown.layer, lambda values: shown.stored(values[None])[0])

@@ -1,9 +1,9 @@
-"""What a map holds, as a layer that formats can write: classes with names and colours, probabilities, features."""
+"""What a map holds, as a layer that formats can write: classes, probabilities, numbers, features."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,21 @@ def class_layer(label: str, categories: Sequence[Category], extent: Extent, orig
 
 def probability_layer(label: str, categories: Sequence[Category], extent: Extent, origin: str) -> Modality:
     """A band per class, float32 from 0 to 1, NaN for no data."""
-    names = _different([_identifier(category.name) for category in categories], categories)
+    names = _different([_identifier(each.name) for each in categories], [each.code for each in categories])
     bands = [Band(name, long_name=category.name) for name, category in zip(names, categories, strict=True)]
     return Modality(
         name=f"{_identifier(label)}_probability", title=f"Probability of each class of {label}", bands=tuple(bands),
         dtype="float32", nodata=float("nan"), extent=extent, valid_range=(0.0, 1.0), reference=origin,
+    )  # fmt: skip
+
+
+def number_layer(label: str, names: Sequence[str], units: Sequence[str], extent: Extent, origin: str) -> Modality:
+    """A band per column of numbers, float32 in `units` ("" for those that are not known), NaN for no data."""
+    titles = _different([_identifier(name) for name in names], range(len(names)))
+    bands = [Band(*each) for each in zip(titles, units or [""] * len(names), names, strict=True)]
+    return Modality(
+        name=f"{_identifier(label)}_predicted", title=f"{label}, predicted", bands=tuple(bands), dtype="float32",
+        nodata=float("nan"), extent=extent, reference=origin,
     )  # fmt: skip
 
 
@@ -54,8 +64,8 @@ def _identifier(text: str) -> str:
     return plain if plain.isidentifier() else f"class_{plain}"
 
 
-def _different(names: Sequence[str], categories: Sequence[Category]) -> list[str]:
+def _different(names: Sequence[str], codes: Iterable[int]) -> list[str]:
     """The names, or with the code behind them where two are the same."""
     if len(set(names)) == len(names):
         return list(names)
-    return [f"{name}_{category.code}".replace("-", "minus") for name, category in zip(names, categories, strict=True)]
+    return [f"{name}_{code}".replace("-", "minus") for name, code in zip(names, codes, strict=True)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +20,14 @@ from flows.embedding_source import PER, Source
 from flows.exchange import options_of
 from flows.extras import require
 from flows.finetuning import FINETUNED
-from flows.map_layers import class_layer, codes_of, feature_layer, probability_layer
+from flows.map_layers import feature_layer
 from flows.owning_corpus import corpus_of
+from flows.predicted import predicted
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, unknown_name
 from pipeline.lock import RUNS
 from pipeline.modality import Modality
 from pipeline.progress import Progress
-
-if TYPE_CHECKING:
-    from training.evaluate.finetuned import Finetuned
 
 Compute = Callable[[NDArray[np.int64]], NDArray[Any]]
 
@@ -85,37 +83,17 @@ def _for_maps(chosen: Format) -> Format:
     return chosen
 
 
-def _classes(weights: str, corpus: Corpus) -> ComputedCorpus:
-    from training.evaluate.maps import classes_of, probabilities_of
+def _predictions(show: str | None, weights: str, corpus: Corpus) -> ComputedCorpus:
+    from training.evaluate.finetuned import load_finetuned
+    from training.evaluate.maps import estimates_of
 
-    tuned = _finetuned(weights)
-    layer = _layer_of(class_layer, tuned, weights)
+    tuned = load_finetuned(weights).on_best_device()
+    shown = predicted(tuned, show, Path(weights).name, "pixel" if tuned.dense else "image")
 
     def compute(rows: NDArray[np.int64]) -> NDArray[Any]:
-        return codes_of(layer, classes_of(probabilities_of(tuned, corpus, rows)))[:, None]
+        return shown.stored(estimates_of(tuned, corpus, rows))
 
-    return _on_chips(corpus, tuned.model.encoder.patch_px, 1, layer, compute)
-
-
-def _probabilities(weights: str, corpus: Corpus) -> ComputedCorpus:
-    from training.evaluate.maps import probabilities_of
-
-    tuned = _finetuned(weights)
-    layer = _layer_of(probability_layer, tuned, weights)
-    return _on_chips(corpus, tuned.model.encoder.patch_px, 1, layer, partial(probabilities_of, tuned, corpus))
-
-
-def _finetuned(weights: str) -> Finetuned:
-    from training.evaluate.finetuned import load_finetuned
-
-    return load_finetuned(weights).on_best_device()
-
-
-def _layer_of(kind: Callable[..., Modality], tuned: Finetuned, weights: str) -> Modality:
-    from training.evaluate.legend import Legend
-
-    legend = tuned.legend or Legend.of_names("class", tuned.classes)
-    return kind(legend.label, legend.categories, "pixel" if tuned.dense else "image", Path(weights).name)
+    return _on_chips(corpus, tuned.model.encoder.patch_px, 1, shown.layer, compute)
 
 
 def _features(per: str, view: str | None, without: tuple[str, ...], weights: str, corpus: Corpus) -> ComputedCorpus:
@@ -148,8 +126,9 @@ def _on_chips(corpus: Corpus, patch_px: int, factor: int, layer: Modality, compu
     return ComputedCorpus(corpus, manifest, layer, compute)
 
 
-# What `predict` can show, and what `embed` gives a pixel to.
-PREDICTIONS = {"class": Kind(FINETUNED, _classes), "probability": Kind(FINETUNED, _probabilities)}
+def prediction_kind(show: str | None = None) -> Kind:
+    """The map of what a fine-tuned model says; `show` is "class", "probability" or "number", None what is usual."""
+    return Kind(FINETUNED, partial(_predictions, show))
 
 
 def features_kind(per: str, view: str | None = None, without: Sequence[str] = ()) -> Kind:
@@ -157,10 +136,3 @@ def features_kind(per: str, view: str | None = None, without: Sequence[str] = ()
     if per not in PER:
         raise unknown_name("value of --per:", per, PER)
     return Kind(RUNS, partial(_features, per, view, tuple(without)))
-
-
-def kind_of(option: str, name: str, kinds: Mapping[str, Kind]) -> Kind:
-    """The one of `kinds` called `name`; raises `Fatal`, naming the `option` of the command, for another name."""
-    if name not in kinds:
-        raise unknown_name(f"value of {option}:", name, kinds)
-    return kinds[name]

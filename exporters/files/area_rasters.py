@@ -50,6 +50,8 @@ class AreaRasters:
             pick(span[axis] for span in spans if span is not None) for axis, pick in enumerate((min, min, max, max))
         )
         crs = first.dataset.crs.to_string()
+        if first.dataset.crs.is_geographic:
+            raise Fatal(f"{first.path} has pixels in degrees, not metres; warp it to UTM with gdalwarp first.")
         return Grid(crs, (left + west * a, top - north * a), (south - north, east - west), a)
 
     def read(self, grid: Grid) -> NDArray[np.float64]:

@@ -49,7 +49,10 @@ class AreaRaster:
 
     def _describe(self, file: Any) -> None:
         file.descriptions = self.modality.band_names
+        file.units = [band.units for band in self.modality.bands]
         file.update_tags(**layer_tags(self.modality))
+        for number, band in enumerate(self.modality.bands, 1):
+            file.update_tags(number, name=band.name, long_name=band.long_name or band.name)
         if colours := colour_map(self.modality):
             file.write_colormap(1, colours)
         else:

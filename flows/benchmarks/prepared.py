@@ -165,7 +165,7 @@ def _samples(
         return (chosen if unit is None else _stored(normalisation, chosen, unit)), label
 
     task = task_of(images.kind, images.names)
-    legend = Legend.of_names(images.name, images.names) if images.kind == "single-label" else None
+    legend = Legend(images.name) if images.kind == "regression" else Legend.of_names(images.name, images.names)
     return LazySamples(read, len(indices), task, legend, group)
 
 

@@ -34,7 +34,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON on stan
 def predict(
     model: Annotated[str, typer.Argument(help="A file of `finetune`: finetuned/LABEL-pixel.safetensors.")],
     target: Target,
-    show: Annotated[str, typer.Option(help="class, or probability: a band for each class.")] = "class",
+    show: Annotated[
+        str | None,
+        typer.Option(help="class; probability: a band for each class; number. By default what the model learned."),
+    ] = None,
     corpus: Corpus = None,
     rows: Rows = "",
     place: Place = None,
@@ -47,7 +50,7 @@ def predict(
     level: Level = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write what a fine-tuned model predicts for chips, or --over an area, with the names and colours of classes."""
+    """Write what a fine-tuned model predicts for chips, or --over an area: classes, their probabilities, or numbers."""
     if over:
         from flows.area import Area, prediction_area
 
@@ -55,9 +58,9 @@ def predict(
         shown_area = prediction_area(model, show, level)
         _show(target, lambda told: Area(tuple(over), overlap).write(shown_area, target, overwrite, told), as_json)
         return
-    from flows.mapping import PREDICTIONS, Map, kind_of
+    from flows.mapping import Map, prediction_kind
 
-    shown = Map(kind_of("--show", show, PREDICTIONS), model, corpus)
+    shown = Map(prediction_kind(show), model, corpus)
     _write(shown, (rows, place, where), (target, to, options, overwrite), as_json)
 
 
@@ -87,6 +90,7 @@ def embed(
     as_json: AsJson = False,
 ) -> None:
     """Write what an encoder makes of chips: vectors as a store or a table, or rasters with a band for each number."""
+    _refuse_processes(processes, to, over)
     if over:
         from flows.area import Area, feature_area
 
@@ -110,6 +114,14 @@ def embed(
 
     shown = Map(features_kind(per or "patch", view, without or ()), weights, corpus)
     _write(shown, (rows, place, where), (target, to, options, overwrite), as_json)
+
+
+def _refuse_processes(processes: int, to: str | None, over: list[str] | None) -> None:
+    """Raise `Fatal` for several processes where one writes all."""
+    from flows.embedding import TABLES, is_table
+
+    if processes > 1 and (over or not is_table(to)):
+        raise Fatal(f"rasters are written by one process; leave --processes out, or write --to {' or '.join(TABLES)}.")
 
 
 def _refuse_chips(command: str, *of_chips: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from tests.extras import NO_TORCH
 pytest.importorskip("torch", reason=NO_TORCH)
 
 import torch
+from typer.testing import CliRunner
 
 from flows.area import Area, feature_area, prediction_area
+from flows.terminal.cli import app
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.progress import Silent
@@ -23,6 +26,9 @@ from tests.training.corpora import LIGHT
 from tests.training.embedded import convnext_of
 from tests.training.sensor_corpus import make_sensors
 from training.evaluate.finetuned import Finetuned
+from training.evaluate.legend import Legend
+from training.evaluate.tasks.regression import Regression
+from training.model.classifier import Classifier
 from training.model.unet import UNet
 from training.weights.weights import load_encoder, save_encoder
 
@@ -123,3 +129,73 @@ def test_what_makes_no_map_of_an_area_is_said(folder: Path, tmp_path: Path) -> N
     with pytest.raises(Fatal, match="holds an encoder and no fine-tuned model"):
         prediction_area(encoder, "class", "l2a")
     assert LIGHT.name == "light" and not target.exists()
+
+
+def test_numbers_of_an_area_blend_and_those_of_whole_images_have_a_pixel_each(folder: Path, tmp_path: Path) -> None:
+    pretrained, scene = load_encoder(folder / "encoder.safetensors"), read(folder / "scene.tif")[[2, 0]]
+    labels = Regression(("height", "mass"), (20.0, 3e4), (5.0, 1e3))
+    legend = Legend("trees", units=("m", "kg"))
+    torch.manual_seed(2)
+    dense, whole = UNet(pretrained.encoder, 2).eval(), Classifier(pretrained.encoder, 2).eval()
+    torch.nn.init.normal_(whole.head.weight)
+    for name, net in (("dense", dense), ("whole", whole)):
+        tuned = Finetuned(net, pretrained.normalisation, labels.names, legend=legend, labels=labels, image_yx=(60, 60))
+        tuned.save(tmp_path / f"{name}.safetensors")
+        shown = prediction_area(str(tmp_path / f"{name}.safetensors"), None, "l2a")
+        Area((str(folder / "scene.tif"),), 0.25).write(shown, tmp_path / f"{name}.tif", False, Silent())
+
+    def plain(net: torch.nn.Module, top: int, left: int, edge: int) -> np.ndarray:
+        image = pretrained.normalisation.image({"light": scene[None, :, top : top + edge, left : left + edge]}, "l2a")
+        with torch.no_grad():  # 60 px and no multiple of the patch: 4 px without data beside them
+            wide = torch.nn.functional.pad(image, (0, -edge % 8, 0, -edge % 8))
+            found = net(wide)[0].double().numpy()
+        return found * np.reshape([5.0, 1e3], (2, *(1,) * (found.ndim - 1))) + np.reshape(
+            [20.0, 3e4], (2, *(1,) * (found.ndim - 1))
+        )
+
+    with rasterio.open(tmp_path / "dense.tif") as file:
+        values = file.read()
+        assert file.units == ("m", "kg") and file.descriptions == labels.names and np.isnan(file.nodata)
+        assert file.dtypes == ("float32",) * 2 and file.tags()["layer"] == "trees_predicted"
+    ramp = np.minimum(np.arange(128) + 1, 128 - np.arange(128)) / 64.0
+    first, second = plain(dense, 0, 0, 128), plain(dense, 0, 96, 128)
+    here = np.s_[100, 100:124]  # of the two tiles of the upper row; the lower row begins at 52
+    below, beside = plain(dense, 52, 0, 128), plain(dense, 52, 96, 128)
+    parts = [(first, 100, 0), (second, 100, 96), (below, 48, 0), (beside, 48, 96)]
+    weights = [ramp[row] * ramp[100 - left : 124 - left] for _, row, left in parts]
+    blended = sum(
+        weight * part[:, row, 100 - left : 124 - left] for (part, row, left), weight in zip(parts, weights, strict=True)
+    ) / np.sum(weights, axis=0)
+    np.testing.assert_allclose(values[:, here[0], here[1]], blended, rtol=1e-4)
+    with rasterio.open(tmp_path / "whole.tif") as file:
+        assert file.shape == (3, 5) and file.transform.a == 600
+        np.testing.assert_allclose(file.read()[:, 1, 3], plain(whole, 60, 180, 60), rtol=1e-4)
+        assert file.read(1, masked=True).mask.sum() == 0  # the corner without data is no whole image
+
+
+def test_pixels_in_degrees_and_several_processes_are_refused(folder: Path, tmp_path: Path) -> None:
+    with rasterio.open(folder / "scene.tif") as file:
+        profile, values, names = file.profile, file.read(), file.descriptions
+    profile |= {"crs": "EPSG:4326", "transform": rasterio.Affine(1e-4, 0, 15, 0, -1e-4, 54)}
+    with rasterio.open(tmp_path / "degrees.tif", "w", **profile) as file:
+        file.write(values)
+        file.descriptions = names
+    encoder, target = str(folder / "encoder.safetensors"), tmp_path / "x.tif"
+    over = ["--over", str(tmp_path / "degrees.tif"), "--level", "l2a"]
+    for more, words in (
+        (over, "degrees.tif has pixels in degrees, not metres; warp it to UTM"),
+        ([*over, "--processes", "2"], "rasters are written by one process; leave --processes out, or write --to emb"),
+        (["--processes", "2"], "rasters are written by one process"),
+    ):
+        run = CliRunner().invoke(app, ["embed", encoder, str(target), *more])
+        assert isinstance(run.exception, Fatal) and words in str(run.exception)
+    assert not target.exists()
+
+
+def test_a_model_of_whole_images_says_when_it_makes_no_map(folder: Path, tmp_path: Path) -> None:
+    pretrained = load_encoder(folder / "encoder.safetensors")
+    model = Finetuned(Classifier(pretrained.encoder, 3).eval(), pretrained.normalisation, CLASSES)
+    for size, words in ((None, "older than the size of images in it"), ((64, 48), "64 x 48 px.* needs squares")):
+        replace(model, image_yx=size).save(tmp_path / "model.safetensors")
+        with pytest.raises(Fatal, match=words):
+            prediction_area(str(tmp_path / "model.safetensors"), None, "l2a")

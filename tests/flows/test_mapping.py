@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from exporters.formats.choice import Choice
 from exporters.formats.format import formats
 from flows.embedding_source import PER
 from flows.finetuning import FINETUNED, finetune
-from flows.mapping import PREDICTIONS, Destination, Map, features_kind, kind_of
+from flows.mapping import Destination, Map, features_kind, prediction_kind
 from flows.settings import parse
 from pipeline.chip import Chip
 from pipeline.corpus import Corpus
@@ -27,15 +28,19 @@ from pipeline.errors import Fatal
 from pipeline.progress import Silent
 from tests.pipeline.chips import make_block, make_manifest
 from tests.training.conftest import one_thread  # noqa: F401 (a fixture that every test here uses)
-from tests.training.corpora import GROUND, LIGHT
+from tests.training.corpora import GROUND
+from tests.training.corpora import LIGHT as DARK
 from training.architecture import Size
 from training.evaluate.finetuned import Finetuned, load_finetuned
+from training.evaluate.legend import Legend
+from training.evaluate.tasks.multi_label import MultiLabel
 from training.layer import layer_of
 from training.model.encoder import Encoder, initialise
 from training.model.normalisation import Normalisation
 from training.weights.pretrained import Pretrained
 from training.weights.weights import save_encoder
 
+LIGHT = replace(DARK, bands=tuple(replace(band, units="m") for band in DARK.bands))
 SIZE_PX, CENTRE = 20, slice(2, 18)  # patches are of 8 px
 ROW = 3
 
@@ -64,10 +69,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return Corpus.open(folder)
 
 
-def written(kind: str, weights: Path, target: Path, **options: str) -> Path:
+def written(kind: str | None, weights: Path, target: Path, **options: str) -> Path:
     texts = tuple(f"{key}={value}" for key, value in options.items() if key != "to")
     Destination(target, options.get("to"), texts).write(
-        Map(features_kind(kind) if kind in PER else PREDICTIONS[kind], str(weights), None),
+        Map(features_kind(kind) if kind in PER else prediction_kind(kind), str(weights), None),
         Choice(rows=f"{ROW},5"),
         Silent(),
     )
@@ -179,7 +184,7 @@ def test_a_map_by_layer_says_where_its_own_pixels_are(corpus, tmp_path, kind, re
 def test_a_model_without_a_legend_has_indices_as_codes(corpus, tmp_path):
     path, tuned = model(corpus, "pixel")
     Finetuned(tuned.model, tuned.normalisation, tuned.classes).save(tmp_path / "old.safetensors")
-    shown = Map(PREDICTIONS["class"], str(tmp_path / "old.safetensors"), corpus.folder).open()
+    shown = Map(prediction_kind("class"), str(tmp_path / "old.safetensors"), corpus.folder).open()
     assert [(item.code, item.name) for item in shown.modality("class_predicted").categories] == [
         (0, "Rock"), (1, "Wood"), (2, "Water")
     ]  # fmt: skip
@@ -190,15 +195,57 @@ def test_refusals(corpus, tmp_path):
     path, _ = model(corpus, "pixel")
     run = corpus.folder / "runs" / "one"
     for kind, weights, folder, words in [
-        (PREDICTIONS["class"], run, None, "not in the finetuned of a corpus"),
-        (PREDICTIONS["class"], run, corpus.folder, "holds an encoder and no fine-tuned model"),
+        (prediction_kind("class"), run, None, "not in the finetuned of a corpus"),
+        (prediction_kind("class"), run, corpus.folder, "holds an encoder and no fine-tuned model"),
         (features_kind("patch"), path, None, "not in the runs of a corpus"),
     ]:
         with pytest.raises(Fatal, match=words):
             Map(kind, str(weights), folder).open()
-    with pytest.raises(Fatal, match="--show: 'classes'; did you mean 'class'"):
-        kind_of("--show", "classes", PREDICTIONS)
+    for show, words in (
+        ("classes", "--show: 'classes'; did you mean 'class'"),
+        ("number", "ground-pixel.safetensors is of single-label labels, which have no number to show; it shows class"),
+    ):
+        with pytest.raises(Fatal, match=words):
+            Map(prediction_kind(show), str(path), None).open()
     unfit = next(item.name for item in formats().values() if not item.takes_computed)
     with pytest.raises(Fatal, match="no format for maps; choose one of cog, geotiff"):
         written("class", path, tmp_path / "maps", to=unfit)
     assert not (tmp_path / "maps").exists()
+
+
+@pytest.mark.parametrize("per", ["pixel", "chip"])
+def test_numbers_are_those_of_the_model_in_the_units_of_the_layer(corpus, tmp_path, per):
+    data = {"weights": str(corpus.folder / "runs" / "one"), "label": "light", "per": per, "epochs": 1, "device": "cpu"}
+    finetune(parse({"corpus": {"folder": str(corpus.folder)}, "finetune": data}), Silent())
+    path = corpus.folder / FINETUNED / f"light-{per}.safetensors"
+    tuned, chip = load_finetuned(path), corpus.manifest[ROW]
+    given, seen = image(corpus, tuned.normalisation)
+    moments = tuned.task.to_dict()
+    with torch.no_grad():
+        outputs = tuned.model(given)[0].double().numpy()
+    shape = (-1, *(1,) * (outputs.ndim - 1))
+    theirs = outputs * np.reshape(moments["std"], shape) + np.reshape(moments["mean"], shape)
+    with rasterio.open(file_of(written(None, path, tmp_path / "maps"), "light_predicted", chip)) as file:
+        pixels = file.read()
+        assert file.dtypes[0] == "float32" and np.isnan(file.nodata) and file.units == ("m",) * file.count
+        assert file.descriptions == tuned.classes and file.tags()["title"] == "light, predicted"
+    expected = np.where(seen, theirs, np.nan) if per == "pixel" else theirs[:, None, None]
+    np.testing.assert_allclose(pixels, expected, rtol=1e-5)
+
+
+def test_several_labels_have_a_band_each_with_its_own_probability(corpus, tmp_path):
+    tuned = model(corpus, "chip")[1]
+    labels = MultiLabel(("wet snow", "wood", "wood"))
+    legend = Legend.of_names("cover", labels.names)
+    several = Finetuned(tuned.model, tuned.normalisation, labels.names, legend=legend, labels=labels)
+    several.save(tmp_path / "several.safetensors")
+    chip, (given, _) = corpus.manifest[ROW], image(corpus, tuned.normalisation)
+    with torch.no_grad():
+        theirs = 1 / (1 + np.exp(-tuned.model(given)[0].double().numpy()))
+    shown = Map(prediction_kind(), str(tmp_path / "several.safetensors"), corpus.folder)
+    Destination(tmp_path / "maps").write(shown, Choice(rows=str(ROW)), Silent())
+    with rasterio.open(file_of(tmp_path / "maps", "cover_probability", chip)) as file:
+        np.testing.assert_allclose(file.read()[:, 0, 0], theirs, rtol=1e-5)
+        assert file.descriptions == ("wet_snow_0", "wood_1", "wood_2") and file.tags(1)["long_name"] == "wet snow"
+    with pytest.raises(Fatal, match="several.safetensors is of multi-label labels, which have no class to show"):
+        Map(prediction_kind("class"), str(tmp_path / "several.safetensors"), corpus.folder).open()

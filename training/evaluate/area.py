@@ -67,18 +67,30 @@ class AreaFeatures:
 
 
 @dataclass(frozen=True)
-class AreaProbabilities:
-    """Probabilities of the classes of the pixels of tiles, by a model that was fine-tuned on pixels."""
+class AreaEstimates:
+    """What a fine-tuned model says of tiles: of each pixel, or of the whole tile, by what it was fine-tuned on.
+
+    `cell_px` is the edge of what has an answer of its own: 1 for pixels, else that of the images that it learned from.
+    """
 
     tuned: Finetuned
+    cell_px: int = 1
     level: str | None = None
 
     @classmethod
-    def of_model(cls, tuned: Finetuned, level: str | None) -> AreaProbabilities:
-        """Raises `Fatal` for a model with one class per chip."""
-        if not tuned.dense:
-            raise Fatal("this model gives one class per chip, which makes no map of an area; fine-tune with per=pixel.")
-        return cls(tuned, level)
+    def of_model(cls, tuned: Finetuned, level: str | None) -> AreaEstimates:
+        """Raises `Fatal` for a model of whole images that does not say their size, or whose images are no squares."""
+        if tuned.dense:
+            return cls(tuned, level=level)
+        if tuned.image_yx is None:
+            raise Fatal(
+                "this model gives one answer per image, and its file is older than the size of images in it; "
+                "fine-tune it again for a map of an area."
+            )
+        height, width = tuned.image_yx
+        if height != width:
+            raise Fatal(f"this model learned from images of {height} x {width} px, and a map of an area needs squares.")
+        return cls(tuned, height, level)
 
     @property
     def normalisation(self) -> Normalisation:
@@ -86,32 +98,34 @@ class AreaProbabilities:
         return self.tuned.normalisation
 
     @property
-    def cell_px(self) -> int:
-        """1: each pixel has an answer."""
-        return 1
-
-    @property
     def bands(self) -> int:
-        """Classes."""
+        """Classes, labels, or columns of numbers."""
         return len(self.tuned.classes)
 
     @property
     def tile_px(self) -> int:
-        """The edge of a tile: about 128."""
+        """The edge of a tile: about 128, or that of the images of a model of whole images."""
+        if not self.tuned.dense:
+            return self.cell_px
         patch_px = self.tuned.model.encoder.patch_px
         return max(patch_px, _TILE_PX // patch_px * patch_px)
 
     def of(self, physical: Physical) -> NDArray[np.float32]:
-        """Probabilities (tiles, classes, y, x) of values (tiles, bands, y, x) in their units; NaN without data."""
+        """`Finetuned.estimates` (tiles, names, y, x) of values (tiles, bands, y, x) in their units; NaN without data.
+
+        One cell (tiles, names, 1, 1) of a model of whole images.
+        """
         stored = _stored(self.normalisation, physical)
         seen = np.logical_or.reduce([
             layer.modality.valid(stored[layer.name]).any(axis=1) for layer in self.normalisation.layers
         ])  # fmt: skip
-        groups = _group(self.normalisation, self.level)
-        return np.where(seen[:, None], self.tuned.probabilities(stored, groups), np.float32(np.nan))
+        result = self.tuned.estimates(stored, _group(self.normalisation, self.level))
+        if not self.tuned.dense:
+            result, seen = result[:, :, None, None], seen.any(axis=(1, 2), keepdims=True)
+        return np.where(seen[:, None], result, np.float32(np.nan))
 
 
-AreaModel = AreaFeatures | AreaProbabilities
+AreaModel = AreaFeatures | AreaEstimates
 
 
 def check_units(normalisation: Normalisation, physical: Physical) -> None:

@@ -48,8 +48,14 @@ def finetune(
         losses = Tuning(model, pretrained, train, recipe, task).run(progress)
     return Finetuned(
         model.eval(), pretrained.normalisation, task.names, tuple(losses), pretrained.facts, train.legend, task,
-        recipe.fit,
+        recipe.fit, _size(first),
     )  # fmt: skip
+
+
+def _size(samples: Samples) -> tuple[int, int]:
+    """Of the images, which all layers have."""
+    height, width = next(iter(samples.stored.values())).shape[-2:]
+    return int(height), int(width)
 
 
 def _say_fit(encoder: Encoder, first: Samples, recipe: Recipe, progress: Progress) -> None:

@@ -39,7 +39,8 @@ class Finetuned:
 
     `classes` are the names of classes, labels or columns, by what the `labels` are; None is of one class each. `legend`
     is that of the samples; None for samples of the user, and in a file of an older release. `fit` says what becomes of
-    images whose edges are no multiple of the patch.
+    images whose edges are no multiple of the patch. `image_yx` is the size in pixels of the images that it learned
+    from; None in a file of an older release.
     """
 
     model: Classifier | UNet
@@ -50,6 +51,7 @@ class Finetuned:
     legend: Legend | None = None
     labels: LabelTask | None = None
     fit: Fit = "pad"
+    image_yx: tuple[int, int] | None = None
 
     @property
     def task(self) -> LabelTask:
@@ -67,7 +69,14 @@ class Finetuned:
         Raises `Fatal` for a model of other labels than one class each.
         """
         self._refuse_other("probabilities of classes")
-        return np.asarray(self.outputs(stored, groups).softmax(dim=1).cpu().numpy(), dtype=np.float32)
+        return self.estimates(stored, groups)
+
+    def estimates(self, stored: Mapping[str, Any], groups: Groups) -> NDArray[np.float32]:
+        """What maps show, (images, names[, y, x]): probabilities of classes or labels, or numbers in their units.
+
+        Takes and raises what `Normalisation.image` does.
+        """
+        return self.task.estimates(self.outputs(stored, groups))
 
     def _refuse_other(self, what: str) -> None:
         if not isinstance(self.task, SingleLabel):
@@ -124,6 +133,7 @@ class Finetuned:
         facts = {"kind": kind, "classes": list(self.classes), "losses": list(self.losses), "origin": self.origin}
         facts |= {"legend": self.legend.to_dict()} if self.legend else {}
         facts |= {"task": self.task.to_dict(), "fit": self.fit}
+        facts |= {"image_yx": list(self.image_yx)} if self.image_yx else {}
         save_encoder(path, Pretrained(model.encoder, self.normalisation, facts), named)
 
 
@@ -145,10 +155,11 @@ def load_finetuned(path: str | Path) -> Finetuned:
     model.load_state_dict(named | _prefixed(_ENCODER, encoder.state_dict()))
     classes, losses = tuple(facts["classes"]), tuple(facts["losses"])
     legend = Legend.from_dict(facts["legend"]) if "legend" in facts else None
-    task = task_from(facts.get("task"), classes)
+    task, size = task_from(facts.get("task"), classes), facts.get("image_yx")
     return Finetuned(
-        model.eval(), pretrained.normalisation, classes, losses, facts["origin"], legend, task, facts.get("fit", "pad")
-    )
+        model.eval(), pretrained.normalisation, classes, losses, facts["origin"], legend, task, facts.get("fit", "pad"),
+        (int(size[0]), int(size[1])) if size else None,
+    )  # fmt: skip
 
 
 def _prefixed(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What the classes of a label are called, which code each has in the store, and which colour on a map."""
+"""What a label is called, and its classes with codes and colours, or the units of its numbers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ _GOLDEN = 0.618033988749895  # of a turn of hue: neighbours differ, however many
 
 @dataclass(frozen=True)
 class Legend:
-    """The name of a label, a layer or a column, and its `categories` in the order of the class indices."""
+    """The name of a label, a layer or a column, and its `categories` in the order of the class indices.
+
+    Numbers have no categories, and the `units` of their columns, "" where they are not known.
+    """
 
     label: str
-    categories: tuple[Category, ...]
+    categories: tuple[Category, ...] = ()
+    units: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -34,18 +38,27 @@ class Legend:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` gives the same legend back."""
-        return {"label": self.label, "categories": [vars(category) for category in self.categories]}
+        categories = [vars(category) for category in self.categories]
+        return {"label": self.label, "categories": categories} | ({"units": list(self.units)} if self.units else {})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Legend:
         """The legend that `to_dict` described."""
-        return cls(data["label"], tuple(Category(**category) for category in data["categories"]))
+        categories = tuple(Category(**category) for category in data["categories"])
+        return cls(data["label"], categories, tuple(data.get("units", ())))
 
 
 def has_classes(corpus: Corpus, label: str) -> bool:
     """Whether a layer, or a column that the owner brought, is of classes and not of numbers."""
     own = own_label(corpus, label)
     return bool(corpus.modality(label).categories if own is None else own.classes)
+
+
+def legend_of_numbers(corpus: Corpus, label: str, names: Sequence[str]) -> Legend:
+    """The legend of the columns `names` of a label of numbers: units are those of the layer's bands of these names."""
+    bands = corpus.modality(label).bands if own_label(corpus, label) is None else ()
+    units = {band.name: band.units for band in bands}
+    return Legend(label, units=tuple(units.get(name, "") for name in names))
 
 
 def legend_of(corpus: Corpus, label: str) -> Legend:

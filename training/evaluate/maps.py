@@ -1,4 +1,4 @@
-"""What a fine-tuned model says of chips, place by place: probabilities of classes."""
+"""What a fine-tuned model says of chips, place by place: probabilities, or numbers in their units."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def image_px_of(corpus: Corpus, patch_px: int) -> int:
     return corpus.manifest.size_px // patch_px * patch_px
 
 
-def probabilities_of(tuned: Finetuned, corpus: Corpus, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Probabilities (rows, classes[, y, x]) of the centres of chips; NaN where no input has data.
+def estimates_of(tuned: Finetuned, corpus: Corpus, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """`Finetuned.estimates` (rows, names[, y, x]) of the centres of chips; NaN where no input has data.
 
     Per pixel, or one per chip, as the model was fine-tuned. `rows` (rows,) are of the manifest, ascending. Raises
     `Fatal` for a corpus that lacks an input.
@@ -33,7 +33,7 @@ def probabilities_of(tuned: Finetuned, corpus: Corpus, rows: NDArray[np.int64]) 
         stored, groups = images_of(corpus, tuned.normalisation, part, image_px)
         seen = _seen(tuned.normalisation, stored)
         known = seen if tuned.dense else seen.any(axis=(1, 2))
-        parts.append(_where(known, tuned.probabilities(stored, groups)))
+        parts.append(_where(known, tuned.estimates(stored, groups)))
     return np.concatenate(parts)
 
 

@@ -14,7 +14,7 @@ from pipeline.errors import Fatal
 from pipeline.statistics import EVERYTHING
 from training.data.centre import read_centre
 from training.data.label import labels_of, own_label
-from training.evaluate.legend import Legend, has_classes, legend_of
+from training.evaluate.legend import Legend, has_classes, legend_of, legend_of_numbers
 from training.evaluate.tasks.kinds import task_of
 from training.evaluate.tasks.label_task import Kind, LabelTask
 from training.layer import Layer, groups_of
@@ -82,7 +82,8 @@ def chip_samples(corpus: Corpus, normalisation: Normalisation, label: str, split
     stored, groups = images_of(corpus, normalisation, labels.rows, image_px)
     if not has_classes(corpus, label):
         names = _columns(corpus, label, labels.values.shape[1])
-        return Samples(stored, labels.values, names, groups, kind="regression")
+        legend = legend_of_numbers(corpus, label, names)
+        return Samples(stored, labels.values, names, groups, legend, "regression")
     legend = legend_of(corpus, label)
     return Samples(stored, labels.values, legend.classes, groups, legend)
 
@@ -103,7 +104,8 @@ def pixel_samples(corpus: Corpus, normalisation: Normalisation, label: str, spli
     codes = read_centre(corpus, label, rows, image_px)
     if not modality.categories:
         values = modality.physical(codes).astype(np.float32)
-        return Samples(stored, values, modality.band_names, groups, kind="regression")
+        legend = legend_of_numbers(corpus, label, modality.band_names)
+        return Samples(stored, values, modality.band_names, groups, legend, "regression")
     legend = legend_of(corpus, label)
     indices, _ = Layer(modality, (0,), {}).values(codes, [EVERYTHING] * len(rows))
     return Samples(stored, indices[:, 0], legend.classes, groups, legend)

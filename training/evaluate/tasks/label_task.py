@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal, Protocol, Self
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from training.evaluate.tasks.tally import Tally
 
 Kind = Literal["single-label", "multi-label", "regression"]
+Shown = Literal["class", "probability", "number"]  # what a map can show
 
 
 class LabelTask(Protocol):
-    """One kind of labels, of images or of their pixels. `names` are classes, labels, or columns of numbers."""
+    """One kind of labels, of images or of their pixels. `names` are classes, labels, or columns of numbers.
+
+    `shows` is what maps can show of it, the usual one first.
+    """
 
     kind: ClassVar[Kind]
+    shows: ClassVar[tuple[Shown, ...]]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -36,6 +42,9 @@ class LabelTask(Protocol):
 
     def answers(self, outputs: Tensor) -> NDArray[Any]:
         """Predictions in the kind and shape of the labels."""
+
+    def estimates(self, outputs: Tensor) -> NDArray[np.float32]:
+        """What may be averaged, in the shape of `outputs`: probabilities from 0 to 1, or numbers in their units."""
 
     def tally(self, parts: Iterable[tuple[Tensor, NDArray[Any]]]) -> Tally:
         """What scores are made of, from outputs and labels batch by batch."""

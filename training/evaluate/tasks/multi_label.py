@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.errors import Fatal
-from training.evaluate.tasks.label_task import Kind
+from training.evaluate.tasks.label_task import Kind, Shown
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class MultiLabel:
 
     names: tuple[str, ...]
     kind: ClassVar[Kind] = "multi-label"
+    shows: ClassVar[tuple[Shown, ...]] = ("probability",)
 
     def check(self, labels: NDArray[Any]) -> None:
         """Raise `Fatal` for labels that are not 0 or 1 for each name."""
@@ -98,6 +99,10 @@ class MultiLabel:
     def answers(self, outputs: Tensor) -> NDArray[Any]:
         """0 or 1 for each label, int64: 1 where it is more likely than not."""
         return np.asarray((outputs > 0).long().cpu().numpy())
+
+    def estimates(self, outputs: Tensor) -> NDArray[np.float32]:
+        """Probabilities, of each label by itself."""
+        return np.asarray(outputs.sigmoid().cpu().numpy(), dtype=np.float32)
 
     def tally(self, parts: Iterable[tuple[Tensor, NDArray[Any]]]) -> MultiLabelTally:
         """Outputs beside labels."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import Fatal
-from training.evaluate.tasks.label_task import Kind
+from training.evaluate.tasks.label_task import Kind, Shown
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Regression:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     kind: ClassVar[Kind] = "regression"
+    shows: ClassVar[tuple[Shown, ...]] = ("number",)
 
     def check(self, labels: NDArray[Any]) -> None:
         """Raise `Fatal` for labels that are no numbers, or not a column for each name."""
@@ -98,6 +99,10 @@ class Regression:
         """Numbers in the labels' units, float64."""
         mean, std = (self._columns(part, outputs.double()) for part in (self.mean, self.std))
         return np.asarray((outputs.double() * std + mean).cpu().numpy())
+
+    def estimates(self, outputs: Tensor) -> NDArray[np.float32]:
+        """Numbers in the labels' units."""
+        return self.answers(outputs).astype(np.float32)
 
     def tally(self, parts: Iterable[tuple[Tensor, NDArray[Any]]]) -> NumberTally:
         """Sums per sample; samples without any label do not count."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.errors import Fatal
-from training.evaluate.tasks.label_task import Kind, is_dense
+from training.evaluate.tasks.label_task import Kind, Shown, is_dense
 from training.evaluate.tasks.scores import Scores
 from training.layer import IGNORED
 
@@ -98,6 +98,7 @@ class SingleLabel:
 
     names: tuple[str, ...]
     kind: ClassVar[Kind] = "single-label"
+    shows: ClassVar[tuple[Shown, ...]] = ("class", "probability")
 
     def check(self, labels: NDArray[Any]) -> None:
         """Raise `Fatal` for labels that are no class indices, such as fractions."""
@@ -135,6 +136,10 @@ class SingleLabel:
     def answers(self, outputs: Tensor) -> NDArray[Any]:
         """Class indices int64."""
         return np.asarray(outputs.argmax(1).cpu().numpy())
+
+    def estimates(self, outputs: Tensor) -> NDArray[np.float32]:
+        """Probabilities, which add up to 1 over the classes."""
+        return np.asarray(outputs.softmax(dim=1).cpu().numpy(), dtype=np.float32)
 
     def tally(self, parts: Iterable[tuple[Tensor, NDArray[Any]]]) -> ClassTally:
         """Counts of labels by prediction."""
