@@ -15,7 +15,7 @@ import math
 import pathlib
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -40,7 +40,14 @@ def read_published(path: Path, geometry: Geometry = "sparse") -> tuple[Encoder, 
 
     Raises `Fatal` for a file that is not such a checkpoint, whose weights do not fit, or whose inputs are unknown.
     """
-    encoder = encoder_of(state_of(path), str(path), geometry)
+    return of_published(state_of(path), str(path), geometry)
+
+
+def of_published(
+    state: Mapping[str, Tensor], name: str, geometry: Geometry = "sparse"
+) -> tuple[Encoder, Normalisation]:
+    """The same from the state dict of the file `name`."""
+    encoder = encoder_of(state, name, geometry)
     return encoder, inputs_of(encoder.architecture.channels)
 
 
@@ -105,7 +112,7 @@ def _architecture(dense: Mapping[str, Tensor], name: str) -> Architecture:
     )
     widths = [dense.get(f"stages.{stage}.0.norm.weight") for stage in range(STAGES)]
     if first not in dense or strided not in dense or any(item is None for item in widths):
-        raise Fatal(f"{name} holds no published MMEarth encoder; give a checkpoint with its `encoder.` weights.")
+        raise Fatal(f"{name} holds no published MMEarth encoder, nor ImageNet's FCMAE; give a file with such weights.")
     depths = tuple(len({key.split(".")[2] for key in dense if key.startswith(f"stages.{stage}.")})
                    for stage in range(STAGES))  # fmt: skip
     size = Size(depths, tuple(len(item) for item in widths if item is not None))  # type: ignore[arg-type]
@@ -140,14 +147,20 @@ def inputs_of(channels: int) -> Normalisation:
         raise Fatal(f"no published checkpoint is known to have {channels} input channels; use one with {known}.")
     names = description["inputs"][str(channels)]
     indices = [description["bands"].index(item) for item in names]
-    bands = {"bands": [{"name": item} for item in names]}
-    modality = Modality.from_specification(description["modality"] | bands).specification()
     groups = {
         group: {kind: [values[index] for index in indices] for kind, values in of_kind.items()}
-        | {"has_data": [True] * len(indices)}
         for group, of_kind in description["groups"].items()
     }
-    return Normalisation.from_dict([{"modality": modality, "groups": groups}])
+    return Normalisation.from_dict([input_layer(names, groups)])
+
+
+def input_layer(bands: Sequence[str], groups: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, Any]:
+    """A layer of `Normalisation.from_dict`: bands of Sentinel-2, with `mean` and `std` of stored numbers by level."""
+    description = json.loads((files("training.weights") / "published_inputs.json").read_text())
+    named = {"bands": [{"name": item} for item in bands]}
+    modality = Modality.from_specification(description["modality"] | named).specification()
+    has_data = {"has_data": [True] * len(bands)}
+    return {"modality": modality, "groups": {group: {**moments, **has_data} for group, moments in groups.items()}}
 
 
 def state_of(path: Path) -> Mapping[str, Tensor]:

@@ -24,8 +24,9 @@ from training.model.tower import Tower
 from training.model.vit import VitArchitecture
 from training.weights.download import digest_of, fetch
 from training.weights.from_run import from_checkpoint, newest_checkpoint
+from training.weights.imagenet import is_imagenet, read_imagenet
 from training.weights.pretrained import Pretrained
-from training.weights.published import read_published
+from training.weights.published import of_published, state_of
 from training.weights.timm_names import fit, from_timm, to_timm
 
 WEIGHTS = "encoder.safetensors"
@@ -88,10 +89,10 @@ def load_encoder(source: str | Path, sha256: str | None = None, geometry: Geomet
     """The encoder in a file, in the folder of a run or at an address, with its normalisation; on the CPU.
 
     `source` is a `.safetensors` of geocorpus, the folder of a run (its `encoder.safetensors`, or else its newest
-    checkpoint), one of its checkpoints, a published MMEarth checkpoint (`.pth`), or the https address of a file;
-    `sha256` is the expected digest of the file. `geometry` is how the weights are used, see `Architecture`: None as the
-    file says, which of a published checkpoint means "sparse". Raises `Fatal` for any other source, digest or geometry,
-    and `Transient` where a server does not answer.
+    checkpoint), one of its checkpoints, a published MMEarth checkpoint (`.pth`), ImageNet's FCMAE ConvNeXt V2 (the file
+    of its authors, or timm's), or the https address of a file; `sha256` is the expected digest of the file. `geometry`
+    is how the weights are used, see `Architecture`: None as the file says, which of a published checkpoint means
+    "sparse". Raises `Fatal` for any other source, digest or geometry, and `Transient` where a server does not answer.
     """
     if geometry is None:
         return _loaded(located(source, sha256))
@@ -112,14 +113,24 @@ def _loaded(path: Path) -> Pretrained:
     if path.suffix == ".pt" and path.with_suffix(".json").exists():
         return from_checkpoint(path)
     if path.suffix in PICKLED:
-        published, normalisation = read_published(path)
-        return Pretrained(published, normalisation, {"published": path.name})
-    about, state = _read(path)
+        return _from_others(state_of(path), path)
+    metadata, state = _opened(path)
+    if "geocorpus" not in metadata and is_imagenet(state):
+        return read_imagenet(state, path.name)
+    about = _about(metadata, path)
     normalisation = Normalisation.from_dict(about["inputs"])
     own = {name: item for name, item in state.items() if not name.startswith(_HEADS)}
     encoder = _filled(about["architecture"], own, path)
     facts = {name: value for name, value in about.items() if name not in ("architecture", "inputs")}
     return Pretrained(encoder, normalisation, facts)
+
+
+def _from_others(state: Mapping[str, Tensor], path: Path) -> Pretrained:
+    """Of a checkpoint that other code wrote."""
+    if is_imagenet(state):
+        return read_imagenet(state, path.name)
+    published, normalisation = of_published(state, str(path))
+    return Pretrained(published, normalisation, {"published": path.name})
 
 
 def head_of(path: Path) -> dict[str, Tensor]:
@@ -142,21 +153,31 @@ def located(source: str | Path, sha256: str | None) -> Path:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    metadata, state = _opened(path)
+    return _about(metadata, path), state
+
+
+def _opened(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a mapping)
+            return opened.metadata() or {}, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise Fatal(f"{path} is damaged or no safetensors file; export or fetch it again.") from error
+
+
+def _about(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     if "geocorpus" not in metadata:
-        raise Fatal(f"{path} does not say what its encoder looks at; give a file that geocorpus wrote.")
+        raise Fatal(
+            f"{path} does not say what its encoder looks at, and is no ConvNeXt V2 of ImageNet's FCMAE; give a file "
+            "that geocorpus wrote."
+        )
     try:
         about = dict(json.loads(metadata["geocorpus"]))
     except (ValueError, TypeError) as error:
         raise Fatal(f"{path} is damaged: what it says of itself is no JSON; export or fetch it again.") from error
     if about.get("format") != _FORMAT:
         raise Fatal(f"{path} has format {about.get('format')}, newer than this geocorpus reads; update it.")
-    return about, state
+    return about
 
 
 def _filled(described: Mapping[str, Any], state: Mapping[str, Tensor], path: Path) -> Encoder | Tower:
