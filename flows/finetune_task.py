@@ -25,7 +25,8 @@ class Task:
     `per` "chip" learns the most frequent class of a chip, or its means, "pixel" those of each pixel. `image_px` is the
     side of the images in pixels; 0 is the largest that fits. With `data`, such as "geobench:FOLDER/m-eurosat", images
     and labels come from there and not from the corpus; `label` is then a column of a table, the other keys are those of
-    `DataOptions`, and `beside` "random" fine-tunes random weights by the same recipe to compare.
+    `DataOptions`, and random weights are fine-tuned by the same recipe to compare. In both cases linear models of the
+    bands and of the frozen encoder stand beside the model; `beside` "none" leaves all of these out.
     """
 
     weights: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from flows.benchmarks.linear_rows import beside, linear_rows
 from flows.closing import Closing
 from flows.extras import require
 from flows.finetune_task import Task
@@ -39,10 +40,12 @@ def finetune(settings: Settings, progress: Progress) -> str:
     path = settings.folder / FINETUNED / f"{task.label}-{task.per}.safetensors"
     tuned.save(path)
     figures = tuned.score(val).figures()
+    rows = linear_rows(pretrained, train, val, recipe, progress) if task.beside != "none" else {}
     said = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in figures.items())
+    done = f"{task.label} per {task.per}, {len(train)} chips: {said} on {len(val)} val chips; the model is {path}."
     return Closing.of(
-        f"{task.label} per {task.per}, {len(train)} chips: {said} on {len(val)} val chips; the model is {path}.",
-        label=task.label, per=task.per, train_chips=len(train), val_chips=len(val), **figures, weights=str(path),
+        f"{done}{beside(rows)}", done=done, label=task.label, per=task.per, train_chips=len(train), val_chips=len(val),
+        **figures, beside={name: tally.figures() for name, tally in rows.items()}, weights=str(path),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from exporters.formats.benchmarks.labelled_images import EVERY
 from exporters.formats.benchmarks.published_scores import PROBE, TUNED, published_for
+from flows.benchmarks.linear_rows import linear_rows
 from flows.benchmarks.prepared import Prepared, prepare
 from flows.benchmarks.probing import closed, said, weights_facts
 from flows.benchmarks.results import Results
@@ -43,6 +44,7 @@ def tune(task: Task, recipe: Recipe, folder: Path, progress: Progress) -> Closin
     if task.beside == "random":
         random = replace(prepared.pretrained, encoder=untrained(prepared.pretrained.encoder, recipe.seed))
         tallies[RANDOM] = finetune(random, train, recipe, progress).on_best_device().score(test)
+        tallies |= linear_rows(prepared.pretrained, train, test, recipe, progress)
     counts = {"train": len(train), "test": tallies[THIS].samples}
     facts = {**prepared.facts, **weights_facts(task.weights), "recipe": asdict(recipe), "seed": recipe.seed, **counts}
     protocol = PROBE if recipe.frozen == 1 else TUNED

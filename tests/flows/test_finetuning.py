@@ -13,6 +13,7 @@ pytest.importorskip("torch", reason=NO_TORCH)
 
 import torch
 
+from flows.benchmarks.linear_rows import BANDS, FROZEN
 from flows.closing import as_json
 from flows.finetune_task import Task
 from flows.finetuning import FINETUNED, convert, finetune
@@ -54,6 +55,9 @@ def test_adapts_to_a_layer_and_keeps_the_model(corpus: Corpus, label: str, per: 
     assert f"{label} per {per}, " in said and "accuracy" in said
     told = as_json(said, str(corpus.folder))
     assert 0 <= told["accuracy"] <= 1 and Path(told["weights"]).is_file() and told["val_chips"] > 0
+    assert set(told["beside"]) == {BANDS, FROZEN} and "\n" not in told["done"]
+    headline = "mean iou" if per == "pixel" else "accuracy"
+    assert f"{headline} beside it: {BANDS}: {told['beside'][BANDS][headline.replace(' ', '_')]:.3f}; {FROZEN}: " in said
     tuned = load_finetuned(corpus.folder / FINETUNED / f"{label}-{per}.safetensors")
     own = load_encoder(corpus.folder).encoder.state_dict()
     assert all(torch.equal(own[name], item) for name, item in tuned.model.encoder.state_dict().items())

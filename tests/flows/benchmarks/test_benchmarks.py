@@ -17,6 +17,7 @@ pytest.importorskip("h5py")
 from typer.testing import CliRunner
 
 from exporters.formats.benchmarks.published_scores import PUBLISHED
+from flows.benchmarks.linear_rows import BANDS, FROZEN
 from flows.benchmarks.prepared import prepare
 from flows.benchmarks.probing import probe
 from flows.data_options import DataOptions, ProbeOptions
@@ -151,6 +152,10 @@ def test_fine_tuning_on_other_kinds(weights: str, kind: str, tmp_path: Path) -> 
     assert tuned.task.kind == ("multi-label" if kind == "multi" else "single-label") and tuned.fit == "resize"
     kept = json.loads((tmp_path / "finetuned" / "m-bigearthnet.json").read_text())
     assert kept["recipe"]["epochs"] == 1 and kept["protocol"] == "fine-tuning" and "random weights" in kept["gaps"]
+    run = CliRunner().invoke(app, ["probe", weights, "--data", f"geobench:{folder}", "--set", "fit=resize", "--json"])
+    probed = json.loads(run.stdout.splitlines()[-1])["scores"]
+    for ours, name in ((BANDS, "band means and deviations"), (FROZEN, "this encoder")):
+        assert kept["scores"][ours] == probed[name] and ours in done and ours in kept["gaps"]
 
 
 def test_numbers_of_a_table_through_the_command(weights: str, tmp_path: Path) -> None:
@@ -174,7 +179,7 @@ def test_numbers_of_a_table_through_the_command(weights: str, tmp_path: Path) ->
     finetuned = {"weights": weights, "data": f"table:{tmp_path / 't.csv'}", "label": "mass", "epochs": 1,
                  "device": "cpu", "beside": "none"}  # fmt: skip
     done = finetune(parse({"corpus": {"folder": str(tmp_path)}, "finetune": finetuned}), Silent())
-    assert "3 test images" in done and "rmse" in done
+    assert "3 test images" in done and "rmse" in done and "linear" not in done
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from pipeline.errors import Fatal
 from pipeline.progress import Progress, Silent
+from training.evaluate.probed import BANDS, RANDOM, THIS
 from training.evaluate.recipe import Fit
 from training.evaluate.sample_source import SampleSource, batches_of
 from training.evaluate.samples import Samples
-from training.evaluate.tasks.frozen_features import Frozen, frozen_features
+from training.evaluate.tasks.frozen_features import BLIND, Frozen, frozen_features
 from training.evaluate.tasks.label_task import LabelTask, is_dense
 from training.evaluate.tasks.linear import Model, fit_linear, folds_of
 from training.evaluate.tasks.tally import Tally
@@ -40,11 +41,15 @@ class TaskProbe:
 
 @dataclass(frozen=True)
 class Probing:
-    """How labelled images are probed: what becomes of their size, in how many folds, and the seed of all draws."""
+    """How labelled images are probed: what becomes of their size, in how many folds, and the seed of all draws.
+
+    `kinds` are names of features that are compared, of those of `frozen_features`.
+    """
 
     fit: Fit = "pad"
     folds: int = 5
     seed: int = 0
+    kinds: tuple[str, ...] = (THIS, RANDOM, BANDS, BLIND)
 
     def divided(self, pretrained: Pretrained, train: SampleSource, test: SampleSource) -> TaskProbe:
         """Fitted to one part, tested on another. Raises `Fatal` for labels or images that cannot be probed."""
@@ -62,10 +67,11 @@ class Probing:
         train = np.unique(np.concatenate([rows for rows, _ in draws]))
         task = samples.task.fitted(samples.of(rows).labels for rows in _parts(train))
         kinds = frozen_features(pretrained, self.fit, self.seed)
+        compared = {name: kinds[name] for name in self.kinds}
         work = _Dense if is_dense(samples.of(np.arange(1)).labels) else _Whole
         tallies = {
             name: task.tally(work(pretrained, frozen, samples, task, self.seed).outputs(draws))
-            for name, frozen in kinds.items()
+            for name, frozen in compared.items()
         }
         tested = next(iter(tallies.values())).samples
         if not tested:
