@@ -147,8 +147,13 @@ class _Round:
         from training.evaluate.fewshot.draws import draws_of
 
         known = self.places.among(self.task.known, self.task.known)
-        if not len(known.test):
-            raise Fatal(f"no test chip has a label of {self.task.name}; choose another target.")
+        if len(known.test) < 2:
+            raise Fatal(
+                f"{len(known.test)} test chips have a label of {self.task.name}, and a score needs two; choose another "
+                "target, or a corpus with more."
+            )
+        if known.few:
+            self.progress.say(f"{self.task.name}: {known.few}")
         draws = draws_of(self.task, known.train, self.plan.shots, self.plan.draws, self.plan.seed)
         self.progress.start(f"labels: {self.task.name}", len(draws) * len(self.competitors))
         comparison = self._comparison(known, draws, self.competitors)

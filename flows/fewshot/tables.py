@@ -38,7 +38,8 @@ def headline(results: Results, outcome: Outcome) -> Table:
         gap = _NONE if seen == results.whole[0] else _signed(middle.gap)
         rows.append((_title(seen), labels, _score(full.estimate), _score(middle.estimate), gap))
     columns = ("", "labels for 95 %", f"{measure}, all {every:,}", f"{measure}, {few:,}", "over the first")
-    note = f"{head}; in brackets 95 % of resamples of draws and blocks. {_flat(outcome)}{outcome.task.note}".strip()
+    notes = f"{outcome.places.few}{_flat(outcome)}{outcome.task.note}"
+    note = f"{head}; in brackets 95 % of resamples of draws and blocks. {notes}".strip()
     return Table(_about(results, outcome), columns, tuple(rows), note)
 
 

@@ -34,6 +34,7 @@ from tests.training.conftest import one_thread  # noqa: F401 (a fixture that eve
 from tests.training.corpora import ECHO, GROUND, LIGHT, WEATHER, make_corpus
 from tests.training.embedded import convnext_of, tower_of
 from training.data.centre import read_centre
+from training.evaluate.fewshot.places import Places
 from training.weights.weights import save_encoder
 
 COUNT, SHARD = 120, 32
@@ -252,6 +253,15 @@ def test_embeddings_of_a_store_are_compared_as_the_encoder_that_made_them(
 def test_a_target_without_spread_says_so(results: Results) -> None:
     flat = replace(results.outcomes[0], task=replace(results.outcomes[0].task, values=np.zeros(len(results.rows))))
     assert "All of these test chips have the value 0, so there is no R2." in headline(results, flat).text()
+
+
+def test_few_test_chips_are_said(results: Results) -> None:
+    outcome = results.outcomes[0]
+    places = Places(outcome.places.train, outcome.places.test[:6], np.arange(6) // 2)
+    text = headline(results, replace(outcome, places=places)).text()
+    assert "Only 6 test chips in 3 blocks: below 30 chips or 10 blocks intervals mean little." in text
+    many = Places(outcome.places.train, np.arange(30), np.arange(30) // 3)
+    assert not many.few and replace(many, blocks=np.arange(30) // 4).few and replace(many, test=np.arange(29)).few
 
 
 def test_the_command_prints_the_table(plan: Plan, corpus: Corpus, run: Path, out: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 _LARGEST_DEG = 8.0
 _SMALLEST_DEG = 1 / 64
 _WANTED_BLOCKS = 30
+FEWEST_CHIPS, FEWEST_BLOCKS = 30, 10  # from which a bootstrap over them says something
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,15 @@ class Places:
     def block_count(self) -> int:
         """How many blocks there are."""
         return int(self.blocks.max()) + 1 if len(self.blocks) else 0
+
+    @property
+    def few(self) -> str:
+        """A sentence where tests are too few for intervals, else empty."""
+        chips, blocks = len(self.test), self.block_count
+        if chips >= FEWEST_CHIPS and blocks >= FEWEST_BLOCKS:
+            return ""
+        few = f"below {FEWEST_CHIPS} chips or {FEWEST_BLOCKS} blocks intervals mean little"
+        return f"Only {chips} test chips in {blocks} blocks: {few}. "
 
     def among(self, train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Places:
         """Only rows where `train`, or `test`, is True; both have a value for each row that there is."""
