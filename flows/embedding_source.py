@@ -19,6 +19,7 @@ from pipeline.lock import RUNS
 
 if TYPE_CHECKING:
     from training.evaluate.embedding_stream import Embedded
+    from training.layer import Layer
 
 LAYER = "layer:"  # before the name of a layer that is an embedding already
 PER = ("patch", "chip")
@@ -119,7 +120,8 @@ class Source:
         pretrained = load_encoders(self.weights)
         result: Embedder | PatchEmbedder = (Embedder if self.per == "chip" else PatchEmbedder).of(pretrained)
         for sensor in result.narrowed(self.without)[0].sensors:
-            sensor.normalisation.layers_of(corpus.modalities)
+            for layer in sensor.normalisation.layers_of(corpus.modalities):
+                _refuse_other_groups(corpus, layer)
         return result
 
     def model(self, corpus: Corpus) -> Model:
@@ -133,6 +135,19 @@ class Source:
         # A file has the same bytes wherever it lies.
         address = self.weights if "://" in self.weights else f"urn:sha256:{digest}"
         return Model(address, digest, Path(self.weights).name)
+
+
+def _refuse_other_groups(corpus: Corpus, layer: Layer) -> None:
+    """Raise `Fatal` where the weights have moments of no chip: all of them would be without data."""
+    from training.layer import groups_of
+
+    found = sorted({str(group) for group in groups_of(corpus, layer)})
+    if not set(found) & set(layer.groups):
+        by = layer.modality.statistics_by
+        raise Fatal(
+            f"these weights know {layer.name} of {by} {', '.join(sorted(layer.groups))}, and the chips in "
+            f"{corpus.folder} have {', '.join(found) or 'none'}; give the corpus its {by}, or use other weights."
+        )
 
 
 def _digest(specification: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -35,6 +36,7 @@ from tests.training.embedded import convnext_of, towers_of
 from tests.training.sensor_corpus import SENSORS, make_sensors
 from training.evaluate.embedder import Embedder
 from training.evaluate.patch_embedder import PatchEmbedder
+from training.model.normalisation import Normalisation
 from training.weights.weights import save_encoder
 
 ROWS = np.arange(20)
@@ -342,3 +344,15 @@ def test_several_processes_killed_in_between_make_the_same(
     for view in store.views:
         np.testing.assert_allclose(made.values(view), store.values(view), rtol=2e-5, atol=2e-6)
     assert sorted(files_of(target)) == sorted(files_of(store.path))
+
+
+def test_moments_go_by_what_the_weights_know(corpus: Corpus, tmp_path: Path) -> None:
+    """Of a corpus whose layer keeps one statistic for all, as one from files does, all vectors were NaN."""
+    pretrained = convnext_of(corpus, ["light"])
+    (layer,) = pretrained.normalisation.layers
+    other = replace(pretrained, normalisation=Normalisation((replace(layer, groups={"l9": layer.groups["l2a"]}),)))
+    save_encoder(tmp_path / "other.safetensors", other)
+    with pytest.raises(Fatal, match="these weights know light of level l9, and the chips in .* have .*give the corpus"):
+        Source(str(tmp_path / "other.safetensors"), corpus.folder).embedder(corpus)
+    plain = replace(corpus.modality("light"), statistics_by=None)
+    assert pretrained.normalisation.layers_of({"light": plain})[0].modality.statistics_by == "level"

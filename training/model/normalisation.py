@@ -171,6 +171,8 @@ def _layer_in_corpus(layer: Layer, modalities: Mapping[str, Modality]) -> Layer:
     if _encoding(known) != _encoding(layer.modality):
         raise Fatal(f"modality {layer.name!r} is stored otherwise than what the weights were trained on; use others.")
     bands = tuple(known.band_names.index(name) for name in layer.modality.band_names)
+    # Moments are those of the weights, and so is the column by which they differ.
+    known = replace(known, statistics_by=layer.modality.statistics_by)
     return Layer(known, bands, layer.groups, presence=layer.presence, hide_outside=layer.hide_outside)
 
 
