@@ -168,18 +168,29 @@ def _layer_in_corpus(layer: Layer, modalities: Mapping[str, Modality]) -> Layer:
     for name in layer.modality.band_names:
         if name not in known.band_names:
             raise unknown_name(f"band of {layer.name}", name, known.band_names)
-    if _encoding(known) != _encoding(layer.modality):
-        raise Fatal(f"modality {layer.name!r} is stored otherwise than what the weights were trained on; use others.")
+    _refuse_other_encoding(layer.name, _encoding(known), _encoding(layer.modality))
     bands = tuple(known.band_names.index(name) for name in layer.modality.band_names)
     # Moments are those of the weights, and so is the column by which they differ.
     known = replace(known, statistics_by=layer.modality.statistics_by)
     return Layer(known, bands, layer.groups, presence=layer.presence, hide_outside=layer.hide_outside)
 
 
-def _encoding(modality: Modality) -> tuple[Any, ...]:
+def _encoding(modality: Modality) -> dict[str, Any]:
     """The fields that decide the meaning of a stored value."""
     nodata = modality.specification()["nodata"]  # As it is written, where NaN equals NaN.
-    return modality.codes, modality.scale, modality.offset, nodata, modality.extent
+    return {"class codes": modality.codes, "scale": modality.scale, "offset": modality.offset, "nodata": nodata,
+            "extent": modality.extent}  # fmt: skip
+
+
+def _refuse_other_encoding(name: str, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    other = [
+        f"{field} {stored[field]} (the weights: {wanted[field]})" for field in wanted if stored[field] != wanted[field]
+    ]
+    if other:
+        raise Fatal(
+            f"modality {name!r} is stored otherwise than what the weights were trained on, with {' and '.join(other)}; "
+            "use others, or a corpus whose files say so in their tags."
+        )
 
 
 def _layer(data: Mapping[str, Any]) -> Layer:

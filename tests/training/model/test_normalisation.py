@@ -78,7 +78,7 @@ def test_nan_as_nodata_is_the_corpus_own(corpus: Corpus) -> None:
     there = pickle.loads(pickle.dumps(real.modality))  # noqa: S301 (our own)
     normalisation = Normalisation.of([real])
     assert [item.modality for item in normalisation.layers_of({"echo": there})] == [real.modality]
-    with pytest.raises(Fatal, match="is stored otherwise"):
+    with pytest.raises(Fatal, match=r"is stored otherwise .* with nodata -9999.0 \(the weights: NaN\)"):
         normalisation.layers_of({"echo": replace(echo.modality, nodata=-9999.0)})
 
 
