@@ -44,7 +44,10 @@ class AreaRasters:
         first = opened(self.sources[0].path)
         a, b, left, d, e, top = first.lattice.transform
         if b or d or a <= 0 or abs(a + e) > 1e-9 * a:
-            raise Fatal(f"{first.path} has no square pixels with north up; warp it with gdalwarp first.")
+            uneven = f"has pixels of {a:.6g} by {-e:.6g}, which are not square" if not (b or d) else "is turned"
+            raise Fatal(
+                f"{first.path} {uneven}, and a map needs square pixels with north up; warp it with gdalwarp first."
+            )
         spans = [_span(first, opened(source.path)) for source in self.sources]
         west, north, east, south = (
             pick(span[axis] for span in spans if span is not None) for axis, pick in enumerate((min, min, max, max))

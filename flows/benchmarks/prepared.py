@@ -46,7 +46,7 @@ def prepare(pretrained: Pretrained, address: str, options: DataOptions, progress
     channels = _channels(images, pretrained.normalisation, options, progress)
     images = images if images.moments else replace(images, moments=_measured(images))
     own = _own_moments(images, channels)
-    _check_order(images, pretrained.normalisation, channels, progress)
+    _check_order(images, pretrained, channels, progress)
     if options.moments == "own":
         from training.evaluate.own_moments import with_moments
 
@@ -114,12 +114,15 @@ def _measured(images: LabelledImages) -> dict[str, tuple[float, float]]:
     return {name: (float(mean[i]), float(std[i])) for i, name in enumerate(images.bands)}
 
 
-def _check_order(images: LabelledImages, normalisation: Normalisation, channels: Channels, progress: Progress) -> None:
-    """Say so where bands would fit better exchanged than as they are."""
+def _check_order(images: LabelledImages, pretrained: Pretrained, channels: Channels, progress: Progress) -> None:
+    """Say so where bands would fit better exchanged than as they are; assumed moments say nothing about that."""
     from training.evaluate.band_order import BandMoments, misfit
+    from training.weights.pretrained import ASSUMED
 
+    if pretrained.facts.get(ASSUMED):
+        return
     table = _table(images)
-    for layer in normalisation.layers:
+    for layer in pretrained.normalisation.layers:
         if layer.name not in channels or layer.classes:
             continue
         doubts = [

@@ -153,7 +153,7 @@ class _Round:
                 "target, or a corpus with more."
             )
         if known.few:
-            self.progress.say(f"{self.task.name}: {known.few}")
+            self.progress.say(f"{self.task.name}: {known.few.strip()}")
         draws = draws_of(self.task, known.train, self.plan.shots, self.plan.draws, self.plan.seed)
         self.progress.start(f"labels: {self.task.name}", len(draws) * len(self.competitors))
         comparison = self._comparison(known, draws, self.competitors)

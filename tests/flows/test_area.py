@@ -180,9 +180,15 @@ def test_pixels_in_degrees_and_several_processes_are_refused(folder: Path, tmp_p
     with rasterio.open(tmp_path / "degrees.tif", "w", **profile) as file:
         file.write(values)
         file.descriptions = names
+    profile |= {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, LEFT, 0, -9.5, TOP)}
+    with rasterio.open(tmp_path / "uneven.tif", "w", **profile) as file:
+        file.write(values)
+        file.descriptions = names
     encoder, target = str(folder / "encoder.safetensors"), tmp_path / "x.tif"
     over = ["--over", str(tmp_path / "degrees.tif"), "--level", "l2a"]
+    uneven = ["--over", str(tmp_path / "uneven.tif"), "--level", "l2a"]
     for more, words in (
+        (uneven, "uneven.tif has pixels of 10 by 9.5, which are not square, and a map needs"),
         (over, "degrees.tif has pixels in degrees, not metres; warp it to UTM"),
         ([*over, "--processes", "2"], "rasters are written by one process; leave --processes out, or write --to emb"),
         (["--processes", "2"], "rasters are written by one process"),

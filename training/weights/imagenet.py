@@ -18,7 +18,7 @@ from torch import Tensor
 from pipeline.errors import Fatal
 from training.architecture import SIZES, Architecture
 from training.model.normalisation import Normalisation
-from training.weights.pretrained import Pretrained
+from training.weights.pretrained import ASSUMED, Pretrained
 from training.weights.published import encoder_of, input_layer
 from training.weights.timm_names import from_timm
 
@@ -47,7 +47,7 @@ def read_imagenet(state: Mapping[str, Tensor], name: str) -> Pretrained:
             f"{name} holds {item.summary} of {item.channels} channels, and ImageNet's ConvNeXt V2 has "
             f"{_CHANNELS}, a patch of {_PATCH_PX} px and a published size; use another file."
         )
-    return Pretrained(encoder, _inputs(), {"published": name})
+    return Pretrained(encoder, _inputs(), {"published": name, ASSUMED: True})
 
 
 def _from_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

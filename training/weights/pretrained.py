@@ -12,6 +12,8 @@ from training.model.encoder import Encoder
 from training.model.normalisation import Normalisation
 from training.model.tower import Tower
 
+ASSUMED = "assumed_moments"  # a fact: moments are not those of the bands, but of what they stand for
+
 
 @dataclass(frozen=True)
 class Pretrained:

@@ -24,6 +24,7 @@ from torch.nn import functional
 from exporters.modalities.sentinel2 import sentinel2
 from pipeline.errors import Fatal
 from training.architecture import SIZES
+from training.weights.pretrained import ASSUMED
 from training.weights.weights import load_encoder, save_encoder
 
 State = dict[str, Tensor]
@@ -142,7 +143,7 @@ def test_computes_what_the_paper_says_with_the_numbers_of_the_file(
     pretrained = load_encoder(path)
     assert pretrained.encoder.architecture.summary == "atto, original stem, patch 32 px"
     assert pretrained.normalisation.band_names == {"sentinel2": ("B4", "B3", "B2")}
-    assert pretrained.facts == {"published": path.name}
+    assert pretrained.facts == {"published": path.name, ASSUMED: True}
     stored = np.random.default_rng(1).integers(1, 5000, (2, 3, 64, 96)).astype(np.uint16)
     colours = stored / 10_000 / 0.3  # reflectance, of which 0.3 is white
     shape = (3, 1, 1)
