@@ -63,7 +63,9 @@ class Task:
         )
         _refuse_unknown(settings, (*own, *of_recipe, *of_data))
         _refuse_without_data(settings, set(of_data) - set(own))
-        options = DataOptions(**{name: value for name, value in settings.items() if name in of_data})
+        options = DataOptions(
+            **{name: value for name, value in settings.items() if name in of_data and settings.get("data")}
+        )
         task = cls(**{"label": options.label} | {name: value for name, value in settings.items() if name in own},
                    data_options=options)  # fmt: skip
         return task, replace(RECIPES[recipe], **{name: value for name, value in settings.items() if name in of_recipe})

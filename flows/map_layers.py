@@ -36,7 +36,7 @@ def probability_layer(label: str, categories: Sequence[Category], extent: Extent
 
 def number_layer(label: str, names: Sequence[str], units: Sequence[str], extent: Extent, origin: str) -> Modality:
     """A band per column of numbers, float32 in `units` ("" for those that are not known), NaN for no data."""
-    titles = _different([_identifier(name) for name in names], range(len(names)))
+    titles = _different(names, range(len(names)))
     bands = [Band(*each) for each in zip(titles, units or [""] * len(names), names, strict=True)]
     return Modality(
         name=f"{_identifier(label)}_predicted", title=f"{label}, predicted", bands=tuple(bands), dtype="float32",

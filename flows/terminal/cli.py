@@ -117,7 +117,10 @@ def sample(
 _stage("anchor", "Pin every location to its scenes and grid, and freeze the manifest.")
 _stage("finalize", "Statistics, metadata and the report.")
 _stage("build", "All of sample, anchor, export and finalize, as a Prefect flow.")
-_stage("finetune", "Adapt an encoder to a layer of the corpus that has classes.")
+_stage(
+    "finetune",
+    "Adapt an encoder to a layer of the corpus, or a column of yours, of classes or of numbers; or to finetune.data.",
+)
 
 
 @app.command()

@@ -133,7 +133,7 @@ def test_what_makes_no_map_of_an_area_is_said(folder: Path, tmp_path: Path) -> N
 
 def test_numbers_of_an_area_blend_and_those_of_whole_images_have_a_pixel_each(folder: Path, tmp_path: Path) -> None:
     pretrained, scene = load_encoder(folder / "encoder.safetensors"), read(folder / "scene.tif")[[2, 0]]
-    labels = Regression(("height", "mass"), (20.0, 3e4), (5.0, 1e3))
+    labels = Regression(("Height", "mass"), (20.0, 3e4), (5.0, 1e3))
     legend = Legend("trees", units=("m", "kg"))
     torch.manual_seed(2)
     dense, whole = UNet(pretrained.encoder, 2).eval(), Classifier(pretrained.encoder, 2).eval()

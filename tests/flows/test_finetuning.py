@@ -81,6 +81,7 @@ def test_settings_over_a_recipe() -> None:
         ({"weights": "a", "label": "b", "epochs": 1.5}, "finetune.epochs must be a whole number, not 1.5"),
         ({"weights": "a", "label": "b", "seed": "x"}, "finetune.seed must be a whole number, not 'x'"),
         ({"weights": "a", "label": "b", "frozen": 2}, "finetune.frozen must be at most 1, not 2"),
+        ({"weights": "a", "label": 3}, "finetune.label must be text, not 3"),
         ({"weights": 3, "label": "b"}, "finetune.weights must be text, not 3"),
         ({"weights": "a", "label": "b", "betas": [0.9, 1]}, "finetune.betas[1] must be below 1, not 1"),
         ({"weights": "a", "label": "b", "recip": "full"}, "did you mean 'finetune.recipe'"),
