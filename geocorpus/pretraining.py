@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from geocorpus.shown import shown
 from pipeline import arguments
 from pipeline.errors import Fatal
 from pipeline.lock import RUNS
@@ -20,10 +21,13 @@ def pretrain(
     """Train an encoder on the corpus in `folder`, or go on where an earlier call of the same was stopped.
 
     `settings` are those of the section `[pretrain]`: `preset`, `pretext` and the fields of `PretrainConfig`. The run is
-    kept in `runs/<run>` of the folder, as the command keeps it. Raises `Fatal` for an unknown setting, one that does
-    not fit the corpus, a folder that is none, or a loss that is no number.
+    kept in `runs/<run>` of the folder, as the command keeps it. Without `progress` it is shown in a notebook and on a
+    terminal. Raises `Fatal` for an unknown setting, one that does not fit the corpus, a folder that is none, or a loss
+    that is no number.
     """
     if not isinstance(run, str) or Path(run).name != run or run in ("", ".", ".."):
         raise Fatal(f"a run cannot be called {run!r}: give one name, of a folder below {RUNS}/.")
     corpus_folder = arguments.path("the folder of a corpus", folder)
-    return train(corpus_folder, PretrainConfig.from_dict(settings), corpus_folder / RUNS / run, progress)
+    config = PretrainConfig.from_dict(settings)
+    with shown(progress) as told:
+        return train(corpus_folder, config, corpus_folder / RUNS / run, told)

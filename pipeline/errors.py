@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import os
+import traceback
 from collections.abc import Iterable
 
 
 class GeocorpusError(Exception):
     """Base of all errors that geocorpus raises on purpose."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it (IPython asks for this): the sentence; with GEOCORPUS_TRACEBACK=1 also where."""
+        if os.environ.get("GEOCORPUS_TRACEBACK"):
+            return "".join(traceback.format_exception(self)).splitlines()
+        return [f"{type(self).__name__}: {self}"]
 
 
 class Fatal(GeocorpusError):
