@@ -1,4 +1,4 @@
-"""A hook of MkDocs: pages that lie outside of docs/, an API page for each package and room, and links between them all.
+"""A hook of MkDocs: pages from outside of docs/ (notebooks too), an API page for each room, and links between them all.
 
 README and the others are shown from where they are, so their links are those of the repository. On the site a link to
 a page leads to that page; one to anything else in the repository is a warning, and the build fails.
@@ -11,11 +11,13 @@ import posixpath
 import re
 from collections.abc import Iterator
 from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from code_map import DOOR, PACKAGES, ROOT, Module, importers_first, read_modules, rooms_of
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File, Files
+from notebook_pages import NotebookPage
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -27,6 +29,7 @@ OUTSIDE = {
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
     "benchmarks.md": "benchmarks/README.md",
+    **{f"notebooks/{path.stem}.md": f"notebooks/{path.name}" for path in sorted((ROOT / "notebooks").glob("*.ipynb"))},
 }
 LOADED = re.compile(
     r"""<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\bsrc=["']?((?:https?:)?//[^"'\s>]+)"""
@@ -45,10 +48,19 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are not in docs/."""
     for uri, path in OUTSIDE.items():
-        files.append(File.generated(config, uri, content=(ROOT / path).read_text(encoding="utf-8")))
+        for name, content in _from_outside(uri, ROOT / path).items():
+            files.append(File.generated(config, name, content=content))
     for uri, content in api_pages().items():
         files.append(File.generated(config, uri, content=content))
     return files
+
+
+def _from_outside(uri: str, path: Path) -> dict[str, str | bytes]:
+    """The page at `uri`, and the pictures beside it that a notebook holds."""
+    if path.suffix != ".ipynb":
+        return {uri: path.read_text(encoding="utf-8")}
+    page, folder = NotebookPage.of(path), posixpath.dirname(uri)
+    return {uri: page.markdown, **{posixpath.join(folder, name): png for name, png in page.pictures.items()}}
 
 
 def on_page_markdown(markdown: str, page: Page, **_more: Any) -> str:

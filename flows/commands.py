@@ -32,11 +32,22 @@ def _finalize(settings: Settings, progress: Progress) -> str:
         return stages.finalize(settings, progress)
 
 
+def _build(settings: Settings, progress: Progress) -> str:
+    """The four before it, with one lock and one connection; `prefect_runs.orchestration` has them as a flow."""
+    with locked(settings.folder, progress.say), stages.earth_engine(settings) as engine:
+        stages.store_of(settings).check()  # now, and not hours later when the first shard is written
+        stages.sample(settings, engine, progress)
+        stages.anchor(settings, engine, progress)
+        stages.export(settings, engine, progress)
+        return stages.finalize(settings, progress)
+
+
 STAGES: dict[str, Callable[[Settings, Progress], str]] = {
     "sample": _sample,
     "anchor": _anchor,
     "export": _export,
     "finalize": _finalize,
+    "build": _build,
     "pretrain": stages.pretrain,
     "finetune": finetuning.finetune,
 }

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # What type checkers and editors read; a test holds it to `_N
     )
     from exporters.origin import Origin
     from exporters.sources import Local, Pixels, Region
+    from geocorpus.building import anchor, build, export, finalize, sample
     from geocorpus.corpus import Corpus, open
     from geocorpus.pretraining import pretrain
     from pipeline import errors
@@ -56,10 +57,11 @@ if TYPE_CHECKING:  # What type checkers and editors read; a test holds it to `_N
 __all__ = [
     "Acquisition", "Band", "Category", "Channel", "Chip", "CloudDetection", "Connection", "Corpus", "Display", "Grid",
     "LazySamples", "Licence", "Local", "Location", "Manifest", "Modality", "ORBIT_PASSES", "Observed", "Origin",
-    "Pixels", "RECIPES", "Region", "SEASONS", "Samples", "Scene", "Shard", "SkyClasses", "around_anchor", "at_anchor",
-    "between", "connect", "errors", "finetune", "load_encoder", "load_finetuned", "mode_over_year", "nearest_vectors",
-    "on_pixels_of", "open", "own_moments", "per_orbit_pass", "pretrain", "probe", "save_encoder", "seasons", "static",
-    "tiles", "unfinished", "unit_vectors", "where_complete", "with_fallback",
+    "Pixels", "RECIPES", "Region", "SEASONS", "Samples", "Scene", "Shard", "SkyClasses", "anchor", "around_anchor",
+    "at_anchor", "between", "build", "connect", "errors", "export", "finalize", "finetune",
+    "load_encoder", "load_finetuned", "mode_over_year", "nearest_vectors", "on_pixels_of", "open", "own_moments",
+    "per_orbit_pass", "pretrain", "probe", "sample", "save_encoder", "seasons", "static", "tiles", "unfinished",
+    "unit_vectors", "where_complete", "with_fallback",
 ]  # fmt: skip
 
 _refuse_hidden()  # before any of the other packages is imported
@@ -84,6 +86,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "ORBIT_PASSES", "SEASONS", "around_anchor", "at_anchor", "between", "mode_over_year", "on_pixels_of",
         "per_orbit_pass", "seasons", "static", "tiles", "unfinished", "where_complete", "with_fallback",
     ),
+    # The stages of a corpus.
+    "geocorpus.building": ("sample", "anchor", "export", "finalize", "build"),
     # Earth Engine.
     "exporters.earth_engine.client": ("Connection", "connect"),
     # Encoders.

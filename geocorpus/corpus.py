@@ -42,6 +42,10 @@ class Corpus(pipeline_corpus.Corpus):
         """
         return super().open(arguments.path("the folder of a corpus", folder), state)
 
+    def __repr__(self) -> str:
+        layers = ", ".join(sorted(self.modalities))
+        return f"Corpus {self.folder}: {len(self.manifest)} chips of {self.manifest.size_px} px, with {layers}"
+
     def chip(self, row: int) -> OpenChip:
         """The chip of a row: its place, grid and scenes, and its layers; raises `Fatal` for a row that there is not."""
         count, row = len(self.manifest), arguments.whole_number("the row of a chip", row)

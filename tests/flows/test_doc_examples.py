@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -25,6 +26,7 @@ from tests.pipeline.chips import make_manifest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 BLOCK = re.compile(r"(?P<comment><!-- not run: [^\n]+ -->\n)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 SERVED = "http://127.0.0.1:8765"  # where the pages have the local Earth Engine
 SIZE_PX = 32
@@ -102,7 +104,8 @@ def test_blocks_run_as_they_are_written(page: Path, folder: Path) -> None:
 
 
 def test_every_public_function_has_an_example_that_runs() -> None:
-    code = "\n".join(program_of(page) for page in RUNNABLE)
+    notebooks = ("".join(cell["source"]) for path in NOTEBOOKS for cell in json.loads(path.read_text())["cells"])
+    code = "\n".join([*map(program_of, RUNNABLE), *notebooks])  # tests/test_notebooks.py runs those
     without = {name for name in FUNCTIONS if not re.search(rf"(?<![\w.])(?:geocorpus\.)?{name}(?:\.\w+)?\(", code)}
     assert not without - {"Corpus"}, without  # `open` gives one
     assert re.search(r"geocorpus\.open\(", code)

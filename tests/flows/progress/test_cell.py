@@ -108,6 +108,11 @@ FATAL = """
 import geocorpus
 geocorpus.open("nowhere")
 """
+STAGES = """
+corpus = geocorpus.build("demo", corpus={"folder": "c", "size_px": 32, "shard_rows": 4, "modalities": ["biome"]},
+                         sampling={"locations": 4})
+corpus
+"""
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +124,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict]]:
     from run_notebooks import executed
 
     folder = tmp_path_factory.mktemp("notebook")
-    sources = [THREADS, f"import sys\ncode = {CHILD!r}\n{COMMAND}", FATAL]
+    sources = [THREADS, f"import sys\ncode = {CHILD!r}\n{COMMAND}", FATAL, STAGES]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.strip()) for source in sources])
     notebook.cells[2].metadata.tags = ["raises-exception"]
     nbformat.write(notebook, folder / "all.ipynb")
@@ -152,3 +157,11 @@ def test_an_error_is_one_sentence(cells: list[list[dict]]) -> None:
     assert output["output_type"] == "error" and output["ename"] == "Fatal"
     assert len(output["traceback"]) == 1 and output["traceback"][0].startswith("Fatal: ")
     assert "nowhere" in output["traceback"][0]
+
+
+@pytest.mark.slow
+def test_the_stages_show_their_bars_and_the_corpus_itself(cells: list[list[dict]]) -> None:
+    shown, result = cells[3]
+    bars = [line.split()[0] for line in text_of(shown).splitlines() if "█" in line]
+    assert bars == ["sample", "anchor", "export", "finalize"] and "4 of 4" in text_of(shown)
+    assert text_of(result) == "Corpus c: 4 chips of 32 px, with biome"
