@@ -28,12 +28,12 @@ class Cell:
     """
 
     def __init__(self, show: Callable[[str], Update] | None = None) -> None:
-        self._show, self._update = show or _show_in_notebook, None
+        self._show = show or _show_in_notebook
+        self._update: Update | None = None
         self._stages: list[_Stage] = []
         self._sentences: list[str] = []
         self._lock, self._ended, self._shown = threading.RLock(), threading.Event(), ""
         self._painter = threading.Thread(target=self._paint_repeatedly, daemon=True)
-        self._update: Update | None
 
     def __enter__(self) -> Cell:
         self._painter.start()
