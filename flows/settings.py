@@ -34,6 +34,7 @@ from pipeline.corpus import Corpus
 from pipeline.corpus_folder import MANIFEST
 from pipeline.errors import Fatal, unknown_name
 from pipeline.sizes import CHIP_PX, SHARD_ROWS
+from pipeline.validation import in_a_sentence, wanted
 from training.config import RENAMED, PretrainConfig
 
 SANDBOX_PROJECT = "sandbox"
@@ -473,7 +474,7 @@ def as_typed(folder: Path) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a byte order mark
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Fatal(f"{path} cannot be read as TOML: {error}.") from error
 
@@ -514,7 +515,8 @@ def _explain(error: ValidationError) -> Fatal:
     path = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         return unknown_name("setting", ".".join(path), _known_keys(path))
-    why = first["msg"].lower().removeprefix("value error, ")
+    must = wanted(first)
+    why = f"it {must}" if must else in_a_sentence(first)
     return Fatal(f"setting {'.'.join(path)} = {_shortened(first['input'])} is not allowed: {why}.")
 
 

@@ -29,7 +29,9 @@ Betas = Annotated[tuple[Fraction, Fraction], Strict(False)]  # Of Adam.
 
 _KINDS = {
     "int_type": "a whole number", "float_type": "a number", "finite_number": "a finite number", "string_type": "text",
-    "bool_type": "true or false", "tuple_type": "a list", "dict_type": "a table",
+    "bool_type": "true or false", "tuple_type": "a list", "dict_type": "a table", "path_type": "a path",
+    "int_parsing": "a whole number", "int_from_float": "a whole number", "float_parsing": "a number",
+    "bool_parsing": "true or false", "model_type": "a table",
 }  # fmt: skip
 _BOUNDS = {
     "greater_than_equal": ("at least", "ge"), "greater_than": ("above", "gt"), "less_than_equal": ("at most", "le"),
@@ -57,14 +59,22 @@ def _sentence(error: ErrorDetails, section: str, known: Iterable[str]) -> Fatal:
         )
     if kind in ("missing", "missing_argument"):
         return Fatal(f"{key} is not set; give it as well.")
-    return Fatal(f"{key} {_wanted(error)}, not {value!r}.")
+    return Fatal(f"{key} {wanted(error) or f'is not allowed ({in_a_sentence(error)})'}, not {value!r}.")
 
 
-def _wanted(error: ErrorDetails) -> str:
-    kind = error["type"]
+def wanted(error: ErrorDetails) -> str | None:
+    """What a value must be, in words, where it has another type or is out of bounds; None for another error."""
+    kind, value = error["type"], error["input"]
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
         return f"must be {words} {error['ctx'][bound]:g}"
-    if kind in _KINDS:
-        return f"must be {_KINDS[kind]}"
-    return f"is not allowed ({error['msg'].lower()})"
+    if kind not in _KINDS:
+        return None
+    how = f', such as ["{value}"]' if kind == "tuple_type" and isinstance(value, str) else ""
+    return f"must be {_KINDS[kind]}{how}"
+
+
+def in_a_sentence(error: ErrorDetails) -> str:
+    """Pydantic's own words, to stand behind a colon; names in them keep their letters."""
+    said = error["msg"].removeprefix("Value error, ")
+    return said[:1].lower() + said[1:]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pipeline.errors import Fatal
 from training.architecture import SIZES
 from training.batch import Batch
 from training.config import PretrainConfig
@@ -32,6 +33,22 @@ class Objective:
     total: Tensor
     losses: Tensor
     active: Tensor
+
+
+def fitting(result: object, net: Pretext) -> Objective:
+    """What a net gave as its objective. Raises `Fatal` unless it is one, with a scalar total and a loss per name."""
+    name, count = type(net).__name__, len(net.loss_names)
+    if not isinstance(result, Objective):
+        raise Fatal(f"the net {name} gives a {type(result).__name__} as its objective; give an Objective.")
+    if not isinstance(result.total, Tensor) or result.total.ndim:
+        raise Fatal(f"the total of the objective of the net {name} is no scalar tensor; give it as losses.sum() is.")
+    for what, values in (("losses", result.losses), ("active", result.active)):
+        if not isinstance(values, Tensor) or values.shape != (count,):
+            shape = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise Fatal(
+                f"{what} of the objective of the net {name} are {shape}, and its loss_names {count}; give one of each."
+            )
+    return result
 
 
 class Pretext(nn.Module):

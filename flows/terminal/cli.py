@@ -19,6 +19,7 @@ from flows.settings import as_typed, load, shipped
 from flows.terminal.fewshot_command import fewshot
 from flows.terminal.map_commands import embed, predict
 from flows.terminal.modality_commands import modality_app
+from flows.terminal.own_code import place_of
 from flows.terminal.search_command import plot, search
 from pipeline.errors import Fatal, GeocorpusError, unknown_name
 from pipeline.stopping import install
@@ -484,7 +485,7 @@ def main() -> None:
 
 
 def _explain(error: Exception) -> None:
-    """Print the command line parser's message for a wrong use, or one sentence for a defect of ours."""
+    """Print the command line parser's message for a wrong use, or one sentence for a defect: theirs or ours."""
     if hasattr(error, "format_message"):
         said, context = error.format_message(), getattr(error, "ctx", None)
         if context and not said.endswith("?"):
@@ -492,8 +493,10 @@ def _explain(error: Exception) -> None:
         _say(said, code=2)
     if os.environ.get("GEOCORPUS_TRACEBACK"):
         raise error
-    what = " ".join(str(error).split())
-    _say(f"unexpected {type(error).__name__}: {what}; GEOCORPUS_TRACEBACK=1 shows where, please report it.", code=1)
+    what, place = f"{type(error).__name__}: {' '.join(str(error).split())}", place_of(error)
+    if place:
+        _say(f"{place}, ended with {what}; mend it there (GEOCORPUS_TRACEBACK=1 shows the way to it).", code=2)
+    _say(f"unexpected {what}; GEOCORPUS_TRACEBACK=1 shows where, please report it.", code=1)
 
 
 def _say(text: str, code: int) -> None:

@@ -37,8 +37,13 @@ def test_the_demo_becomes_real_by_one_value() -> None:
     [
         ("sampling.locatons=5", "did you mean 'sampling.locations'"),
         ("samplng.locations=5", "did you mean 'sampling'"),
-        ("sampling.locations=many", "sampling.locations = 'many' is not allowed"),
-        ("sampling.locations=0", "sampling.locations = 0 is not allowed"),
+        ("sampling.locations=many", "sampling.locations = 'many' is not allowed: it must be a whole number."),
+        ("sampling.locations=1.5", "it must be a whole number."),
+        ("sampling.locations=0", "sampling.locations = 0 is not allowed: it must be at least 1."),
+        ("corpus.modalities=sentinel2", 'it must be a list, such as ["sentinel2"].'),
+        ("anchor.years=2019", "it must be a list."),
+        ("corpus.folder=3", "it must be a path."),
+        ("source.kind=files", "needs a [layers.NAME] with files"),
         ("split.angle_rad=nan", "split.angle_rad = nan is not allowed"),
         ("split.angle_rad=inf", "split.angle_rad = inf is not allowed"),
         ("pretrain.blr=nan", "pretrain.blr must be a finite number, not nan"),
@@ -62,6 +67,11 @@ def test_wrong_settings_are_named(override: str, words: str) -> None:
         load("demo", [override])
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('[corpus]\nfolder = "corpus"\n', encoding="utf-8-sig")
+    assert load(str(tmp_path / "mine.toml")).folder == Path("corpus")
 
 
 def test_overrides_take_toml_values_and_bare_words() -> None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pipeline.errors import Fatal
 from training.batch import Batch
-from training.pretext import AdditivePretext, Objective
+from training.pretext import AdditivePretext, Objective, fitting
 from training.runtime.device import Device
 from training.runtime.distributed_context import DistributedContext
 
@@ -25,7 +26,7 @@ class ObjectiveOf(nn.Module):
 
     def forward(self, batch: Batch, counts: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
         """The weighted sum to minimise (scalar) and the losses (losses,) of a part of a batch."""
-        result = self.model.objective(batch, counts, fraction)
+        result = fitting(self.model.objective(batch, counts, fraction), self.model)
         return result.total, result.losses.detach()
 
 
@@ -49,13 +50,19 @@ class AdditiveStep:
 
     def gradients(self, parts: Sequence[Batch], chips: int) -> Objective:
         """See `Strategy`."""
-        counts = self._context.summed(torch.stack([self._net.counts(part) for part in parts]).sum(0))
+        counts = self._context.summed(torch.stack([self._counts(part) for part in parts]).sum(0))
         total = torch.zeros((), device=self._device.place)
         losses = torch.zeros(len(counts), device=self._device.place)
         for index, part in enumerate(parts):
             result = self._backward(part, counts, len(part.rows) / chips, last=index + 1 == len(parts))
             total, losses = total + result[0], losses + result[1]
         return Objective(total, losses, counts > 0)
+
+    def _counts(self, part: Batch) -> Tensor:
+        counts, name, losses = self._net.counts(part), type(self._net).__name__, len(self._net.loss_names)
+        if not isinstance(counts, Tensor) or counts.shape != (losses,):
+            raise Fatal(f"counts of the net {name} are not one per loss, of {losses}; give a tensor of that length.")
+        return counts
 
     def alone(self, part: Batch) -> Objective:
         """See `Strategy`."""
@@ -71,6 +78,11 @@ class AdditiveStep:
         with self._objective.no_sync() if accumulating else nullcontext():
             with self._device.autocast():
                 total, losses = self._objective(part, counts, fraction)
+            if not total.requires_grad:
+                raise Fatal(
+                    f"the total of the objective of the net {type(self._net).__name__} has no graph, so that nothing "
+                    "would be learned; compute it from the net's outputs without detach or no_grad."
+                )
             # `DistributedDataParallel` averages gradients, but the objectives of the parts add up.
             (total * self._context.count).backward()
         return total.detach().float(), losses.float()

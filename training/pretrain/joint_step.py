@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from training.batch import Batch
-from training.pretext import JointPretext, Objective
+from training.pretext import JointPretext, Objective, fitting
 from training.runtime.device import Device
 from training.runtime.distributed_context import DistributedContext
 
@@ -94,7 +94,7 @@ class JointStep:
         """
         leaves = {name: item.requires_grad_(item.is_floating_point()) for name, item in exact(own).items()}
         whole = {name: self._gathered(item, chips) for name, item in leaves.items()}
-        result = self._net.joint(whole)
+        result = fitting(self._net.joint(whole), self._net)
         share = Objective(result.total / self._context.count, result.losses / self._context.count, result.active)
         if result.total.requires_grad:
             result.total.backward()

@@ -127,6 +127,25 @@ def test_its_weights_load_from_the_file_and_from_a_checkpoint(run: tuple[Pretrai
     assert all(torch.equal(item, weights[1][name]) for name, item in weights[0].items())
 
 
+@pytest.mark.parametrize(
+    ("change", "to", "message"),
+    [
+        ("losses, counts > 0)", "losses.repeat(2), counts > 0)", r"losses .* are \[2\], and its loss_names 1"),
+        ("losses, counts > 0)", "losses, True)", "active .* are bool, and its loss_names 1"),
+        ("Objective(losses.sum(),", "Objective(losses.sum().item(),", "the total .* is no scalar tensor"),
+        ("Objective(losses.sum(),", "Objective(losses.sum().detach(),", "has no graph, so that nothing would be lea"),
+        ("Objective(losses.sum(), losses, counts > 0)", "losses.sum()", "gives a Tensor as its objective"),
+        ("sum()[None]\n\n    def obj", "sum()\n\n    def obj", "counts of the net Denoiser are not one per loss"),
+    ],
+)  # fmt: skip
+def test_an_objective_of_another_kind_is_one_sentence(
+    corpus: Corpus, tmp_path: Path, change: str, to: str, message: str
+) -> None:
+    with pytest.raises(Fatal, match=message) as refusal:
+        pretrain(corpus.folder, replace(using(written(tmp_path, change, to)), steps=1, val_every=0), tmp_path / "run")
+    assert "Denoiser" in str(refusal.value) and "\n" not in str(refusal.value)
+
+
 def test_its_parts_add_up(corpus: Corpus, tmp_path: Path) -> None:
     resolved = resolve_run(corpus, using(written(tmp_path), replace(CONFIG, batch_size=12), noise=0.0))
     gradients = []
