@@ -135,7 +135,7 @@ def _from_file(path: Path) -> ModuleType:
 def _execute_file(path: Path, *_version: int) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"user_modalities_{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise Fatal(f"the modality file {path} is not a Python file that exists; correct corpus.modality_files.")
+        raise Fatal(f"the modality file {path} is not a Python file that exists; correct the path.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # While it runs: dataclasses look their module up by its name.
     try:
@@ -147,5 +147,5 @@ def _execute_file(path: Path, *_version: int) -> ModuleType:
     finally:
         sys.modules.pop(spec.name, None)
     if not _layers(module):
-        raise Fatal(f"the modality file {path} defines no Modality at its top level.")
+        raise Fatal(f"the modality file {path} defines no Modality at its top level; define one.")
     return module

@@ -50,6 +50,8 @@ def import_corpus(
     description = source / DESCRIPTION if source.is_dir() else source
     if form == FILES or (form is None and description.suffix == ".toml" and description.exists()):
         return _build_from_files(description, folder, overrides, progress)
+    if (source / MANIFEST).exists():
+        raise Fatal(f"{source} is a corpus already; `geocorpus merge` and `geocorpus convert` make others of it.")
     given = options_of(options)
     chosen = importer_of(source, form, given)
     incoming = _completed(chosen.open(source, given, {layer.name: layer for layer in catalog.everything()}))

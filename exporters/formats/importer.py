@@ -101,6 +101,7 @@ def _recognised(source: Path) -> Importer:
     found = next((item for item in known.values() if item.recognises(source)), None)
     if found is None:
         raise Fatal(
-            f"{source} is none of the formats that come in ({', '.join(known) or 'none'}); name one with --from."
+            f"{source} is none of the formats that are recognised ({', '.join(known) or 'none'}); rasters come in by a "
+            "TOML file that describes them (docs/files.md), and --from names a format."
         )
     return found

@@ -60,7 +60,9 @@ class Publication:
             _write_records(dataset)
             (draft / _BEGUN).unlink()
             put_in_place(draft, target)
-        line = f"{target} has some {size.files:,} files, at most {size.fullest:,} in one folder ({size.folder})."
+        chips, layers = len(self.corpus.manifest), len(self.corpus.modalities)
+        files = f"some {size.files:,} files, at most {size.fullest:,} in one folder ({size.folder})"
+        line = f"{chips:,} chips with {layers} layers are published in {target}: {files}."
         return "\n".join([line, *self._notes(licences)])
 
     def _checked(self) -> dict[str, Licence]:

@@ -20,7 +20,7 @@ from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.manifest import Manifest
 from pipeline.progress import Silent
-from tests.pipeline.chips import CLIMATE, COVER, MODALITIES, make_block, make_chip
+from tests.pipeline.chips import CLIMATE, COVER, MODALITIES, make_block, make_chip, make_manifest
 
 SIZE_PX = 16
 CHIPS = 7
@@ -175,7 +175,8 @@ def test_what_is_there_stays(source, tmp_path):
     ("name", "more", "sentence"),
     [
         ("none.toy", {}, "does not exist"),
-        ("odd.txt", {}, "none of the formats that come in"),
+        ("odd.txt", {}, "none of the formats that are recognised .*; rasters come in by a TOML file that describes"),
+        ("made", {}, "made is a corpus already; `geocorpus merge`"),
         ("some.toy", {"form": "tox"}, "did you mean 'toy'"),
         ("some.toy", {"options": ["b=1"]}, "unknown option of toy"),
         ("some.toy", {"options": ["b"]}, "key=value"),
@@ -184,6 +185,8 @@ def test_what_is_there_stays(source, tmp_path):
 )
 def test_a_wrong_use_is_one_sentence_and_writes_nothing(source, tmp_path, name, more, sentence):
     (tmp_path / "odd.txt").write_text("x")
+    (tmp_path / "made").mkdir()
+    make_manifest(tmp_path / "made", 3, 32)
     with pytest.raises(Fatal, match=sentence):
         _import(tmp_path / name, tmp_path / "corpus", **more)
     assert not (tmp_path / "corpus").exists()
