@@ -12,7 +12,9 @@ from exporters.formats.selection import Selection
 from exporters.formats.target_lock import target_locked
 from pipeline import durable
 from pipeline.corpus import Corpus
+from pipeline.corpus_folder import LOCATIONS
 from pipeline.errors import Fatal
+from pipeline.imported import IMPORTED
 from pipeline.progress import Progress
 
 _DRAFT, _OLD = ".draft.tmp", ".old.tmp"
@@ -52,7 +54,7 @@ def placing(corpora: Sequence[Corpus], target: Path, overwrite: bool) -> Iterato
     """Keep `target` for this process while something is written beside it and put in its place.
 
     Raises `Fatal` for a target that exists, unless `overwrite`, that is one of the `corpora`, holds it or lies in it,
-    that another process writes, and where the disk fails.
+    that another process writes, that `overwrite` cannot mean, and where the disk fails.
     """
     refuse_address(target)
     for corpus in corpora:
@@ -64,6 +66,7 @@ def placing(corpora: Sequence[Corpus], target: Path, overwrite: bool) -> Iterato
             restore(target)
             if target.exists() and not overwrite:
                 raise Fatal(f"{target} exists; choose another target, or give --overwrite.")
+            _refuse_precious(target)
             yield
     except OSError as error:
         raise durable.unwritable(target, error) from error
@@ -87,6 +90,18 @@ def refuse_own_folder(corpus: Corpus, target: Path) -> None:
     for folder in {corpus.folder.resolve(), (corpus.store.folder or corpus.folder).resolve()}:
         if wanted.is_relative_to(folder) or folder.is_relative_to(wanted):
             raise Fatal(f"{target} holds the corpus itself, or lies in it; choose another target.")
+
+
+def _refuse_precious(target: Path) -> None:
+    """Raise `Fatal` for a folder that people work in, and for a corpus that was pulled and not made of another."""
+    wanted = target.resolve()
+    if any(place.is_relative_to(wanted) for place in (Path.cwd(), Path.home().resolve())):
+        raise Fatal(f"{target} is, or holds, the working folder or your home; choose another target.")
+    if any((target / name).exists() for name in (LOCATIONS, IMPORTED)):
+        raise Fatal(
+            f"{target} holds a corpus whose pixels were pulled or imported, and --overwrite would delete it; choose "
+            "another target, or remove that folder yourself."
+        )
 
 
 def draft_beside(target: Path) -> Path:

@@ -64,6 +64,32 @@ def test_a_target_is_replaced_only_when_asked_to(selection, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "out"]
 
 
+@pytest.mark.parametrize("name", ["locations.parquet", "import.json"])
+def test_a_corpus_that_was_pulled_or_imported_is_never_replaced(selection, tmp_path, name):
+    target = tmp_path / "paid"
+    target.mkdir()
+    (target / name).write_text("weeks of work")
+    with pytest.raises(Fatal, match="pulled or imported, and --overwrite would delete it; .* remove that folder your"):
+        write_out(PLAIN, selection, target, {}, True, Silent())
+    assert (target / name).read_text() == "weeks of work"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "paid"]
+
+
+def test_the_folder_in_which_one_works_is_never_replaced(selection, tmp_path, monkeypatch):
+    inside = tmp_path / "thesis" / "figures"
+    inside.mkdir(parents=True)
+    (tmp_path / "thesis" / "text.md").write_text("mine")
+    monkeypatch.chdir(inside)
+    for target in (tmp_path / "thesis", inside, tmp_path / "corpus" / ".." / "thesis"):
+        with pytest.raises(Fatal, match="the working folder or your home; choose another target"):
+            write_out(PLAIN, selection, target, {}, True, Silent())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(inside))
+    with pytest.raises(Fatal, match="the working folder or your home; choose another target"):
+        write_out(PLAIN, selection, tmp_path / "thesis", {}, True, Silent())
+    assert (tmp_path / "thesis" / "text.md").read_text() == "mine" and inside.is_dir()
+
+
 def test_what_a_killed_process_moved_aside_is_put_back(selection, tmp_path):
     target, aside = tmp_path / "out", tmp_path / ".out.old.tmp"
     aside.write_text("mine")
