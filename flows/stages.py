@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from textwrap import wrap
 
 from exporters import catalog
 from exporters.anchor import anchoring, gridding
@@ -60,6 +61,7 @@ SPOOL = "spool"
 _CHOOSING = ("sample", "build", "demo", "demo-sensors")  # the stages by which a corpus may grow
 _READING = ("finalize", "pretrain", "finetune")  # the stages that take what is stored, and pull nothing
 SHARDS_AT_ONCE = 2  # in this process: one is pulled while the other is written
+_WORDS_WIDTH = 76  # with their indent they fit a terminal of 80 columns, which would break within a word
 REPORT = "report.html"
 
 
@@ -461,11 +463,12 @@ def pretrain(settings: Settings, progress: Progress) -> str:
         if name in result.first_losses
     ]
     words = loss_words(result.first_losses, result.last_losses, result.steps, result.losses_mean)
+    below = [line for sentence in words for line in wrap(sentence, _WORDS_WIDTH, break_on_hyphens=False)]
     skipped = f" ({len(result.skipped)} of them skipped)" if result.skipped else ""
     where = result.weights if len(result.files) < 2 else f"each of {', '.join(map(str, result.files))}"
     done = f"{result.steps} steps{skipped}, encoder in {where}"
     return Closing.of(
-        "\n".join([f"{done}; losses:", *falls, *(f"    {line}" for line in words)]),
+        "\n".join([f"{done}; losses:", *falls, *(f"    {line}" for line in below)]),
         done=f"{done}.", steps=result.steps, skipped=len(result.skipped), weights=str(result.weights),
         files=[str(path) for path in result.files],
         first_losses=result.first_losses, last_losses=result.last_losses,

@@ -79,5 +79,6 @@ def test_every_stage_goes_on(url: str, settings: Settings) -> None:
         str(settings.folder),
         ["pretrain.steps=2", "pretrain.image_px=16", "pretrain.hide_outside=true", "pretrain.batch_size=4"],
     )
-    assert "2 steps" in stages.pretrain(train, Silent())
+    said = stages.pretrain(train, Silent())
+    assert "2 steps" in said and max(len(line) for line in said.splitlines()[1:]) <= 80, "a narrow terminal"
     assert not verify(settings.folder, Silent()).faults
