@@ -14,6 +14,8 @@ from pipeline import growth
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.modality import Band, Modality
+from pipeline.progress import Silent
+from pipeline.repair import repair
 from pipeline.statistics import HISTOGRAM_BINS, BandStatistics, band_statistics, binned_anew, merge
 from tests.pipeline.chips import OPTICAL, make_manifest
 
@@ -105,6 +107,17 @@ def test_a_corpus_goes_on_as_it_was_laid_out(tmp_path: Path) -> None:
     (bands,) = merge(entry.summary for entry in later.entries("relief")).values()
     assert [type(band) for band in bands] == [BandStatistics] * 2
     assert np.flatnonzero(bands[1].histogram).tolist() == [int((7 + 500) * HISTOGRAM_BINS / 9500)]
+
+
+def test_a_layer_laid_out_before_is_mended_as_it_was(tmp_path: Path) -> None:
+    make_manifest(tmp_path, 4, 8)
+    corpus = Corpus.create(tmp_path, [BEFORE], 4)
+    corpus.write(corpus.shards[0], "relief", np.full((4, 2, 8, 8), 7, "float32"), {})
+    path = tmp_path / "corpus.zarr/relief/zarr.json"
+    before = path.read_bytes()
+    path.write_bytes(b"{}")
+    assert repair(tmp_path, Silent(), lambda _: {"relief": RELIEF}).found.faults == []
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("known", [RELIEF, replace(BEFORE, valid_range=(-500, 8000)), replace(BEFORE, title="Other")])
