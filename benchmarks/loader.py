@@ -13,11 +13,12 @@ processes): all give whole chips as float32, class indices and masks, shuffled b
 over ours from a store of format 1, which has no checksums (chips per core-second): what looking at them costs.
 
 With --cold and --bucket as well (`benchmarks/loader_places.py`), by the clock: cold_fraction (ours over the smaller of
-reading the same chunks at 16 at once and decoding them), cold_x_tensorstore, bucket_fraction (ours over a bare client
-that fetches whole runs of chips and decodes nothing), bucket_fraction_of_least (over the smaller of that and decoding
-alone), bucket_fraction_of_decoding_client (over a bare client that decodes what it fetched, the limit of cores that do
-both), bucket_x_webdataset, bucket_x_tensorstore; the last three kinds also by core-seconds (..._per_core). Figures
-over packages that are not installed are left out, and a line says so.
+reading the same chunks at 16 at once and decoding them), cold_x_tensorstore, cold_x_hdf5_blosc, cold_x_arrow (Hugging
+Face's), bucket_fraction (ours over a bare client that fetches whole runs of chips and decodes nothing),
+bucket_fraction_of_least (over the smaller of that and decoding alone), bucket_fraction_of_decoding_client (over a bare
+client that decodes what it fetched, the limit of cores that do both), bucket_x_webdataset, bucket_x_tensorstore; all
+over a package or over that client also by core-seconds (..._per_core). Figures over packages that are not installed
+are left out, and a line says so.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from obstore.store import S3Store
 
 from benchmarks.delayed_s3 import BUCKET, delayed_s3
+from benchmarks.loader_peers import PEERS, arrow, hdf5_blosc, write_peers
 from benchmarks.loading import (
     BATCH,
     Contender,
@@ -153,10 +154,8 @@ class Runs:
     def drawn(self, chips: int) -> list[tuple[str, int, int]]:
         """Layer, shard and place in it of the first chip of each."""
         starts = np.random.default_rng(chips).permutation(np.arange(0, self._layers.rows, _RUN_ROWS))
-        chosen = starts[: chips // _RUN_ROWS]
-        return [
-            (name, *divmod(int(start), self._layers.shard_rows)) for start in chosen for name in self._layers.shapes
-        ]
+        chosen = starts[: chips // _RUN_ROWS].tolist()
+        return [(name, *divmod(start, self._layers.shard_rows)) for start in chosen for name in self._layers.shapes]
 
     def fetch(self, run: tuple[str, int, int]) -> Fetched:
         """A run's layer, the offset of its first byte, its bytes, and offsets and lengths of its chips (chips, 2)."""
@@ -266,8 +265,8 @@ def _add(tar: tarfile.TarFile, layers: Layers, row: int) -> None:
 
 
 def put_out(folder: Path) -> None:
-    """Put all objects of a store out of memory; those that a process has mapped would stay."""
-    for path in (folder / STORE).rglob("*"):
+    """Put a store and the peers' files out of memory; those that a process has mapped would stay."""
+    for path in [*(folder / STORE).rglob("*"), *(folder / PEERS).rglob("*")]:
         if path.is_file():
             descriptor = os.open(path, os.O_RDONLY)
             os.fsync(descriptor)
@@ -291,6 +290,8 @@ COLD = {
     "reading alone, 16 at once": Contender(reading_alone, 1),
     "decoding alone, from memory": Contender(decoding_alone, 1),
     "tensorstore": Contender(tensorstore_disk, 1),
+    "HDF5 with Blosc": Contender(hdf5_blosc, 1),
+    "Hugging Face Arrow, uncompressed": Contender(arrow, 1),
     "ours": Contender(ours, 1),
 }
 AFAR = {
@@ -301,7 +302,10 @@ AFAR = {
     "WebDataset": Contender(webdataset_bucket, 1),
     "ours": Contender(ours_from_bucket, 1),
 }
-_NEEDS = {"tensorstore": "tensorstore", "tensorstore, 64 at once": "tensorstore", "WebDataset": "webdataset"}
+_NEEDS = {
+    "tensorstore": "tensorstore", "tensorstore, 64 at once": "tensorstore", "WebDataset": "webdataset",
+    "HDF5 with Blosc": "hdf5plugin", "Hugging Face Arrow, uncompressed": "datasets",
+}  # fmt: skip
 
 
 def installed(contenders: Mapping[str, Contender]) -> dict[str, Contender]:
@@ -328,7 +332,9 @@ def turns(
 
 def cold(task: Task, chips: int, rounds: int) -> dict[str, list[Spent]]:
     """From the disk, with nothing in memory."""
-    return turns(installed(COLD), task, chips, rounds, lambda: put_out(task.folder))
+    contenders = installed(COLD)
+    write_peers(task.folder, contenders)
+    return turns(contenders, task, chips, rounds, lambda: put_out(task.folder))
 
 
 def afar(task: Task, chips: int, rounds: int) -> dict[str, list[Spent]]:
@@ -348,6 +354,8 @@ def cold_result(found: Found) -> dict[str, float]:
     return {
         "cold_fraction": round(per_s(found["ours"]) / least, 3),
         **_over(found, "cold_x_tensorstore", "tensorstore"),
+        **_over(found, "cold_x_hdf5_blosc", "HDF5 with Blosc"),
+        **_over(found, "cold_x_arrow", "Hugging Face Arrow, uncompressed"),
     }
 
 
