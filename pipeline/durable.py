@@ -95,7 +95,8 @@ def _explained(path: Path) -> Iterator[None]:
 
 def unwritable(path: Path, error: OSError) -> Unwritable:
     """The error about a file that cannot be written."""
-    return Unwritable(f"cannot write {path}: {error.strerror or error}; check the path and the space on disk.")
+    why = str(error.strerror or error.__cause__ or error).rstrip(".")  # rasterio names a file's fault as the cause
+    return Unwritable(f"cannot write {path}: {why}; check the path and the space on disk.")
 
 
 def write_bytes(path: Path, *parts: bytes | memoryview) -> None:

@@ -16,6 +16,7 @@ from pipeline.corpus_folder import LOCATIONS
 from pipeline.errors import Fatal
 from pipeline.imported import IMPORTED
 from pipeline.progress import Progress
+from pipeline.stopping import at_stop, keeping_nothing
 
 _DRAFT, _OLD = ".draft.tmp", ".old.tmp"
 
@@ -36,13 +37,14 @@ def write_out(
 def put_out(corpora: Sequence[Corpus], target: Path, overwrite: bool, write: Callable[[Path], str]) -> str:
     """Let `write` fill a draft beside `target` from what it reads of `corpora`, then put it in place; its line.
 
-    Raises as `placing` does.
+    A signal while it writes leaves no draft, which nothing would go on from. Raises as `placing` does.
     """
     with placing(corpora, target, overwrite):
         draft = draft_beside(target)
         _remove(draft)
         try:
-            line = write(draft)
+            with keeping_nothing(), at_stop(lambda: _remove(draft)):
+                line = write(draft)
             put_in_place(draft, target)
         finally:
             _remove(draft)

@@ -30,6 +30,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert target.read_text() == "old"
 
 
+def test_the_cause_of_an_error_without_words_is_said() -> None:
+    """As of rasterio, whose own words only point to it."""
+    error = OSError("Write failed. See previous exception for details.")
+    error.__cause__ = RuntimeError("no space for this strip.")
+    said = str(durable.unwritable(Path("a.tif"), error))
+    assert said == "cannot write a.tif: no space for this strip; check the path and the space on disk."
+
+
 def test_an_unwritable_path_is_named() -> None:
     with pytest.raises(Fatal, match="cannot write /proc/geocorpus/x.json"):
         durable.write_json(Path("/proc/geocorpus/x.json"), {})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,34 @@ def test_what_fails_leaves_nothing_and_what_was_there(selection, tmp_path):
     with pytest.raises(Fatal, match="cannot hold"):
         write_out(BROKEN, selection, target, {}, True, Silent())
     assert (target / "rows.txt").read_text() == "2 3"
+
+
+STOPPED = """
+import sys, threading
+from pathlib import Path
+from exporters.formats.convert import put_out
+from pipeline import stopping
+
+def write(draft):
+    draft.mkdir()
+    (draft / "half").write_text("much")
+    print("works", flush=True)
+    threading.Event().wait()
+
+stopping.install()
+put_out([], Path(sys.argv[1]) / "out", False, write)
+"""
+
+
+def test_a_signal_leaves_no_draft_and_promises_no_going_on(tmp_path):
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", STOPPED, str(tmp_path)]
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "works\n"
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert errors == "\ngeocorpus: stopped; nothing was kept, and the same command starts anew.\n"
+    assert not [path.name for path in tmp_path.iterdir() if "draft" in path.name or path.name == "out"]
 
 
 def test_a_target_is_replaced_only_when_asked_to(selection, tmp_path):
