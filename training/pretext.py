@@ -95,6 +95,15 @@ class AdditivePretext(Pretext):
         raise NotImplementedError
 
 
+def counted(net: AdditivePretext, batch: Batch) -> Tensor:
+    """The counts of a part of a batch; raises `Fatal` unless there is one for each loss."""
+    counts, losses = net.counts(batch), len(net.loss_names)
+    if not isinstance(counts, Tensor) or counts.shape != (losses,):
+        name = type(net).__name__
+        raise Fatal(f"counts of the net {name} are not one per loss, of {losses}; give a tensor of that length.")
+    return counts
+
+
 class JointPretext(Pretext):
     """A net whose objective needs all chips of a batch at once, such as a contrastive one."""
 

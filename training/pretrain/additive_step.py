@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.errors import Fatal
 from training.batch import Batch
-from training.pretext import AdditivePretext, Objective, fitting
+from training.pretext import AdditivePretext, Objective, counted, fitting
 from training.runtime.device import Device
 from training.runtime.distributed_context import DistributedContext
 
@@ -50,7 +50,7 @@ class AdditiveStep:
 
     def gradients(self, parts: Sequence[Batch], chips: int) -> Objective:
         """See `Strategy`."""
-        counts = self._context.summed(torch.stack([self._counts(part) for part in parts]).sum(0))
+        counts = self._context.summed(torch.stack([counted(self._net, part) for part in parts]).sum(0))
         total = torch.zeros((), device=self._device.place)
         losses = torch.zeros(len(counts), device=self._device.place)
         for index, part in enumerate(parts):
@@ -58,16 +58,10 @@ class AdditiveStep:
             total, losses = total + result[0], losses + result[1]
         return Objective(total, losses, counts > 0)
 
-    def _counts(self, part: Batch) -> Tensor:
-        counts, name, losses = self._net.counts(part), type(self._net).__name__, len(self._net.loss_names)
-        if not isinstance(counts, Tensor) or counts.shape != (losses,):
-            raise Fatal(f"counts of the net {name} are not one per loss, of {losses}; give a tensor of that length.")
-        return counts
-
     def alone(self, part: Batch) -> Objective:
         """See `Strategy`."""
         with self._device.autocast():
-            return self._net.objective(part, self._net.counts(part), 1.0)
+            return fitting(self._net.objective(part, counted(self._net, part), 1.0), self._net)
 
     def counted_pass(self) -> nn.Module:
         """See `Strategy`."""

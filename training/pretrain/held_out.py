@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.batch import Batch
-from training.pretext import AdditivePretext, JointPretext, Objective, Pretext
+from training.pretext import AdditivePretext, JointPretext, Objective, Pretext, counted, fitting
 from training.pretrain.joint_step import exact
 from training.pretrain.resolved_run import ResolvedRun
 from training.pretrain.shared_rows import SharedRows
@@ -55,12 +55,12 @@ class HeldOut:
 
     def _additive(self, net: AdditivePretext) -> Objective:
         if self._counts is None:  # The same chips and masks each time.
-            self._counts = self._rows.summed(torch.stack([net.counts(part) for part in self._parts()]).sum(0))
+            self._counts = self._rows.summed(torch.stack([counted(net, part) for part in self._parts()]).sum(0))
         counts, every = self._counts, len(self._rows.rows)
         sums = torch.zeros(1 + len(counts), device=self._device.place)
         for part in self._parts():
             with self._device.autocast():
-                result = net.objective(part, counts, len(part.rows) / every)
+                result = fitting(net.objective(part, counts, len(part.rows) / every), net)
             sums += torch.cat([result.total[None], result.losses]).float()
         sums = self._rows.summed(sums)
         return Objective(sums[0], sums[1:], counts > 0)
@@ -74,7 +74,7 @@ class HeldOut:
         every, size = len(self._rows.rows), self._resolved.loader.batch_size
         batches = np.array_split(np.arange(every), -(-every // size))
         spans = [slice(int(rows[0]), int(rows[-1]) + 1) for rows in batches]
-        results = [net.joint({name: item[span] for name, item in whole.items()}) for span in spans]
+        results = [fitting(net.joint({name: item[span] for name, item in whole.items()}), net) for span in spans]
         scores = {name: float(value) for name, value in net.scores(whole).items()}
         return HeldOutLosses(_mean(results, [len(rows) for rows in batches]), scores)
 

@@ -66,7 +66,7 @@ class JointStep:
 
     def alone(self, batch: Batch) -> Objective:
         """The loss of one part by itself, with its graph."""
-        return self._net.joint(exact(self._represented(batch)))
+        return fitting(self._net.joint(exact(self._represented(batch))), self._net)
 
     def counted_pass(self) -> nn.Module:
         """The forward pass whose operations are counted: representing the chips, once."""

@@ -141,8 +141,11 @@ def test_its_weights_load_from_the_file_and_from_a_checkpoint(run: tuple[Pretrai
 def test_an_objective_of_another_kind_is_one_sentence(
     corpus: Corpus, tmp_path: Path, change: str, to: str, message: str
 ) -> None:
-    with pytest.raises(Fatal, match=message) as refusal:
-        pretrain(corpus.folder, replace(using(written(tmp_path, change, to)), steps=1, val_every=0), tmp_path / "run")
+    """Whether a look at val chips comes first or not."""
+    config = replace(using(written(tmp_path, change, to)), steps=1)
+    for val_every in (0, 1):
+        with pytest.raises(Fatal, match=message) as refusal:
+            pretrain(corpus.folder, replace(config, val_every=val_every), tmp_path / f"run-{val_every}")
     assert "Denoiser" in str(refusal.value) and "\n" not in str(refusal.value)
 
 
