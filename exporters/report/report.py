@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,8 @@ from pipeline.reasons import gathered
 
 REPORT = "report.html"
 _TEMPLATE = "report.html.jinja"
+# Where links are put once there is an explorer beside the page. No name of a corpus can look so: "<" is escaped.
+_EXPLORER, _CHIP = "<!--explorer-->", re.compile(r"<!--chip (\d+)-->")
 # Longer tables would be harder to read.
 _MOST_LINES = 16
 # Panels with more histograms take the whole width.
@@ -92,12 +97,26 @@ def render(corpus: Corpus, covered: list[Coverage], chips: int) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     environment.filters["breakable"] = breakable
+    environment.filters["typed"] = shlex.quote
     environment.filters["percent"] = percent
     environment.filters["distance"] = report_splits.distance_text
     environment.filters["size"] = size_text
     environment.globals |= {"full_width": _FULL_WIDTH, "most_reasons": report_facts.MOST_REASONS}
     environment.filters["thousands"] = "{:,}".format
     return environment.get_template(_TEMPLATE).render(_page(corpus, covered, chips))
+
+
+def linked(page: str, explorer: str, chip: Callable[[int], str]) -> str:
+    """A report page with links to an `explorer`, and to what `chip` gives for a row, if it is not "".
+
+    Both are addresses without quotes and angle brackets. A page of an older release has no place for them.
+    """
+    page = page.replace(_EXPLORER, f'<li><a href="{explorer}">Explorer</a></li>', 1)
+    return _CHIP.sub(lambda found: _link(chip(int(found[1]))), page)
+
+
+def _link(address: str) -> str:
+    return f' <a href="{address}">open it in the explorer</a>' if address else ""
 
 
 def _page(corpus: Corpus, covered: list[Coverage], chips: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -18,7 +19,7 @@ from exporters.report.charts import columns, histograms, short
 from exporters.report.chips import cards, choose_rows, place
 from exporters.report.facts import Count, coverage, ecoregions_of_rejected, per_biome, per_month, per_year, rejected
 from exporters.report.map import colour_of, on_page
-from exporters.report.report import breakable, percent, render, size_text, write_report
+from exporters.report.report import breakable, linked, percent, render, size_text, write_report
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 from pipeline.layer_cost import LAYER_COSTS, LayerCost, write_layer_costs
@@ -339,6 +340,18 @@ def test_a_chip_is_named_with_its_id_and_its_scenes(page: str, corpus: Corpus) -
     for chip in (corpus.manifest[row] for row in choose_rows(corpus, 12)):
         assert f"<code>{chip.location.id}</code>" in section
         assert f"anchor <code>{chip.acquisition.anchor.asset_id}</code>" in section
+
+
+def test_a_chip_says_how_it_is_opened_and_can_be_linked(page: str, corpus: Corpus) -> None:
+    rows = [int(row) for row in re.findall("<!--chip ([0-9]+)-->", page)]
+    assert len(rows) == len(set(rows)) == page.count("<article")
+    for row in rows:
+        assert f"<code>geocorpus view . --chip {shlex.quote(corpus.manifest[row].location.id)}</code>" in page
+    beside = linked(page, "index.html", lambda row: f"index.html#{row}" if row != rows[0] else "")
+    assert re.findall('<a href="index.html#([0-9]+)">', beside) == [str(row) for row in rows[1:]]
+    assert '<a href="index.html">Explorer</a>' in beside and "<!--" not in beside
+    parsed = read(beside)
+    assert not parsed.wrong and not parsed.open
 
 
 def test_a_shift_is_shown_where_it_is_and_said() -> None:
