@@ -16,6 +16,7 @@ from flows.viewer.column import Column, Columns
 from flows.viewer.flags import Flags
 from flows.viewer.likeness import Likeness
 from flows.viewer.open_layers import OpenLayers
+from flows.viewer.report_page import has_report
 from flows.viewer.search import rows_with
 from flows.viewer.training_runs import TrainingRuns
 from flows.viewer.work import at_work
@@ -87,6 +88,7 @@ class Answers:
             "name": self.corpus.folder.name, "folder": str(self.corpus.folder), "chips": len(self.corpus.manifest),
             "columns": self.columns.titles(),
             "layers": described(self.corpus.modalities), "likeness": self.likeness is not None,
+            "report": has_report(self.corpus),
         }  # fmt: skip
 
     def _of_column(self, name: str, kind: str = "") -> Answer:

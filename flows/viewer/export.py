@@ -7,7 +7,9 @@ from pathlib import Path
 
 from exporters.formats.convert import put_out
 from exporters.report.chips import choose_rows
+from exporters.report.report import REPORT
 from flows.viewer.answers import Answer, Answers, as_json
+from flows.viewer.report_page import has_report, report_page
 from flows.viewer.server import PAGE, page_file
 from pipeline.corpus import Corpus
 from pipeline.durable import write_bytes
@@ -35,6 +37,8 @@ def _write(corpus: Corpus, rows: Sequence[int], folder: Path, progress: Progress
     answers = Answers(corpus)
     for name in PAGE:
         write_bytes(folder / name, page_file(name))
+    if has_report(corpus):
+        write_bytes(folder / REPORT, report_page(corpus, rows))
     progress.start("view", len(rows))
     for path, answer in _whole(answers, rows):
         write_bytes(folder / "data" / path, answer.body)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from urllib.parse import quote
 
 import uvicorn
 from starlette.applications import Starlette
@@ -18,9 +16,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from exporters.report.report import REPORT
+from flows.viewer.address import at_chip
 from flows.viewer.answers import Answers
 from flows.viewer.guard import OwnPageOnly
 from flows.viewer.likeness import CLUSTERS, Likeness
+from flows.viewer.report_page import report_page
 from flows.viewer.search import row_of
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, GeocorpusError
@@ -59,7 +60,14 @@ def application(corpus: Corpus, beside: Beside = ALONE) -> Starlette:
             return JSONResponse({"error": f"{error}"}, 404)
         return Response(answer.body, media_type=answer.media_type)
 
-    routes = [Route("/data/{path:path}", data), Route("/{name:path}", _page)]
+    def report(_: Request) -> Response:
+        try:
+            page = report_page(corpus, range(len(corpus.manifest)))
+        except GeocorpusError as error:
+            return JSONResponse({"error": f"{error}"}, 404)
+        return Response(page, media_type=PAGE["index.html"])
+
+    routes = [Route("/data/{path:path}", data), Route(f"/{REPORT}", report), Route("/{name:path}", _page)]
     return Starlette(routes=routes, middleware=[Middleware(OwnPageOnly)])
 
 
@@ -85,11 +93,6 @@ def bound(port: int) -> socket.socket:
         listening.close()
         raise Fatal(f"port {port} cannot be had ({error}); choose another --port, or 0 for a free one.") from error
     return listening
-
-
-def at_chip(row: int) -> str:
-    """The end of the page's address with which a chip is open, as the page itself writes it."""
-    return "#" + quote(json.dumps({"chip": row}, separators=(",", ":")))
 
 
 def serve(

@@ -118,11 +118,13 @@ def make_block(corpus: Corpus, modality: Modality, rows: range) -> tuple[np.ndar
     return np.stack(blocks), missing
 
 
-def make_corpus(folder: Path, count: int = 20, size_px: int = 32, unfinished: int = 0, biomes: int = 8) -> Corpus:
+def make_corpus(
+    folder: Path, count: int = 20, size_px: int = 32, unfinished: int = 0, biomes: int = 8, store_url: str | None = None
+) -> Corpus:
     """A corpus in shards of 8 rows; the last `unfinished` shards of `echo` and `season` are not written."""
     folder.mkdir(parents=True, exist_ok=True)
     make_manifest(folder, count, size_px, biomes)
-    corpus = Corpus.create(folder, LAYERS, shard_rows=8)
+    corpus = Corpus.create(folder, LAYERS, shard_rows=8, store_url=store_url)
     for shard in corpus.shards:
         late = (ECHO, SEASON) if shard.index >= len(corpus.shards) - unfinished else ()
         made = {item.name: make_block(corpus, item, shard.rows) for item in LAYERS if item not in late}

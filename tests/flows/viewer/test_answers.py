@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,18 +17,20 @@ import rasterio
 from PIL import Image
 from starlette.testclient import TestClient
 
+from exporters.report.report import write_report
+from flows.viewer.address import at_chip
 from flows.viewer.answers import Answers
 from flows.viewer.chip_bundle import described, sendable
 from flows.viewer.column import HAS_DATA, NOT_EXPORTED
 from flows.viewer.export import export
 from flows.viewer.search import row_of
-from flows.viewer.server import application, at_chip, bound, serve
+from flows.viewer.server import application, bound, serve
 from pipeline.corpus import Corpus
 from pipeline.drawing import draw_all
 from pipeline.errors import Fatal
 from pipeline.modality import Band, Modality
 from pipeline.progress import Silent
-from tests.exporters.report_corpus import REASON
+from tests.exporters.report_corpus import REASON, make_corpus
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +231,35 @@ def test_a_port_that_is_taken_and_no_corpus_are_one_sentence(corpus: Corpus, tmp
             serve(corpus.folder, taken.getsockname()[1], False, print)
     with pytest.raises(Fatal, match="no corpus"):
         serve(tmp_path, 0, False, print)
+
+
+def test_a_corpus_without_finalize_is_shown_and_its_report_says_what_writes_it(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "young", count=8, size_px=16, unfinished=1)
+    assert not (corpus.folder / "statistics.json").exists() and not (corpus.folder / "report.html").exists()
+    client = TestClient(application(corpus), base_url="http://127.0.0.1")
+    summary = client.get("/data/corpus.json").json()
+    assert summary["report"] is False and summary["chips"] == 8
+    for column in summary["columns"]:
+        assert client.get(f"/data/columns/{column['name']}.bin").status_code == 200
+    assert client.get("/data/chips/3/photo.png").status_code == 200
+    answer = client.get("/report.html")
+    assert answer.status_code == 404 and f"geocorpus report {corpus.folder}" in answer.json()["error"]
+
+
+def test_the_report_leads_to_each_chip(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "told", count=8, size_px=16)
+    page = write_report(corpus.folder).read_text()
+    client = TestClient(application(corpus), base_url="http://127.0.0.1")
+    assert client.get("/data/corpus.json").json()["report"] is True
+    served = client.get("/report.html")
+    assert served.headers["content-type"].startswith("text/html") and "index.html#" not in page
+    rows = {json.loads(unquote(text))["chip"] for text in re.findall('href="index.html#([^"]+)"', served.text)}
+    assert rows == set(range(8))
+    export(corpus.folder, tmp_path / "site", 3, Silent())
+    beside = (tmp_path / "site" / "report.html").read_text()
+    exported = json.loads((tmp_path / "site" / "data" / "corpus.json").read_text())
+    rows = {json.loads(unquote(text))["chip"] for text in re.findall('href="index.html#([^"]+)"', beside)}
+    assert rows == set(exported["exported"]) and len(rows) == 3 and exported["report"] is True
 
 
 def test_a_chip_that_is_named_is_open_at_the_address(corpus: Corpus) -> None:

@@ -10,22 +10,30 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 
 from benchmarks.browser import CHROMIUM, Page, browsing
+from exporters.report.report import write_report
 from flows.viewer.export import export
+from flows.viewer.likeness import Likeness
+from flows.viewer.server import Beside, application
 from pipeline.corpus import Corpus
 from pipeline.drawing import draw_all
 from pipeline.progress import Silent
-from tests.exporters.report_corpus import REASON
+from tests.exporters.report_corpus import REASON, make_corpus
+from tests.flows.viewer.conftest import served
+from tests.flows.viewer.flagged_corpus import CHIPS, make_flagged
+from tests.flows.viewer.run_folder import event, losses_at, make_run, record
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed, so no browser can open the explorer"),
     pytest.mark.slow,
     pytest.mark.xdist_group("explorer"),
 ]
+ENDS = range(1, 21), range(61, 81)  # of a run of 80 steps
 READY = "document.body && document.body.dataset.ready === 'true'"
 
 
@@ -33,6 +41,11 @@ READY = "document.body && document.body.dataset.ready === 'true'"
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     with browsing(tmp_path_factory.mktemp("profile")) as page:
         yield page
+
+
+@pytest.fixture
+def flagged(tmp_path: Path) -> Corpus:
+    return make_flagged(tmp_path / "flagged")
 
 
 @pytest.fixture
@@ -167,6 +180,134 @@ def test_a_whole_visit_by_the_keyboard(page: Page) -> None:
     assert page.run("document.getElementById('chip').hidden") is True
 
 
+def charts(page: Page) -> dict[str, str]:
+    """What became of each loss of the run that is open, by its name."""
+    texts = "['b', 'span'].map(tag => one.querySelector(tag).textContent)"
+    return dict(page.run(f"[...document.querySelectorAll('#losses .chart')].map(one => {texts})"))
+
+
+def test_a_training_run_and_the_chips_in_its_pictures(page: Page, corpus: Corpus) -> None:
+    """By the mouse: its losses are those of its log, and a chip of its pictures is opened."""
+    page.click("#open-runs")
+    page.wait("document.querySelectorAll('#losses .chart').length === 4")
+    shown = charts(page)
+    for name, words in (("photo", "\u2193 falls"), ("echo", "\u2191 rises"), ("<b>cover</b>", "\u2192 stays")):
+        said = re.fullmatch(rf"{words}: (\S+) to (\S+) \((\d+) %\)", shown[name])
+        first, last = (np.mean([losses_at(step)[f"loss/{name}"] for step in steps]) for steps in ENDS)
+        assert said is not None, shown
+        assert [float(part) for part in said.groups()] == pytest.approx([first, last, 100 * last / first], rel=0.01)
+    state = page.run("document.getElementById('run-state').textContent")
+    assert state.startswith("Step 80 of 100, ") and state.endswith(". 1 of 3 losses fell by a tenth or more.")
+    assert page.run("document.querySelector('#losses b b') === null && document.querySelector('#run-name i') === null")
+    left, top, width, height = page.run(
+        "(() => { const one = document.querySelector('[data-loss=photo] svg'); one.scrollIntoView({block: 'center'});"
+        " const box = one.getBoundingClientRect(); return [box.x, box.y, box.width, box.height]; })()"
+    )
+    page.mouse("mouseMoved", left + 0.4 * width, top + height / 2)
+    assert page.run("document.querySelector('[data-loss=photo] output').textContent") == "step 40: 0.733"
+    page.wait("document.getElementById('reconstruction').naturalWidth === 300")
+    page.click("#drawn button")
+    wait_for_values(page)
+    chip = corpus.manifest[3].location.id
+    assert page.run("[...document.querySelectorAll('#facts dd')].map(one => one.textContent)")[0] == chip
+    page.key("Escape")
+    assert page.run("document.getElementById('chip').hidden") and not page.run("document.getElementById('runs').hidden")
+    again = opened(page, page.run("location.href"))
+    again.wait("document.querySelectorAll('#losses .chart').length === 4")
+    again.key("Escape")
+    assert again.run("document.getElementById('runs').hidden")
+    assert page.complaints == []
+
+
+def test_a_training_run_by_the_keyboard(page: Page) -> None:
+    page.run("document.getElementById('open-runs').focus()")
+    page.key("Enter")
+    page.wait("document.getElementById('picture-said').textContent === 'step 100, picture 2 of 2'")
+    page.run("document.getElementById('picture-step').focus()")
+    page.key("ArrowLeft")
+    page.wait("document.getElementById('picture-said').textContent === 'step 50, picture 1 of 2'")
+    page.run("document.querySelectorAll('#drawn button')[1].focus()")
+    page.key("Enter")
+    wait_for_values(page)
+    page.key("Escape")
+    assert page.run("document.activeElement === document.querySelectorAll('#drawn button')[1]")
+    page.key("Escape")
+    assert page.run("document.getElementById('runs').hidden && document.activeElement.id") == "open-runs"
+
+
+def test_a_run_at_work_is_followed(browser: Page, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "followed", count=8, size_px=16)
+    log = next((make_run(corpus, "first", steps=10) / "tensorboard").iterdir())
+    browser.size(1400, 900)
+    with served(application(corpus)) as address:
+        page = opened(browser, address)
+        page.click("#open-runs")
+        page.wait("document.getElementById('run-state').textContent.startsWith('Step 10 of 100')")
+        with log.open("ab") as file:
+            file.write(record(event(11, {"loss": 1.0})))
+        page.wait("document.getElementById('run-state').textContent.startsWith('Step 11 of 100')")
+
+
+def test_chips_that_are_flagged_are_found(browser: Page, flagged: Corpus) -> None:
+    browser.size(1400, 900)
+    with served(application(flagged)) as address:
+        page = opened(browser, address)
+        choose(page, "flag:partial:sentinel1", "ascending")
+        assert rows_shown(page) == list(range(0, CHIPS, 2))
+        page.run("(() => { const one = document.getElementById('colour'); one.value = 'flags';"
+                 " one.dispatchEvent(new Event('change')); })()")  # fmt: skip
+        page.wait("document.getElementById('legend').textContent.includes('sentinel1')")
+        page.click("#rows button")
+        page.wait("!document.getElementById('chip').hidden")
+        assert "sentinel1: scene in part (ascending)" in page.run("document.getElementById('facts').textContent")
+
+
+def test_clusters_colour_the_map_and_are_a_filter(browser: Page, sensors: Corpus, vectors: Path) -> None:
+    from training.evaluate.search.clusters import clusters
+
+    likeness = Likeness.open(vectors, sensors, 3)
+    own = clusters(likeness.search.matrix(), 3)
+    browser.size(1400, 900)
+    with served(application(sensors, Beside(vectors, 3))) as address:
+        page = opened(browser, f"{address}#{quote(json.dumps({'colour': 'cluster'}))}")
+        legend = page.run("[...document.querySelectorAll('#legend li')].map(one => one.textContent)")
+        assert legend == ["cluster 1", "cluster 2", "cluster 3"]
+        choose(page, "cluster", "cluster 2")
+        assert rows_shown(page) == likeness.search.store.rows[own == 1].tolist()
+        counts = page.run("[...document.querySelectorAll('[id=\"filter-cluster\"] b')].map(one => one.textContent)")
+        assert counts == [str(count) for count in np.bincount(own)]
+
+
+def test_a_damaged_shard_is_said_in_its_layer_and_the_others_show(browser: Page, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "damaged", count=8, size_px=16)
+    path = corpus.object_path("relief", corpus.shards[0])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    browser.size(1400, 900)
+    with served(application(corpus)) as address:
+        page = opened(browser, address)
+        page.click("#rows button")
+        wait_for_values(page)
+        page.wait("document.querySelector('[data-layer=relief] .picture').textContent.includes('verify')")
+        page.wait("document.querySelector('[data-layer=photo] img').naturalWidth > 0")
+
+
+def test_the_report_and_the_explorer_lead_to_each_other(browser: Page, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "told", count=8, size_px=16)
+    write_report(corpus.folder)
+    browser.size(1400, 900)
+    with served(application(corpus)) as address:
+        page = opened(browser, address)
+        page.click("#report")
+        page.wait("location.pathname === '/report.html' && document.querySelector('article.chip') !== null")
+        chip = page.run("document.querySelector('article.chip header code').textContent")
+        page.run("document.querySelector('article.chip header a').focus()")  # the page scrolls there slowly
+        page.key("Enter")
+        page.wait(f"location.pathname === '/index.html' && {READY}")
+        page.wait("!document.getElementById('chip').hidden")
+        assert page.run("document.querySelector('#facts dd').textContent") == chip
+        assert page.complaints == []
+
+
 def test_the_rows_saved_are_the_selection(page: Page, corpus: Corpus) -> None:
     choose(page, "split", "val")
     page.click("#command")
@@ -270,6 +411,11 @@ def test_it_fits_and_its_texts_can_be_read(browser: Page, address: str, width_px
     assert page.run("document.documentElement.scrollWidth") <= width_px
     assert page.run("document.getElementById('chip').scrollWidth - document.getElementById('chip').clientWidth") <= 0
     assert page.run(CONTRASTS) >= 4.5
+    page.run("explorer.panel.close()")
+    page.run("explorer.runs.open('first <i>try')")
+    page.wait("document.querySelectorAll('#losses .chart').length === 4")
+    assert page.run("document.getElementById('runs').scrollWidth - document.getElementById('runs').clientWidth") <= 0
+    assert page.run(CONTRASTS) >= 4.5
 
 
 # The smallest contrast of a text with what is behind it (WCAG 2.1, relative luminance).
@@ -292,10 +438,13 @@ CONTRASTS = """
   };
   const texts = [...document.querySelectorAll('body *')].filter(one => one.checkVisibility() && !one.disabled &&
     [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
-  return Math.min(...texts.map(one => {
-    const [a, b] = [light(channels(getComputedStyle(one).color)), light(behind(one))].sort((x, y) => y - x);
+  const hints = [...document.querySelectorAll('input[placeholder]')].filter(one => one.checkVisibility());
+  const contrast = (colour, one) => {
+    const [a, b] = [light(channels(colour)), light(behind(one))].sort((x, y) => y - x);
     return (a + 0.05) / (b + 0.05);
-  }));
+  };
+  return Math.min(...texts.map(one => contrast(getComputedStyle(one).color, one)),
+    ...hints.map(one => contrast(getComputedStyle(one, '::placeholder').color, one)));
 })()
 """
 

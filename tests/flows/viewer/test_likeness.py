@@ -12,33 +12,13 @@ from tests.extras import NO_TORCH
 
 pytest.importorskip("torch", reason=NO_TORCH)
 
-from exporters.formats.choice import Choice
 from exporters.formats.embeddings.store import EmbeddingStore
-from flows.embedding import EMBEDDINGS, EmbeddingFile, Source
 from flows.viewer.server import Beside, application
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
-from pipeline.progress import Silent
 from tests.training.conftest import one_thread  # noqa: F401 (a fixture that every test here uses)
-from tests.training.embedded import towers_of
-from tests.training.sensor_corpus import SENSORS, make_sensors
-from training.weights.weights import save_encoder
 
 ROWS = 16
-
-
-@pytest.fixture(scope="module")
-def sensors(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return make_sensors(tmp_path_factory.mktemp("alike") / "sensors", ROWS)
-
-
-@pytest.fixture(scope="module")
-def vectors(sensors: Corpus) -> Path:
-    for name, tower in zip(SENSORS, towers_of(sensors), strict=True):
-        save_encoder(sensors.folder / "runs" / "towers" / f"encoder-{name}.safetensors", tower)
-    path = sensors.folder.parent / "vectors"
-    EmbeddingFile(path, EMBEDDINGS).write(Source(str(sensors.folder / "runs" / "towers")), Choice(), Silent())
-    return path
 
 
 def test_neighbours_are_the_largest_cosines(sensors: Corpus, vectors: Path) -> None:

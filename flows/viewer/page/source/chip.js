@@ -31,6 +31,7 @@ export class ChipPanel {
     this.blend();
     this.alike(row);
     const wasOpen = !this.root.hidden;
+    if (!wasOpen) this.from = document.activeElement;
     this.root.hidden = false;
     if (!wasOpen) at("close").focus({ preventScroll: true });
     document.body.classList.add("has-chip");
@@ -42,6 +43,7 @@ export class ChipPanel {
     this.row = null;
     document.body.classList.remove("has-chip");
     this.onStep(0);
+    if (this.from?.isConnected) this.from.focus({ preventScroll: true }); // where the person was before
   }
 
   drawn() {
@@ -63,7 +65,8 @@ export class ChipPanel {
     const own = Object.entries(facts.own).map(([name, value]) => [name, value === null ? "(nothing)" : `${value}`]);
     const lines = [
       ["id", facts.id], ["row", `${facts.row}`], ["place", `${facts.lon.toFixed(5)}, ${facts.lat.toFixed(5)}`],
-      ["biome", facts.biome], ["split", facts.split], ["date", facts.date], ["level", facts.level], ...scenes,
+      ["biome", facts.biome], ["split", facts.split], ["date", facts.date], ["level", facts.level],
+      ["quality flags", facts.flags.join("; ")], ...scenes,
       ["grid", `${grid.crs}, corner ${grid.origin_xy.join(", ")} m, ${grid.shape_yx.join(" x ")} px of ${grid.resolution_m} m`],
       ...own,
     ];

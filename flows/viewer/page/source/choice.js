@@ -7,13 +7,14 @@ export class Choice {
     this.area = null; // corners [x, y] on the map
     this.colour = "biome";
     this.chip = null;
+    this.run = null; // the training run that is open
   }
 
   static ofAddress(hash) {
     const choice = new Choice();
     try {
       const plain = JSON.parse(decodeURIComponent(hash.replace(/^#/, "")) || "{}");
-      for (const key of ["columns", "text", "area", "colour", "chip"]) if (key in plain) choice[key] = plain[key];
+      for (const key of ["columns", "text", "area", "colour", "chip", "run"]) if (key in plain) choice[key] = plain[key];
     } catch {
       // An address that somebody cut short: everything is shown.
     }
@@ -21,8 +22,8 @@ export class Choice {
   }
 
   address() {
-    const { columns, text, area, colour, chip } = this;
-    return `#${encodeURIComponent(JSON.stringify({ columns, text, area, colour, chip }))}`;
+    const { columns, text, area, colour, chip, run } = this;
+    return `#${encodeURIComponent(JSON.stringify({ columns, text, area, colour, chip, run: run ?? undefined }))}`;
   }
 
   get isEmpty() {

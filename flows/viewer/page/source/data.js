@@ -23,6 +23,10 @@ export async function places() {
 /** Rows in which a text is found. */
 export const found = async (text) => (await json(`find.json?text=${encodeURIComponent(text)}`)).rows;
 
+export const isFlag = (name) => name === "flags" || name.startsWith("flag:");
+/** Whether a column changes while shards are filling. */
+export const fills = (name) => name.startsWith("layer:") || isFlag(name);
+
 /** The columns of the corpus; what each has is fetched when it is asked for first. */
 export class Columns {
   constructor(titles) {
@@ -48,7 +52,7 @@ export class Columns {
 
   /** Layers fill while a run is at work: what was fetched of them is asked for again. */
   renew() {
-    for (const name of [...this.made.keys()]) if (name.startsWith("layer:")) this.made.delete(name);
+    for (const name of [...this.made.keys()]) if (fills(name)) this.made.delete(name);
   }
 }
 

@@ -1,7 +1,7 @@
 // The filters: one for each column, opened when it is wanted, with counts of what the other filters leave.
 
 import { ofClass } from "./colours.js";
-import { day, days } from "./data.js";
+import { day, days, fills, isFlag } from "./data.js";
 import { element, number, trying } from "./dom.js";
 
 const MOST_SHOWN = 60; // classes of one column; the commonest, and those that are chosen
@@ -10,10 +10,11 @@ export class Filters {
   constructor(root, columns, choice, onChange) {
     Object.assign(this, { columns, choice, onChange });
     this.parts = new Map();
-    const groups = [["Places", (name) => !name.startsWith("layer:")], ["Layers: there, or why not", (name) => name.startsWith("layer:")]];
+    const groups = [["Places", (name) => !fills(name)], ["Quality flags", isFlag],
+      ["Layers: there, or why not", (name) => name.startsWith("layer:")]];
     for (const [title, belongs] of groups) {
-      root.append(element("h3", { textContent: title }));
-      for (const column of columns.titles) if (belongs(column.name)) root.append(this.part(column));
+      const own = columns.titles.filter((column) => belongs(column.name));
+      if (own.length) root.append(element("h3", { textContent: title }), ...own.map((column) => this.part(column)));
     }
   }
 

@@ -3,10 +3,11 @@
 import { ChipPanel } from "./chip.js";
 import { asText, Choice, passes, rowsOf, together } from "./choice.js";
 import { NOTHING, ofClass, painted } from "./colours.js";
-import { Chips, Columns, day, found, json, places as fetchPlaces } from "./data.js";
+import { Chips, Columns, day, fills, found, json, places as fetchPlaces } from "./data.js";
 import { at, element, number, say, trying } from "./dom.js";
 import { Filters } from "./filters.js";
 import { PlaceMap } from "./map.js";
+import { RunsPanel } from "./runs.js";
 
 const MOST_LISTED = 200;
 const ASK_AGAIN_MS = 5000;
@@ -30,17 +31,27 @@ class Explorer {
     this.filters = new Filters(at("filters"), this.columns, this.choice, () => this.chosen({}));
     this.chips = new Chips(corpus.layers);
     this.panel = new ChipPanel(corpus, this.chips, (step) => this.stepped(step), (row) => this.openChip(row));
+    this.runs = new RunsPanel((row) => this.openChip(row), (run) => this.ran(run));
     this.wire();
     this.map.whole();
     await this.paint();
     performance.mark("first points");
     await this.apply();
     if (this.choice.chip !== null) await this.openChip(this.choice.chip);
-    if (!corpus.exported) this.watch();
+    if (!corpus.exported) await this.atStart();
     document.body.dataset.ready = "true";
   }
 
+  /** What only a server has: training runs, one of them open where the address says so, and what is at work. */
+  async atStart() {
+    const { run } = this.choice;
+    await trying(async () => this.runs.listed(await json("runs.json")));
+    if (run && this.runs.known.some((each) => each.name === run)) await this.runs.open(run);
+    this.watch();
+  }
+
   wire() {
+    at("report").hidden = !this.corpus.report;
     const select = at("colour");
     select.append(...this.columns.titles.map((column) =>
       element("option", { value: column.name, textContent: column.title, selected: column.name === this.choice.colour })));
@@ -131,7 +142,8 @@ class Explorer {
   }
 
   write() {
-    this.written = this.choice.isEmpty && this.choice.chip === null && this.choice.colour === "biome" ? "" : this.choice.address();
+    const nothing = this.choice.isEmpty && this.choice.chip === null && !this.choice.run && this.choice.colour === "biome";
+    this.written = nothing ? "" : this.choice.address();
     history.replaceState(null, "", this.written || location.pathname);
     this.written = location.hash;
   }
@@ -194,9 +206,15 @@ class Explorer {
     await navigator.clipboard?.writeText(line).then(() => say("The command is in the clipboard."), () => say("Copy the command below."));
   }
 
+  ran(run) {
+    this.choice.run = run;
+    this.write();
+  }
+
   async watch() {
-    const work = await json("work.json").catch(() => null);
+    const [work, runs] = await Promise.all(["work.json", "runs.json"].map((path) => json(path).catch(() => null)));
     if (work) await trying(() => this.shown(work));
+    if (runs) await trying(() => this.runs.listed(runs));
     setTimeout(() => this.watch(), ASK_AGAIN_MS);
   }
 
@@ -212,7 +230,7 @@ class Explorer {
     if (this.total !== undefined && total !== this.total) {
       this.columns.renew();
       this.chips.ahead([]);
-      if (this.choice.colour.startsWith("layer:")) await this.paint();
+      if (fills(this.choice.colour)) await this.paint();
       await this.apply();
     }
     this.total = total;
