@@ -162,6 +162,44 @@ def test_an_area_that_is_drawn_chooses_what_lies_in_it_and_is_a_permanent_link(
     assert rows_shown(opened(page, address)) == list(range(len(corpus.manifest)))
 
 
+# Once the map has the size of its place: the largest distance of a drawn point from where it lies on the outlines.
+ALIGNED = """
+(() => {
+  const { map } = explorer;
+  const { width, height } = map.size();
+  if (map.plot.get('width') !== width || map.plot.get('height') !== height) return false;
+  return Math.max(...Array.from(map.xs, (x, row) => {
+    const [left, top] = map.plot.getScreenPosition(row);
+    return Math.hypot(left - map.x(x), top - map.y(map.ys[row]));
+  })) < 1;
+})()
+"""
+
+
+def test_points_lie_on_the_outlines_whatever_size_the_map_gets(page: Page) -> None:
+    for width_px, height_px in ((1400, 900), (1000, 900), (1400, 700), (400, 800)):
+        page.size(width_px, height_px)
+        page.wait(ALIGNED)
+        assert page.run("explorer.map.x.domain()") == pytest.approx([-1, 1], abs=0.3)
+    left, top = page.middle("#map")
+    page.ask("Input.dispatchMouseEvent", type="mouseWheel", x=left, y=top, deltaX=0, deltaY=-400)
+    page.wait("explorer.map.x.domain()[1] - explorer.map.x.domain()[0] < 1.5")
+    page.size(1200, 900)
+    page.wait(ALIGNED)
+
+
+def test_every_place_is_drawn(page: Page, corpus: Corpus) -> None:
+    """Also where the page is larger than the screen, as it is when it is zoomed out."""
+    page.wait(ALIGNED)
+    page.wait(
+        "(() => { const { map } = explorer; const ratio = devicePixelRatio;"
+        " const pen = map.canvas.getContext('2d'); return [...map.xs].every((x, row) =>"
+        " pen.getImageData(Math.round(map.x(x) * ratio), Math.round(map.y(map.ys[row]) * ratio), 1, 1).data[3] > 0);"
+        " })()"
+    )
+    assert page.run("explorer.map.size().width") > page.run("screen.availWidth")
+
+
 def test_a_whole_visit_by_the_keyboard(page: Page) -> None:
     page.run("document.querySelectorAll('#rows button')[2].focus()")
     page.key("Enter")

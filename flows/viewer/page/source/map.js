@@ -30,6 +30,9 @@ export class PlaceMap {
     this.plot.subscribe("lassoEnd", ({ coordinates }) => this.lassoed(coordinates));
     this.plot.subscribe("select", ({ points }) => this.picked(points));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.drawOutlines());
+    for (const kind of ["wheel", "mousedown"]) canvas.addEventListener(kind, () => (this.isWhole = false), { capture: true });
+    this.fit();
+    window.addEventListener("resize", () => this.fit());
     new ResizeObserver(() => this.resized()).observe(canvas.parentElement);
   }
 
@@ -38,9 +41,18 @@ export class PlaceMap {
     return { width, height };
   }
 
-  resized() {
-    this.plot.set(this.size());
-    this.drawOutlines();
+  /** The scales follow from the new size a frame after it is set; before that, points and outlines would lie apart. */
+  async resized() {
+    this.fit();
+    await this.plot.set(this.size());
+    if (this.isWhole) await this.whole();
+    else this.plot.view(this.plot.get("cameraView"));
+  }
+
+  /** By itself the library draws on no more than the screen's size, in which a page that is zoomed out has no room. */
+  fit() {
+    const { width, height } = this.size();
+    this.plot.get("renderer").resize(width, height);
   }
 
   /** Paints all points that are shown. */
@@ -52,6 +64,7 @@ export class PlaceMap {
 
   /** The view of all; the promise is kept with the next frame, of which there is none before points are painted. */
   async whole() {
+    this.isWhole = true; // and stays so, whatever size the map gets, until somebody moves it
     await this.plot.zoomToArea({ x: -1, y: -HEIGHT, width: 2, height: 2 * HEIGHT });
     this.drawOutlines();
   }

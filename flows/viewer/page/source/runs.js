@@ -158,8 +158,7 @@ function drawing({ steps: at, values }, steps, label) {
 /** Means over the points around each, fewer at the ends. */
 function smoothed(values) {
   return values.map((_, index) => {
-    const reach = Math.min(SMOOTHED, index, values.length - 1 - index);
-    const near = values.slice(index - reach, index + reach + 1);
+    const near = values.slice(Math.max(0, index - SMOOTHED), index + SMOOTHED + 1);
     return near.reduce((sum, value) => sum + value, 0) / near.length;
   });
 }
