@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from training.layer import Layer
 
 BANDS, EMBEDDINGS = "band statistics", "AlphaEarth"
-ALL = "all bands"
+ALL, SIDE_BY_SIDE = "all bands", "side by side"
 # Of the catalogue of Earth Engine: layers of embeddings, which are features as they are.
 _EMBEDDING_ASSETS = ("GOOGLE/SATELLITE_EMBEDDING/",)
 _ROWS_AT_ONCE = 64
@@ -49,7 +49,7 @@ class Field:
             yield from self._views(other)
         for named in plan.stores:
             yield from stored_views(named, self.corpus, self.rows)
-        yield from self._band_statistics(first)
+        yield from self._band_statistics(first, _each(plan.without, first))
         yield from self._embeddings()
 
     def _views(self, encoder: Loaded) -> Iterator[Competitor]:
@@ -57,11 +57,20 @@ class Field:
         whole = list(vectors)[-1]
         for view in (whole, *(name for name in vectors if name != whole)):
             yield Competitor(encoder.name, view, vectors[view], view == whole)
+        yield from self._side_by_side(encoder, SIDE_BY_SIDE, vectors)
 
     def _without(self, encoder: Loaded, without: tuple[str, ...]) -> Iterator[Competitor]:
-        vectors = self._embedded(encoder, without)
+        vectors, left = self._embedded(encoder, without), _left(without)
         whole = list(vectors)[-1]
-        yield Competitor(encoder.name, f"{whole} without {', '.join(without)}", vectors[whole], False)
+        yield Competitor(encoder.name, f"{whole} {left}", vectors[whole], False)
+        yield from self._side_by_side(encoder, f"{SIDE_BY_SIDE} {left}", vectors)
+
+    def _side_by_side(self, encoder: Loaded, view: str, vectors: Vectors) -> Iterator[Competitor]:
+        """The vectors of the sensors that are left, one after another, which a mean mixes; not of one view alone."""
+        sensors = list(vectors.values())[:-1]  # the last one is their mean
+        if sensors:
+            seen = [item for item in sensors if np.isfinite(item).any()]
+            yield Competitor(encoder.name, view, np.concatenate(seen, axis=1), False)
 
     def _embedded(self, encoder: Loaded, without: tuple[str, ...]) -> Vectors:
         return self._of(encoder.name, {"weights": encoder.digest, "without": sorted(without)},
@@ -78,14 +87,18 @@ class Field:
             self.progress.advance(len(next(iter(item.vectors.values()))))
         return {view: np.concatenate([part[view] for part in parts]) for view in embedder.views}
 
-    def _band_statistics(self, encoder: Loaded) -> Iterator[Competitor]:
+    def _band_statistics(self, encoder: Loaded, withouts: Sequence[tuple[str, ...]]) -> Iterator[Competitor]:
+        """Of all bands, of each layer, and of what is left: a sensor that tells more than others is missed by all."""
         layers = [
             layer for item in encoder.pretrained for layer in item.normalisation.layers_of(self.corpus.modalities)
         ]
         by_layer = {layer.name: self._statistics(encoder, layer) for layer in layers}
-        yield Competitor(BANDS, ALL, np.concatenate(list(by_layer.values()), axis=1), True)
+        every = np.concatenate(list(by_layer.values()), axis=1)
+        yield Competitor(BANDS, ALL, every, True)
         if len(by_layer) > 1:
             yield from (Competitor(BANDS, name, features, False) for name, features in by_layer.items())
+        for without in withouts:
+            yield Competitor(BANDS, f"{ALL} {_left(without)}", every[:, _columns(layers, without)], False)
 
     def _statistics(self, encoder: Loaded, layer: Layer) -> NDArray[np.float32]:
         from training.evaluate.embedding import band_statistics, features_of
@@ -114,6 +127,19 @@ class Field:
         self.progress.start(f"look: {name}", len(self.rows))
         where = {"corpus": self.corpus.manifest.digest, "rows": digest_of(self.rows)}
         return self.kept.of(where | facts, compute)
+
+
+def _left(without: tuple[str, ...]) -> str:
+    return f"without {', '.join(without)}"
+
+
+def _columns(layers: Sequence[Layer], without: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Which columns of the statistics of `layers`, means before deviations in each, are of bands that are left."""
+    kept = []
+    for layer in layers:
+        names = [layer.modality.band_names[band] for band in layer.bands]
+        kept += 2 * [layer.name not in without and f"{layer.name}.{name}" not in without for name in names]
+    return np.array(kept)
 
 
 def _each(without: Sequence[str], encoder: Loaded) -> list[tuple[str, ...]]:

@@ -19,6 +19,9 @@ from tests.extras import NO_TORCH
 pytest.importorskip("torch", reason=NO_TORCH)
 
 from flows.fewshot.compare import Results, few_shot
+from flows.fewshot.competitors import Field
+from flows.fewshot.encoders import loaded
+from flows.fewshot.features import Kept
 from flows.fewshot.outputs import write
 from flows.fewshot.plan import Named, Plan
 from flows.fewshot.tables import headline
@@ -34,6 +37,7 @@ from tests.training.conftest import one_thread  # noqa: F401 (a fixture that eve
 from tests.training.corpora import ECHO, GROUND, LIGHT, WEATHER, make_corpus
 from tests.training.embedded import convnext_of, tower_of
 from training.data.centre import read_centre
+from training.evaluate.embedder import Embedder
 from training.evaluate.fewshot.places import Places
 from training.weights.weights import save_encoder
 
@@ -100,15 +104,36 @@ def test_everything_that_is_always_there_is_compared_on_the_same_draws(results: 
     ]  # fmt: skip
     scores = pd.read_parquet(out / "scores.parquet")
     mine = scores[scores.encoder == "mine"]
-    assert set(mine.view) == {
-        "fused", "light", "echo", "fused without light", "fused without echo", "fused without light.red"
-    }  # fmt: skip
+    left = {"without light", "without echo", "without light.red"}
+    views = {f"{whole} {each}" for whole in ("fused", "side by side") for each in left}
+    assert set(mine.view) == {"fused", "light", "echo", "side by side", *views}
+    bands = scores[scores.encoder == "band statistics"]
+    assert set(bands.view) == {"all bands", "light", "echo", *(f"all bands {each}" for each in left)}
     assert set(scores[scores.task == "wood"].measure) == {"R2", "RMSE"}
     assert set(scores[scores.task == "ground"].measure) == {"balanced accuracy", "macro-F1"}
     assert set(scores.labels) >= {10, 30}
     first = scores[(scores.encoder == "mine") & (scores["view"] == "fused")]
     assert (first.over_first_mean == 0).all()
     pd.testing.assert_frame_equal(pd.read_csv(out / "scores.csv"), scores, check_exact=False)
+
+
+def test_sensors_side_by_side_and_bands_that_are_left(plan: Plan, corpus: Corpus, out: Path, results: Results) -> None:
+    """The features of these views, put together by hand."""
+    rows = results.rows
+    encoders = loaded(plan)
+    field = Field(corpus, rows, 24, Kept(out / "more"), Silent())
+    seen = {(item.encoder, item.view): item.features for item in field.competitors(plan, encoders)}
+    vectors = Embedder.of(encoders[0].pretrained).embed(corpus, rows)
+    np.testing.assert_array_equal(seen["mine", "side by side"], np.hstack([vectors["echo"], vectors["light"]]))
+    np.testing.assert_array_equal(seen["mine", "side by side without light"], vectors["echo"])
+    every = seen["band statistics", "all bands"]
+    light, red = seen["band statistics", "light"], corpus.modality("light").band_names.index("red")
+    bands, first = light.shape[1] // 2, every.shape[1] - light.shape[1]
+    np.testing.assert_array_equal(seen["band statistics", "all bands without echo"], light)
+    np.testing.assert_array_equal(
+        seen["band statistics", "all bands without light.red"],
+        np.delete(every, [first + red, first + bands + red], axis=1),
+    )
 
 
 def test_draws_are_kept_as_manifest_rows(results: Results, corpus: Corpus, out: Path) -> None:
