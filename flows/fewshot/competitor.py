@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,3 +25,24 @@ class Competitor:
     def present(self) -> NDArray[np.bool_]:
         """Which rows have features."""
         return np.asarray(np.isfinite(self.features).all(axis=1))
+
+
+SIDE_BY_SIDE = "side by side"
+
+
+def views_of(encoder: str, vectors: Mapping[str, NDArray[np.float32]]) -> Iterator[Competitor]:
+    """The views of an encoder, the whole one first, of `vectors` (rows, width) by view, which end with their mean.
+
+    Of several sensors the whole is their vectors one after another: a mean of them mixes what each of them tells.
+    """
+    *sensors, last = vectors
+    if sensors:
+        yield Competitor(encoder, SIDE_BY_SIDE, side_by_side(vectors), True)
+    yield Competitor(encoder, last, vectors[last], not sensors)
+    yield from (Competitor(encoder, name, vectors[name], False) for name in sensors)
+
+
+def side_by_side(vectors: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The vectors of the sensors that see any row, one after another; the last of `vectors` is their mean."""
+    sensors = list(vectors.values())[:-1]
+    return np.concatenate([item for item in sensors if np.isfinite(item).any()], axis=1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.fewshot.competitor import Competitor
+from flows.fewshot.competitor import SIDE_BY_SIDE, Competitor, side_by_side, views_of
 from flows.fewshot.encoders import Loaded
 from flows.fewshot.features import Kept, Vectors, digest_of
 from flows.fewshot.plan import Plan
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from training.layer import Layer
 
 BANDS, EMBEDDINGS = "band statistics", "AlphaEarth"
-ALL, SIDE_BY_SIDE = "all bands", "side by side"
+ALL = "all bands"
 # Of the catalogue of Earth Engine: layers of embeddings, which are features as they are.
 _EMBEDDING_ASSETS = ("GOOGLE/SATELLITE_EMBEDDING/",)
 _ROWS_AT_ONCE = 64
@@ -53,24 +53,14 @@ class Field:
         yield from self._embeddings()
 
     def _views(self, encoder: Loaded) -> Iterator[Competitor]:
-        vectors = self._embedded(encoder, ())
-        whole = list(vectors)[-1]
-        for view in (whole, *(name for name in vectors if name != whole)):
-            yield Competitor(encoder.name, view, vectors[view], view == whole)
-        yield from self._side_by_side(encoder, SIDE_BY_SIDE, vectors)
+        yield from views_of(encoder.name, self._embedded(encoder, ()))
 
     def _without(self, encoder: Loaded, without: tuple[str, ...]) -> Iterator[Competitor]:
         vectors, left = self._embedded(encoder, without), _left(without)
-        whole = list(vectors)[-1]
-        yield Competitor(encoder.name, f"{whole} {left}", vectors[whole], False)
-        yield from self._side_by_side(encoder, f"{SIDE_BY_SIDE} {left}", vectors)
-
-    def _side_by_side(self, encoder: Loaded, view: str, vectors: Vectors) -> Iterator[Competitor]:
-        """The vectors of the sensors that are left, one after another, which a mean mixes; not of one view alone."""
-        sensors = list(vectors.values())[:-1]  # the last one is their mean
-        if sensors:
-            seen = [item for item in sensors if np.isfinite(item).any()]
-            yield Competitor(encoder.name, view, np.concatenate(seen, axis=1), False)
+        if len(vectors) > 1:
+            yield Competitor(encoder.name, f"{SIDE_BY_SIDE} {left}", side_by_side(vectors), False)
+        last = list(vectors)[-1]
+        yield Competitor(encoder.name, f"{last} {left}", vectors[last], False)
 
     def _embedded(self, encoder: Loaded, without: tuple[str, ...]) -> Vectors:
         return self._of(encoder.name, {"weights": encoder.digest, "without": sorted(without)},

@@ -112,7 +112,7 @@ def test_everything_that_is_always_there_is_compared_on_the_same_draws(results: 
     assert set(scores[scores.task == "wood"].measure) == {"R2", "RMSE"}
     assert set(scores[scores.task == "ground"].measure) == {"balanced accuracy", "macro-F1"}
     assert set(scores.labels) >= {10, 30}
-    first = scores[(scores.encoder == "mine") & (scores["view"] == "fused")]
+    first = scores[(scores.encoder == "mine") & (scores["view"] == "side by side")]
     assert (first.over_first_mean == 0).all()
     pd.testing.assert_frame_equal(pd.read_csv(out / "scores.csv"), scores, check_exact=False)
 
