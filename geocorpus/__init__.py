@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # What type checkers and editors read; a test holds it to `_N
     from exporters.sources import Local, Pixels, Region
     from geocorpus.building import anchor, build, export, finalize, sample
     from geocorpus.corpus import Corpus, open
+    from geocorpus.embedding import embed, fewshot
     from geocorpus.pretraining import pretrain
     from pipeline import errors
     from pipeline.chip import Acquisition, Chip, Scene
@@ -58,7 +59,7 @@ __all__ = [
     "Acquisition", "Band", "Category", "Channel", "Chip", "CloudDetection", "Connection", "Corpus", "Display", "Grid",
     "LazySamples", "Licence", "Local", "Location", "Manifest", "Modality", "ORBIT_PASSES", "Observed", "Origin",
     "Pixels", "RECIPES", "Region", "SEASONS", "Samples", "Scene", "Shard", "SkyClasses", "anchor", "around_anchor",
-    "at_anchor", "between", "build", "connect", "errors", "export", "finalize", "finetune",
+    "at_anchor", "between", "build", "connect", "embed", "errors", "export", "fewshot", "finalize", "finetune",
     "load_encoder", "load_finetuned", "mode_over_year", "nearest_vectors", "on_pixels_of", "open", "own_moments",
     "per_orbit_pass", "pretrain", "probe", "sample", "save_encoder", "seasons", "static", "tiles", "unfinished",
     "unit_vectors", "where_complete", "with_fallback",
@@ -101,6 +102,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "training.evaluate.finetune": ("finetune",),
     "training.evaluate.finetuned": ("load_finetuned",),
     # Embeddings.
+    "geocorpus.embedding": ("embed", "fewshot"),
     "training.evaluate.search.nearest": ("nearest_vectors",),
     "training.evaluate.search.unit_rows": ("unit_vectors",),
 }  # fmt: skip

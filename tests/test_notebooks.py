@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.extras import NO_SKLEARN, NO_TORCH
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NO_JUPYTER = "a kernel is not installed: pip install nbclient ipykernel"
@@ -79,6 +81,22 @@ def test_a_layer_of_ones_own(tmp_path: Path) -> None:
     (table,) = tables_of(cells)
     medians = {row[0]: float(row[3]) for row in zip(*[iter(table[10:])] * 5, strict=True)}
     assert medians["tree cover"] > medians["grassland"] > medians["bare or sparse vegetation"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_from_a_corpus_to_few_labels(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason=NO_TORCH)
+    pytest.importorskip("sklearn", reason=NO_SKLEARN)
+    cells = run("few-labels", tmp_path)
+    text = texts_of(cells)
+    assert (
+        "pretrain  ████████████████████  80 of 80" in text
+        and "chips of 48 px, with aster, canopy_height_eth, era5, esa_worldcover, sentinel2" in text
+    )
+    table = tables_of(cells)[-1]
+    assert {"trained", "random weights"} <= set(table), table
+    assert (tmp_path / "few-labels" / "scores" / "fewshot.html").is_file()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

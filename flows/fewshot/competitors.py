@@ -95,6 +95,7 @@ class Field:
 
         def compute() -> Vectors:
             features = features_of(self.corpus, [layer], self.rows, self.image_px, band_statistics)
+            self.progress.advance(len(self.rows))
             return {layer.name: features}
 
         facts = {"statistics": layer.name, "of": encoder.digest, "image_px": self.image_px}
@@ -109,7 +110,9 @@ class Field:
         from training.data.chip_means import band_means
 
         def compute() -> Vectors:
-            return {name: band_means(self.corpus, name, self.rows, self.image_px).astype(np.float32)}
+            means = band_means(self.corpus, name, self.rows, self.image_px).astype(np.float32)
+            self.progress.advance(len(self.rows))
+            return {name: means}
 
         return self._of(name, {"means": self.corpus.modality(name).digest, "image_px": self.image_px}, compute)[name]
 

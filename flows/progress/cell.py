@@ -17,6 +17,7 @@ Update = Callable[[str], None]  # writes over what is shown
 _EVERY_S = 0.5
 _WIDTH = 78  # of a cell in a window of half a screen
 _BAR = 20
+_NAME = 8  # characters
 _FIGURE_LINES, _SENTENCES = 3, 12
 _OVER = ("left_s", "eta")  # figures that say nothing any more when a stage is over
 
@@ -93,10 +94,11 @@ class Cell:
             self._update(text)
 
     def _text(self) -> str:
-        bars = [line for stage in self._stages for line in stage.lines()]
+        room = max((len(stage.name) for stage in self._stages), default=0)
+        bars = [line for stage in self._stages for line in stage.lines(room)]
         earlier = len(self._sentences) - _SENTENCES
         left_out = [f"({earlier} earlier sentences are not shown)"] if earlier > 0 else []
-        said = [line for item in self._sentences[-_SENTENCES:] for line in textwrap.wrap(item, _WIDTH)]
+        said = [line for item in self._sentences[-_SENTENCES:] for line in _wrapped(item)]
         return "\n".join([*bars, *left_out, *said])
 
 
@@ -119,18 +121,22 @@ class _Stage:
         if self.took_s is None:
             self.took_s = time.monotonic() - self.began_s
 
-    def lines(self) -> list[str]:
-        """The bar, figures below it, and losses as a table; of a stage that is over a single line of figures."""
+    def lines(self, room: int) -> list[str]:
+        """The bar behind a name as wide as `room`, figures, and losses as a table; a stage that is over has less."""
         over = self.took_s is not None
         shown = {name: value for name, value in self.figures.items() if not (over and name in _OVER)}
         below = [*lines(texts(shown), _WIDTH - 2)[: 1 if over else _FIGURE_LINES], *self.losses.table(_WIDTH - 2)]
-        return [self._bar(), *(f"  {line}" for line in below)]
+        return [self._bar(room), *(f"  {line}" for line in below)]
 
-    def _bar(self) -> str:
+    def _bar(self, room: int) -> str:
         seconds = time.monotonic() - self.began_s if self.took_s is None else self.took_s
         filled = min(_BAR, _BAR * self.done // self.total) if self.total else _BAR
         bar = "█" * filled + "░" * (_BAR - filled)
-        return f"{self.name:<9} {bar}  {self.done:,} of {self.total:,}  {duration(seconds)}"
+        return f"{self.name:<{max(room, _NAME)}}  {bar}  {self.done:,} of {self.total:,}  {duration(seconds)}"
+
+
+def _wrapped(sentence: str) -> list[str]:
+    return textwrap.wrap(sentence, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _show_in_notebook(text: str) -> Update:
