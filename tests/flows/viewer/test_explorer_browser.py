@@ -325,8 +325,12 @@ def test_a_damaged_shard_is_said_in_its_layer_and_the_others_show(browser: Page,
         page = opened(browser, address)
         page.click("#rows button")
         wait_for_values(page)
-        page.wait("document.querySelector('[data-layer=relief] .picture').textContent.includes('verify')")
-        page.wait("document.querySelector('[data-layer=photo] img').naturalWidth > 0")
+        page.wait(
+            "[...document.querySelectorAll('figure.absent')].some(one =>"
+            " one.querySelector('b').textContent === 'relief' && one.textContent.includes('verify'))"
+        )
+        page.wait("document.querySelector('[data-layer=photo] .picture > :is(img, canvas)').width > 0")
+        assert said_of(page, "photo")
 
 
 def test_the_report_and_the_explorer_lead_to_each_other(browser: Page, tmp_path: Path) -> None:
