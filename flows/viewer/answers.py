@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from flows.viewer import ground
 from flows.viewer.chip_bundle import bundle
 from flows.viewer.chip_view import ChipView, described
@@ -32,6 +34,14 @@ class Answer:
 
     body: bytes
     media_type: str
+
+
+def _opening_colour(corpus: Corpus) -> str:
+    """The column that colours the map at first: biomes, or what tells places apart where they have no biome or one."""
+    varied = {"biome": "biome", "ecoregion": "ecoregion_name"}
+    return next(
+        (name for name, column in varied.items() if len(pd.unique(corpus.manifest.column(column))) > 1), "split"
+    )
 
 
 def as_json(plain: Any) -> Answer:
@@ -86,7 +96,7 @@ class Answers:
         """The corpus, its columns and its layers."""
         return {
             "name": self.corpus.folder.name, "folder": str(self.corpus.folder), "chips": len(self.corpus.manifest),
-            "columns": self.columns.titles(),
+            "columns": self.columns.titles(), "colour": _opening_colour(self.corpus),
             "layers": described(self.corpus.modalities), "likeness": self.likeness is not None,
             "report": has_report(self.corpus),
         }  # fmt: skip

@@ -103,6 +103,14 @@ def test_pictures_and_rasters_are_those_of_the_report_and_of_convert(corpus: Cor
         assert file.crs.to_string() == corpus.manifest[row].grid.crs
 
 
+def test_the_map_opens_in_colours_that_tell_places_apart(client: TestClient, tmp_path: Path) -> None:
+    assert client.get("/data/corpus.json").json()["colour"] == "biome"
+    alike = TestClient(application(make_corpus(tmp_path / "alike", count=8, biomes=1)), base_url="http://127.0.0.1")
+    summary = alike.get("/data/corpus.json").json()
+    labels = {name: alike.get(f"/data/columns/{name}.json").json()["labels"] for name in ("biome", "ecoregion")}
+    assert len(labels["biome"]) == 1 and summary["colour"] == ("ecoregion" if len(labels["ecoregion"]) > 1 else "split")
+
+
 def test_a_column_of_a_layer_says_who_has_it_and_why_others_do_not(corpus: Corpus, client: TestClient) -> None:
     assert {"name": "layer:echo", "title": "echo"} in client.get("/data/corpus.json").json()["columns"]
     column = client.get("/data/columns/layer:echo.json").json()

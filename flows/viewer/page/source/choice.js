@@ -5,7 +5,7 @@ export class Choice {
     this.columns = {}; // by name: {labels: [...]} of a class, or {low, high} of numbers and dates
     this.text = "";
     this.area = null; // corners [x, y] on the map
-    this.colour = "biome";
+    this.colour = null; // the name of a column; null is the one that the corpus opens with
     this.chip = null;
     this.run = null; // the training run that is open
   }

@@ -20,7 +20,7 @@ class Explorer {
     Object.assign(this, { corpus, columns: new Columns(corpus.columns), choice: Choice.ofAddress(location.hash) });
     at("name").textContent = corpus.name;
     document.title = `${corpus.name}: ${number(corpus.chips)} chips`;
-    if (!this.columns.has(this.choice.colour)) this.choice.colour = "split";
+    if (!this.columns.has(this.choice.colour)) this.choice.colour = corpus.colour;
     this.columns.get(this.choice.colour).catch(() => null); // comes while places do; that it fails is said by paint
     const [places, outlines] = await ground;
     this.places = places;
@@ -142,7 +142,7 @@ class Explorer {
   }
 
   write() {
-    const nothing = this.choice.isEmpty && this.choice.chip === null && !this.choice.run && this.choice.colour === "biome";
+    const nothing = this.choice.isEmpty && this.choice.chip === null && !this.choice.run && this.choice.colour === this.corpus.colour;
     this.written = nothing ? "" : this.choice.address();
     history.replaceState(null, "", this.written || location.pathname);
     this.written = location.hash;
@@ -150,9 +150,9 @@ class Explorer {
 
   async list() {
     const shown = [...this.rows.slice(0, MOST_LISTED)];
-    const [{ values: biome, labels }, { values: date }] = await Promise.all(["biome", "date"].map((name) => this.columns.get(name)));
+    const [{ values: codes, labels }, { values: date }] = await Promise.all([this.corpus.colour, "date"].map((name) => this.columns.get(name)));
     at("rows").replaceChildren(...shown.map((row) => {
-      const button = element("button", { type: "button", textContent: `${row} · ${labels[biome[row]]} · ${day(date[row])}` });
+      const button = element("button", { type: "button", textContent: `${row} · ${labels[codes[row]]} · ${day(date[row])}` });
       button.addEventListener("click", () => this.openChip(row));
       return element("li", {}, button);
     }));
