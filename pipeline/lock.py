@@ -1,4 +1,4 @@
-"""One writer per corpus: a lock file in the folder names its holder, who renews it while it lives.
+"""One writer per corpus and per training run: a lock file in the folder names its holder, who renews it while it lives.
 
 On one host the kernel's lock or the process id says whether the holder lives. Of a holder on another host only signs of
 life tell: it counts up in the file, and whoever waits watches for a change by its own clock. Whoever takes over puts a
@@ -34,7 +34,7 @@ from pipeline.holder import Holder
 from pipeline.stopping import at_stop
 
 LOCK = ".lock"
-RUNS = "runs"  # of training runs, which take no lock: they read finished shards, and write only here
+RUNS = "runs"  # of training runs, each with a lock of its own: they read finished shards, and write only here
 BEAT_S = 3.0  # between two signs of life
 SILENCE_S = 45.0  # without one, a holder on another host counts as dead: file servers answer late, hosts swap
 _POLL_S = 0.5
@@ -116,11 +116,11 @@ def _to_stderr(sentence: str) -> None:
 
 @contextmanager
 def locked(folder: Path, say: Callable[[str], None] = _to_stderr) -> Iterator[None]:
-    """Hold the corpus in `folder` for writing. On exit the lock file and folders that stayed empty are removed.
+    """Hold the corpus or run in `folder` for writing. On exit the lock file and folders that stayed empty are removed.
 
     Temporary files that a killed holder left are removed first. The lock of a dead holder is taken over: on this host
     at once, from another host after `SILENCE_S` without a sign of life, for which `say` is told a sentence. Raises
-    `Fatal` while another process holds the corpus, and when the folder cannot be written to.
+    `Fatal` while another process holds it, and when the folder cannot be written to.
     """
     created = _create_folder(folder)
     lock = _acquired(folder / LOCK, say)

@@ -14,6 +14,7 @@ import torch
 from pipeline import durable
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
+from pipeline.lock import locked, token_of
 from pipeline.progress import Progress, Silent
 from pipeline.stopping import deferring
 from training.batch import Batch
@@ -32,6 +33,7 @@ from training.pretrain.pretext_net import build_net
 from training.pretrain.random_draws import Division, RandomDraws
 from training.pretrain.resolved_run import ResolvedRun, resolve_again, resolve_run
 from training.pretrain.result import PretrainResult
+from training.pretrain.run_lock import held, held_by_parent
 from training.pretrain.skipped_steps import SkippedStep, SkippedSteps, kept_in
 from training.pretrain.step import Step
 from training.pretrain.validation import Validation, Validations
@@ -64,18 +66,30 @@ def pretrain(
     the weights are bit-identical however often it is stopped. A signal is obeyed after the running step, whose
     checkpoint is written first. It starts `config.processes` processes, unless it runs in a process that `torchrun`
     started. Raises `Fatal` for settings that do not fit the corpus, checkpoints that are all damaged or belong to
-    another run, losses that stay non-finite, or too little memory; `Transient` when a started process was killed.
+    another run, a run that another process trains, losses that stay non-finite, or too little memory; `Transient` when
+    a started process was killed.
     """
     metric_writer.refuse_absent(config.wandb)
-    if config.processes > 1 and not launch.started():
-        arguments = (corpus_folder, config, run_folder)
-        return launch.together(pretrain, arguments, config.processes, progress or Silent(), run_folder / LOGS)
+    told = progress or Silent()
+    if config.processes == 1 or launch.started():
+        return _train(corpus_folder, config, run_folder, "", told)
+    with locked(run_folder, told.say):
+        arguments = (corpus_folder, config, run_folder, token_of(run_folder))
+        return launch.together(_train, arguments, config.processes, told, run_folder / LOGS)
+
+
+def _train(
+    corpus_folder: Path, config: PretrainConfig, run_folder: Path, token: str, progress: Progress
+) -> PretrainResult:
+    """`pretrain` in this process, alone or as one of several; `token` is of the lock that its parent holds, if any."""
     context = DistributedContext.from_environment()
-    device = Device.of(config, context.local_rank)
+    told, device = progress if context.first else Silent(), Device.of(config, context.local_rank)
     with threads(config.threads, context.local_world_size), context.joined(device.place), lowering(_LESS_MODEL):
-        resolved = _resolved(_opened(corpus_folder, config), config, run_folder / RUN)
-        trainer = Trainer(resolved, run_folder, device, context)
-        return trainer.run((progress if context.first else None) or Silent())
+        corpus = _opened(corpus_folder, config)
+        # Before the run's files are read: those of a run under way would be older than what it still writes.
+        with held_by_parent(run_folder, token) if token else held(run_folder, context, told.say):
+            resolved = _resolved(corpus, config, run_folder / RUN)
+            return Trainer(resolved, run_folder, device, context).run(told)
 
 
 def _opened(folder: Path, config: PretrainConfig) -> Corpus:
