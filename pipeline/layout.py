@@ -20,6 +20,8 @@ from pipeline.manifest import Manifest
 from pipeline.modality import BAND_PREFIX, Modality
 from pipeline.store import METADATA
 
+TITLE = "geocorpus"  # of every store
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -45,7 +47,7 @@ class Layout:
         """The attributes of the store, as they follow from the manifest and the lay-out."""
         return {
             "Conventions": "CF-1.11",
-            "title": "geocorpus",
+            "title": TITLE,
             "coordinates": " ".join(item.name for item in self.coordinates if item.name != "chip"),
             "format_version": self.format_version,
             "manifest_digest": self.manifest.digest,

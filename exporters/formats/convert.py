@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from exporters.formats.format import Format, Options
+from exporters.formats.embeddings.store import embeddings_left
+from exporters.formats.format import Format, Options, formats
+from exporters.formats.leavings import Leavings, nothing, refuse_foreign
 from exporters.formats.selection import Selection
 from exporters.formats.target_lock import target_locked
 from pipeline import durable
@@ -52,11 +54,12 @@ def put_out(corpora: Sequence[Corpus], target: Path, overwrite: bool, write: Cal
 
 
 @contextmanager
-def placing(corpora: Sequence[Corpus], target: Path, overwrite: bool) -> Iterator[None]:
+def placing(corpora: Sequence[Corpus], target: Path, overwrite: bool, leaves: Leavings = nothing) -> Iterator[None]:
     """Keep `target` for this process while something is written beside it and put in its place.
 
     Raises `Fatal` for a target that exists, unless `overwrite`, that is one of the `corpora`, holds it or lies in it,
-    that another process writes, that `overwrite` cannot mean, and where the disk fails.
+    that another process writes, that `overwrite` cannot mean, and where the disk fails. A folder is replaced only if
+    a format, or the writer that `leaves` is of, left there all that is in it.
     """
     refuse_address(target)
     for corpus in corpora:
@@ -69,6 +72,7 @@ def placing(corpora: Sequence[Corpus], target: Path, overwrite: bool) -> Iterato
             if target.exists() and not overwrite:
                 raise Fatal(f"{target} exists; choose another target, or give --overwrite.")
             _refuse_precious(target)
+            refuse_foreign(target, [leaves, embeddings_left, *(item.leaves for item in formats().values())])
             yield
     except OSError as error:
         raise durable.unwritable(target, error) from error

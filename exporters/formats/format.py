@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from exporters import formats as room
+from exporters.formats.leavings import Leavings, nothing
 from exporters.formats.selection import Selection
 from pipeline.errors import unknown_name
 from pipeline.progress import Progress
@@ -24,7 +25,7 @@ class Format:
 
     `title` and the help of each of the `options` are for the command line. `write` raises `Fatal` for a selection that
     the format cannot hold and an option's value that it does not know. A format that `takes_computed` layers has all
-    values from `Selection`, and copies no part of the store as it is.
+    values from `Selection`, and copies no part of the store as it is. `leaves` tells what `write` left in a folder.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Format:
     write: Writer
     options: Mapping[str, str] = field(default_factory=dict)
     takes_computed: bool = False
+    leaves: Leavings = nothing
 
 
 @cache

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from exporters.formats.format import Format, Options
-from exporters.formats.raster_folder import RasterFolder
+from exporters.formats.raster_folder import RasterFolder, rasters_left
 from exporters.formats.selection import Selection
 from pipeline.errors import unknown_name
 from pipeline.progress import Progress
@@ -24,6 +24,9 @@ def _write(driver: str, selection: Selection, target: Path, options: Options, pr
 
 GEOTIFF = Format(
     "geotiff", "A folder of GeoTIFFs, one per chip and layer, with VRTs and STAC", partial(_write, "GTiff"), _OPTIONS,
-    takes_computed=True,
+    takes_computed=True, leaves=rasters_left,
 )  # fmt: skip
-COG = Format("cog", "The same as Cloud Optimized GeoTIFFs", partial(_write, "COG"), _OPTIONS, takes_computed=True)
+COG = Format(
+    "cog", "The same as Cloud Optimized GeoTIFFs", partial(_write, "COG"), _OPTIONS,
+    takes_computed=True, leaves=rasters_left,
+)  # fmt: skip

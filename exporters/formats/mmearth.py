@@ -10,7 +10,7 @@ from exporters.formats.mmearth_v001.datasets import LAYERS, Dataset
 from exporters.formats.mmearth_v001.hdf5 import h5py_module
 from exporters.formats.mmearth_v001.layer_values import Encoding, LayerSource, NoSource, Source, refuse_other
 from exporters.formats.mmearth_v001.tile_files import TileFiles
-from exporters.formats.mmearth_v001.variants import VARIANTS, Variant
+from exporters.formats.mmearth_v001.variants import VARIANTS, Variant, tiles_left
 from exporters.formats.selection import Selection
 from pipeline.errors import Fatal, unknown_name
 from pipeline.progress import Progress
@@ -75,5 +75,6 @@ def _line(tiles: int, variant: Variant, selection: Selection, unknown: dict[str,
 
 
 MMEARTH_V001 = Format(
-    "mmearth-v001", "MMEarth v001: one HDF5 file and three of JSON, as TorchGeo reads them", _write, _OPTIONS
-)
+    "mmearth-v001", "MMEarth v001: one HDF5 file and three of JSON, as TorchGeo reads them", _write, _OPTIONS,
+    leaves=tiles_left,
+)  # fmt: skip

@@ -14,12 +14,23 @@ from numpy.typing import NDArray
 
 from exporters.formats import stac_chips
 from exporters.formats.chip_raster import ChipRaster
+from exporters.formats.leavings import object_in
 from exporters.formats.mosaic import Tile, mosaic
-from exporters.formats.raster_names import catalog_path, chip_name, item_path, mosaic_path, part_name, raster_path
+from exporters.formats.raster_names import (
+    CATALOGUES,
+    MOSAICS,
+    catalog_path,
+    chip_name,
+    item_path,
+    mosaic_path,
+    part_name,
+    raster_path,
+)
 from exporters.formats.selection import Selection
 from pipeline.chip import Chip
 from pipeline.progress import Progress
 
+_COLLECTION = "collection.json"
 _MEDIA_TYPES = {
     "GTiff": "image/tiff; application=geotiff",
     "COG": "image/tiff; application=geotiff; profile=cloud-optimized",
@@ -84,7 +95,7 @@ class RasterFolder:
                 self._write_json(item_path(chip), item)
             self._write_json(catalog_path(part), stac_chips.part_catalog(part, names))
             parts.append(part)
-        self._write_json("collection.json", stac_chips.collection(parts, mosaics, extent, layers))
+        self._write_json(_COLLECTION, stac_chips.collection(parts, mosaics, extent, layers))
 
     def _chips(self, rows: NDArray[np.int64]) -> Iterator[Chip]:
         return (self.selection.corpus.manifest[int(row)] for row in rows)
@@ -96,3 +107,12 @@ class RasterFolder:
         full = self.folder / path
         full.parent.mkdir(parents=True, exist_ok=True)
         return full
+
+
+def rasters_left(folder: Path) -> set[str]:
+    """What `RasterFolder` left in a folder: beside the records a folder for each layer, all of which an item has."""
+    about = object_in(folder / _COLLECTION)
+    if about.get("id") != stac_chips.COLLECTION_ID or not str(about.get("description")).startswith(stac_chips.BEGINS):
+        return set()
+    item = object_in(next((folder / CATALOGUES).glob("*/*.json"), folder / CATALOGUES))
+    return {_COLLECTION, CATALOGUES, MOSAICS, *item.get("assets", ())}

@@ -7,6 +7,7 @@ import re
 from pipeline.chip import Chip
 
 PER_FOLDER = 1000
+CATALOGUES, MOSAICS = "stac", "mosaics"
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _BY_ROW = "row-"
 
@@ -34,14 +35,14 @@ def raster_path(layer: str, chip: Chip) -> str:
 
 def mosaic_path(layer: str, crs: str) -> str:
     """The VRT of a layer in one CRS."""
-    return f"mosaics/{layer}_{re.sub('[^A-Za-z0-9]+', '_', crs).strip('_').lower()}.vrt"
+    return f"{MOSAICS}/{layer}_{re.sub('[^A-Za-z0-9]+', '_', crs).strip('_').lower()}.vrt"
 
 
 def catalog_path(part: str) -> str:
     """The STAC catalogue of a thousand rows."""
-    return f"stac/{part}.json"
+    return f"{CATALOGUES}/{part}.json"
 
 
 def item_path(chip: Chip) -> str:
     """The STAC item of a chip."""
-    return f"stac/{part_name(chip.row)}/{chip_name(chip)}.json"
+    return f"{CATALOGUES}/{part_name(chip.row)}/{chip_name(chip)}.json"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from exporters.formats.leavings import object_in
 from exporters.formats.sample import members
 from exporters.formats.selection import Selection
 from pipeline import durable
@@ -90,3 +91,9 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     about = tarfile.TarInfo(name)
     about.size, about.mode = len(content), 0o644
     tar.addfile(about, BytesIO(content))
+
+
+def tars_left(folder: Path) -> set[str]:
+    """What `SampleTars` left in a folder: the tars that its list of sizes names."""
+    lists = {SIZES, LAYERS}
+    return lists | set(object_in(folder / SIZES)) if all((folder / name).is_file() for name in lists) else set()

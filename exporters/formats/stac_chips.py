@@ -21,6 +21,7 @@ from pipeline.licence import common_identifier
 from pipeline.modality import Modality
 
 VERSION = "1.1.0"
+COLLECTION_ID, BEGINS = "chips", "Chips of a corpus."  # by which the collection is known again
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 _EXTENSIONS = [
     PROJECTION,
@@ -63,7 +64,7 @@ def item(chip: Chip, layers: Sequence[Modality], media_type: str) -> dict[str, A
     facts = {f"{_PREFIX}{key}": value for key, value in chip_facts(chip).items()}
     return {
         "type": "Feature", "stac_version": VERSION, "stac_extensions": _EXTENSIONS, "id": chip_name(chip),
-        "collection": "chips", "geometry": geometry, "bbox": bbox,
+        "collection": COLLECTION_ID, "geometry": geometry, "bbox": bbox,
         "properties": {"datetime": utc_text(chip.acquisition.date), **facts, **_projection(chip.grid)},
         "links": [
             _link("root", "../../collection.json"), _link("collection", "../../collection.json"),
@@ -88,7 +89,8 @@ def collection(
     links = [_link("root", "./collection.json"), *(_link("child", f"./stac/{part}.json") for part in parts)]
     titles = "; ".join(f"{layer.name}: {layer.title}" for layer in layers)
     return {
-        "type": "Collection", "stac_version": VERSION, "id": "chips", "description": f"Chips of a corpus. {titles}.",
+        "type": "Collection", "stac_version": VERSION, "id": COLLECTION_ID,
+        "description": f"{BEGINS} {titles}.",
         "license": _licence(layers), "extent": extent.plain(), "links": [*links, *_licence_links(layers)],
         "assets": {PurePosixPath(path).stem: _mosaic_asset(path) for path in mosaics},
     }  # fmt: skip

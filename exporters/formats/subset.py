@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from exporters.formats.corpora.assembly import assemble
+from exporters.formats.corpora.assembly import assemble, corpus_left
 from exporters.formats.corpora.composition import Composition
 from exporters.formats.format import Format, Options
 from exporters.formats.selection import Selection
@@ -33,4 +33,5 @@ def _shard_rows(options: Options, usual: int) -> int:
 CORPUS = Format(
     "corpus", "A corpus of its own with these chips, in their order", _write,
     {"shard_rows": "rows of a shard; those of the corpus by default, which copies shards taken whole"},
+    leaves=corpus_left,
 )  # fmt: skip

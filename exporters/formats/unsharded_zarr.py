@@ -8,8 +8,8 @@ from numcodecs import Zlib, Zstd
 
 from exporters.formats.format import Format, Options
 from exporters.formats.selection import Selection
-from exporters.formats.unsharded.chip_groups import ChipGroups
-from exporters.formats.unsharded.layer_arrays import LayerArrays
+from exporters.formats.unsharded.chip_groups import ChipGroups, groups_left
+from exporters.formats.unsharded.layer_arrays import LayerArrays, arrays_left
 from pipeline.errors import unknown_name
 from pipeline.progress import Progress
 
@@ -27,6 +27,10 @@ def _write(selection: Selection, target: Path, options: Options, progress: Progr
     return _WRITERS[by](selection, target, _COMPRESSORS[compress]).write(progress)
 
 
+def _left(folder: Path) -> set[str]:
+    return groups_left(folder) | arrays_left(folder)
+
+
 FORMAT = Format(
     "zarr",
     "A Zarr store (version 2, no shards) that GDAL 3.8 and QGIS read",
@@ -36,4 +40,5 @@ FORMAT = Format(
         "compress": "zlib (the default), zstd or none",
     },
     takes_computed=True,
+    leaves=_left,
 )

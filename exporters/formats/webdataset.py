@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporters.formats.format import Format, Options
-from exporters.formats.sample_tars import SampleTars
+from exporters.formats.sample_tars import SampleTars, tars_left
 from exporters.formats.selection import Selection
 from pipeline.errors import Fatal, unknown_name
 from pipeline.progress import Progress
@@ -30,4 +30,5 @@ WEBDATASET = Format(
         "samples": f"samples of a tar; {_SAMPLES} by default",
         "values": "stored (the default), or physical: float32 in the units of the bands, NaN where there is no data",
     },
+    leaves=tars_left,
 )  # fmt: skip

@@ -38,3 +38,10 @@ def _files(folder: Path) -> Iterator[str]:
     for root, _, names in os.walk(folder):
         for name in names:
             yield (Path(root) / name).relative_to(folder).as_posix()
+
+
+def sums_left(folder: Path) -> set[str]:
+    """What a publication left in a folder: whatever its sums are of."""
+    path = folder / SUMS
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return {SUMS, *(line.partition("  ")[2].partition("/")[0] for line in lines)} if lines else set()

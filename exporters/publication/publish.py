@@ -12,7 +12,7 @@ from pathlib import Path
 from exporters.formats.convert import draft_beside, placing, put_in_place
 from exporters.publication.about import About
 from exporters.publication.card import CARD, card_text
-from exporters.publication.checksums import write_checksums
+from exporters.publication.checksums import sums_left, write_checksums
 from exporters.publication.chip_items import ITEMS, ChipItems
 from exporters.publication.citation import CITATION, citation_text
 from exporters.publication.collection import COLLECTION, collection
@@ -50,7 +50,7 @@ class Publication:
         Raises `Fatal` for a corpus that is not finished, sealed and whole, for more files than hubs take, for a target
         that exists, unless `overwrite`, and for a disk that is too small.
         """
-        with placing([self.corpus], target, overwrite):
+        with placing([self.corpus], target, overwrite, sums_left):
             licences = self._checked()
             size = refuse_too_many(self.corpus)
             copying = Copying(self.corpus, self.about.columns, licences, self.links)

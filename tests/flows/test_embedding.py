@@ -229,6 +229,11 @@ def test_something_else_is_not_gone_on_with(corpus: Corpus, tmp_path: Path, monk
     assert EmbeddingStore.open(target).views == ("light",)
     with pytest.raises(Fatal, match="exists; choose another target, or give --overwrite"):
         run(corpus, target)
+    run(corpus, target, overwrite=True)
+    (target / "notes.txt").write_text("mine")
+    with pytest.raises(Fatal, match=r"chips.zarr holds notes.txt, which this command does not write"):
+        run(corpus, target, overwrite=True)
+    assert (target / "notes.txt").read_text() == "mine"
 
 
 def test_what_cannot_be_embedded_is_said(corpus: Corpus, tmp_path: Path) -> None:

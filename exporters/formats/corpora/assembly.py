@@ -8,13 +8,19 @@ from pathlib import Path
 from exporters.formats.corpora.composition import Composition
 from exporters.formats.corpora.layer_transfer import LayerTransfer
 from exporters.formats.corpora.provenance import provenance_of
-from exporters.formats.corpora.settings_copy import copy_settings
+from exporters.formats.corpora.settings_copy import SETTINGS, copy_settings
 from pipeline.corpus import Corpus
-from pipeline.corpus_folder import MANIFEST
-from pipeline.manifest import Manifest
+from pipeline.corpus_folder import LEDGER, MANIFEST, PROVENANCE, SOURCES, STATISTICS, STORE
+from pipeline.lock import LOCK
+from pipeline.manifest import DIGEST_SUFFIX, Manifest
 from pipeline.progress import Progress
+from pipeline.seal import SEAL
 
 _AT_ONCE = 2  # shards in memory, some 350 MB each
+_LEFT = (
+    MANIFEST, MANIFEST.removesuffix(".parquet") + DIGEST_SUFFIX, PROVENANCE, STORE, LEDGER, STATISTICS, SEAL, SETTINGS,
+    SOURCES, LOCK,
+)  # fmt: skip
 
 
 def assemble(composition: Composition, folder: Path, shard_rows: int, made_by: str, progress: Progress) -> Corpus:
@@ -43,3 +49,8 @@ def _write_layer(transfer: LayerTransfer, progress: Progress) -> None:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def corpus_left(folder: Path) -> tuple[str, ...]:
+    """What `assemble` left in a folder; training runs, and what else was done with the corpus since, are not of it."""
+    return _LEFT if (folder / MANIFEST).is_file() and (folder / PROVENANCE).is_file() else ()

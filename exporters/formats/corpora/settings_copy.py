@@ -13,7 +13,7 @@ from pipeline.corpus import Corpus
 from pipeline.corpus_folder import SOURCES
 from pipeline.errors import Fatal
 
-_SETTINGS = "config.toml"
+SETTINGS = "config.toml"
 _OF_THE_FOLDER = ("folder", "store", "shard_rows")  # a corpus folder is given where its settings are used
 
 
@@ -22,7 +22,7 @@ def copy_settings(sources: Sequence[Corpus], target: Corpus) -> None:
 
     Files of layers are those of all sources. Raises `Fatal` for settings that cannot be read.
     """
-    known = [(corpus, _read(corpus)) for corpus in sources if (corpus.folder / _SETTINGS).exists()]
+    known = [(corpus, _read(corpus)) for corpus in sources if (corpus.folder / SETTINGS).exists()]
     if not known:
         return
     first, data = known[0]
@@ -31,7 +31,7 @@ def copy_settings(sources: Sequence[Corpus], target: Corpus) -> None:
     section |= {"shard_rows": target.shard_rows, "modality_files": list(dict.fromkeys(files))}
     if set(target.modalities) != set(first.modalities):
         section["modalities"] = sorted(target.modalities)
-    durable.write_text(target.folder / _SETTINGS, tomli_w.dumps(data | {"corpus": section}))
+    durable.write_text(target.folder / SETTINGS, tomli_w.dumps(data | {"corpus": section}))
     _copy_lists(first, target)
 
 
@@ -44,11 +44,11 @@ def _copy_lists(source: Corpus, target: Corpus) -> None:
 
 def described_layers(corpus: Corpus) -> list[str]:
     """The layers of files that the settings of a corpus describe. Raises `Fatal` for settings that cannot be read."""
-    return list(_read(corpus).get("layers", {})) if (corpus.folder / _SETTINGS).exists() else []
+    return list(_read(corpus).get("layers", {})) if (corpus.folder / SETTINGS).exists() else []
 
 
 def _read(corpus: Corpus) -> dict[str, Any]:
-    path = corpus.folder / _SETTINGS
+    path = corpus.folder / SETTINGS
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

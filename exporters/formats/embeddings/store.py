@@ -16,8 +16,10 @@ from exporters.formats.embeddings.chip_columns import ID, ROW
 from exporters.formats.embeddings.description import Description
 from exporters.formats.embeddings.layout import DESCRIPTION, EMBEDDINGS, VALID_SHARE
 from exporters.formats.embeddings.quantization import QUANTIZATION, restored, scales_in
+from exporters.formats.leavings import object_in
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal, unknown_name
+from pipeline.store import METADATA
 
 
 @dataclass(frozen=True)
@@ -106,3 +108,10 @@ class EmbeddingStore:
 
     def _column(self, name: str) -> NDArray[Any]:
         return np.asarray(array_in(self._group(self.views[0]), name)[...])
+
+
+def embeddings_left(folder: Path) -> set[str]:
+    """What `geocorpus embed` left in a folder: the groups of the views that the root describes."""
+    about = object_in(folder / METADATA).get("attributes", {}).get(DESCRIPTION, {})
+    views = {view["name"] for view in about.get("views", ())}
+    return {METADATA, *views} if views else set()

@@ -49,9 +49,20 @@ class Files:
         """`<stem>_tile_info.json`: what is known of each tile, by its id."""
         return self.folder / f"{self.stem}_tile_info.json"
 
+    @property
+    def all(self) -> set[Path]:
+        """The four."""
+        return {self.arrays, self.band_stats, self.splits, self.tile_info}
+
 
 VARIANTS = {
     "1M": Variant("data_1M_v001"),
     "64": Variant("data_1M_v001_64", size_px=64),
     "100k": Variant("data_100k_v001", most=100_000),
 }
+
+
+def tiles_left(root: Path) -> set[str]:
+    """What is of the published variants in `root`: their folders, where these hold nothing but the four files."""
+    found = [variant.files(root) for variant in VARIANTS.values() if variant.files(root).arrays.is_file()]
+    return {files.folder.name for files in found if set(files.folder.iterdir()) <= files.all}

@@ -12,6 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from exporters.formats.chip_facts import chip_facts
+from exporters.formats.leavings import object_in
 from exporters.formats.raster_names import chip_name, part_name
 from exporters.formats.selection import BLOCK_ROWS, Selection
 from exporters.formats.unsharded.arrays import Arrays, layer_attributes, widened
@@ -26,6 +27,8 @@ from pipeline.chip import Chip
 from pipeline.modality import Modality
 from pipeline.progress import Progress
 
+_ROOT = {".zgroup", ".zattrs"}
+_FACTS = {"row", "id", "zarr_conventions"}  # of a chip's group
 Layers = Sequence[tuple[Modality, NDArray[Any]]]
 
 
@@ -77,3 +80,10 @@ def _put_layer(arrays: Arrays, chip: Chip, modality: Modality, stored: NDArray[A
         attributes |= pixel_attributes(chip.grid)
     dimensions = [modality.band_axis, *(("y", "x") if pixel else ())]
     arrays.put(modality.name, dimensions, stored.astype(dtype), attributes, dtype.type(modality.nodata))
+
+
+def groups_left(folder: Path) -> set[str]:
+    """What `ChipGroups` left in a folder: the groups of thousands, with the facts of chips in them."""
+    parts = [path for path in folder.glob("[0-9]*") if path.name.isdecimal()] if (folder / ".zgroup").is_file() else []
+    ours = {path.name for path in parts if object_in(next(path.glob("*/.zattrs"), path)).keys() >= _FACTS}
+    return _ROOT | ours if ours else set()

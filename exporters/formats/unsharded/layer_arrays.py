@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import zarr
 
+from exporters.formats.leavings import object_in
 from exporters.formats.selection import Selection
 from exporters.formats.unsharded.arrays import Arrays, layer_attributes, widened
+from pipeline.layout import TITLE
 from pipeline.metadata import read_metadata
 from pipeline.modality import Modality
 from pipeline.progress import Progress
@@ -64,3 +66,11 @@ class LayerArrays:
             rows = self.selection.rows[start : start + rows_at_once]
             array[start : start + len(rows)] = self.selection.layer(modality.name).values(rows).astype(dtype)
             progress.advance(len(rows))
+
+
+def arrays_left(folder: Path) -> set[str]:
+    """What `LayerArrays` left in a folder: the arrays that its consolidated metadata names."""
+    if object_in(folder / ".zattrs").get("title") != TITLE:
+        return set()
+    listed = object_in(folder / ".zmetadata").get("metadata", {})
+    return {".zgroup", ".zattrs", ".zmetadata", *(key.partition("/")[0] for key in listed)}

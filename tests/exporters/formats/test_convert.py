@@ -28,8 +28,13 @@ def _fail(selection, target, options, progress):
     raise Fatal("cannot hold it.")
 
 
-PLAIN = Format("plain", "Row numbers", _write, {"end": "what comes last"})
+PLAIN = Format("plain", "Row numbers", _write, {"end": "what comes last"}, leaves=lambda folder: {"rows.txt"})
 BROKEN = Format("broken", "Fails half-way", _fail)
+
+
+@pytest.fixture(autouse=True)
+def plain_is_known(monkeypatch):
+    monkeypatch.setattr("exporters.formats.convert.formats", lambda: formats() | {"plain": PLAIN})
 
 
 @pytest.fixture
@@ -119,6 +124,53 @@ def test_the_folder_in_which_one_works_is_never_replaced(selection, tmp_path, mo
     with pytest.raises(Fatal, match="the working folder or your home; choose another target"):
         write_out(PLAIN, selection, tmp_path / "thesis", {}, True, Silent())
     assert (tmp_path / "thesis" / "text.md").read_text() == "mine" and inside.is_dir()
+
+
+OURS = {
+    "plain": ("plain", {}), "corpus": ("corpus", {}), "rasters": ("geotiff", {}), "cog": ("cog", {}),
+    "tars": ("webdataset", {}), "chips": ("zarr", {}), "layers": ("zarr", {"by": "layer"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_a_folder_is_replaced_until_something_of_somebodys_own_lies_in_it(selection, tmp_path, kind):
+    (name, options), target = OURS[kind], tmp_path / "out"
+    chosen = PLAIN if kind == "plain" else format_of(name, options)
+    for overwrite in (False, True):
+        write_out(chosen, selection, target, options, overwrite, Silent())
+    (target / "thesis.md").write_text("mine")
+    for other in (chosen, PLAIN):
+        with pytest.raises(Fatal, match=r"out holds thesis.md, which this command does not write"):
+            write_out(other, selection, target, {}, True, Silent())
+    (target / "thesis.md").unlink()
+    write_out(PLAIN, selection, target, {}, True, Silent())
+    assert [path.name for path in target.iterdir()] == ["rows.txt"]
+
+
+@pytest.mark.parametrize(
+    "names", [["a.tif", "b.tif"], ["stac", "collection.json"], ["zarr.json", "c"], ["sizes.json"], [".zgroup", "0000"]]
+)
+def test_a_folder_that_was_never_ours_is_not_replaced(selection, tmp_path, names):
+    target = tmp_path / "photos"
+    target.mkdir()
+    for name in names:
+        (target / name).write_text("{}")
+    with pytest.raises(Fatal, match=rf"photos holds {min(names)}, which .* choose another target, or move it away"):
+        write_out(format_of("corpus", {}), selection, target, {}, True, Silent())
+    assert sorted(path.name for path in target.iterdir()) == sorted(names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "photos"]
+
+
+def test_an_empty_folder_and_a_link_to_one_of_somebodys_own_are_replaced(selection, tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "mine").write_text("mine")
+    (tmp_path / "link").symlink_to(own)
+    (tmp_path / "empty").mkdir()
+    for name in ("link", "empty"):
+        write_out(PLAIN, selection, tmp_path / name, {}, True, Silent())
+        assert (tmp_path / name / "rows.txt").exists()
+    assert [path.name for path in own.iterdir()] == ["mine"]
 
 
 def test_what_a_killed_process_moved_aside_is_put_back(selection, tmp_path):

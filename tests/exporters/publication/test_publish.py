@@ -161,8 +161,12 @@ def test_a_target_is_replaced_only_when_asked_to(corpus, tmp_path):
     (tmp_path / "out" / "mine").write_text("mine")
     with pytest.raises(Fatal, match="--overwrite"):
         publish(corpus, tmp_path / "out")
+    with pytest.raises(Fatal, match="out holds mine, which this command does not write"):
+        publish(corpus, tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / "mine").exists()
-    publish(corpus, tmp_path / "out", overwrite=True)
+    (tmp_path / "out" / "mine").unlink()
+    for _ in range(2):
+        publish(corpus, tmp_path / "out", overwrite=True)
     assert {path.name for path in (tmp_path / "out").iterdir()} == PUBLISHED
 
 

@@ -29,9 +29,9 @@ COVER_INDEX = {code: number for number, code in enumerate((10, 20, 30, 40, 50, 6
 S2_BANDS = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8A", "B8", "B9", "B10", "B11", "B12"]
 
 
-def convert(corpus: Corpus, target: Path, choice: Choice | None = None, **options: str) -> str:
+def convert(corpus: Corpus, target: Path, choice: Choice | None = None, overwrite: bool = False, **options: str) -> str:
     selection = (choice or Choice()).of(corpus)
-    return write_out(format_of("mmearth-v001", options), selection, target, options, False, Silent())
+    return write_out(format_of("mmearth-v001", options), selection, target, options, overwrite, Silent())
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,17 @@ def root(corpus: Corpus) -> Path:
     target = corpus.folder.parent / "out"
     assert convert(corpus, target) == f"{CHIPS} tiles of {STEM}."
     return target
+
+
+def test_files_are_replaced_until_one_of_somebodys_own_lies_beside_them(corpus: Corpus, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    for overwrite in (False, True):
+        convert(corpus, target, Choice(rows="0:2"), overwrite)
+    own = target / STEM / "notes.txt"
+    own.write_text("mine")
+    with pytest.raises(Fatal, match=f"out holds {STEM}, which this command does not write"):
+        convert(corpus, target, Choice(rows="0:2"), overwrite=True)
+    assert own.read_text() == "mine"
 
 
 def physical(corpus: Corpus, name: str, row: int, bands: list[str] | None = None) -> np.ndarray:
