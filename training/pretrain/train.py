@@ -352,7 +352,17 @@ class Trainer:
         path = report.save(self.run_folder / name) if name else None
         return SkippedStep(step, report.rows, report.what), path, report.remedy
 
+    def _refuse_untrained(self) -> None:
+        """Raise `Fatal` where no step changed a weight: a run of few steps can end before `bad_steps` stop it."""
+        skipped = self.skipped.steps
+        if skipped and len(skipped) == self.step:
+            raise Fatal(
+                f"none of the {self.step} steps changed a weight, the last because {skipped[-1].cause}; no encoder is "
+                "written: mend that, and start a run of another name (pretrain.run)."
+            )
+
     def _result(self, meter: ThroughputMeter) -> PretrainResult:
+        self._refuse_untrained()
         history, path = self.history, self.checkpoints.path(self.step)
         files, means = files_of(self.run_folder, self.resolved, self.model), self.resolved.method.losses_mean
         result = PretrainResult(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +99,21 @@ def test_so_many_in_a_row_stop_it(corpus: Corpus, tmp_path: Path) -> None:
         exploding(corpus, tmp_path, 3, steps=12).run(Recorder())
     state = checkpoint.read(tmp_path / "checkpoints" / names[-1])
     assert [item["step"] for item in state["skipped"]] == [5, 6]
+
+
+@pytest.mark.parametrize(("good", "trained"), [((), False), ((1,), True), ((2,), True)])
+def test_a_run_without_one_step_taken_has_no_encoder(
+    corpus: Corpus, tmp_path: Path, good: tuple[int, ...], trained: bool
+) -> None:
+    """Fewer steps than `bad_steps`: nothing stops it before its end, nor when it is asked for again."""
+    resolved = resolve_run(corpus, replace(CONFIG, steps=2))
+    trainer, steps = Trainer(resolved, tmp_path), iter((1, 2))
+    trainer.stepper._is_bad = lambda *parts: torch.tensor(float(next(steps) not in good))  # type: ignore[method-assign]
+    with nullcontext() if trained else pytest.raises(Fatal, match="none of the 2 steps changed a weight, the last bec"):
+        trainer.run(Recorder())
+    with nullcontext() if trained else pytest.raises(Fatal, match="no encoder is written: mend that, and start a run"):
+        Trainer(resolved, tmp_path).run(Recorder())
+    assert (tmp_path / "encoder.safetensors").exists() == (tmp_path / "model_card.md").exists() == trained
 
 
 def test_a_step_that_is_looked_at_late_says_so(corpus: Corpus, tmp_path: Path) -> None:
