@@ -13,6 +13,7 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 from pipeline.errors import Fatal
+from pipeline.stopping import at_stop
 
 _LOCK = ".lock.tmp"
 
@@ -26,7 +27,8 @@ def target_locked(target: Path) -> Iterator[None]:
     path = target.with_name(f".{target.name}{_LOCK}")
     descriptor = _taken(path, target)
     try:
-        yield
+        with at_stop(lambda: path.unlink(missing_ok=True)):
+            yield
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
