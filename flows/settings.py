@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from exporters.anchor.scene_rules import AnchorRules
 from exporters.earth_engine.connection import Connection
@@ -511,13 +512,26 @@ def parse(data: Mapping[str, Any]) -> Settings:
 
 
 def _explain(error: ValidationError) -> Fatal:
-    first = error.errors()[0]
+    every = error.errors()  # a name that is misspelled tells more than what is missing for it
+    first = next((item for item in every if item["type"] == "extra_forbidden"), every[0])
     path = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         return unknown_name("setting", ".".join(path), _known_keys(path))
+    if first["type"] == "missing":
+        return _lacking(every, path)
     must = wanted(first)
     why = f"it {must}" if must else in_a_sentence(first)
     return Fatal(f"setting {'.'.join(path)} = {_shortened(first['input'])} is not allowed: {why}.")
+
+
+def _lacking(errors: Sequence[ErrorDetails], path: list[str]) -> Fatal:
+    """The error about a key that is not there, or a list that is too short, of which each lacking place is told."""
+    first, above = errors[0], errors[0]["loc"][:-1]
+    if not isinstance(first["loc"][-1], int):
+        return Fatal(f"setting {'.'.join(path)} is not set; give it as well.")
+    count = 1 + max(int(item["loc"][-1]) for item in errors if item["type"] == "missing" and item["loc"][:-1] == above)
+    what = f"{'.'.join(path[:-1])} = {_shortened(first['input'])}"
+    return Fatal(f"setting {what} is not allowed: it must be a list of {count} values.")
 
 
 def _shortened(value: Any) -> str:
@@ -527,9 +541,15 @@ def _shortened(value: Any) -> str:
 
 def _known_keys(path: list[str]) -> list[str]:
     """The known keys of the section that `path` is in."""
-    if len(path) == 1:
-        return list(Settings.model_fields)
-    if path[0] == "layers":
-        return [f"layers.{path[1]}.{name}" for name in LayerSettings.model_fields]
-    section = type(getattr(Settings(), path[0]))
-    return [f"{path[0]}.{name}" for name in section.model_fields]
+    section: type[BaseModel] = Settings
+    for part in path[:-1]:  # of which some are names of layers and places in a list
+        if part in section.model_fields:
+            section = _section_in(section.model_fields[part].annotation) or section
+    return [".".join([*path[:-1], name]) for name in section.model_fields]
+
+
+def _section_in(kind: Any) -> type[BaseModel] | None:
+    """The section that a type is, or is a list or a table of."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return next((found for part in get_args(kind) if (found := _section_in(part))), None)

@@ -48,6 +48,21 @@ def test_the_demo_becomes_real_by_one_value() -> None:
         ("split.angle_rad=inf", "split.angle_rad = inf is not allowed"),
         ("pretrain.blr=nan", "pretrain.blr must be a finite number, not nan"),
         ("pretrain.seed=1e30", "pretrain.seed must be below"),
+        (
+            "split.areas=[{extent = [1.0, 2.0, 3.0]}]",
+            "[1.0, 2.0, 3.0] is not allowed: it must be a list of 4 values.",
+        ),
+        ("split.extent=[1.0]", "split.extent = [1.0] is not allowed: it must be a list of 4 values."),
+        ("split.areas=[{angle_rad = 0.1}]", "setting split.areas.0.extent is not set; give it as well."),
+        (
+            "split.areas=[{extend = [1.0, 2.0, 3.0, 4.0]}]",
+            "did you mean 'split.areas.0.extent'",
+        ),
+        (
+            "split.areas=[{extent = [1.0, 2.0, 3.0, 4.0], angle = 1}]",
+            "'split.areas.0.angle'; did you mean 'split.areas.0.angle_rad'",
+        ),
+        ("split.extend=1", "unknown setting 'split.extend'; did you mean 'split.extent'"),
         ("split.extent=[-20.0, nan, 40.0, 60.0]", "it must be a number, not nan"),
         ("sampling.weights={forest = nan}", "it must be a number, not nan"),
         ("locations=5", "write it as section.key=value"),
