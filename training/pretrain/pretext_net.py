@@ -21,17 +21,34 @@ _PIECES: dict[type[Pretext], tuple[str, ...]] = {
 def build_net(resolved: ResolvedRun) -> Pretext:
     """The net of a run, initialised from its seed; torch's generator is as before.
 
-    Raises `Fatal` for a net that lacks what `Pretext` asks for, naming the method and the piece.
+    Raises `Fatal` for a net that lacks what `Pretext` asks for, naming the method and the piece, and for a `build` that
+    cannot be called as one.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(resolved.config.seed)
-        net = resolved.method.build(resolved.inputs, resolved.targets, resolved.config)
+        net = _built(resolved)
     lacking = ", ".join(_lacking(net))
     if lacking:
-        where = resolved.config.method_file or resolved.config.method
-        raise Fatal(f"the net of method {where} lacks {lacking}; docs/methods.md says what a method gives.")
+        raise Fatal(f"the net of method {_named(resolved)} lacks {lacking}; docs/methods.md says what a method gives.")
     list(exports_of(resolved, net))  # Refused now, not when the run ends.
     return net
+
+
+def _built(resolved: ResolvedRun) -> Pretext:
+    try:
+        return resolved.method.build(resolved.inputs, resolved.targets, resolved.config)
+    except TypeError as error:
+        if error.__traceback__ and error.__traceback__.tb_next:  # from inside of `build`
+            raise
+        what = " ".join(str(error).split())
+        raise Fatal(
+            f"the build of method {_named(resolved)} cannot be called with inputs, targets and config: {what}; "
+            "docs/methods.md says what a method gives."
+        ) from error
+
+
+def _named(resolved: ResolvedRun) -> str:
+    return resolved.config.method_file or resolved.config.method
 
 
 def _lacking(net: object) -> Iterator[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import pkgutil
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -52,7 +54,22 @@ def _of_file(path: Path) -> Method:
     if len(found) != 1:
         count = f"{len(found)} Methods" if found else "no Method"
         raise Fatal(f"the method file {path} defines {count} at its top level; define one.")
+    _refuse_options(path, found[0].options)
     return found[0]
+
+
+def _refuse_options(path: Path, options: object) -> None:
+    """Raise `Fatal` for defaults that `run.json` could not keep."""
+    if not isinstance(options, Mapping):
+        raise Fatal(f"the options of the method file {path} are {options!r}; give a dict of names and their defaults.")
+    for name, value in options.items():
+        try:
+            json.dumps({name: value}, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise Fatal(
+                f"the option {name!r} of the method file {path} has a default that JSON has no value for ({value!r}); "
+                "give a number, text, true or false, a list or a table."
+            ) from error
 
 
 @lru_cache(maxsize=16)

@@ -211,6 +211,12 @@ def test_a_method_file_gives_the_method_its_name(tmp_path: Path) -> None:
         ('config.options["noise"]', 'config.options["noise"]; self.encoder = None; return', "lacks encoder; docs/"),
         ("METHOD = Method(", "METHOD = Method(export=lambda net, inputs: {'a': Exported(net.decoder, inputs)}, build=",
          "exports 'a' as a Sequential, which files of weights do not hold; use an Encoder"),
+        ("METHOD = Method(Denoiser", "METHOD = Method(dict",
+         "denoising.py cannot be called with inputs, targets and config: dict expected at most 1 argument, got 3; "),
+        ("METHOD = Method(Denoiser", "METHOD = Method(3", "config: 'int' object is not callable; docs/methods.md says"),
+        ('{"noise": 0.3}', '{"noise": 3j}', "the option 'noise' of the method file"),
+        ('{"noise": 0.3}', '{"noise": 3j}', "has a default that JSON has no value for (3j); give a number, text, "),
+        ('{"noise": 0.3}', '[0.3]', "denoising.py are [0.3]; give a dict of names and their defaults"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_file_is_a_sentence(
