@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -55,7 +55,9 @@ class HeldOut:
 
     def _additive(self, net: AdditivePretext) -> Objective:
         if self._counts is None:  # The same chips and masks each time.
-            self._counts = self._rows.summed(torch.stack([counted(net, part) for part in self._parts()]).sum(0))
+            # Closed also where an error keeps the comprehension, and with it the random state to put back, alive.
+            with closing(self._parts()) as parts:
+                self._counts = self._rows.summed(torch.stack([counted(net, part) for part in parts]).sum(0))
         counts, every = self._counts, len(self._rows.rows)
         sums = torch.zeros(1 + len(counts), device=self._device.place)
         for part in self._parts():
@@ -78,7 +80,7 @@ class HeldOut:
         scores = {name: float(value) for name, value in net.scores(whole).items()}
         return HeldOutLosses(_mean(results, [len(rows) for rows in batches]), scores)
 
-    def _parts(self) -> Iterator[Batch]:
+    def _parts(self) -> Generator[Batch, None, None]:
         """The parts of this process, each with a random state of its own, the same at every pass."""
         with closing(self._resolved.loader.centres(self._rows.parts, self._device.place)) as stream:
             for index, part in enumerate(stream):

@@ -149,6 +149,15 @@ def test_an_objective_of_another_kind_is_one_sentence(
     assert "Denoiser" in str(refusal.value) and "\n" not in str(refusal.value)
 
 
+def test_refused_counts_leave_the_random_state_of_others(corpus: Corpus, tmp_path: Path) -> None:
+    """At a look at val chips, whose random state is put back at once, and not when the memory is collected."""
+    config = replace(using(written(tmp_path, "sum()[None]\n\n    def obj", "sum()\n\n    def obj")), val_every=1)
+    before = torch.get_rng_state()
+    with pytest.raises(Fatal, match="counts of the net Denoiser") as refusal:
+        pretrain(corpus.folder, config, tmp_path / "run")
+    assert refusal.value and torch.equal(torch.get_rng_state(), before)
+
+
 def test_its_parts_add_up(corpus: Corpus, tmp_path: Path) -> None:
     resolved = resolve_run(corpus, using(written(tmp_path), replace(CONFIG, batch_size=12), noise=0.0))
     gradients = []
