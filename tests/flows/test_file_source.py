@@ -496,7 +496,7 @@ def test_a_dry_run_says_what_the_files_give_and_writes_nothing(tmp_path, folder,
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"layers": {}}, "needs a .layers.name."),
+        ({"layers": {}}, "needs a .layers.NAME."),
         ({"layers": {"x": {"files": "a", "assets": ["b"]}}}, "it needs one of files, assets and column"),
         ({"layers": {"x": {"file": "a"}}}, r"layers.x.file\b.*layers.x.files"),
         ({"files": {"time": "soon"}}, "it is no date"),

@@ -74,7 +74,7 @@ def test_every_stage_goes_on(url: str, settings: Settings) -> None:
     assert finished.modality("aster").ranges == ((-500, 9000),) * 2 and not finished.missing()
     assert "elevation histogram" in (settings.folder / "report.html").read_text()
     client = TestClient(application(finished), base_url="http://127.0.0.1:1")
-    assert client.get("/data/chips/0/aster.f64").is_success
+    assert client.get("/data/chips/0/chip.bin").is_success
     train = load(
         str(settings.folder),
         ["pretrain.steps=2", "pretrain.image_px=16", "pretrain.hide_outside=true", "pretrain.batch_size=4"],

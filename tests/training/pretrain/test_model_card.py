@@ -66,7 +66,10 @@ def test_a_relaunch_with_nothing_to_do_leaves_it(run: tuple[Path, PretrainResult
 
 def test_pictures_come_on_time_and_at_the_end(run: tuple[Path, PretrainResult]) -> None:
     folder, _ = run
-    assert sorted(item.name for item in (folder / "pictures").iterdir()) == ["step-00000004.png", "step-00000006.png"]
+    assert sorted(item.name for item in (folder / "pictures").glob("*.png")) == [
+        "step-00000004.png",
+        "step-00000006.png",
+    ]
     log = EventAccumulator(str(folder / "tensorboard")).Reload()
     assert [item.step for item in log.Images("pictures")] == [4, 6]
     assert np.isfinite([item.value for item in log.Scalars("loss")]).all()

@@ -63,7 +63,7 @@ def test_parts_add_up_to_the_whole(corpus: Corpus, weighting: str, micro_batches
     result = gradients(step.model)
     assert result.keys() == expected.keys()
     for name, gradient in expected.items():
-        torch.testing.assert_close(result[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+        torch.testing.assert_close(result[name], gradient, rtol=1e-4, atol=1e-5, msg=name)  # float32, by processor
     metrics = MetricBuffer(len(resolved.targets), DistributedContext())
     metrics.add(row)
     figures = metrics.fetch(1)[0]
