@@ -74,7 +74,10 @@ export class RunsPanel {
     at("reconstructions").hidden = !pictures.length;
     if (!pictures.length) return;
     Object.assign(at("picture-step"), { max: pictures.length - 1, hidden: pictures.length < 2 });
-    at("drawn").replaceChildren(...(drawn.length ? drawn.map((chip) => this.chip(chip)) : ["The picture names its chips."]));
+    if (JSON.stringify(drawn) !== this.shown) { // else what has the focus would be lost at every look
+      this.shown = JSON.stringify(drawn);
+      at("drawn").replaceChildren(...(drawn.length ? drawn.map((chip) => this.chip(chip)) : ["The picture names its chips."]));
+    }
     const kept = pictures.findIndex((each) => each.step === this.step);
     this.picture(kept < 0 || this.newest ? pictures.length - 1 : kept);
   }
