@@ -79,6 +79,7 @@ def few_shot(plan: Plan, out: Path, progress: Progress) -> Results:
     image_px = centre_px(encoders, corpus)
     tasks = [_noted(target.task(corpus, rows, image_px), target.source, encoders) for target in plan.targets]
     regions = regions_of(corpus, plan.regions, rows) if plan.regions else None
+    _refuse_hopeless(tasks, corpus.manifest.column("split")[rows] == "train", plan)
     _say_of_steps(encoders, progress)
     competitors = list(Field(corpus, rows, image_px, Kept(out / FOLDER), progress).competitors(plan, encoders))
     return _compared(plan, corpus, rows, split, tasks, regions, competitors, progress)
@@ -98,6 +99,14 @@ def _noted(task: Task, source: str, encoders: Sequence[Loaded]) -> Task:
     layer = source.partition(":")[0]
     seen = [item.name for item in encoders if layer in item.layers]
     return replace(task, note=f"{', '.join(seen)}: has seen {layer} in training.") if seen else task
+
+
+def _refuse_hopeless(tasks: Sequence[Task], train: NDArray[np.bool_], plan: Plan) -> None:
+    """Raise `Fatal` for labels that all chips are too few for, before any encoder looks at them."""
+    from training.evaluate.fewshot.draws import draws_of
+
+    for task in tasks:
+        draws_of(task, np.flatnonzero(train), plan.shots, 1, plan.seed)
 
 
 def _say_of_steps(encoders: Sequence[Loaded], progress: Progress) -> None:

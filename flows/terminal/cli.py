@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -470,6 +471,8 @@ def main() -> None:
     """Entry point: a user sees one sentence, and a traceback only with GEOCORPUS_TRACEBACK set."""
     install()
     bypass_proxy()
+    # Rasters without a place are refused by a sentence, or are read where they need none.
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except Fatal as error:

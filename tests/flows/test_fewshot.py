@@ -226,6 +226,14 @@ def test_what_cannot_be_compared(
         few_shot(replace(plan, targets=(Target.of("ground"),), **change), out, Silent())  # type: ignore[arg-type]
 
 
+def test_labels_that_are_too_few_are_refused_before_an_encoder_looks(
+    results: Results, plan: Plan, tmp_path: Path
+) -> None:
+    with pytest.raises(Fatal, match="1 labels are fewer than the"):
+        few_shot(replace(plan, targets=(Target.of("ground"),), shots=(1, 10)), tmp_path / "out", Silent())
+    assert not (tmp_path / "out").exists()
+
+
 def test_plans_that_make_no_sense(plan: Plan) -> None:
     for change, sentence in (
         ({"encoders": ()}, "there is no encoder to look at"),
