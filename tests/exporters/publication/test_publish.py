@@ -170,6 +170,16 @@ def test_a_target_is_replaced_only_when_asked_to(corpus, tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == PUBLISHED
 
 
+def test_a_folder_of_somebodys_own_that_has_sums_is_not_replaced(corpus, tmp_path):
+    own = tmp_path / "photos"
+    own.mkdir()
+    (own / "a.jpg").write_text("mine")
+    (own / "SHA256SUMS").write_text(f"{'0' * 64}  a.jpg\n")
+    with pytest.raises(Fatal, match="photos holds SHA256SUMS, which this command does not write"):
+        publish(corpus, own, overwrite=True)
+    assert (own / "a.jpg").read_text() == "mine"
+
+
 def test_a_disk_that_is_too_small_is_said_before_anything_is_written(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(copying, "_SPARE", 1e18)
     with pytest.raises(Fatal, match="--link, which takes no space"):
