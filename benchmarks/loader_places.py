@@ -348,7 +348,7 @@ def afar(task: Task, chips: int, rounds: int) -> dict[str, list[Spent]]:
 
 
 def cold_result(found: Found) -> dict[str, float]:
-    """Ours over the smaller of reading and decoding, and over tensorstore."""
+    """Ours over the smaller of reading and decoding, and over others."""
     limits = zip(found["reading alone, 16 at once"], found["decoding alone, from memory"], strict=True)
     least = statistics.median(min(one.chips / one.wall_s, two.chips / two.wall_s) for one, two in limits)
     return {

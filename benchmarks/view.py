@@ -7,7 +7,7 @@ cache: when are all points drawn. Then chips of the first shard are opened one a
 that none was fetched ahead: from the call until every picture is decoded and every value is there. Then the chips that
 follow the last, after half a second each. Last, the view moves a little each frame: how long a frame takes, in turns of
 the page and of the scatter plot of its library alone, with the same points in the same size. The last line is one JSON
-object: first_points_s, chip_p95_ms, frame_x_bare, points. `load` is that of the machine, before and after.
+object: first_points_s, chip_p95_ms, frame_x_bare, points. Loads of the machine, before and after, are above it.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def measure(page: Page, address: str) -> dict[str, float]:
     first_s = page.run("performance.getEntriesByName('first points')[0].startTime") / 1000
     points = int(page.run("explorer.corpus.chips"))
     page.forget()
-    rows = [_STRIDE * place % _SHARD_ROWS for place in range(_CHIPS)]
+    rows = [_STRIDE * place % min(_SHARD_ROWS, points - _NEXT) for place in range(_CHIPS)]
     first_ms, *others_ms = (page.run(_CHIP.format(row=row)) for row in rows)
     asked = sum(f"/chips/{row}/" in url for url in page.requested for row in rows)
     next_ms = [looked_at(page, row) for row in range(rows[-1] + 1, rows[-1] + 1 + _NEXT)]

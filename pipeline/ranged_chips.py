@@ -6,14 +6,14 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numcodecs import blosc
 from numpy.typing import NDArray
 
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
-from pipeline.first_use import damaged, other_object, unfinished
+from pipeline.first_use import other_object, unfinished
 from pipeline.ledger import ABSENT, Mark
 from pipeline.shard_object import EMPTY, ShardIndex, ShardObject, tail_bytes
+from pipeline.stored_chips import StoredChips
 
 _INDICES = 64  # of shards that were looked at last: 8 kB each
 
@@ -28,8 +28,7 @@ class RangedChips:
         codec = corpus.chip_codec(name)
         if codec is None or not codec.checksums:
             raise Fatal(f"the chips of {name!r} in {corpus.store.url} are not compressed singly, with checksums.")
-        self._corpus, self._name, self._codec = corpus, name, codec
-        self._modality, self._size_px = corpus.modality(name), corpus.manifest.size_px
+        self._corpus, self._name, self._chips = corpus, name, StoredChips(corpus, name)
         self._index = lru_cache(_INDICES)(self._read_index)
 
     def values(self, row: int, mark: Mark) -> NDArray[Any]:
@@ -37,20 +36,14 @@ class RangedChips:
 
         Raises `Fatal` for a shard that is damaged or not that of the mark, and for a damaged chip.
         """
-        chip = np.empty(self._modality.shape(self._size_px), self._modality.dtype)
         index = self._index(mark.shard, mark.digest, mark.index_crc32c)
         frame = None if index is None else self._frame(index, row)
-        if frame is None:
-            chip[...] = self._codec.fill
-            return chip
-        try:
-            blosc.decompress(frame, chip)
-        except (RuntimeError, ValueError) as error:
-            raise self._damaged(mark.shard, f"row {row} cannot be decoded") from error
+        chip = np.empty(self._chips.shape, self._chips.dtype)
+        self._chips.decode(row, b"" if frame is None else frame.tobytes(), chip)
         return chip
 
     def _frame(self, index: ShardIndex, row: int) -> NDArray[np.uint8] | None:
-        """A chip as Blosc compressed it; None where all is nodata."""
+        """A chip as Blosc compressed it, fetched alone; None where all is nodata."""
         shard, place = divmod(row, self._corpus.shard_rows)
         start, length = index.byte_ranges[place].tolist()
         if length == EMPTY:
@@ -58,10 +51,7 @@ class RangedChips:
         stored = self._corpus.store.ranges(self._key(shard), [(start, start + length)])
         if stored is None:
             raise unfinished(self._corpus.folder, self._name, shard)
-        try:
-            return ShardObject.of_chunk(np.frombuffer(stored[0], np.uint8)).frame(0, self._nbytes, checksums=True)
-        except ValueError as error:
-            raise self._damaged(shard, f"row {row} {error}") from error
+        return self._chips.checked(row, ShardObject.of_chunk(np.frombuffer(stored[0], np.uint8)), 0)
 
     def _read_index(self, shard: int, digest: str, index_crc32c: str | None) -> ShardIndex | None:
         """The index of a shard's object, None where there is rightly none; the arguments are those of its mark."""
@@ -74,7 +64,7 @@ class RangedChips:
         try:
             index = ShardIndex.of(np.frombuffer(tail, np.uint8), rows, size_bytes)
         except ValueError as error:
-            raise self._damaged(shard, f"{error}") from error
+            raise self._chips.damaged(shard, str(error)) from error
         if index_crc32c not in (None, index.crc32c):
             raise other_object(self._corpus.folder, self._name, shard, "its index is another one")
         return index
@@ -86,12 +76,5 @@ class RangedChips:
         if not is_marked_absent:
             raise unfinished(self._corpus.folder, self._name, shard)
 
-    @property
-    def _nbytes(self) -> int:
-        return int(np.prod(self._modality.shape(self._size_px))) * np.dtype(self._modality.dtype).itemsize
-
     def _key(self, shard: int) -> str:
         return self._corpus.object_key(self._name, self._corpus.shards[shard])
-
-    def _damaged(self, shard: int, what: str) -> Fatal:
-        return damaged(self._corpus.folder, self._name, shard, what)

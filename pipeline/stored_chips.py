@@ -35,8 +35,8 @@ class StoredChips:
             raise Fatal(f"the chips of {name!r} in {corpus.store.url} are not compressed singly.")
         self.corpus, self.name, self.codec = corpus, name, codec
         modality = corpus.modality(name)
-        self._shape, self._dtype = modality.shape(corpus.manifest.size_px), np.dtype(modality.dtype)
-        self._nbytes = int(np.prod(self._shape)) * self._dtype.itemsize
+        self.shape, self.dtype = modality.shape(corpus.manifest.size_px), np.dtype(modality.dtype)
+        self._nbytes = int(np.prod(self.shape)) * self.dtype.itemsize
         self._opened = lru_cache(open_shards)(self._open)
 
     def frames(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
@@ -53,15 +53,19 @@ class StoredChips:
         try:
             blosc.decompress(frame, into)
         except (RuntimeError, ValueError) as error:
-            raise self._damaged(row // self.corpus.shard_rows, f"row {row} cannot be decoded") from error
+            raise self.damaged(row // self.corpus.shard_rows, f"row {row} cannot be decoded") from error
+
+    def checked(self, row: int, stored: ShardObject, place: int) -> NDArray[np.uint8] | None:
+        """The chip of a row, which lies at a `place` of `stored`, as Blosc compressed it; None where all is nodata."""
+        try:
+            return stored.frame(place, self._nbytes, self.codec.checksums)
+        except ValueError as error:
+            raise self.damaged(row // self.corpus.shard_rows, f"row {row} {error}") from error
 
     def _frame(self, row: int) -> NDArray[np.uint8] | None:
         index, place = divmod(row, self.corpus.shard_rows)
         stored = self._opened(index)
-        try:
-            return stored.frame(place, self._nbytes, self.codec.checksums) if stored else None
-        except ValueError as error:
-            raise self._damaged(index, f"row {row} {error}") from error
+        return self.checked(row, stored, place) if stored else None
 
     def _open(self, index: int) -> ShardObject | None:
         corpus, name = self.corpus, self.name
@@ -76,7 +80,7 @@ class StoredChips:
         try:
             stored = ShardObject.of(content, corpus.shard_rows)
         except ValueError as error:
-            raise self._damaged(index, str(error)) from error
+            raise self.damaged(index, str(error)) from error
         self._refuse_other(mark, stored)
         return stored
 
@@ -92,7 +96,7 @@ class StoredChips:
         except FileNotFoundError:
             return None
         except ValueError as error:  # nothing is in it
-            raise self._damaged(shard.index, "it is empty") from error
+            raise self.damaged(shard.index, "it is empty") from error
 
     def _refuse_other(self, mark: Mark, stored: ShardObject) -> None:
         """Raise for an object that is not the one in the ledger; older entries do not know its index."""
@@ -106,5 +110,6 @@ class StoredChips:
         if what:
             raise other_object(corpus.folder, self.name, mark.shard, what)
 
-    def _damaged(self, index: int, what: str) -> Fatal:
+    def damaged(self, index: int, what: str) -> Fatal:
+        """A shard whose bytes cannot be what was written."""
         return damaged(self.corpus.folder, self.name, index, what)

@@ -14,7 +14,7 @@ from shapely import MultiPolygon, Polygon
 
 from exporters.formats.chip_facts import chip_facts, utc_text
 from exporters.formats.chip_raster import transform_of
-from exporters.formats.raster_names import chip_name, part_name, raster_path
+from exporters.formats.raster_names import catalog_path, chip_name, part_name, raster_path
 from pipeline.chip import Chip
 from pipeline.grid import Grid
 from pipeline.licence import common_identifier
@@ -86,7 +86,7 @@ def collection(
     parts: Sequence[str], mosaics: Sequence[str], extent: Extent, layers: Sequence[Modality]
 ) -> dict[str, Any]:
     """The collection at the root of the folder, of the catalogues of `parts` and with `mosaics`, paths of VRTs."""
-    links = [_link("root", "./collection.json"), *(_link("child", f"./stac/{part}.json") for part in parts)]
+    links = [_link("root", "./collection.json"), *(_link("child", f"./{catalog_path(part)}") for part in parts)]
     titles = "; ".join(f"{layer.name}: {layer.title}" for layer in layers)
     return {
         "type": "Collection", "stac_version": VERSION, "id": COLLECTION_ID,

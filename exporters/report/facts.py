@@ -161,9 +161,8 @@ def ecoregions_of_rejected(folder: Path) -> dict[str, str]:
     known: dict[str, str] = {}
     for path in _rejected_tables(folder):
         if path.suffix == ".parquet" and {*_NAMED} <= {*pq.read_schema(path).names}:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(columns=list(_NAMED)):
-                    known |= {str(item["stratum"]): item["ecoregion_name"] or "" for item in batch.to_pylist()}
+            for piece in _pieces(path, _NAMED):
+                known |= {str(item["stratum"]): item["ecoregion_name"] or "" for item in piece}
     return known
 
 
@@ -174,7 +173,7 @@ def _rejected_tables(folder: Path) -> list[Path]:
 
 def _rejected_in(path: Path) -> Counter[tuple[str, str]]:
     try:
-        pieces = _rejected_pieces(path) if path.suffix == ".parquet" else [durable.read_json(path)]
+        pieces = _pieces(path, _REJECTED) if path.suffix == ".parquet" else [durable.read_json(path)]
         return Counter((str(item["stratum"]), str(item["reason"])) for piece in pieces for item in piece)
     except KeyError as error:
         raise Fatal(f"{path} lacks the columns {', '.join(_REJECTED)}; delete it or anchor again.") from error
@@ -182,9 +181,9 @@ def _rejected_in(path: Path) -> Counter[tuple[str, str]]:
         raise Fatal(f"{path} cannot be read ({error}); delete it or anchor again.") from error
 
 
-def _rejected_pieces(path: Path) -> Iterator[list[dict[str, Any]]]:
+def _pieces(path: Path, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=list(_REJECTED)):
+        for batch in file.iter_batches(columns=list(columns)):
             yield batch.to_pylist()
 
 

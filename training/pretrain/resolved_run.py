@@ -98,9 +98,7 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     )
     if len(used) < len(corpus.shards):
         corpus = corpus.restricted_to(used)
-    layers = {name: layer_of(corpus, name, config.bands) for name in names}
-    if config.hide_outside:
-        layers = {name: hiding_outside(corpus, layer) for name, layer in layers.items()}
+    layers = {name: _layer(corpus, name, config) for name in names}
     if config.presence and not method.presence:
         raise Fatal(f"method {config.method!r} is not told which inputs a chip lacks; leave pretrain.presence out.")
     inputs = tuple(replace(layers[name], presence=config.presence) for name in config.inputs)
@@ -115,6 +113,11 @@ def resolve_run(corpus: Corpus, config: PretrainConfig, shards: Sequence[int] | 
     if not config.unfinished:
         _refuse_unfinished(corpus, len(unfinished))
     return ResolvedRun(config, method, inputs, targets, loader, _digest(corpus, layers, loader), corpus, used)
+
+
+def _layer(corpus: Corpus, name: str, config: PretrainConfig) -> Layer:
+    layer = layer_of(corpus, name, config.bands)
+    return hiding_outside(corpus, layer) if config.hide_outside else layer
 
 
 def _with_rows(config: PretrainConfig, corpus: Corpus) -> PretrainConfig:

@@ -17,6 +17,7 @@ import pickle
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -35,19 +36,12 @@ _PRETEXT = ("decoder", "mask_token", "proj", "pred", "layer_norm_tmp", "loss_fn"
 _HEAD = re.compile(r"(norm|head)\.(weight|bias)")
 
 
-def read_published(path: Path, geometry: Geometry = "sparse") -> tuple[Encoder, Normalisation]:
-    """The encoder of a published `checkpoint-199.pth` or the like, with the bands and moments of its inputs.
+def of_published(state: Mapping[str, Tensor], name: str) -> tuple[Encoder, Normalisation]:
+    """The encoder in the state dict of `name`, a published checkpoint, with the bands and moments of its inputs.
 
     Raises `Fatal` for a file that is not such a checkpoint, whose weights do not fit, or whose inputs are unknown.
     """
-    return of_published(state_of(path), str(path), geometry)
-
-
-def of_published(
-    state: Mapping[str, Tensor], name: str, geometry: Geometry = "sparse"
-) -> tuple[Encoder, Normalisation]:
-    """The same from the state dict of the file `name`."""
-    encoder = encoder_of(state, name, geometry)
+    encoder = encoder_of(state, name)
     return encoder, inputs_of(encoder.architecture.channels)
 
 
@@ -141,7 +135,7 @@ def inputs_of(channels: int) -> Normalisation:
 
     Raises `Fatal` for another number of channels.
     """
-    description = json.loads((files("training.weights") / "published_inputs.json").read_text())
+    description = _inputs()
     if str(channels) not in description["inputs"]:
         known = " or ".join(description["inputs"])
         raise Fatal(f"no published checkpoint is known to have {channels} input channels; use one with {known}.")
@@ -154,11 +148,15 @@ def inputs_of(channels: int) -> Normalisation:
     return Normalisation.from_dict([input_layer(names, groups)])
 
 
+@cache
+def _inputs() -> dict[str, Any]:
+    return dict(json.loads((files("training.weights") / "published_inputs.json").read_text()))
+
+
 def input_layer(bands: Sequence[str], groups: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, Any]:
     """A layer of `Normalisation.from_dict`: bands of Sentinel-2, with `mean` and `std` of stored numbers by level."""
-    description = json.loads((files("training.weights") / "published_inputs.json").read_text())
     named = {"bands": [{"name": item} for item in bands]}
-    modality = Modality.from_specification(description["modality"] | named).specification()
+    modality = Modality.from_specification(_inputs()["modality"] | named).specification()
     has_data = {"has_data": [True] * len(bands)}
     return {"modality": modality, "groups": {group: {**moments, **has_data} for group, moments in groups.items()}}
 

@@ -12,14 +12,14 @@ from exporters.formats.corpora.settings_copy import SETTINGS, copy_settings
 from pipeline.corpus import Corpus
 from pipeline.corpus_folder import LEDGER, MANIFEST, PROVENANCE, SOURCES, STATISTICS, STORE
 from pipeline.lock import LOCK
-from pipeline.manifest import DIGEST_SUFFIX, Manifest
+from pipeline.manifest import Manifest
 from pipeline.progress import Progress
 from pipeline.seal import SEAL
+from pipeline.verification import MANIFEST_DIGEST
 
 _AT_ONCE = 2  # shards in memory, some 350 MB each
 _LEFT = (
-    MANIFEST, MANIFEST.removesuffix(".parquet") + DIGEST_SUFFIX, PROVENANCE, STORE, LEDGER, STATISTICS, SEAL, SETTINGS,
-    SOURCES, LOCK,
+    MANIFEST, MANIFEST_DIGEST, PROVENANCE, STORE, LEDGER, STATISTICS, SEAL, SETTINGS, SOURCES, LOCK,
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from exporters.modalities.sentinel2 import sentinel2
 from pipeline.errors import Fatal
 from tests.training.published_sparse import make_checkpoint, make_state, run
 from training.architecture import SIZES
-from training.weights.published import encoder_of, inputs_of, read_published, to_dense
+from training.weights.published import encoder_of, inputs_of, of_published, state_of, to_dense
 from training.weights.weights import load_encoder
 
 DEPTHS, WIDTHS = (1, 1, 2, 1), (3, 4, 5, 6)
@@ -37,7 +37,8 @@ def test_computes_what_the_sparse_net_does(patch_px: int, stem: str) -> None:
 
 def test_a_file_with_all_that_surrounds_the_encoder(tmp_path: Path) -> None:
     state = make_state(DEPTHS, WIDTHS, 12, 8, "modified")
-    encoder, normalisation = read_published(make_checkpoint(tmp_path / "checkpoint-199.pth", state))
+    path = make_checkpoint(tmp_path / "checkpoint-199.pth", state)
+    encoder, normalisation = of_published(state_of(path), str(path))
     assert all(item.requires_grad and torch.isfinite(item).all() for item in encoder.parameters())
     bands = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8A", "B8", "B9", "B11", "B12")
     assert normalisation.band_names == {"sentinel2": bands}
@@ -99,12 +100,12 @@ def test_refuses_other_files(tmp_path: Path) -> None:
         inputs_of(5)
     (tmp_path / "text.pth").write_text("no checkpoint")
     with pytest.raises(Fatal, match="no checkpoint that can be read safely"):
-        read_published(tmp_path / "text.pth")
+        state_of(tmp_path / "text.pth")
     with pytest.raises(Fatal, match="cannot read"):
-        read_published(tmp_path / "absent.pth")
+        state_of(tmp_path / "absent.pth")
     torch.save({"model": {"a": 1}}, tmp_path / "other.pth")
     with pytest.raises(Fatal, match="holds no model"):
-        read_published(tmp_path / "other.pth")
+        state_of(tmp_path / "other.pth")
 
 
 class Payload:
@@ -118,7 +119,7 @@ def test_never_runs_what_a_file_holds(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     torch.save({"model": {}, "args": Payload()}, tmp_path / "bad.pth")
     with pytest.raises(Fatal, match="read safely"):
-        read_published(tmp_path / "bad.pth")
+        state_of(tmp_path / "bad.pth")
     assert not (tmp_path / "ran").exists()
 
 
