@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -33,7 +32,7 @@ from flows.loss_words import loss_words
 from flows.settings import Settings, as_typed, without_run
 from pipeline import durable
 from pipeline.corpus import Corpus
-from pipeline.corpus_folder import LOCATIONS, MANIFEST, PLACE, STORE, place_of
+from pipeline.corpus_folder import LOCATIONS, MANIFEST, place_of, refuse_read_only
 from pipeline.errors import Fatal
 from pipeline.imported import Imported
 from pipeline.location import write_location_table
@@ -446,19 +445,6 @@ def run_name(settings: Settings) -> str:
     return name
 
 
-def _refuse_read_only(folder: Path) -> None:
-    """Raise `Fatal` for a corpus whose folder takes no runs, and say how to train on it from another one."""
-    runs = folder / RUNS
-    known = runs if runs.exists() else folder
-    if folder.is_dir() and not (known.is_dir() and os.access(known, os.W_OK)):
-        store = place_of(folder)
-        named = json.dumps({"store": str(store.folder.absolute()) if store.folder else store.url})
-        raise Fatal(
-            f"training writes to {runs}, which you may not write to; copy {folder} without its {STORE} to one of "
-            f"yours, write {named} to {PLACE} there, and train on the copy."
-        )
-
-
 def pretrain(settings: Settings, progress: Progress) -> str:
     """Train on the corpus, in the folder `runs/<run>` of the corpus.
 
@@ -469,7 +455,7 @@ def pretrain(settings: Settings, progress: Progress) -> str:
 
     for old in RENAMED.keys() & settings.pretrain.keys():
         progress.say(f"Setting pretrain.{old} is called pretrain.{RENAMED[old]} now; the old name goes on working.")
-    _refuse_read_only(settings.folder)
+    refuse_read_only(settings.folder)
     config = PretrainConfig.from_dict(without_run(settings.pretrain))
     result = train(settings.folder, config, settings.folder / RUNS / run_name(settings), progress)
     falls = [

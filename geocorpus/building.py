@@ -84,13 +84,17 @@ def _overrides(sections: Mapping[str, Any], before: str = "") -> Iterator[str]:
 
 
 def _toml(name: str, value: Any) -> str:
-    plain = [str(item) if isinstance(item, Path) else item for item in (value if _is_list(value) else [value])]
     try:
-        text = tomli_w.dumps({"value": plain if _is_list(value) else plain[0]})
+        text = tomli_w.dumps({"value": [_plain(value)]})  # in a list: tables in one would get lines of their own
     except TypeError as error:
         raise Fatal(f"setting {name} = {value!r} is not allowed: it is no value of TOML.") from error
-    return text.removeprefix("value = ")
+    return text.removeprefix("value = [").strip().removesuffix("]").rstrip().removesuffix(",")
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple)
+def _plain(value: Any) -> Any:
+    """With paths as texts, also in lists and tables."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

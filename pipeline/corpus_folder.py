@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import durable
 from pipeline.errors import Fatal
+from pipeline.lock import RUNS
 from pipeline.store import METADATA, Store
 from pipeline.store_url import store_at
 
@@ -56,6 +59,19 @@ def place_of(folder: Path, url: str | None = None) -> Store:
             f"(a store that was moved is named in {recorded})."
         )
     return requested
+
+
+def refuse_read_only(folder: Path) -> None:
+    """Raise `Fatal` for a corpus whose folder takes no runs, and say how to train on it from another one."""
+    runs = folder / RUNS
+    known = runs if runs.exists() else folder
+    if folder.is_dir() and not (known.is_dir() and os.access(known, os.W_OK)):
+        store = place_of(folder)
+        named = json.dumps({"store": str(store.folder.absolute()) if store.folder else store.url})
+        raise Fatal(
+            f"training writes to {runs}, which you may not write to; copy {folder} without its {STORE} to one of "
+            f"yours, write {named} to {PLACE} there, and train on the copy."
+        )
 
 
 @dataclass(frozen=True)

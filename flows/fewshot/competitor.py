@@ -43,6 +43,9 @@ def views_of(encoder: str, vectors: Mapping[str, NDArray[np.float32]]) -> Iterat
 
 
 def side_by_side(vectors: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The vectors of the sensors that see any row, one after another; the last of `vectors` is their mean."""
+    """The vectors of the sensors that see any row, one after another; the last of `vectors` is their mean.
+
+    Without a sensor that sees any, all of them, in which every number is NaN.
+    """
     sensors = list(vectors.values())[:-1]
-    return np.concatenate([item for item in sensors if np.isfinite(item).any()], axis=1)
+    return np.concatenate([item for item in sensors if np.isfinite(item).any()] or sensors, axis=1)

@@ -19,6 +19,7 @@ from tests.extras import NO_TORCH
 pytest.importorskip("torch", reason=NO_TORCH)
 
 from flows.fewshot.compare import Results, few_shot
+from flows.fewshot.competitor import side_by_side
 from flows.fewshot.competitors import Field
 from flows.fewshot.encoders import loaded
 from flows.fewshot.features import Kept
@@ -134,6 +135,13 @@ def test_sensors_side_by_side_and_bands_that_are_left(plan: Plan, corpus: Corpus
         seen["band statistics", "all bands without light.red"],
         np.delete(every, [first + red, first + bands + red], axis=1),
     )
+
+
+def test_sensors_that_see_no_row_leave_no_vectors() -> None:
+    vectors = {name: np.full((3, 2), np.nan, np.float32) for name in ("light", "echo", "fused")}
+    assert np.isnan(side_by_side(vectors)).all() and side_by_side(vectors).shape == (3, 4)
+    vectors["echo"][1] = 5
+    np.testing.assert_array_equal(side_by_side(vectors), vectors["echo"])
 
 
 def test_draws_are_kept_as_manifest_rows(results: Results, corpus: Corpus, out: Path) -> None:

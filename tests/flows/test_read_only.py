@@ -13,6 +13,7 @@ from tests.extras import NO_TORCH
 
 pytest.importorskip("torch", reason=NO_TORCH)
 
+import geocorpus
 from flows import stages
 from flows.settings import Settings, load
 from pipeline.errors import Fatal
@@ -35,6 +36,8 @@ def test_training_goes_on_in_the_copy_that_is_told(tmp_path: Path) -> None:
     (folder / "runs").touch()  # whoever may write everything cannot write below a file
     with pytest.raises(Fatal) as caught:
         stages.pretrain(settings(folder), Silent())
+    with pytest.raises(Fatal, match="training writes to .*, which you may not write to; copy"):
+        geocorpus.pretrain(folder, steps=1)
     told = re.search(r"copy (\S+) without its (\S+) to one of yours, write (\{.*\}) to (\S+) there", str(caught.value))
     assert told is not None and told[1] == str(folder)
     (folder / "runs").unlink()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import geocorpus
+from flows.settings import load
 from geocorpus.building import _overrides
 from pipeline.progress import Tracker
 
@@ -22,6 +23,12 @@ def test_sections_become_what_the_command_line_has() -> None:
         'corpus.folder="a b"', 'corpus.modalities=["lat","lon",]', "corpus.size_px=32",
         'corpus.store="with \\"quotes\\""', "sampling.weights.forest=0.5",
     ]  # fmt: skip
+
+
+def test_tables_in_a_list_become_settings() -> None:
+    areas = [{"extent": (0.0, 1.0, 2.0, 3.0), "angle_rad": 0.25}, {"extent": [4.0, 5.0, 6.0, 7.0], "angle_rad": 0.5}]
+    found = load("demo", _overrides({"split": {"by": "bands", "areas": areas}})).split.areas
+    assert [(area.extent, area.angle_rad) for area in found] == [((0, 1, 2, 3), 0.25), ((4, 5, 6, 7), 0.5)]
 
 
 @pytest.mark.parametrize(
