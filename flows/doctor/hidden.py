@@ -8,13 +8,13 @@ from pathlib import Path
 
 from flows.doctor.finding import Finding, shown
 
-_PACKAGES = ("geocorpus", "pipeline", "sampling", "exporters", "training", "flows", "sandbox")
+PACKAGES = ("geocorpus", "pipeline", "sampling", "exporters", "training", "flows", "sandbox")
 _HOME = Path(__file__).resolve().parents[2]
 
 
 def check_hidden() -> Finding:
     """Which of our packages Python would import from another folder, here and in processes that we start."""
-    hidden = {name: folder for name in _PACKAGES if (folder := _taken_from(name)) is not None}
+    hidden = {name: folder for name in PACKAGES if (folder := _taken_from(name)) is not None}
     if not hidden:
         return Finding("ok", "all packages are our own")
     listed = ", ".join(f"{name} by {shown(folder)}" for name, folder in hidden.items())

@@ -6,7 +6,8 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-_OURS = ("geocorpus", "pipeline", "sampling", "exporters", "training", "flows", "sandbox")
+from flows.doctor.hidden import PACKAGES
+
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -27,4 +28,4 @@ def _is_own(name: str) -> bool:
 def _not_own() -> list[Path]:
     """The folders of this installation, of its libraries and of its commands."""
     libraries = [Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return [*(_ROOT / name for name in _OURS), *libraries, Path(sysconfig.get_path("scripts")).resolve()]
+    return [*(_ROOT / name for name in PACKAGES), *libraries, Path(sysconfig.get_path("scripts")).resolve()]

@@ -126,7 +126,7 @@ class Answers:
 
     def _of_chip(self, view: ChipView, name: str) -> Answer:
         if name == "chip.bin":
-            facts = view.facts() | {"flags": Flags(self.corpus).of(view.row)}
+            facts = view.facts() | {"flags": Flags(self.corpus).of(view.row, self.layers)}
             return Answer(bundle(view, facts), BYTES)
         if name == "near.json" and self.likeness:
             return as_json(self.likeness.near(view.row))

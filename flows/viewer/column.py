@@ -129,7 +129,8 @@ class Columns:
         return self._made[f"own:{name}"]
 
 
-def _coded(codes: NDArray[np.integer], count: int) -> NDArray[Any]:
+def small(codes: NDArray[np.integer], count: int) -> NDArray[Any]:
+    """Codes of `count` labels as a column has them: uint8 where that is enough, else uint16."""
     return codes.astype(np.uint8 if count <= 256 else np.uint16)
 
 
@@ -138,9 +139,7 @@ def _biome(corpus: Corpus) -> Column:
     present, first, codes = np.unique(numbers, return_index=True, return_inverse=True)
     labels = tuple(str(names[at]) or ("not known" if not number else f"biome {number}")
                    for number, at in zip(present.tolist(), first, strict=True))  # fmt: skip
-    return Column(
-        "biome", "biome", "class", _coded(codes, len(labels)), labels, tuple(map(colour_of, present.tolist()))
-    )
+    return Column("biome", "biome", "class", small(codes, len(labels)), labels, tuple(map(colour_of, present.tolist())))
 
 
 def _ecoregion(corpus: Corpus) -> Column:
@@ -182,7 +181,7 @@ def _days(times: NDArray[Any]) -> NDArray[np.float32]:
 def _of_texts(name: str, title: str, cells: NDArray[Any]) -> Column:
     texts = pd.Series(cells).fillna(_NOTHING).astype(str).replace("", _NOTHING)
     codes, labels = pd.factorize(texts, sort=True)
-    return Column(name, title, "class", _coded(codes, len(labels)), tuple(map(str, labels)))
+    return Column(name, title, "class", small(codes, len(labels)), tuple(map(str, labels)))
 
 
 def _of_owner(corpus: Corpus, name: str) -> Column | None:
@@ -210,7 +209,7 @@ def _of_layer(corpus: Corpus, name: str) -> Column:
             codes[row] = code
     present, compact = np.unique(codes, return_inverse=True)
     names = list(labels)
-    return Column(LAYER + name, name, "class", _coded(compact, len(present)), tuple(names[code] for code in present))
+    return Column(LAYER + name, name, "class", small(compact, len(present)), tuple(names[code] for code in present))
 
 
 def _coded_reasons(missing: Mapping[int, str], labels: dict[str, int]) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.quality.flagged_rows import TITLES, FlaggedRows, Kind, flagged_rows, kinds_of
-from flows.viewer.column import Column, Made
+from flows.viewer.column import Column, Made, small
+from flows.viewer.open_layers import OpenLayers
 from pipeline.corpus import Corpus
 from pipeline.ledger import Entry
 
@@ -31,16 +32,11 @@ class Flags:
                   for name, found in kinds.items() for kind in found]  # fmt: skip
         return [Made(ANY, "any quality flag", self._of_any, kept=False), *single] if single else []
 
-    def of(self, row: int) -> list[str]:
-        """What one chip is flagged for, such as "radar: polarisation lost (ascending VH)"."""
-        said: list[str] = []
-        for name in self._kinds():
-            shard = row // self.corpus.shard_rows
-            if self.corpus.is_finished(name, shard):
-                (entry,) = self.corpus.ledger.without_statistics(name, [shard])
-                said += [f"{name}: {TITLES[item.kind]} ({item.what})"
-                         for item in flagged_rows(entry.quality) if row in item.rows]  # fmt: skip
-        return said
+    def of(self, row: int, layers: OpenLayers) -> list[str]:
+        """What one chip is flagged for, such as "radar: polarisation lost (ascending VH)"; `layers` of this corpus."""
+        entries = {name: layers.entry(name, row) for name in self._kinds()}
+        return [f"{name}: {TITLES[item.kind]} ({item.what})" for name, entry in entries.items() if entry is not None
+                for item in flagged_rows(entry.quality) if row in item.rows]  # fmt: skip
 
     def _kinds(self) -> dict[str, tuple[Kind, ...]]:
         found = {name: kinds_of(layer) for name, layer in sorted(self.corpus.modalities.items())}
@@ -91,5 +87,4 @@ def _coded(name: str, title: str, said: NDArray[np.object_]) -> Column:
     plain = [label for label in (NO_FLAG, NO_DATA, NOT_LOOKED_AT, NOT_NAMED) if label in set(said)]
     labels = (*plain, *sorted(set(said) - set(plain)))
     codes = {label: code for code, label in enumerate(labels)}
-    values = np.array([codes[text] for text in said], dtype=np.uint8 if len(labels) <= 256 else np.uint16)
-    return Column(name, title, "class", values, labels)
+    return Column(name, title, "class", small(np.array([codes[text] for text in said]), len(labels)), labels)

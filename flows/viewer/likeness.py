@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.searching import Question, Search
-from flows.viewer.column import Column, Made
+from flows.viewer.column import Column, Made, small
 from pipeline.corpus import Corpus
 from pipeline.errors import Fatal
 
@@ -36,8 +36,7 @@ class Likeness:
         Raises `Fatal` for anything else.
         """
         search = Search.open(path, None)
-        if search.store.corpus_digest not in corpus.manifest.lineage | {corpus.manifest.digest}:
-            raise Fatal(f"{path} is of another corpus than {corpus.folder}; embed this one.")
+        search.store.check_corpus(corpus)
         return cls(search, corpus, clusters)
 
     def columns(self) -> list[Made]:
@@ -69,7 +68,7 @@ class Likeness:
         if (codes < 0).any():
             labels.append(_NO_EMBEDDING)
             codes[codes < 0] = found
-        return Column(name, title, "class", codes.astype(np.uint8 if len(labels) <= 256 else np.uint16), tuple(labels))
+        return Column(name, title, "class", small(codes, len(labels)), tuple(labels))
 
     def near(self, row: int) -> list[dict[str, Any]]:
         """The chips that look most like one, the nearest first, for JSON.

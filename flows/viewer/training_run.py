@@ -120,11 +120,6 @@ class TrainingRun:
         return [item for item in ids if isinstance(item, str)] if isinstance(ids, list) else []
 
 
-def _points(looks: Sequence[Mapping[str, float]], name: str) -> tuple[list[int], list[float]]:
-    found = [look for look in looks if name in look]
-    return [int(look["step"]) for look in found], [float(look[name]) for look in found]
-
-
 def _is_loss(tag: str) -> bool:
     return tag == _LOSS or tag.startswith(f"{_LOSS}/")
 

@@ -67,7 +67,7 @@ class TrainingRuns:
             raise Fatal(f"{folder} is no training run: it has no {RUN}; give the folder of one, as --run runs/NAME.")
         about = TrainingRun(folder.name, folder).about()
         trained_on = {about.get("manifest"), *_manifests(about.get("corpora"))}
-        if not trained_on & (self.corpus.manifest.lineage | {self.corpus.manifest.digest}):
+        if not trained_on & self.corpus.manifest.lineage:
             raise Fatal(f"{folder} is a run on another corpus than {self.corpus.folder}; give one on this.")
 
 

@@ -58,7 +58,7 @@ def test_clusters_are_a_column_of_every_chip(sensors: Corpus, vectors: Path) -> 
 def test_embeddings_of_another_corpus_and_none_are_refused(
     sensors: Corpus, vectors: Path, corpus: Corpus, tmp_path: Path
 ) -> None:
-    with pytest.raises(Fatal, match="is of another corpus"):
+    with pytest.raises(Fatal, match="are of another corpus"):
         application(corpus, Beside(vectors))
     with pytest.raises(Fatal, match="is no store of embeddings"):
         application(sensors, Beside(tmp_path))

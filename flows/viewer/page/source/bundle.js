@@ -1,6 +1,7 @@
 // A chip as the server sends it: one answer with its facts, the values of all layers, and their pictures.
 
-const ARRAYS = {
+/** The browser's arrays by the name of their dtype. */
+export const ARRAYS = {
   int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array,
   float32: Float32Array, float64: Float64Array,
 };

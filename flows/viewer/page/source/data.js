@@ -1,8 +1,6 @@
 // Reads what the server (or the folder of a static export) has under data/.
 
-import { unpacked } from "./bundle.js";
-
-const ARRAYS = { uint8: Uint8Array, uint16: Uint16Array, float32: Float32Array };
+import { ARRAYS, unpacked } from "./bundle.js";
 
 async function answer(path) {
   const response = await fetch(`data/${path}`);
